@@ -1,0 +1,29 @@
+"""Artifacts on disk: named by what they were made from, whole or absent, checked when read."""
+
+from cache.codecs import read_arrays, read_json, write_arrays, write_json
+from cache.errors import DamagedArtifactError, InvalidKeyError, MissingArtifactError, StoreError
+from cache.fingerprint import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
+from cache.store import Artifact, DirectoryStore, Key, Manifest, Member, MemoryStore, Store, damaged
+
+__all__ = [
+    "Artifact",
+    "DamagedArtifactError",
+    "DirectoryStore",
+    "InvalidKeyError",
+    "Key",
+    "Manifest",
+    "Member",
+    "MemoryStore",
+    "MissingArtifactError",
+    "Store",
+    "StoreError",
+    "canonical_json",
+    "damaged",
+    "fingerprint",
+    "fingerprint_bytes",
+    "fingerprint_file",
+    "read_arrays",
+    "read_json",
+    "write_arrays",
+    "write_json",
+]

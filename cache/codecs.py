@@ -1,0 +1,83 @@
+"""Values to files and back: JSON for structure, safetensors for arrays; never pickle.
+
+The same value always gives the same bytes, so that artifacts of the same computation can be compared by hash.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from cache.errors import StoreError
+from cache.fingerprint import canonical_json
+
+_DTYPES = frozenset(
+    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+    | {"float16", "float32", "float64", "complex64"}
+)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as canonical JSON; dataclasses become objects, tuples become lists.
+
+    Raises:
+        TypeError: a part of ``value`` has no JSON form.
+        ValueError: a part of ``value`` is NaN or infinite.
+    """
+    path.write_bytes(canonical_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StoreError: the file is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise StoreError(
+            f"{path.name} does not hold JSON ({error}); read it as what it was written."
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays as safetensors, every value bit for bit.
+
+    Args:
+        path: the file to write.
+        arrays: any shape, memory order and byte order; the file's order does not depend on the mapping's.
+
+    Raises:
+        TypeError: an array's element type has no place in safetensors.
+    """
+    dense = {}
+    for name in sorted(arrays):
+        array = np.asarray(arrays[name])
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(
+                f"Array {name!r} has element type {array.dtype}; expected one of "
+                f"{', '.join(sorted(_DTYPES))}. Convert it first."
+            )
+        # safetensors copies raw memory: a transposed or sliced array would be written in the wrong order.
+        dense[name] = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    safetensors.numpy.save_file(dense, path)
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read every array of a safetensors file.
+
+    Raises:
+        StoreError: the file is not safetensors, or holds an element type that numpy lacks (bfloat16).
+    """
+    try:
+        return dict(safetensors.numpy.load_file(path))
+    except (safetensors.SafetensorError, TypeError, AttributeError, KeyError) as error:
+        raise StoreError(
+            f"{path.name} does not hold arrays that numpy can read ({error}); read it as what it was written."
+        ) from error

@@ -1,0 +1,152 @@
+"""Artifacts as folders on disk that appear and disappear in one step."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from cache.artifact import Artifact, check_names, missing, require_manifest
+from cache.errors import InvalidKeyError
+from cache.keys import Key
+from cache.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    decode_manifest,
+    describe_folder,
+    encode_manifest,
+    plain_about,
+)
+from cache.partials import new_partial_path, remove_abandoned
+
+_IS_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+class DirectoryStore:
+    """A store under ``root/stage/fingerprint/``; safe against crashes, power loss and other processes.
+
+    An artifact is filled in ``root/.partial/``, synced to disk, given its manifest and moved to its place by
+    one rename: whoever looks sees all of it or nothing. Deleting takes the same way back. The folders hold no
+    absolute paths, so that ``root`` may be moved or copied. Processes that share a store must share their
+    process ids too: :meth:`prune_partials` takes a writer on another machine for dead.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._partials = self.root / ".partial"
+
+    @contextmanager
+    def writing(self, key: Key, about: Mapping[str, object]) -> Iterator[Path]:
+        """Open an empty folder to fill; publish it on a clean exit, discard it on an exception.
+
+        The first writer wins: when the key exists by then, this folder is discarded without an error.
+
+        Args:
+            key: what to store it under.
+            about: JSON values for people who list the store; not part of the key.
+
+        Raises:
+            StoreError: on exit, when the folder holds what cannot be a member (a sub-folder, a link,
+                a file called ``manifest.json``).
+            TypeError: ``about`` is not a mapping of JSON values.
+            ValueError: ``about`` holds NaN or an infinity.
+        """
+        plain = plain_about(about)
+        partial = new_partial_path(self._partials)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            if key not in self:
+                self._publish(describe_folder(key, plain, partial), partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def read(self, key: Key) -> Artifact:
+        """Open an artifact; its names and sizes are checked now, its contents when they are asked for.
+
+        Raises:
+            MissingArtifactError: there is none.
+            DamagedArtifactError: its manifest or its members are not those that were written.
+        """
+        folder = self._folder(key)
+        require_manifest(key, folder)
+        try:
+            manifest = decode_manifest(key, (folder / MANIFEST_NAME).read_bytes())
+        except FileNotFoundError:
+            raise missing(key) from None
+        check_names(manifest, folder)
+        return Artifact(manifest, lambda: folder)
+
+    def __contains__(self, key: Key) -> bool:
+        return (self._folder(key) / MANIFEST_NAME).is_file()
+
+    def keys(self, stage: str | None = None) -> list[Key]:
+        """List the artifacts, damaged ones included, sorted; of one stage or of all."""
+        pattern = f"{'*' if stage is None else Key(stage, '0' * 64).stage}/*/{MANIFEST_NAME}"
+        found = []
+        for path in self.root.glob(pattern):
+            try:
+                key = Key(path.parent.parent.name, path.parent.name)
+            except InvalidKeyError:
+                continue
+            if key in self:
+                found.append(key)
+        return sorted(found)
+
+    def delete(self, key: Key) -> None:
+        """Remove an artifact, damaged or not; a reader sees all of it or nothing.
+
+        Raises:
+            MissingArtifactError: there is none.
+        """
+        if not self._discard(key):
+            raise missing(key)
+
+    def prune_partials(self) -> int:
+        """Remove what dead writers left behind; return the bytes freed."""
+        return remove_abandoned(self._partials)
+
+    def _folder(self, key: Key) -> Path:
+        return self.root / key.stage / key.fingerprint
+
+    def _publish(self, manifest: Manifest, partial: Path) -> None:
+        for name in manifest.members:
+            _sync(partial / name)
+        (partial / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        _sync(partial / MANIFEST_NAME)
+        _sync(partial)
+        final = self._folder(manifest.key)
+        final.parent.mkdir(exist_ok=True)
+        _sync(self.root)
+        while manifest.key not in self:
+            try:
+                partial.rename(final)
+            except OSError as error:
+                if error.errno not in _IS_OCCUPIED:
+                    raise
+                if manifest.key not in self:  # what lost its manifest is no artifact and makes room
+                    self._discard(manifest.key)
+        _sync(final.parent)
+
+    def _discard(self, key: Key) -> bool:
+        """Take a folder out of sight in one step, then remove it; tell whether there was one."""
+        self._partials.mkdir(parents=True, exist_ok=True)
+        trash = new_partial_path(self._partials)
+        folder = self._folder(key)
+        try:
+            folder.rename(trash)
+        except FileNotFoundError:
+            return False
+        _sync(folder.parent)
+        shutil.rmtree(trash, ignore_errors=True)
+        return True
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

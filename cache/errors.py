@@ -1,0 +1,17 @@
+"""What can go wrong with stored artifacts."""
+
+
+class StoreError(Exception):
+    """An artifact cannot be written, found or read as asked."""
+
+
+class MissingArtifactError(StoreError):
+    """The store holds no artifact of that key."""
+
+
+class DamagedArtifactError(StoreError):
+    """What is on disk is not what was written."""
+
+
+class InvalidKeyError(StoreError):
+    """A stage name or fingerprint cannot name an artifact."""

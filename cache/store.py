@@ -1,0 +1,78 @@
+"""Where artifacts are kept: what every store promises, and the stores there are."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from cache.artifact import Artifact
+from cache.directory import DirectoryStore
+from cache.errors import DamagedArtifactError, MissingArtifactError
+from cache.keys import Key
+from cache.manifest import Manifest, Member
+from cache.memory import MemoryStore
+
+__all__ = ["Artifact", "DirectoryStore", "Key", "Manifest", "Member", "MemoryStore", "Store", "damaged"]
+
+
+class Store(Protocol):
+    """Artifacts by key; each is whole or not there, never changes, and is checked when it is read."""
+
+    def writing(self, key: Key, about: Mapping[str, object]) -> AbstractContextManager[Path]:
+        """Open an empty folder to fill with files; publish them together on a clean exit.
+
+        On an exception everything is discarded. The first writer wins: when the key exists by the time of
+        publishing, this folder is discarded without an error.
+
+        Args:
+            key: what to store it under.
+            about: JSON values for people who list the store; not part of the key.
+
+        Raises:
+            StoreError: on exit, when the folder holds what cannot be a member (a sub-folder, a link,
+                a file called ``manifest.json``).
+            TypeError: ``about`` is not a mapping of JSON values.
+            ValueError: ``about`` holds NaN or an infinity.
+        """
+        ...
+
+    def read(self, key: Key) -> Artifact:
+        """Open an artifact.
+
+        Raises:
+            MissingArtifactError: there is none.
+            DamagedArtifactError: it is not what was written.
+        """
+        ...
+
+    def __contains__(self, key: Key) -> bool: ...
+
+    def keys(self, stage: str | None = None) -> list[Key]:
+        """List the artifacts, damaged ones included, sorted; of one stage or of all.
+
+        Raises:
+            InvalidKeyError: no stage can have that name.
+        """
+        ...
+
+    def delete(self, key: Key) -> None:
+        """Remove an artifact, damaged or not.
+
+        Raises:
+            MissingArtifactError: there is none.
+        """
+        ...
+
+
+def damaged(store: Store) -> list[tuple[Key, DamagedArtifactError]]:
+    """Verify every artifact of a store; return those that are not what was written, with the reason."""
+    found = []
+    listed = store.keys()
+    for key in listed:
+        try:
+            store.read(key).verify()
+        except DamagedArtifactError as error:
+            found.append((key, error))
+        except MissingArtifactError:
+            continue  # deleted since it was listed
+    return found

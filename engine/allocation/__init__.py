@@ -1,0 +1,22 @@
+"""Rules that turn curves and a budget into a rank for every block; pure functions, free of torch."""
+
+from engine.allocation._base import Allocator, allocators
+from engine.allocation._flrc import allocate_by_importance
+from engine.allocation._frontier import Frontier, build_frontier
+from engine.allocation._hull import BlockHull, GroupChain
+from engine.allocation._membership import check_membership
+from engine.allocation._uniform import allocate_uniformly
+from engine.allocation._water_filling import allocate_by_water_filling
+
+__all__ = [
+    "Allocator",
+    "BlockHull",
+    "Frontier",
+    "GroupChain",
+    "allocate_by_importance",
+    "allocate_by_water_filling",
+    "allocate_uniformly",
+    "allocators",
+    "build_frontier",
+    "check_membership",
+]

@@ -1,0 +1,69 @@
+"""The outcome of an analysis, as the dashboard and the allocators read it; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import RankScopeError
+from engine.types import InputGroup, Inventory, Metric, Projection, SkippedWeight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Spectra, curves and importances of one model on one text.
+
+    Attributes:
+        id: fingerprint of the artifact.
+        about: model and corpus labels and fingerprints, settings, versions, seconds, peak memory.
+        inventory: what was found in the model.
+        energies: metric -> block name -> (k,) sigma squared, descending.
+        nats: metric -> block name -> (k + 1,) predicted loss increase at rank r, nats per token; only
+            for the metrics whose factors are stored.
+        importances: projection name -> FLRC importances (taylor2, taylor1, fisher).
+    """
+
+    id: str
+    about: Mapping[str, Any]
+    inventory: Inventory
+    energies: Mapping[Metric, Mapping[str, NDArray[np.float64]]]
+    nats: Mapping[Metric, Mapping[str, NDArray[np.float64]]]
+    importances: Mapping[str, NDArray[np.float64]]
+
+    @cached_property
+    def projections(self) -> dict[str, Projection]:
+        """Projections by name."""
+        return {p.name: p for p in self.inventory.projections}
+
+    @property
+    def calibration_nll(self) -> float:
+        """The dense model's mean negative log-likelihood on the calibration text, nats per token."""
+        return float(self.about["calibration_nll"])
+
+    def require_factors(self, metric: Metric) -> None:
+        """Raise a sentence unless this analysis stored factors in ``metric``."""
+        if metric not in self.nats:
+            have = ", ".join(self.nats)
+            raise RankScopeError(
+                f"This analysis stored factors for the metrics {have}, but {metric} was asked for; analyse again "
+                f"with --metrics {','.join([*self.nats, metric])}."
+            )
+
+
+def inventory_to_json(inventory: Inventory) -> dict[str, Any]:
+    """Return plain JSON values."""
+    return asdict(inventory)
+
+
+def inventory_from_json(value: Mapping[str, Any]) -> Inventory:
+    """Undo :func:`inventory_to_json`."""
+    groups = tuple(InputGroup(tuple(Projection(**p) for p in g["members"])) for g in value["groups"])
+    skipped = tuple(SkippedWeight(**s) for s in value["skipped"])
+    return Inventory(value["architecture"], value["n_layers"], groups, skipped, value["total_params"])

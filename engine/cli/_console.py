@@ -1,0 +1,96 @@
+"""What every command shares: consoles, options, and following a job."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from cache import DirectoryStore
+from engine.errors import RankScopeError
+from engine.jobs import Job, JobQueue, JobStatus
+from engine.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.jobs import Progress as JobProgress
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the documented JSON instead of a table.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Queue the job and return; follow it with 'rankscope jobs'.")]
+AnalysisId = Annotated[str, typer.Argument(metavar="ANALYSIS", help="Id of an analysis, or the start of it.")]
+Device = Annotated[str, typer.Option(help="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
+Text = Annotated[
+    str, typer.Option(help="demo, demo:news, a .txt or .jsonl file, or a hub data set ID[:CONFIG][@SPLIT].")
+]
+TextField = Annotated[str, typer.Option(help="Column or key that holds the text or the chat messages.")]
+MetricName = Annotated[str, typer.Option("--metric", help="weight, input, feature or loss.")]
+
+
+def job_queue() -> JobQueue:
+    """Return the queue of the configured home."""
+    return JobQueue(settings().home)
+
+
+def artifact_store() -> DirectoryStore:
+    """Return the store of the configured home."""
+    return DirectoryStore(settings().artifacts)
+
+
+def print_json(value: object) -> None:
+    """Print a documented result."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def changed(defaults: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    """Return the values that differ from the defaults, so that equal requests are one job."""
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def absolute_if_there(text: str) -> str:
+    """Return a path that means the same in a job's process; anything else as it is."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if text != "demo" and path.exists() else text
+
+
+def run_job(operation: str, arguments: Mapping[str, Any], title: str) -> Any:
+    """Submit a job, follow it and return its result.
+
+    Raises:
+        RankScopeError: it did not finish.
+    """
+    queue = job_queue()
+    return follow(queue.submit(operation, arguments, title=title, resubmit=True), queue).result
+
+
+def follow(job: Job, queue: JobQueue) -> Job:
+    """Show a job's progress until it ends; interrupting stops the showing, not the job.
+
+    Raises:
+        RankScopeError: it failed, was cancelled or was interrupted.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[message]}"), console=err, transient=True) as bars:
+        bar = bars.add_task(job.title, total=1.0, message="waiting")
+
+        def show(progress: JobProgress) -> None:
+            bars.update(bar, completed=progress.fraction or 0.0, message=progress.message, description=progress.stage)
+
+        try:
+            ended = queue.wait(job.id, on_progress=show)
+        except KeyboardInterrupt:
+            err.print(f"The job goes on; see it with: rankscope jobs show {job.id}", markup=False)
+            raise typer.Exit(130) from None
+    if ended.status is JobStatus.DONE:
+        return ended
+    if ended.status is JobStatus.FAILED:
+        raise RankScopeError(ended.error or f"The job {ended.id} failed; see: rankscope jobs log {ended.id}")
+    raise RankScopeError(f"The job {ended.id} was {ended.status}; go on with: rankscope jobs resume {ended.id}")

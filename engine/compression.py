@@ -1,0 +1,81 @@
+"""Apply a rank map to a model: slices of stored factors, no decomposition."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from engine.factorization.skip import to_skip
+from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
+from engine.model import weight_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from engine.factorization.blocks import Factors
+    from engine.types import BlockRank
+
+
+def compress(
+    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], Factors]
+) -> nn.Module:
+    """Return a model in which ``blocks`` run at their ranks; everything untouched is shared with ``module``.
+
+    Args:
+        module: the dense model; it is not changed.
+        blocks: checked decisions; dense ones and projections not mentioned stay as they are.
+        factors_of: member names -> the stored factors of that block.
+    """
+    shared_tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    compressed = copy.deepcopy(module, shared_tensors)
+    modules = dict(compressed.named_modules())
+    for block in blocks:
+        if block.rank is None:
+            continue
+        linears = [modules[name] for name in block.members]
+        for name, replacement in zip(
+            block.members, factored_modules(linears, block, factors_of(block.members)), strict=True
+        ):
+            parent, _, last = name.rpartition(".")
+            setattr(modules[parent], last, replacement)
+    return compressed
+
+
+@torch.no_grad()
+def factored_modules(
+    linears: Sequence[nn.Module], block: BlockRank, factors: Factors
+) -> list[FactoredLinear]:
+    """Return the replacements of the linear modules of one block, in order."""
+    assert block.rank is not None
+    weights = [weight_matrix(linear) for linear in linears]
+    target = weights[0]
+    stacked = torch.cat(weights).float() if len(weights) > 1 else target.float()
+    left, right = factors.at_rank(block.rank, stacked)
+    shift = None
+    if factors.offset is not None:
+        offset = factors.offset.to(stacked)
+        shift = stacked @ offset - left @ (right @ offset)
+    inner: nn.Module
+    if block.format.skips:
+        skip = to_skip(left, right, block.name)
+        left = skip.left
+        inner = SkipInner(skip.mix.to(target), skip.columns.to(target.device))
+    else:
+        inner = LowRankInner(right.to(target).contiguous())
+    if len(linears) > 1:
+        inner = SharedInner(inner, len(linears))
+    result = []
+    start = 0
+    for linear, weight in zip(linears, weights, strict=True):
+        rows = slice(start, start + len(weight))
+        bias: torch.Tensor | None = getattr(linear, "bias", None)
+        if shift is not None:
+            bias = (shift[rows] if bias is None else bias.float() + shift[rows]).to(target)
+        result.append(
+            FactoredLinear(inner, left[rows].to(target).contiguous(), None if bias is None else bias.detach())
+        )
+        start = rows.stop
+    return result

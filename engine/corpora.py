@@ -1,0 +1,293 @@
+"""Text in, token sequences out: the demo's texts, data sets of the hub, and people's own files.
+
+``datasets`` streams every source as documents: a row of a data set, a line of a ``.jsonl`` file, or a
+paragraph of a ``.txt`` file (paragraphs are separated by empty lines). Only as many are tokenised as the
+sequences need: without special tokens, each followed by the separator, one after another, cut into
+consecutive rows. The separator is the first of EOS, SEP and BOS the tokenizer has; without any, documents
+follow each other directly. Nothing is random: the same text and tokenizer give the same rows.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import torch
+
+from engine.errors import CorpusError
+from engine.specs import CorpusSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engine.specs import CorpusSpec
+
+_CALIBRATION_FRACTION = 0.8
+_BATCH = 64
+_HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corpus:
+    """Token sequences and where they came from.
+
+    Attributes:
+        tokens: (n_sequences, length) int64.
+        n_documents: documents they were cut from; the last may be used in part.
+        label: a short name for people.
+        texts_fingerprint: SHA-256 of those documents' text.
+    """
+
+    tokens: torch.Tensor
+    n_documents: int
+    label: str
+    texts_fingerprint: str
+
+
+def load_corpus(spec: CorpusSpec, tokenizer: Any, demo_texts: Path | None = None) -> Corpus:
+    """Read and tokenise what ``spec`` describes.
+
+    Args:
+        spec: which text, and how many sequences of which length.
+        tokenizer: of the model the sequences are for.
+        demo_texts: folder of the fetched demo texts; needed for the demo's texts only.
+
+    Raises:
+        CorpusError: the text cannot be read, or there is too little of it.
+    """
+    return tokenize(load_texts(spec, demo_texts), tokenizer, spec)
+
+
+def load_texts(spec: CorpusSpec, demo_texts: Path | None = None) -> datasets.IterableDataset:
+    """Open the documents as a stream with one column, ``text``: strings, or lists of chat messages.
+
+    Raises:
+        CorpusError: the source does not exist, cannot be opened, or has no such text field.
+    """
+    if spec.source is CorpusSource.DEMO:
+        return _demo_texts(spec, demo_texts)
+    is_plain = spec.source is CorpusSource.FILE and Path(spec.location).suffix == ".txt"
+    field = "text" if is_plain else spec.text_field
+    with _reading(spec):
+        rows = _open_file(Path(spec.location)) if spec.source is CorpusSource.FILE else _open_hub(spec)
+        columns = ["text"] if is_plain else rows.column_names or list(next(iter(rows)))
+        if field not in columns:
+            raise KeyError(f"it has no column {field!r} but {', '.join(columns) or 'none at all'}")
+    return _only_text(rows, field)
+
+
+def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) -> Corpus:
+    """Cut the first documents into ``spec.n_sequences`` rows of ``spec.length`` tokens.
+
+    Raises:
+        CorpusError: a document is not text, or the text ends too early.
+    """
+    ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id)
+    separator = [end for end in ends if end is not None][:1]
+    needed = spec.n_sequences * spec.length
+    stream: list[int] = []
+    digest, n_documents = hashlib.sha256(), 0
+    for documents in _batches(texts, tokenizer, spec):
+        ids = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+        for document, tokens in zip(documents, ids, strict=True):
+            encoded = document.encode()
+            digest.update(len(encoded).to_bytes(8, "big") + encoded)
+            n_documents += 1
+            stream += [*tokens, *separator]
+            if len(stream) >= needed:
+                rows = torch.tensor(stream[:needed], dtype=torch.int64).view(spec.n_sequences, spec.length)
+                return Corpus(rows, n_documents, spec.label, digest.hexdigest())
+    if n_documents == 0:
+        raise CorpusError(f"The text {spec.label} is empty; give one with at least {needed:,} tokens.")
+    available = len(stream) // spec.length
+    advice = f"ask for at most {available} sequences" if available else "ask for shorter sequences"
+    raise CorpusError(
+        f"The text {spec.label} has {len(stream):,} tokens in {n_documents:,} documents, and {needed:,} are "
+        f"needed for {spec.n_sequences:,} sequences of {spec.length:,}; {advice}, or give more text."
+    )
+
+
+def _batches(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) -> Iterator[list[str]]:
+    """Yield documents as plain text, some at a time, leaving out empty ones."""
+    batches = iter(texts.iter(batch_size=_BATCH))
+    while True:
+        with _reading(spec):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            rendered = [_render(value, tokenizer, spec) for value in batch["text"]]
+        if documents := [text for text in rendered if text]:
+            yield documents
+
+
+def _render(value: object, tokenizer: Any, spec: CorpusSpec) -> str:
+    """Return the text of one document without empty lines around it; chat through the model's template."""
+    if isinstance(value, str):
+        text = value.strip("\r\n")
+        return text if text.strip() else ""
+    if not _is_chat(value):
+        raise TypeError(f"a {type(value).__name__} was found where text was expected")
+    if tokenizer.chat_template is None:
+        raise CorpusError(
+            f"The text {spec.label} holds chat messages and the model's tokenizer has no chat template; give "
+            "plain text, or use a model that was trained for chat."
+        )
+    return str(tokenizer.apply_chat_template(value, tokenize=False))
+
+
+def _is_chat(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value
+    )
+
+
+def _demo_texts(spec: CorpusSpec, folder: Path | None) -> datasets.IterableDataset:
+    """Open the demo's BBC articles in file order, or one of two disjoint parts of its Wikipedia passages.
+
+    The passages are ordered by the SHA-256 of their text; the first 80 % are for calibration, the rest for
+    evaluation. The reference figures in the documentation rest on exactly this.
+    """
+    if folder is None:
+        raise CorpusError("The demo texts were asked for and have not been fetched; fetch the demo first.")
+    if spec.location == "news":
+        return _only_text(_open_file(folder / "xsum.jsonl"), "document")
+    if spec.location != "wikipedia" or spec.part not in {"calibration", "evaluation"}:
+        raise CorpusError(
+            f"The demo has no text {spec.location!r} with a part {spec.part!r}; expected news, or wikipedia "
+            "with the part calibration or evaluation."
+        )
+    rows = _open_file(folder / "wikipedia.jsonl").select_columns("passage")
+    distinct = {passage for batch in rows.iter(batch_size=1000) for passage in batch["passage"]}
+    passages = sorted(distinct, key=lambda passage: hashlib.sha256(passage.encode()).hexdigest())
+    n_calibration = int(_CALIBRATION_FRACTION * len(passages))
+    part = passages[:n_calibration] if spec.part == "calibration" else passages[n_calibration:]
+    return datasets.Dataset.from_dict({"text": part}).to_iterable_dataset()
+
+
+def _open_file(path: Path) -> datasets.IterableDataset:
+    # Square brackets and asterisks in a file's name would be taken for a pattern.
+    common = {"data_files": glob.escape(str(path)), "split": "train", "streaming": True}
+    if path.suffix == ".txt":
+        return datasets.load_dataset("text", sample_by="paragraph", encoding="utf-8-sig", **common)
+    return datasets.load_dataset("json", parse_agent_traces=False, **common)
+
+
+def _open_hub(spec: CorpusSpec) -> datasets.IterableDataset:
+    # Given the name of a folder or of a file format, `datasets` would read local files instead.
+    if not _HUB_ID.fullmatch(spec.location) or Path(spec.location).exists():
+        raise CorpusError(
+            f"{spec.location!r} is not the id of a data set; expected an id such as Salesforce/wikitext, or "
+            "the path of a .txt or .jsonl file."
+        )
+    return datasets.load_dataset(spec.location, spec.config, split=spec.part, streaming=True)
+
+
+def _only_text(rows: datasets.IterableDataset, field: str) -> datasets.IterableDataset:
+    rows = rows.select_columns(field)
+    return rows if field == "text" else rows.rename_column(field, "text")
+
+
+@contextmanager
+def _reading(spec: CorpusSpec) -> Iterator[None]:
+    """Turn whatever is raised while a source is read into a sentence about the source.
+
+    ``datasets`` and what it reads with (Arrow, pandas, the hub's client, chat templates) have no common base
+    of errors, so that all are caught.
+    """
+    try:
+        yield
+    except CorpusError:
+        raise
+    except Exception as error:
+        if spec.source is CorpusSource.FILE:
+            raise _explain_file(spec, error) from error
+        raise _explain_hub(spec, error) from error
+
+
+def _explain_hub(spec: CorpusSpec, error: Exception) -> CorpusError:
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+        return CorpusError(
+            f"The data set {spec.location} is not on the hub, or is private; check its id, or log in with "
+            "`hf auth login`."
+        )
+    if isinstance(error, ConnectionError):
+        return CorpusError(
+            f"The data set {spec.location} could not be fetched because the hub did not answer "
+            f"({_reason(error)}); check the network, or use the demo's texts or a .txt or .jsonl file."
+        )
+    return CorpusError(
+        f"The data set {spec.location} (config {spec.config or 'not given'}, split {spec.part}, text field "
+        f"{spec.text_field}) cannot be read: {_reason(error)}; name it as id:config@split with a text field "
+        "it has."
+    )
+
+
+def _explain_file(spec: CorpusSpec, error: Exception) -> CorpusError:
+    """Go through the file in the plainest way to name the first line that is not as expected."""
+    path = Path(spec.location)
+    reason = f"cannot be read as text: {_reason(error)}"
+    try:
+        rows = 0
+        for number, row in _json_lines(path):
+            rows += 1
+            if fault := _fault(row, spec.text_field):
+                return CorpusError(f"{path.name}, line {number} {fault}.")
+        if rows == 0 and path.suffix != ".txt":
+            reason = "is empty"
+    except CorpusError as found:
+        return found
+    except OSError as found:
+        reason = f"cannot be opened ({found.strerror})"
+    return CorpusError(
+        f"The file {path} {reason}; expected a .txt file, or a .jsonl file with one JSON object per line."
+    )
+
+
+def _fault(row: object, field: str) -> str:
+    """Say what is wrong with one line of a ``.jsonl`` file; an empty string when nothing is."""
+    if not isinstance(row, dict):
+        return f"is {json.dumps(row)[:40]}; expected a JSON object with text in {field!r}"
+    if field not in row:
+        fields = ", ".join(row) or "no field at all"
+        return f"has no field {field!r} but {fields}; choose the text field that every line has"
+    value = row[field]
+    if isinstance(value, str) or _is_chat(value):
+        return ""
+    return (
+        f"has {json.dumps(value)[:40]} in {field!r}; expected text, or a list of chat messages "
+        'such as [{"role": "user", "content": "Hello"}]'
+    )
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield line numbers and values of a ``.jsonl`` file; of a ``.txt`` file only check the encoding."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig").rstrip("\r\n")
+                if text.strip() and path.suffix != ".txt":
+                    yield number, json.loads(text)
+            except UnicodeDecodeError as error:
+                raise CorpusError(
+                    f"{path.name}, line {number} is not UTF-8 (byte 0x{line[error.start]:02x} after "
+                    f"{error.start} others); save the file as UTF-8 and try again."
+                ) from None
+            except json.JSONDecodeError as error:
+                raise CorpusError(
+                    f"{path.name}, line {number} is not JSON ({error.msg} at column {error.colno}); expected "
+                    "one JSON object per line."
+                ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return the error's own words on one line, without the Python advice some add."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    line = " ".join(str(text).split()).partition(" Example of usage")[0]
+    return (line or type(error).__name__)[:200].rstrip(".")

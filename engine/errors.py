@@ -1,0 +1,33 @@
+"""Errors a user can act on: what was given, what was expected, what to do next."""
+
+
+class RankScopeError(Exception):
+    """Base of every deliberate error of the engine; its message is one sentence for the user."""
+
+
+class ModelError(RankScopeError):
+    """A model cannot be opened or holds nothing that can be compressed."""
+
+
+class CorpusError(RankScopeError):
+    """A text source cannot be read or holds too little text."""
+
+
+class NumericalError(RankScopeError):
+    """A value is not finite or a matrix cannot be factorised; the message names the projection."""
+
+
+class InvalidSpecError(RankScopeError):
+    """A setting has a value outside its range."""
+
+
+class InvalidRankMapError(RankScopeError):
+    """A rank map does not fit its schema, its model or its budget."""
+
+
+class InfeasibleBudgetError(RankScopeError):
+    """No allocation fits the budget, or the locked ranks alone exceed it."""
+
+
+class ResourceError(RankScopeError):
+    """The machine has too little memory or disk for what was asked."""

@@ -1,0 +1,164 @@
+"""Perplexity, divergence from the dense model and top-1 agreement with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from engine.errors import NumericalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from engine.progress import Report
+    from engine.specs import EvaluationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DenseReference:
+    """What the dense model predicts for every scored token, in bounded memory.
+
+    Attributes:
+        nll: (n_tokens,) float32, nats.
+        top_log_probs: (n_tokens, k) float32, the k largest log-probabilities, descending.
+        top_tokens: (n_tokens, k) int32, their tokens.
+    """
+
+    nll: torch.Tensor
+    top_log_probs: torch.Tensor
+    top_tokens: torch.Tensor
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean NLL."""
+        return math.exp(self.nll.double().mean().item())
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How a model does on a text, beside the dense one.
+
+    Attributes:
+        nll: nats per token: the sum over all scored tokens divided once by their count.
+        dense_nll: the same of the dense model on the same tokens.
+        divergence: KL(dense || model) in nats per token over the dense model's top k tokens and one
+            bucket for the rest; a lower bound of the full divergence.
+        agreement: fraction of positions where both models put the same token first.
+        n_tokens: scored tokens.
+    """
+
+    nll: float
+    dense_nll: float
+    divergence: float
+    agreement: float
+    n_tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean NLL."""
+        return math.exp(self.nll)
+
+    @property
+    def dense_perplexity(self) -> float:
+        """exp of the dense model's mean NLL."""
+        return math.exp(self.dense_nll)
+
+
+def take_reference(
+    module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report
+) -> DenseReference:
+    """Run the dense model over ``tokens`` (n_sequences, length).
+
+    Raises:
+        NumericalError: a loss is not finite.
+    """
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "dense reference"):
+        top = log_probs.topk(min(spec.top_k, log_probs.shape[-1]), dim=-1)
+        nll = -log_probs.gather(1, labels[:, None])[:, 0]
+        parts.append((nll.cpu(), top.values.cpu(), top.indices.to(torch.int32).cpu()))
+    nlls, values, indices = zip(*parts, strict=True)
+    return DenseReference(torch.cat(nlls), torch.cat(values), torch.cat(indices))
+
+
+def measure(
+    module: nn.Module,
+    tokens: torch.Tensor,
+    reference: DenseReference,
+    spec: EvaluationSpec,
+    report: Report,
+) -> Measurement:
+    """Run a model over the tokens the reference was taken on.
+
+    Raises:
+        NumericalError: a loss is not finite; the message names the first decoder layer where it happens.
+    """
+    nll = divergence = torch.zeros((), dtype=torch.float64)
+    agreeing = start = 0
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "evaluation"):
+        rows = slice(start, start + len(labels))
+        start = rows.stop
+        dense = reference.top_log_probs[rows].to(log_probs.device)
+        top = reference.top_tokens[rows].long().to(log_probs.device)
+        nll = nll - log_probs.gather(1, labels[:, None]).double().sum().cpu()
+        agreeing += int((log_probs.argmax(-1) == top[:, 0]).sum())
+        divergence = divergence + _bucketed_divergence(dense, log_probs.gather(1, top)).double().sum().cpu()
+    return Measurement(
+        nll.item() / start,
+        reference.nll.double().mean().item(),
+        divergence.item() / start,
+        agreeing / start,
+        start,
+    )
+
+
+def _bucketed_divergence(dense: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
+    """Return (n,) KL over k tokens and one bucket holding the rest of the probability."""
+    shown = (dense.exp() * (dense - model)).sum(-1)
+    rest_dense = (1 - dense.exp().sum(-1)).clamp_min(1e-9)
+    rest_model = (1 - model.exp().sum(-1)).clamp_min(1e-9)
+    return shown + rest_dense * (rest_dense.log() - rest_model.log())
+
+
+@torch.no_grad()
+def _log_probs(
+    module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield labels (n,) and log-probabilities (n, vocabulary), one sequence at a time."""
+    device = next(module.parameters()).device
+    for start in range(0, len(tokens), spec.batch_size):
+        batch = tokens[start : start + spec.batch_size].to(device)
+        logits = module(input_ids=batch, use_cache=False).logits
+        for row, of_row in zip(batch, logits, strict=True):
+            log_probs = functional.log_softmax(of_row[:-1].float(), dim=-1)
+            if not torch.isfinite(log_probs.gather(1, row[1:, None])).all():
+                raise NumericalError(_first_bad_layer(module, batch))
+            yield row[1:], log_probs
+        done = min(start + spec.batch_size, len(tokens))
+        report(stage, done / len(tokens), f"{done} of {len(tokens)} sequences")
+
+
+def _first_bad_layer(module: nn.Module, batch: torch.Tensor) -> str:
+    """Return a sentence naming the first module whose output is not finite."""
+    found: list[str] = []
+
+    def look(name: str, output: object) -> None:
+        if not found and isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
+            found.append(name)
+
+    hooks = [
+        part.register_forward_hook(lambda _, __, output, name=name: look(name, output))
+        for name, part in module.named_modules()
+        if name and not list(part.children())
+    ]
+    module(input_ids=batch, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    where = f"first in the output of {found[0]}" if found else "first in the loss"
+    return f"The model gives numbers that are not finite, {where}; try --dtype float32 or a larger rank there."

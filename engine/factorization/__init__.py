@@ -1,0 +1,15 @@
+"""The mathematics of each metric and format, on tensors; nothing here knows modules or stores."""
+
+from engine.factorization.blocks import Factors, factorize_group
+from engine.factorization.decomposition import cholesky_damped, decompose_input_side, decompose_output_side
+from engine.factorization.skip import SkipFactors, to_skip
+
+__all__ = [
+    "Factors",
+    "SkipFactors",
+    "cholesky_damped",
+    "decompose_input_side",
+    "decompose_output_side",
+    "factorize_group",
+    "to_skip",
+]

@@ -1,0 +1,141 @@
+"""Processes on this machine: starting them in a group of their own, knowing them again, ending them.
+
+POSIX only: a job is the leader of its own session and process group, so that everything it starts can be
+ended with it.
+"""
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+START_TIME_TOLERANCE_S = 2.0
+"""Start times are reckoned from the boot time, which moves a little when the clock is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """A process that is known again after its pid was given to another one.
+
+    Attributes:
+        pid: the process id.
+        started: when the process started, in unix seconds.
+    """
+
+    pid: int
+    started: float
+
+
+def this_process() -> ProcessId:
+    """Identify the process that asks."""
+    return ProcessId(os.getpid(), psutil.Process().create_time())
+
+
+def is_alive(process: ProcessId | None) -> bool:
+    """Whether the process still runs; a zombie does not."""
+    return process is not None and _found(process) is not None
+
+
+def _found(process: ProcessId) -> psutil.Process | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        candidate = psutil.Process(process.pid)
+        same = abs(candidate.create_time() - process.started) < START_TIME_TOLERANCE_S
+        if same and candidate.status() != psutil.STATUS_ZOMBIE:
+            return candidate
+    return None
+
+
+def family(leader: ProcessId) -> set[psutil.Process]:
+    """Find what lives of a job: its process, its process group, and descendants that left the group.
+
+    The group may outlive its leader, and no other process gets its id meanwhile. Once another process has it,
+    the group with this id is not ours.
+    """
+    found = _found(leader)
+    members: set[psutil.Process] = set()
+    if found is not None:
+        members.add(found)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            members.update(found.children(recursive=True))
+    elif _is_reused(leader):
+        return members
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            is_later = process.create_time() > leader.started - START_TIME_TOLERANCE_S
+            if os.getpgid(process.pid) == leader.pid and is_later:
+                members.add(process)
+    return living(members)
+
+
+def _is_reused(leader: ProcessId) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return abs(psutil.Process(leader.pid).create_time() - leader.started) >= START_TIME_TOLERANCE_S
+    return False
+
+
+def living(processes: set[psutil.Process]) -> set[psutil.Process]:
+    """Keep the processes that still run; zombies do not."""
+    alive = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                alive.add(process)
+    return alive
+
+
+def send_signal(processes: set[psutil.Process], number: int) -> None:
+    """Send a signal to each process that still runs."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+class LocalProcess:
+    """A job's process: a child of this worker, or one adopted from a worker that was killed."""
+
+    def __init__(self, identity: ProcessId, child: subprocess.Popen[bytes] | None = None) -> None:
+        self.id = identity
+        self._child = child
+
+    @classmethod
+    def start(cls, command: Sequence[str], log: Path) -> "LocalProcess":
+        """Start a command in its own session, its output appended to ``log``."""
+        child = _started(command, log)
+        return cls(ProcessId(child.pid, psutil.Process(child.pid).create_time()), child)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs, and always for an adopted process."""
+        return None if self._child is None else self._child.poll()
+
+    def has_ended(self) -> bool:
+        """Whether the process itself, not all of its family, is gone."""
+        return self.exit_code is not None if self._child is not None else not is_alive(self.id)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when the process has ended or the time has passed."""
+        if self._child is None or self.has_ended():
+            time.sleep(timeout_s)
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout_s)
+
+
+def start_detached(command: Sequence[str], log: Path) -> None:
+    """Start a command that outlives this process, its output appended to ``log``."""
+    child = _started(command, log)
+    # Someone has to collect its exit code, or it stays a zombie as long as we live.
+    threading.Thread(target=child.wait, name="reap", daemon=True).start()
+
+
+def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )

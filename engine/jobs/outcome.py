@@ -1,0 +1,73 @@
+"""What becomes of a job whose process did not record its end, or cannot begin."""
+
+import signal
+
+import psutil
+
+from engine.jobs.job import Job, JobStatus
+from engine.jobs.local import family, is_alive
+from engine.jobs.record import JobRecord
+
+RESUME = "resume the job to continue after its last finished stage"
+_STOPPED_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_GIB = 2.0**30
+
+NOT_CLAIMED = 75
+"""Exit code of a job's process that found its job cancelled or already taken."""
+
+
+def outcome(exit_code: int | None, *, has_result: bool) -> tuple[JobStatus, str | None]:
+    """Decide how an attempt ended that did not record it itself.
+
+    Args:
+        exit_code: negative for a signal; None if nobody saw it.
+        has_result: the result was written, so only the record was missed.
+    """
+    if has_result:
+        return JobStatus.DONE, None
+    if exit_code is None:
+        reason = "The job's process is gone without a result (it was killed, or the machine restarted)"
+        return JobStatus.INTERRUPTED, f"{reason}: {RESUME}."
+    if exit_code >= 0:
+        reason = f"The job's process ended with exit code {exit_code} and without a result"
+        return JobStatus.FAILED, f"{reason}; the log has the details."
+    name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+    if -exit_code in _STOPPED_FROM_OUTSIDE:
+        return JobStatus.INTERRUPTED, f"The job's process was stopped from outside ({name}): {RESUME}."
+    if -exit_code == signal.SIGKILL:
+        reason = f"The job's process was killed ({name}), most often because the machine ran out of memory"
+        return (
+            JobStatus.FAILED,
+            f"{reason}: free some memory or lower the job's memory budget, then {RESUME}.",
+        )
+    return JobStatus.FAILED, f"The job's process crashed ({name}); the log has the details."
+
+
+def missing_memory(job: Job) -> str | None:
+    """Say what is missing if the memory that is free now is less than the job's estimate."""
+    needed = job.estimate.get("memory_bytes")
+    available = psutil.virtual_memory().available
+    if not isinstance(needed, (int, float)) or needed <= available:
+        return None
+    return (
+        f"The job needs about {needed / _GIB:.1f} GiB of memory and {available / _GIB:.1f} GiB are free: "
+        f"close other programs or lower the job's memory budget, then {RESUME}."
+    )
+
+
+def settle_dead_jobs(record: JobRecord) -> None:
+    """Close the attempts whose process is gone while no worker lives that would do it.
+
+    A living worker knows the exit code, so the verdict is left to it. A cancelled job of which something
+    still lives stays *cancelling* until a worker has ended that too.
+    """
+    begun = [job for job in record.unfinished() if job.status is not JobStatus.QUEUED]
+    if not begun or is_alive(record.worker()):
+        return
+    for job in begun:
+        if job.process is None or is_alive(job.process):
+            continue
+        if job.status is JobStatus.CANCELLING and family(job.process):
+            continue
+        status, error = outcome(None, has_result=record.folder(job.id).has_result())
+        record.close(job.id, job.attempts, status, error)

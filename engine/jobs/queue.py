@@ -1,0 +1,201 @@
+"""The queue as the dashboard and the command line see it; works from any process."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from engine.jobs.job import Job, JobError, JobStatus
+from engine.jobs.local import is_alive, start_detached
+from engine.jobs.outcome import settle_dead_jobs
+from engine.jobs.progress import Progress, read_history, read_last
+from engine.jobs.record import JobRecord
+
+ID_LENGTH = 12
+WORKER_START_S = 2.0
+"""A worker that was started has registered after this long on a machine that is not overloaded."""
+
+WORKER_DEADLINE_S = 60.0
+
+
+class JobQueue:
+    """Jobs under one home folder.
+
+    Args:
+        home: holds ``jobs.sqlite3`` and a folder for each job.
+        entrypoint: ``package.module:function``, called as ``function(operation, arguments, report)`` in the
+            job's process; it returns a JSON value.
+    """
+
+    def __init__(self, home: Path, entrypoint: str = "engine.operations:run") -> None:
+        self.home = home.absolute()
+        self.entrypoint = entrypoint
+        self._record = JobRecord(self.home)
+
+    def submit(
+        self,
+        operation: str,
+        arguments: Mapping[str, object],
+        *,
+        title: str,
+        estimate: Mapping[str, object] | None = None,
+        resubmit: bool = False,
+    ) -> Job:
+        """Queue an operation unless the same one is queued, under way or done.
+
+        Args:
+            operation: a name the entry point knows.
+            arguments: JSON values; equal arguments are one job.
+            title: what a person calls the job.
+            estimate: ``memory_bytes`` is compared with the free memory before the start.
+            resubmit: run a done job again, because what it made may have been deleted.
+
+        Raises:
+            JobError: the arguments are not JSON, or the record cannot be written.
+        """
+        values = _as_json(operation, arguments)
+        job_id = job_fingerprint(operation, values)
+        self._record.enqueue(job_id, operation, values, title, estimate or {}, again=resubmit)
+        self._ensure_worker()
+        return self.get(job_id)
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a failed, cancelled or interrupted job again; it continues after its last finished stage.
+
+        Raises:
+            JobError: no job has this id.
+        """
+        job = self.get(job_id)
+        return self.submit(job.operation, job.arguments, title=job.title, estimate=job.estimate)
+
+    def cancel(self, job_id: str, grace_s: float = 5.0) -> Job:
+        """Cancel a job: a queued one at once; a running one is asked to end, and killed after ``grace_s``.
+
+        Returns at once with the job queued for its end; a finished job is returned as it is.
+
+        Raises:
+            JobError: no job has this id.
+        """
+        job = self.get(job_id)
+        self._record.cancel(job.id, time.time() + grace_s)
+        job = self.get(job.id)
+        if job.status is JobStatus.CANCELLING:
+            self._ensure_worker()
+        return job
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the last submitted first."""
+        settle_dead_jobs(self._record)
+        return [self._with_files(job) for job in self._record.jobs()]
+
+    def get(self, job_id: str) -> Job:
+        """The job with this id or this unique beginning of an id.
+
+        Raises:
+            JobError: no job, or more than one, has this id; the message says which exist.
+        """
+        settle_dead_jobs(self._record)
+        if (job := self._record.get(job_id)) is not None:
+            return self._with_files(job)
+        jobs = self._record.jobs()
+        found = [job for job in jobs if job_id and job.id.startswith(job_id)]
+        if len(found) == 1:
+            return self._with_files(found[0])
+        if found:
+            raise JobError(f"{job_id!r} could be {_listed(found)}: give more of the id.")
+        raise JobError(
+            f"There is no job {job_id!r}; " + (f"there is {_listed(jobs)}." if jobs else "there are none.")
+        )
+
+    def log(self, job_id: str, last_lines: int = 200) -> str:
+        """What the job printed last, over all its attempts."""
+        return self._record.folder(self.get(job_id).id).read_log(last_lines)
+
+    def progress_history(self, job_id: str) -> list[Progress]:
+        """What the job reported in its last attempt, oldest first; the newest part if that is long."""
+        return read_history(self._record.folder(self.get(job_id).id).progress)
+
+    def wait(
+        self, job_id: str, poll_s: float = 0.5, on_progress: Callable[[Progress], None] | None = None
+    ) -> Job:
+        """Wait until a job is over, calling ``on_progress`` with each new report.
+
+        A job whose process died is not run again. A queued job whose worker died is still meant to run, so it
+        gets a new worker.
+
+        Raises:
+            JobError: no job has this id, or no worker can be started.
+        """
+        last: Progress | None = None
+        worker_seen = time.monotonic()
+        worker_started = worker_seen
+        while True:
+            job = self.get(job_id)
+            if job.progress is not None and job.progress != last and on_progress is not None:
+                on_progress(job.progress)
+            last = job.progress
+            if job.status.is_final:
+                return job
+            now = time.monotonic()
+            if job.status is JobStatus.RUNNING or is_alive(self._record.worker()):
+                worker_seen = now
+            elif now - worker_seen > WORKER_DEADLINE_S:
+                raise JobError(f"No worker could be started for job {job.id}; {self._worker_log} says why.")
+            elif now - max(worker_seen, worker_started) > WORKER_START_S:
+                self._ensure_worker()
+                worker_started = now
+            time.sleep(poll_s)
+
+    def recover(self) -> None:
+        """Mark jobs whose process died as interrupted, and go on with what is queued or being cancelled."""
+        settle_dead_jobs(self._record)
+        if any(job.status is not JobStatus.RUNNING for job in self._record.unfinished()):
+            self._ensure_worker()
+
+    def forget(self, job_id: str) -> None:
+        """Delete a finished job's record and folder.
+
+        Raises:
+            JobError: no job has this id, or it is not finished.
+        """
+        job = self.get(job_id)
+        if not self._record.forget(job.id):
+            raise JobError(f"Job {job.id} ({job.title}) is {job.status}: cancel it before it is forgotten.")
+
+    @property
+    def _worker_log(self) -> Path:
+        return self.home / "worker.log"
+
+    def _ensure_worker(self) -> None:
+        if not is_alive(self._record.worker()):
+            command = [sys.executable, "-m", "engine.jobs.worker", str(self.home), self.entrypoint]
+            start_detached(command, self._worker_log)
+
+    def _with_files(self, job: Job) -> Job:
+        folder = self._record.folder(job.id)
+        result = folder.read_result() if job.status is JobStatus.DONE else None
+        return replace(job, progress=read_last(folder.progress), result=result)
+
+
+def job_fingerprint(operation: str, arguments: Mapping[str, object]) -> str:
+    """Name a job after what it does: equal operations with equal JSON arguments have equal ids."""
+    text = json.dumps([operation, arguments], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+
+def _as_json(operation: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    try:
+        values: dict[str, object] = json.loads(json.dumps(dict(arguments), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise JobError(
+            f"The arguments of {operation!r} are not made of finite JSON values: {error}."
+        ) from error
+    return values
+
+
+def _listed(jobs: list[Job], most: int = 5) -> str:
+    names = ", ".join(f"{job.id} ({job.title})" for job in jobs[:most])
+    return names + (f" and {len(jobs) - most} more" if len(jobs) > most else "")

@@ -1,0 +1,120 @@
+"""Modules that run the storage formats in place of a linear module."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class LowRankInner(nn.Module):
+    """z = right x.
+
+    Args:
+        right: (r, in).
+    """
+
+    def __init__(self, right: torch.Tensor) -> None:
+        super().__init__()
+        self.right = nn.Parameter(right, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., in) to (..., r)."""
+        return functional.linear(x, self.right)
+
+
+class SkipInner(nn.Module):
+    """z = x1 + mix x2, where x1 and x2 are the kept and the mixed columns of x.
+
+    Args:
+        mix: (r, in - r).
+        columns: (in,) order of the input columns, kept ones first.
+    """
+
+    columns: torch.Tensor
+
+    def __init__(self, mix: torch.Tensor, columns: torch.Tensor) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(mix, requires_grad=False)
+        self.register_buffer("columns", columns.to(torch.int32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., in) to (..., r)."""
+        rank = len(self.mix)
+        ordered = x.index_select(-1, self.columns)
+        return ordered[..., :rank] + functional.linear(ordered[..., rank:], self.mix)
+
+
+@dataclass(slots=True)
+class _Remembered:
+    x: weakref.ref[torch.Tensor]
+    state: tuple[object, ...]
+    z: torch.Tensor
+    readers_left: int
+
+
+class SharedInner(nn.Module):
+    """An inner factor computed once for all projections of an input group.
+
+    The result is kept from the first member's call to the last one's, per thread, and only for the very
+    tensor object it was computed from, unchanged since.
+
+    Args:
+        inner: the wrapped inner factor.
+        n_readers: projections that read its result in every forward pass.
+    """
+
+    def __init__(self, inner: nn.Module, n_readers: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.n_readers = n_readers
+        self._remembered: dict[int, _Remembered] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles start with nothing remembered."""
+        return {**self.__dict__, "_remembered": {}}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., in) to (..., r)."""
+        thread = threading.get_ident()
+        state = (_version(x), torch.is_grad_enabled(), *(_version(p) for p in self.inner.parameters()))
+        known = self._remembered.pop(thread, None)
+        if known is not None and known.x() is x and known.state == state:
+            known.readers_left -= 1
+            z = known.z
+        else:
+            z = self.inner(x)
+            known = _Remembered(weakref.ref(x), state, z, self.n_readers - 1)
+        if known.readers_left > 0:
+            self._remembered[thread] = known
+        return z
+
+
+def _version(tensor: torch.Tensor) -> int:
+    """Return the count of in-place changes; inference tensors have none."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+class FactoredLinear(nn.Module):
+    """y = left z + bias, with z from an inner factor.
+
+    Args:
+        inner: LowRankInner, SkipInner, or a SharedInner around one.
+        left: (out, r).
+        bias: (out,) or ``None``.
+    """
+
+    def __init__(self, inner: nn.Module, left: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.inner = inner
+        self.left = nn.Parameter(left, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., in) to (..., out)."""
+        return functional.linear(self.inner(x), self.left, self.bias)

@@ -1,0 +1,215 @@
+"""What a job can do: plain JSON arguments in, plain JSON out. The command line and the pages submit these."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cache import DirectoryStore
+from engine.errors import InvalidSpecError
+from engine.settings import settings
+from engine.specs import (
+    AnalysisSpec,
+    CalibrationSpec,
+    CorpusSpec,
+    EvaluationSpec,
+    Fisher,
+    ModelSource,
+    ModelSpec,
+)
+from engine.types import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.progress import Report
+
+ANALYSE_DEFAULTS: dict[str, Any] = {
+    "model": "demo",
+    "trust_remote_code": False,
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 64,
+    "length": 512,
+    "fisher": Fisher.EMPIRICAL.value,
+    "compute_dtype": "bfloat16",
+    "batch_size": 2,
+    "metrics": [Metric.INPUT.value, Metric.LOSS.value],
+    "damping": 1e-6,
+    "seed": 0,
+    "memory_gb": 4.0,
+    "device": "auto",
+}
+EVALUATE_DEFAULTS: dict[str, Any] = {
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 20,
+    "length": 512,
+    "dtype": "float32",
+    "batch_size": 4,
+    "device": "auto",
+}
+SENSITIVITY_DEFAULTS: dict[str, Any] = {
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 4,
+    "length": 256,
+    "kept_fraction": 0.5,
+    "compute_dtype": "float32",
+    "device": "auto",
+}
+
+
+def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
+    """Run one operation in this process; the entry point of every job.
+
+    Raises:
+        InvalidSpecError: there is no such operation.
+        RankScopeError: the operation says why it cannot be done.
+    """
+    operations = {
+        "fetch-demo": _fetch_demo,
+        "analyse": _analyse,
+        "evaluate": _evaluate,
+        "sensitivity": _sensitivity,
+    }
+    if operation not in operations:
+        raise InvalidSpecError(f"There is no operation {operation!r}; expected one of {', '.join(operations)}.")
+    return operations[operation](arguments, report)
+
+
+def analysis_spec(arguments: Mapping[str, Any]) -> AnalysisSpec:
+    """Return the spec that ``analyse`` arguments describe; unknown names and values are errors.
+
+    Raises:
+        InvalidSpecError: a value is out of range or names nothing.
+    """
+    a = _with_defaults(arguments, ANALYSE_DEFAULTS)
+    return AnalysisSpec(
+        ModelSpec.parse(a["model"], trust_remote_code=a["trust_remote_code"]),
+        corpus_spec(a, "calibration"),
+        CalibrationSpec(_choice(Fisher, a["fisher"]), a["batch_size"], a["compute_dtype"], a["seed"]),
+        tuple(m for m in Metric if m in [_choice(Metric, name) for name in a["metrics"]]),
+        a["damping"],
+    )
+
+
+def corpus_spec(arguments: Mapping[str, Any], part: str) -> CorpusSpec:
+    """Return the corpus that arguments describe."""
+    return CorpusSpec.parse(
+        arguments["text"],
+        part=part,
+        n_sequences=arguments["n_sequences"],
+        length=arguments["length"],
+        text_field=arguments["text_field"],
+    )
+
+
+def analysis_title(arguments: Mapping[str, Any]) -> str:
+    """Return what a person calls the job."""
+    spec = analysis_spec(arguments)
+    return f"Analyse {spec.model.label} on {spec.corpus.label}"
+
+
+def _choice(kind: Any, value: str) -> Any:
+    if value not in list(kind):
+        raise InvalidSpecError(f"{kind.__name__} {value!r} was given; expected one of {', '.join(kind)}.")
+    return kind(value)
+
+
+def _with_defaults(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = set(arguments) - set(defaults)
+    if unknown:
+        raise InvalidSpecError(
+            f"The setting {sorted(unknown)[0]!r} does not exist; expected some of {', '.join(defaults)}."
+        )
+    return {**defaults, **arguments}
+
+
+def _fetch_demo(_: Mapping[str, Any], report: Report) -> object:
+    from engine.demo import fetch_demo
+
+    here = settings()
+    assets = fetch_demo(DirectoryStore(here.artifacts), here.downloads, report)
+    return {"model": str(assets.model_key), "texts": str(assets.texts_key)}
+
+
+def _analyse(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.analysing import analyse
+
+    here = settings()
+    a = _with_defaults(arguments, ANALYSE_DEFAULTS)
+    key = analyse(
+        analysis_spec(arguments),
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        report,
+        memory_bytes=int(a["memory_gb"] * 1e9),
+        device=a["device"],
+    )
+    return {"analysis": key.fingerprint}
+
+
+def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.evaluating import EvaluationSession
+    from engine.progress import part_of
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps"}}
+    a = _with_defaults(rest, EVALUATE_DEFAULTS)
+    spec = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
+    rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
+    session = EvaluationSession(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        spec,
+        part_of(report, 0.0, 0.4),
+        device=a["device"],
+    )
+    return [
+        session.measure(m, part_of(report, 0.4 + 0.6 * i / len(rank_maps), 0.4 + 0.6 * (i + 1) / len(rank_maps)))
+        for i, m in enumerate(rank_maps)
+    ]
+
+
+def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.evaluating import sense
+    from engine.pipeline.reading import measured_sensitivity
+
+    here = settings()
+    a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SENSITIVITY_DEFAULTS)
+    store = DirectoryStore(here.artifacts)
+    sense(
+        store,
+        here.downloads,
+        arguments["analysis"],
+        corpus_spec(a, "calibration"),
+        a["kept_fraction"],
+        report,
+        compute_dtype=a["compute_dtype"],
+        device=a["device"],
+    )
+    return measured_sensitivity(store, arguments["analysis"])
+
+
+def evaluation_title(arguments: Mapping[str, Any]) -> str:
+    """Return what a person calls the job."""
+    from engine.rank_map import parse_rank_map
+
+    maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
+    what = f"one {maps[0].method} map" if len(maps) == 1 else f"{len(maps)} maps"
+    return f"Measure {what} of {maps[0].model_name}"
+
+
+def known_analysis(arguments: Mapping[str, Any]) -> str | None:
+    """Return the id of the analysis these arguments describe if it is stored and can be told at once."""
+    from engine.pipeline.keys import analysis_key
+    from engine.sources import corpus_fingerprint, known_model_fingerprint
+
+    spec = analysis_spec(arguments)
+    model = known_model_fingerprint(spec.model)
+    if model is None:
+        return None
+    key = analysis_key(spec, model, corpus_fingerprint(spec.corpus))
+    return key.fingerprint if key in DirectoryStore(settings().artifacts) else None

@@ -1,0 +1,128 @@
+"""The methods offered by name: a metric, an allocator and formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from engine.allocation import allocators
+from engine.errors import InvalidSpecError
+from engine.registry import unknown_name
+from engine.types import Format, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.types import Allocation, BlockRank, Budget, GroupCurves
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A method users choose by name.
+
+    Attributes:
+        name: stable, kebab-case.
+        title: for people.
+        metric: what the factors are computed in.
+        allocator: registered name of the rule that chooses ranks.
+        formats: factored formats it may use.
+        summary: one sentence on what it does.
+        paper: arXiv id of the work it follows; ``None`` where it is ours.
+    """
+
+    name: str
+    title: str
+    metric: Metric
+    allocator: str
+    formats: frozenset[Format]
+    summary: str
+    paper: str | None
+
+
+_ALL = (
+    Preset(
+        name="svd-llm",
+        title="SVD-LLM",
+        metric=Metric.INPUT,
+        allocator="uniform",
+        formats=frozenset({Format.LOW_RANK}),
+        summary="Whitened SVD with the same kept fraction everywhere: the common baseline.",
+        paper="2403.07378",
+    ),
+    Preset(
+        name="flrc",
+        title="FLRC",
+        metric=Metric.INPUT,
+        allocator="flrc",
+        formats=frozenset({Format.LOW_RANK}),
+        summary="Ranks proportional to the importance that one backward pass measures.",
+        paper="2510.09332",
+    ),
+    Preset(
+        name="skipcat",
+        title="SkipCat",
+        metric=Metric.INPUT,
+        allocator="uniform",
+        formats=frozenset({Format.SKIP_CAT}),
+        summary="Shared inner factors with an identity block left out: more rank for the same parameters.",
+        paper="2512.13494",
+    ),
+    Preset(
+        name="water-filling",
+        title="Water-filling",
+        metric=Metric.LOSS,
+        allocator="water-filling",
+        formats=frozenset({Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT}),
+        summary="The least predicted loss increase at the budget, over every rank and format.",
+        paper=None,
+    ),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _ALL}
+"""Every preset by name, in the order they are shown."""
+
+
+def get_preset(name: str) -> Preset:
+    """Return a preset by name.
+
+    Raises:
+        InvalidSpecError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise InvalidSpecError(unknown_name("method", name, PRESETS))
+    return PRESETS[name]
+
+
+def allocate_preset(
+    name: str,
+    groups_by_metric: Mapping[Metric, Sequence[GroupCurves]],
+    budget: Budget,
+    locks: Sequence[BlockRank] = (),
+    formats: frozenset[Format] | None = None,
+) -> Allocation:
+    """Allocate by a preset's method, on the curves of its metric.
+
+    Args:
+        name: of the preset.
+        groups_by_metric: the curves of every analysed metric.
+        budget: the hard ceiling in parameters.
+        locks: blocks whose decision is fixed.
+        formats: used instead of the preset's own.
+
+    Raises:
+        InvalidSpecError: the preset does not exist, its metric was not analysed, or its allocator
+            cannot work with the formats.
+        InfeasibleBudgetError: nothing fits the budget.
+        InvalidRankMapError: a lock does not fit the groups.
+        NumericalError: a curve or an importance is not finite.
+    """
+    preset = get_preset(name)
+    if preset.metric not in groups_by_metric:
+        analysed = ", ".join(sorted(groups_by_metric)) or "none"
+        raise InvalidSpecError(
+            f"The method {name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
+            f"the model again with the {preset.metric} metric."
+        )
+    allocate = allocators.get(preset.allocator)
+    chosen = preset.formats if formats is None else formats
+    return allocate(groups_by_metric[preset.metric], budget, formats=chosen, locks=locks)

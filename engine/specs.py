@@ -1,0 +1,246 @@
+"""Frozen descriptions of what each stage computes; a stage's artifact is keyed by its whole spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from engine.errors import InvalidSpecError
+from engine.types import Metric
+
+
+class ModelSource(StrEnum):
+    """Where a model comes from."""
+
+    DEMO = "demo"
+    HUB = "hub"
+    FOLDER = "folder"
+    GGUF = "gguf"
+
+
+class CorpusSource(StrEnum):
+    """Where text comes from."""
+
+    DEMO = "demo"
+    HUB = "hub"
+    FILE = "file"
+
+
+class Fisher(StrEnum):
+    """Whose labels the output gradients are taken at."""
+
+    EMPIRICAL = "empirical"
+    SAMPLED = "sampled"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which model, and how it is opened.
+
+    Attributes:
+        source: demo, hub, folder or gguf.
+        location: hub id, folder, or GGUF file; empty for the demo.
+        revision: hub revision (branch, tag or commit); ``None`` is the default branch.
+        trust_remote_code: run Python code that comes with the model; only on the user's explicit wish.
+    """
+
+    source: ModelSource
+    location: str = ""
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @classmethod
+    def parse(cls, text: str, *, trust_remote_code: bool = False) -> ModelSpec:
+        """Read what a user types: ``demo``, a folder, a ``.gguf`` file, or ``owner/name[@revision]``.
+
+        Raises:
+            InvalidSpecError: the text is none of these.
+        """
+        text = text.strip()
+        if text == "demo":
+            return cls(ModelSource.DEMO)
+        path = Path(text).expanduser()
+        if path.is_dir():
+            return cls(ModelSource.FOLDER, str(path.resolve()), trust_remote_code=trust_remote_code)
+        if path.suffix == ".gguf" and path.is_file():
+            return cls(ModelSource.GGUF, str(path.resolve()))
+        name, _, revision = text.partition("@")
+        looks_like_path = path.is_absolute() or text.startswith((".", "~")) or text.endswith(".gguf")
+        if not name or looks_like_path or name.count("/") > 1 or any(c.isspace() for c in name):
+            raise InvalidSpecError(
+                f"No model was found at {text!r}; expected 'demo', an existing folder, an existing .gguf "
+                "file, or a hub id such as HuggingFaceTB/SmolLM2-135M, optionally with @revision."
+            )
+        return cls(ModelSource.HUB, name, revision or None, trust_remote_code)
+
+    @property
+    def label(self) -> str:
+        """A short name for people."""
+        if self.source is ModelSource.DEMO:
+            return "SmolLM2-135M-Instruct (demo)"
+        if self.source is ModelSource.HUB:
+            return self.location + (f"@{self.revision}" if self.revision else "")
+        return Path(self.location).name
+
+
+DEMO_TEXTS = ("wikipedia", "news")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSpec:
+    """Which text, cut to how many token sequences.
+
+    Attributes:
+        source: demo, hub or file.
+        location: demo text name (``wikipedia`` or ``news``), hub data set id, or file.
+        part: ``calibration`` or ``evaluation`` of the demo's Wikipedia text (disjoint), or the
+            split of a hub data set; ignored for a file.
+        config: hub configuration name, if the data set has several.
+        text_field: column or JSON key holding the text (or a list of chat messages).
+        n_sequences: sequences wanted; fewer available is an error.
+        length: tokens per sequence.
+    """
+
+    source: CorpusSource
+    location: str
+    part: str = "calibration"
+    config: str | None = None
+    text_field: str = "text"
+    n_sequences: int = 64
+    length: int = 512
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.n_sequences < 1 or self.length < 8:
+            raise InvalidSpecError(
+                f"A corpus of {self.n_sequences} sequences of {self.length} tokens was asked for; "
+                "expected at least 1 sequence of at least 8 tokens."
+            )
+
+    @classmethod
+    def parse(cls, text: str, *, part: str, n_sequences: int, length: int, text_field: str = "text") -> CorpusSpec:
+        """Read what a user types: ``demo[:wikipedia|:news]``, a .txt/.jsonl file, or ``id[:config][@split]``.
+
+        Raises:
+            InvalidSpecError: the text is none of these.
+        """
+        name, _, rest = text.strip().partition(":")
+        if name == "demo":
+            chosen = rest or "wikipedia"
+            if chosen not in DEMO_TEXTS:
+                raise InvalidSpecError(
+                    f"The demo text {chosen!r} does not exist; expected one of {', '.join(DEMO_TEXTS)}."
+                )
+            return cls(CorpusSource.DEMO, chosen, part, n_sequences=n_sequences, length=length)
+        path = Path(text).expanduser()
+        if path.suffix in {".txt", ".jsonl", ".json"}:
+            if not path.is_file():
+                raise InvalidSpecError(f"The text file {text} does not exist; give the path of a .txt or .jsonl file.")
+            return cls(
+                CorpusSource.FILE,
+                str(path.resolve()),
+                part,
+                text_field=text_field,
+                n_sequences=n_sequences,
+                length=length,
+            )
+        data_set, _, split = text.strip().partition("@")
+        identifier, _, config = data_set.partition(":")
+        if not identifier or any(c.isspace() for c in identifier):
+            raise InvalidSpecError(
+                f"No text was found at {text!r}; expected 'demo', 'demo:news', a .txt or .jsonl file, or a hub "
+                "data set such as Salesforce/wikitext:wikitext-2-raw-v1@test."
+            )
+        default_split = "train" if part == "calibration" else "test"
+        return cls(
+            CorpusSource.HUB,
+            identifier,
+            split or default_split,
+            config or None,
+            text_field,
+            n_sequences,
+            length,
+        )
+
+    @property
+    def label(self) -> str:
+        """A short name for people."""
+        if self.source is CorpusSource.DEMO:
+            return {"wikipedia": f"Wikipedia passages ({self.part})", "news": "BBC news (XSum)"}[self.location]
+        name = Path(self.location).name if self.source is CorpusSource.FILE else self.location
+        return f"{name} ({self.part})" if self.source is CorpusSource.HUB else name
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSpec:
+    """How statistics are collected over a corpus.
+
+    Attributes:
+        fisher: gradients at the true next tokens (``empirical``) or at tokens drawn from the model.
+        batch_size: sequences per forward and backward pass.
+        compute_dtype: autocast type of the passes; moments are float32 whatever it is.
+        seed: of the sampled labels.
+    """
+
+    fisher: Fisher = Fisher.EMPIRICAL
+    batch_size: int = 2
+    compute_dtype: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.batch_size < 1:
+            raise InvalidSpecError(f"Batch size {self.batch_size} was given; expected at least 1.")
+        if self.compute_dtype not in {"float32", "bfloat16", "float16"}:
+            raise InvalidSpecError(
+                f"Compute dtype {self.compute_dtype!r} was given; expected float32, bfloat16 or float16."
+            )
+
+
+DEFAULT_METRICS = (Metric.INPUT, Metric.LOSS)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSpec:
+    """Everything that decides the outcome of an analysis.
+
+    Attributes:
+        model: the model as the user named it.
+        corpus: the calibration text.
+        calibration: how statistics are taken from it.
+        metrics: whose factors are stored; the spectra of all four are always computed.
+        damping: first relative damping added to a second moment before its Cholesky factorisation.
+    """
+
+    model: ModelSpec
+    corpus: CorpusSpec
+    calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
+    metrics: tuple[Metric, ...] = DEFAULT_METRICS
+    damping: float = 1e-6
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 < self.damping <= 0.1:
+            raise InvalidSpecError(
+                f"Damping {self.damping} was given; expected a number above 0 and at most 0.1, for example 1e-6."
+            )
+        if not self.metrics:
+            raise InvalidSpecError("No metric was given; expected at least one of input, feature, loss, weight.")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSpec:
+    """How a (compressed) model is measured.
+
+    Attributes:
+        corpus: held-out text.
+        dtype: weights and arithmetic of both models.
+        batch_size: sequences per forward pass.
+        top_k: dense log-probabilities kept per position for the divergence; the rest is one bucket.
+    """
+
+    corpus: CorpusSpec
+    dtype: str = "float32"
+    batch_size: int = 4
+    top_k: int = 256

@@ -1,0 +1,239 @@
+"""Frozen values that pass between the stages; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from engine.errors import InvalidSpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Metric(StrEnum):
+    """What a spectrum is taken of."""
+
+    WEIGHT = "weight"
+    INPUT = "input"
+    FEATURE = "feature"
+    LOSS = "loss"
+
+
+class Format(StrEnum):
+    """How the factors of a block are stored and run."""
+
+    DENSE = "dense"
+    LOW_RANK = "low-rank"
+    CAT = "cat"
+    SKIP = "skip"
+    SKIP_CAT = "skip+cat"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether projections of one input group share the inner factor."""
+        return self in {Format.CAT, Format.SKIP_CAT}
+
+    @property
+    def skips(self) -> bool:
+        """Whether an identity block of the inner factor is left out."""
+        return self in {Format.SKIP, Format.SKIP_CAT}
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """One compressible weight matrix W of shape (out_features, in_features)."""
+
+    name: str
+    layer: int
+    kind: str
+    out_features: int
+    in_features: int
+    has_bias: bool = False
+
+    @property
+    def params(self) -> int:
+        """Entries of W; the bias is never compressed nor counted."""
+        return self.out_features * self.in_features
+
+
+@dataclass(frozen=True, slots=True)
+class InputGroup:
+    """Projections of one layer that read the same input tensor, in the order they run."""
+
+    members: tuple[Projection, ...]
+
+    @property
+    def name(self) -> str:
+        """The members' names joined by ``+``; unique in a model."""
+        return block_name(p.name for p in self.members)
+
+    @property
+    def layer(self) -> int:
+        """Index of the decoder layer the members belong to."""
+        return self.members[0].layer
+
+    @property
+    def in_features(self) -> int:
+        """Width of the shared input."""
+        return self.members[0].in_features
+
+    @property
+    def out_features(self) -> int:
+        """D, the members' output widths added up."""
+        return sum(p.out_features for p in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedWeight:
+    """A weight that stays as it is, and why."""
+
+    name: str
+    params: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was found in a model: the compressible projections by input group, and the rest."""
+
+    architecture: str
+    n_layers: int
+    groups: tuple[InputGroup, ...]
+    skipped: tuple[SkippedWeight, ...]
+    total_params: int
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """Every compressible projection, in model order."""
+        return tuple(p for group in self.groups for p in group.members)
+
+    @property
+    def compressible_params(self) -> int:
+        """Parameters of all projections when dense; kept fractions are fractions of this."""
+        return sum(p.params for p in self.projections)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistortionCurve:
+    """Predicted loss increase of one block at every rank.
+
+    Attributes:
+        members: names of the projections factorised together, in stacking order.
+        in_features: width of their input.
+        out_features: their output widths added up (D).
+        nats: (max_rank + 1,) half the discarded loss-metric energy at rank r, in nats per token;
+            never increasing. A dense block has 0.
+        importance: FLRC's alpha, summed over the members.
+    """
+
+    members: tuple[str, ...]
+    in_features: int
+    out_features: int
+    nats: NDArray[np.float64]
+    importance: float
+
+    @property
+    def name(self) -> str:
+        """The members' names joined by ``+``."""
+        return block_name(self.members)
+
+    @property
+    def max_rank(self) -> int:
+        """Largest rank the stored factors have."""
+        return len(self.nats) - 1
+
+    @property
+    def dense_params(self) -> int:
+        """Parameters of the block when dense."""
+        return self.in_features * self.out_features
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupCurves:
+    """The curves of one input group: one per member, and one for the members factorised together."""
+
+    separate: tuple[DistortionCurve, ...]
+    shared: DistortionCurve | None
+
+    @property
+    def dense_params(self) -> int:
+        """Parameters of all members when dense."""
+        return sum(curve.dense_params for curve in self.separate)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRank:
+    """The decision for one block: its format and the rank kept (``None``: dense)."""
+
+    members: tuple[str, ...]
+    format: Format
+    rank: int | None
+
+    def __post_init__(self) -> None:
+        """Check that format and rank belong together."""
+        if (self.rank is None) != (self.format is Format.DENSE):
+            raise InvalidSpecError(
+                f"{block_name(self.members)} was given format {self.format} with rank {self.rank}; "
+                "a dense block has no rank and every other format needs one."
+            )
+        if self.rank is not None and self.rank < 1:
+            raise InvalidSpecError(
+                f"{block_name(self.members)} was given rank {self.rank}; a rank is at least 1."
+            )
+
+    @property
+    def name(self) -> str:
+        """The members' names joined by ``+``."""
+        return block_name(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A hard ceiling on the parameters of all compressible projections."""
+
+    params: int
+    compressible_params: int
+
+    @classmethod
+    def of_kept_fraction(cls, kept_fraction: float, compressible_params: int) -> Budget:
+        """Return the budget that keeps ``kept_fraction`` (in (0, 1]) of ``compressible_params``.
+
+        Raises:
+            InvalidSpecError: the fraction is outside (0, 1].
+        """
+        if not 0 < kept_fraction <= 1:
+            raise InvalidSpecError(
+                f"The kept fraction {kept_fraction} was given; expected a number above 0 and at most 1, "
+                "for example 0.8 to keep 80 % of the compressible parameters."
+            )
+        return cls(int(kept_fraction * compressible_params), compressible_params)
+
+    @property
+    def kept_fraction(self) -> float:
+        """The ceiling as a fraction of the compressible parameters."""
+        return self.params / self.compressible_params
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A rank for every block, in model order, with what it costs and what it is predicted to do.
+
+    Attributes:
+        blocks: every projection appears in exactly one of them.
+        params: parameters of all compressible projections under this allocation.
+        nats: predicted increase of the loss in nats per token.
+    """
+
+    blocks: tuple[BlockRank, ...]
+    params: int
+    nats: float
+
+
+def block_name(members: Iterable[str]) -> str:
+    """Join member names; the result identifies a block in a model."""
+    return "+".join(members)
