@@ -1,1 +1,1 @@
-"""The dashboard: the only place that imports Streamlit."""
+"""The dashboard: the only package that imports Streamlit."""

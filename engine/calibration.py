@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from engine.errors import NumericalError, ResourceError
-from engine.model import decoder_layers
+from engine.model import decoder_layers, device_of
 from engine.specs import CalibrationSpec, Fisher
 from engine.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
 
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from engine.types import InputGroup, Inventory, Projection
 
 
-def plan_passes(
-    inventory: Inventory, layers: Sequence[int], n_sequences: int, memory_bytes: int
-) -> list[list[int]]:
+def plan_passes(inventory: Inventory, layers: Sequence[int], n_sequences: int, memory_bytes: int) -> list[list[int]]:
     """Split ``layers`` into runs whose moments fit ``memory_bytes``; each run is one pass over the text.
 
     The runs go from the top of the model down, because a backward pass ends at the lowest layer it
@@ -82,7 +80,7 @@ def collect_statistics(
     """
     collectors = [_GroupCollector(g, len(tokens)) for g in inventory.groups if g.layer in set(layers)]
     modules = dict(module.named_modules())
-    device = next(module.parameters()).device
+    device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]
     total_nll = 0.0
     started = time.monotonic()
@@ -162,9 +160,7 @@ def _only_these_require_grad(
             parameter.grad = None
 
 
-def _require_grad_of_hidden(
-    _: nn.Module, inputs: tuple[object, ...], keywords: dict[str, object]
-) -> None:
+def _require_grad_of_hidden(_: nn.Module, inputs: tuple[object, ...], keywords: dict[str, object]) -> None:
     """Start the graph at the input of the lowest collected layer, so that its projections see gradients."""
     hidden = inputs[0] if inputs else keywords["hidden_states"]
     if isinstance(hidden, torch.Tensor) and not hidden.requires_grad:
@@ -205,13 +201,9 @@ class _GroupCollector:
             linear = modules[projection.name]
             stack.callback(linear.register_full_backward_hook(self._gradient_hook(projection)).remove)
             weight: torch.Tensor = linear.weight  # type: ignore[assignment]
-            stack.callback(
-                weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove
-            )
+            stack.callback(weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove)
 
-    def _take_input(
-        self, linear: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
-    ) -> None:
+    def _take_input(self, linear: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
             x = inputs[0].detach().flatten(0, -2).float()
             if self._means is None:
@@ -228,9 +220,7 @@ class _GroupCollector:
     def _gradient_hook(self, projection: Projection) -> Callable[..., None]:
         wide = is_wide(projection)
 
-        def take(
-            _: nn.Module, of_input: tuple[torch.Tensor, ...], of_output: tuple[torch.Tensor, ...]
-        ) -> None:
+        def take(_: nn.Module, of_input: tuple[torch.Tensor, ...], of_output: tuple[torch.Tensor, ...]) -> None:
             if self.takes_moments:
                 g = (of_output if wide else of_input)[0].detach().flatten(0, -2).float()
                 self._gradients[projection.name] = _add_outer(self._gradients.get(projection.name), g)

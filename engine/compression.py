@@ -45,9 +45,7 @@ def compress(
 
 
 @torch.no_grad()
-def factored_modules(
-    linears: Sequence[nn.Module], block: BlockRank, factors: Factors
-) -> list[FactoredLinear]:
+def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Factors) -> list[FactoredLinear]:
     """Return the replacements of the linear modules of one block, in order."""
     assert block.rank is not None
     weights = [weight_matrix(linear) for linear in linears]

@@ -83,6 +83,24 @@ def load_texts(spec: CorpusSpec, demo_texts: Path | None = None) -> datasets.Ite
     return _only_text(rows, field)
 
 
+def hub_revision(spec: CorpusSpec) -> str:
+    """Return the commit the hub serves of a data set now.
+
+    Raises:
+        CorpusError: there is no such data set, or the hub does not answer.
+    """
+    from huggingface_hub import dataset_info
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    _require_hub_id(spec)
+    try:
+        return str(dataset_info(spec.location).sha)
+    except RepositoryNotFoundError as error:
+        raise _not_on_hub(spec) from error
+    except Exception as error:  # the hub's client passes on whatever its transport raises
+        raise _no_answer(spec, error) from error
+
+
 def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) -> Corpus:
     """Cut the first documents into ``spec.n_sequences`` rows of ``spec.length`` tokens.
 
@@ -143,9 +161,7 @@ def _render(value: object, tokenizer: Any, spec: CorpusSpec) -> str:
 
 
 def _is_chat(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value
-    )
+    return isinstance(value, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value)
 
 
 def _demo_texts(spec: CorpusSpec, folder: Path | None) -> datasets.IterableDataset:
@@ -180,13 +196,17 @@ def _open_file(path: Path) -> datasets.IterableDataset:
 
 
 def _open_hub(spec: CorpusSpec) -> datasets.IterableDataset:
+    _require_hub_id(spec)
+    return datasets.load_dataset(spec.location, spec.config, split=spec.part, streaming=True)
+
+
+def _require_hub_id(spec: CorpusSpec) -> None:
     # Given the name of a folder or of a file format, `datasets` would read local files instead.
     if not _HUB_ID.fullmatch(spec.location) or Path(spec.location).exists():
         raise CorpusError(
             f"{spec.location!r} is not the id of a data set; expected an id such as Salesforce/wikitext, or "
             "the path of a .txt or .jsonl file."
         )
-    return datasets.load_dataset(spec.location, spec.config, split=spec.part, streaming=True)
 
 
 def _only_text(rows: datasets.IterableDataset, field: str) -> datasets.IterableDataset:
@@ -211,17 +231,24 @@ def _reading(spec: CorpusSpec) -> Iterator[None]:
         raise _explain_hub(spec, error) from error
 
 
+def _not_on_hub(spec: CorpusSpec) -> CorpusError:
+    return CorpusError(
+        f"The data set {spec.location} is not on the hub, or is private; check its id, or log in with `hf auth login`."
+    )
+
+
+def _no_answer(spec: CorpusSpec, error: Exception) -> CorpusError:
+    return CorpusError(
+        f"The data set {spec.location} could not be fetched because the hub did not answer "
+        f"({_reason(error)}); check the network, or use the demo's texts or a .txt or .jsonl file."
+    )
+
+
 def _explain_hub(spec: CorpusSpec, error: Exception) -> CorpusError:
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
-        return CorpusError(
-            f"The data set {spec.location} is not on the hub, or is private; check its id, or log in with "
-            "`hf auth login`."
-        )
+        return _not_on_hub(spec)
     if isinstance(error, ConnectionError):
-        return CorpusError(
-            f"The data set {spec.location} could not be fetched because the hub did not answer "
-            f"({_reason(error)}); check the network, or use the demo's texts or a .txt or .jsonl file."
-        )
+        return _no_answer(spec, error)
     return CorpusError(
         f"The data set {spec.location} (config {spec.config or 'not given'}, split {spec.part}, text field "
         f"{spec.text_field}) cannot be read: {_reason(error)}; name it as id:config@split with a text field "

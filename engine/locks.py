@@ -41,7 +41,9 @@ def read_locks(
     Raises:
         InvalidRankMapError: the file is not of this form or names no projection.
     """
-    expected = 'expected a JSON object such as {"model.layers.0.mlp.down_proj": 128, "model.layers.1.mlp.up_proj": "dense"}'
+    expected = (
+        'expected a JSON object such as {"model.layers.0.mlp.down_proj": 128}, with a rank or "dense" for each name'
+    )
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise InvalidRankMapError(f"The lock file {path} is larger than {_LARGEST_FILE // 10**6} MB; {expected}.")

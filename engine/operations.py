@@ -13,7 +13,6 @@ from engine.specs import (
     CorpusSpec,
     EvaluationSpec,
     Fisher,
-    ModelSource,
     ModelSpec,
 )
 from engine.types import Metric

@@ -164,13 +164,9 @@ def parse_rank_map(data: bytes) -> RankMap:
             f"The rank map is larger than {MAX_BYTES // 10**6} MB; expected a file written by RankScope."
         )
     try:
-        json.loads(
-            data.decode("utf-8"), object_pairs_hook=_reject_repeated_keys, parse_constant=_reject_constant
-        )
+        json.loads(data.decode("utf-8"), object_pairs_hook=_reject_repeated_keys, parse_constant=_reject_constant)
     except UnicodeDecodeError as error:
-        raise InvalidRankMapError(
-            f"The rank map is not UTF-8 text at byte {error.start}; save it as UTF-8."
-        ) from error
+        raise InvalidRankMapError(f"The rank map is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
     except RecursionError as error:
         raise InvalidRankMapError("The rank map is nested too deeply; expected at most 4 levels.") from error
     except ValueError as error:
@@ -263,9 +259,7 @@ def _reject_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise InvalidRankMapError(
-                f"The rank map has the key {shown(key)} twice in one object; keep one of them."
-            )
+            raise InvalidRankMapError(f"The rank map has the key {shown(key)} twice in one object; keep one of them.")
         result[key] = value
     return result
 
@@ -278,9 +272,7 @@ def _reject_repeated_projections(blocks: Sequence[BlockRank]) -> None:
     seen: set[str] = set()
     for name in (name for block in blocks for name in block.members):
         if name in seen:
-            raise InvalidRankMapError(
-                f"The projection {shown(name)} is in the rank map twice; keep one of them."
-            )
+            raise InvalidRankMapError(f"The projection {shown(name)} is in the rank map twice; keep one of them.")
         seen.add(name)
 
 

@@ -34,9 +34,7 @@ class Registry(Generic[T]):
 
         def enter(entry: Registered) -> Registered:
             if name in self._entries:
-                raise InvalidSpecError(
-                    f"The {self._kind} {name!r} is registered already; choose another name."
-                )
+                raise InvalidSpecError(f"The {self._kind} {name!r} is registered already; choose another name.")
             self._entries[name] = cast("T", entry)
             return entry
 

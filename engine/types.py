@@ -182,9 +182,7 @@ class BlockRank:
                 "a dense block has no rank and every other format needs one."
             )
         if self.rank is not None and self.rank < 1:
-            raise InvalidSpecError(
-                f"{block_name(self.members)} was given rank {self.rank}; a rank is at least 1."
-            )
+            raise InvalidSpecError(f"{block_name(self.members)} was given rank {self.rank}; a rank is at least 1.")
 
     @property
     def name(self) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Test processes share the cores: one arithmetic thread each, here and in the children they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import platformdirs
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

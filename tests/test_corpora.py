@@ -20,7 +20,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from engine.corpora import load_corpus, load_texts, tokenize
+from engine.corpora import hub_revision, load_corpus, load_texts, tokenize
 from engine.demo import DemoAssets
 from engine.errors import CorpusError
 from engine.specs import CorpusSource, CorpusSpec
@@ -236,6 +236,8 @@ def test_a_hub_that_does_not_answer_is_one_sentence(
     ) as caught:
         load_corpus(hub_spec("Salesforce/wikitext", config="wikitext-2-raw-v1"), toy_tokenizer)
     assert "\n" not in str(caught.value)
+    with pytest.raises(CorpusError, match="hub did not answer"):
+        hub_revision(hub_spec("Salesforce/wikitext"))
 
 
 @pytest.mark.parametrize("location", ["../secrets", "/etc", "a/b/c", "owner/", "-x/y"])
@@ -269,7 +271,7 @@ HUB_CASES: dict[str, dict[str, str]] = {
 }
 HUB_READER = """
 import json, sys
-from engine.corpora import load_texts
+from engine.corpora import hub_revision, load_texts
 from engine.errors import CorpusError
 from engine.specs import CorpusSource, CorpusSpec
 
@@ -280,6 +282,11 @@ for name, case in json.loads(sys.argv[1]).items():
         answers[name] = [row["text"] for row in load_texts(spec)]
     except CorpusError as error:
         answers[name] = str(error)
+for location in ("own/texts", "own/nothing"):
+    try:
+        answers["revision of " + location] = hub_revision(CorpusSpec(CorpusSource.HUB, location))
+    except CorpusError as error:
+        answers["revision of " + location] = str(error)
 print(json.dumps(answers))
 """
 
@@ -350,6 +357,7 @@ def hub_answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]
 
 def test_a_data_set_of_the_hub_is_streamed(hub_answers: dict[str, list[str] | str]) -> None:
     assert hub_answers["whole"] == ["first", "second"]
+    assert hub_answers["revision of own/texts"] == "a" * 40
 
 
 @pytest.mark.parametrize(
@@ -362,6 +370,7 @@ def test_a_data_set_of_the_hub_is_streamed(hub_answers: dict[str, list[str] | st
         ("unknown config", r"BuilderConfig 'three' not found. Available: \['one', 'two'\]; name it"),
         ("unknown split", r"Bad split: test. Available splits: \['train'\]; name it"),
         ("no text", r"it has no column 'text' but body, n; name it .* with a text field it has\."),
+        ("revision of own/nothing", r"own/nothing is not on the hub, or is private; check its id"),
         ("unknown", r"own/nothing is not on the hub, or is private; check its id"),
     ],
 )

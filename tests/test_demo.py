@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import pytest
 import torch
@@ -23,12 +24,12 @@ from engine.demo import (
     DemoAssets,
     DemoError,
     PinnedWheel,
-    convert_gguf,
     fetch_demo,
     obtain_wheel,
     stored_demo,
 )
 from engine.errors import InvalidSpecError, ModelError, ResourceError
+from engine.gguf import convert_gguf
 from engine.settings import Settings, settings
 
 
@@ -222,6 +223,69 @@ def test_a_damaged_gguf_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF\x03\x00\x00\x00 and nothing that follows")
     with pytest.raises(ModelError, match=r"broken\.gguf could not be opened"):
         convert_gguf(tmp_path / "broken.gguf", tmp_path / "out", silent)
+
+
+def write_tiny_gguf(path: Path, *, without: str = "") -> None:
+    """Write a LLaMA of one layer, 16 wide, as a GGUF file; ``without`` names a tensor to leave out."""
+    from gguf import GGUFWriter
+
+    tokens = [*"abcdefghijklmnopqrstuvwxyz", "<eos>", "ab"]
+    writer = GGUFWriter(path, "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(64)
+    writer.add_embedding_length(16)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(24)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * len(tokens))
+    writer.add_token_merges(["a b"])
+    writer.add_eos_token_id(26)
+    writer.add_bos_token_id(26)
+    shapes = {"token_embd": (len(tokens), 16), "output_norm": (16,), "blk.0.attn_norm": (16,)}
+    shapes |= {
+        "blk.0.ffn_norm": (16,),
+        "blk.0.attn_q": (16, 16),
+        "blk.0.attn_k": (8, 16),
+        "blk.0.attn_v": (8, 16),
+    }
+    shapes |= {"blk.0.attn_output": (16, 16), "blk.0.ffn_gate": (24, 16), "blk.0.ffn_up": (24, 16)}
+    shapes |= {"blk.0.ffn_down": (16, 24)}
+    for index, (name, shape) in enumerate(shapes.items()):
+        if name != without:
+            values = np.random.default_rng(index).standard_normal(shape).astype(np.float32)
+            writer.add_tensor(f"{name}.weight", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_any_gguf_becomes_a_folder_with_the_same_weights(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    write_tiny_gguf(tmp_path / "tiny.gguf")
+    fractions: list[float | None] = []
+    convert_gguf(
+        tmp_path / "tiny.gguf", tmp_path / "out", lambda stage, fraction, message: fractions.append(fraction)
+    )
+    original = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf", dtype=torch.float32)
+    converted = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    tokens = torch.tensor([[0, 5, 27, 26, 3]])
+    with torch.no_grad():
+        assert torch.equal(converted(tokens).logits, original(tokens).logits)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").eos_token_id == 26
+    assert fractions == [0.0, 0.2, 0.8, 1.0]
+
+
+def test_a_gguf_without_some_weights_is_refused_not_filled_up(tmp_path: Path) -> None:
+    write_tiny_gguf(tmp_path / "tiny.gguf", without="blk.0.ffn_up")
+    with pytest.raises(ModelError, match=r"lacks 1 tensors .* model\.layers\.0\.mlp\.up_proj\.weight"):
+        convert_gguf(tmp_path / "tiny.gguf", tmp_path / "out", silent)
 
 
 def test_nothing_stored_is_no_demo() -> None:

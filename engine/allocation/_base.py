@@ -77,9 +77,7 @@ def require_positive(setting: str, value: int) -> None:
         InvalidSpecError: it is below 1.
     """
     if value < 1:
-        raise InvalidSpecError(
-            f"The setting {setting} was given as {value}; expected a whole number of at least 1."
-        )
+        raise InvalidSpecError(f"The setting {setting} was given as {value}; expected a whole number of at least 1.")
 
 
 def require_feasible(floor_params: int, budget: Budget, n_locked: int) -> None:

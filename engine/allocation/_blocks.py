@@ -52,8 +52,7 @@ class Block:
             return cls(curve, Format.DENSE, range(0))
         if lock.rank > curve.max_rank:
             raise InvalidRankMapError(
-                f"{curve.name} is locked at rank {lock.rank}; expected a rank from 1 to {curve.max_rank}, "
-                "or dense."
+                f"{curve.name} is locked at rank {lock.rank}; expected a rank from 1 to {curve.max_rank}, or dense."
             )
         storage = UNSHARED.get(lock.format, lock.format) if len(curve.members) == 1 else lock.format
         return cls(curve, storage, range(lock.rank, lock.rank + 1), may_be_dense=False)

@@ -66,9 +66,7 @@ def allocate_by_importance(
     require_positive("rank_step", rank_step)
     require_positive("min_rank", min_rank)
     if not 0 <= gamma < np.inf:
-        raise InvalidSpecError(
-            f"The setting gamma was given as {gamma}; expected a finite number of at least 0."
-        )
+        raise InvalidSpecError(f"The setting gamma was given as {gamma}; expected a finite number of at least 0.")
     storage = only_format(formats, "flrc")
     blocks = blocks_in_one_format(groups, storage, locks, rank_step=rank_step, min_rank=min_rank)
     ranks = [block.cheapest for block in blocks]
@@ -145,7 +143,7 @@ class _Shares:
         rounded = [i for i, rank in enumerate(ranks) if rank is not None]
         for i in (rounded[k] for k in np.argsort(-np.array(fractions), kind="stable")):
             block, rank = self.blocks[i], ranks[i]
-            assert rank is not None  # noqa: S101 - `rounded` has no dense block
+            assert rank is not None
             above = rank + block.ranks.step
             following = above if above <= block.ranks[-1] else None
             extra = block.params(following) - block.params(rank)

@@ -84,9 +84,7 @@ class GroupChain:
         return [(hull.block, hull.rank(position)) for hull, position in zip(self.separate, own, strict=True)]
 
 
-def slopes(
-    costs: NDArray[np.integer] | NDArray[np.float64], nats: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def slopes(costs: NDArray[np.integer] | NDArray[np.float64], nats: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (n_vertices - 1,) nats per parameter along a chain; the one quotient all comparisons use."""
     result: Floats = (nats[1:] - nats[:-1]) / (costs[1:] - costs[:-1])
     return result

@@ -37,9 +37,7 @@ def check_membership(blocks: Iterable[BlockRank], groups: Iterable[tuple[str, ..
                     "use the names the analysis lists."
                 )
             if name in seen:
-                raise InvalidRankMapError(
-                    f"The projection {name} is in more than one block; keep one of them."
-                )
+                raise InvalidRankMapError(f"The projection {name} is in more than one block; keep one of them.")
             seen.add(name)
         _check_shape(block, group_of[block.members[0]] if block.members else ())
 

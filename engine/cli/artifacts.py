@@ -21,14 +21,30 @@ def list_artifacts(as_json: AsJson = False) -> None:
     """List artifacts by stage, with their sizes."""
     store = artifact_store()
     rows = []
-    for key in store.keys():
+    for key in store.keys():  # noqa: SIM118 (a store is no mapping)
         try:
             manifest = store.read(key).manifest
-            rows.append({"stage": key.stage, "fingerprint": key.fingerprint, "bytes": manifest.size_bytes,
-                         "created": manifest.created, "about": dict(manifest.about), "damaged": False})
+            rows.append(
+                {
+                    "stage": key.stage,
+                    "fingerprint": key.fingerprint,
+                    "bytes": manifest.size_bytes,
+                    "created": manifest.created,
+                    "about": dict(manifest.about),
+                    "damaged": False,
+                }
+            )
         except DamagedArtifactError:
-            rows.append({"stage": key.stage, "fingerprint": key.fingerprint, "bytes": 0, "created": "",
-                         "about": {}, "damaged": True})
+            rows.append(
+                {
+                    "stage": key.stage,
+                    "fingerprint": key.fingerprint,
+                    "bytes": 0,
+                    "created": "",
+                    "about": {},
+                    "damaged": True,
+                }
+            )
     if as_json:
         print_json({"artifacts": rows})
         return
@@ -71,7 +87,7 @@ def prune(
         before = datetime.now(UTC) - timedelta(days=older_than_days)
         chosen = store.keys(stage)
         if not chosen:
-            known = ", ".join(sorted({key.stage for key in store.keys()})) or "none"
+            known = ", ".join(sorted({key.stage for key in store.keys(None)})) or "none"
             raise RankScopeError(f"No artifact of stage {stage!r} is stored; the stages here are: {known}.")
         for key in chosen:
             manifest = store.read(key).manifest

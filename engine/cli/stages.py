@@ -61,7 +61,9 @@ def analyse(
     text_field: TextField = "text",
     n_sequences: Annotated[int, typer.Option(help="Calibration sequences.")] = 64,
     length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
-    fisher: Annotated[str, typer.Option(help="Gradients at true tokens (empirical) or drawn ones (sampled).")] = "empirical",
+    fisher: Annotated[
+        str, typer.Option(help="Gradients at true tokens (empirical) or drawn ones (sampled).")
+    ] = "empirical",
     metrics: Annotated[str, typer.Option(help="Metrics whose factors are stored, comma-separated.")] = "input,loss",
     damping: Annotated[float, typer.Option(help="Relative damping of Cholesky factorisations.")] = 1e-6,
     batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 2,
@@ -140,7 +142,9 @@ def spectra(analysis_id: AnalysisId, metric: MetricName = "loss", as_json: AsJso
 
 def sensitivity(
     analysis_id: AnalysisId,
-    measure: Annotated[bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")
+    ] = False,
     keep: Annotated[float, typer.Option(help="Kept fraction of each projection, in low-rank format.")] = 0.5,
     text: Text = "demo",
     text_field: TextField = "text",
@@ -186,9 +190,7 @@ def sensitivity(
     for row in rows:
         measured_value = row["measured_nll_increase"]
         shown = "" if measured_value is None else f"{measured_value:.5f}"
-        table.add_row(
-            str(row["projection"]), f"{row['importance']:.3e}", f"{row['predicted_nll_increase']:.5f}", shown
-        )
+        table.add_row(str(row["projection"]), f"{row['importance']:.3e}", f"{row['predicted_nll_increase']:.5f}", shown)
     out.print(table)
 
 
@@ -196,8 +198,11 @@ def allocate(
     analysis_id: AnalysisId,
     keep: Annotated[float, typer.Option(help="Kept fraction of the compressible parameters, for example 0.8.")],
     method: Annotated[str, typer.Option(help="svd-llm, flrc, skipcat or water-filling.")] = "water-filling",
-    formats: Annotated[str, typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat.")] = "",
-    lock: Annotated[Path | None, typer.Option(help="JSON file of fixed ranks: {projection: rank or \"dense\"}.")] = None,
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat."),
+    ] = "",
+    lock: Annotated[Path | None, typer.Option(help='JSON file of fixed ranks: {projection: rank or "dense"}.')] = None,
     to: Annotated[Path | None, typer.Option("--out", help="Where the rank map is written.")] = None,
     as_json: AsJson = False,
 ) -> None:

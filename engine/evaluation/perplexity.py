@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from engine.errors import NumericalError
+from engine.model import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ class DenseReference:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean NLL."""
+        """Exp of the mean NLL."""
         return math.exp(self.nll.double().mean().item())
 
 
@@ -61,18 +62,16 @@ class Measurement:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean NLL."""
+        """Exp of the mean NLL."""
         return math.exp(self.nll)
 
     @property
     def dense_perplexity(self) -> float:
-        """exp of the dense model's mean NLL."""
+        """Exp of the dense model's mean NLL."""
         return math.exp(self.dense_nll)
 
 
-def take_reference(
-    module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report
-) -> DenseReference:
+def take_reference(module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report) -> DenseReference:
     """Run the dense model over ``tokens`` (n_sequences, length).
 
     Raises:
@@ -131,7 +130,7 @@ def _log_probs(
     module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield labels (n,) and log-probabilities (n, vocabulary), one sequence at a time."""
-    device = next(module.parameters()).device
+    device = device_of(module)
     for start in range(0, len(tokens), spec.batch_size):
         batch = tokens[start : start + spec.batch_size].to(device)
         logits = module(input_ids=batch, use_cache=False).logits
@@ -155,7 +154,7 @@ def _first_bad_layer(module: nn.Module, batch: torch.Tensor) -> str:
     hooks = [
         part.register_forward_hook(lambda _, __, output, name=name: look(name, output))
         for name, part in module.named_modules()
-        if name and not list(part.children())
+        if name
     ]
     module(input_ids=batch, use_cache=False)
     for hook in hooks:

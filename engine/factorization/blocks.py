@@ -108,9 +108,7 @@ def group_energies(
             moment = block.sensitivity if metric is Metric.LOSS else None
             result[block.members] = output_side_energies(block.gram, moment, block.max_rank, damping, block.name)
         else:
-            result[block.members] = input_side_energies(
-                block.moment, block.gram, block.max_rank, damping, block.name
-            )
+            result[block.members] = input_side_energies(block.moment, block.gram, block.max_rank, damping, block.name)
     return result
 
 
@@ -162,14 +160,10 @@ def _blocks(
             shifted = means @ weight.T
             gram = weight @ weight.T if metric is Metric.WEIGHT else _in_metric(output, shifted, metric)
             output_spread = _around(output, None if centre is None else weight @ centre)
-            yield _Block(
-                (projection.name,), True, len(weight), torch.empty(0), gram, gradient, output_spread, centre
-            )
+            yield _Block((projection.name,), True, len(weight), torch.empty(0), gram, gradient, output_spread, centre)
         else:
             gram = gradient if metric is Metric.LOSS else weight.T @ weight
-            yield _Block(
-                (projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre
-            )
+            yield _Block((projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre)
     if len(group.members) > 1:
         sensitivity = torch.stack([_input_gradient(p, doubles[p.name], statistics) for p in group.members]).sum(0)
         stacked = torch.cat(list(doubles.values()))

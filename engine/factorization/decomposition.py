@@ -135,7 +135,7 @@ def output_side_energies(
 def _top_eigenvalues(matrix: torch.Tensor, count: int, name: str) -> torch.Tensor:
     """Return the ``count`` largest eigenvalues, descending, clipped at 0."""
     with _named_convergence(name):
-        values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+        values: torch.Tensor = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
     return values.flip(0)[:count].clamp_min(0)
 
 
@@ -150,7 +150,7 @@ def _top_eigenpairs(matrix: torch.Tensor, count: int, name: str) -> tuple[torch.
 def _named_convergence(name: str) -> Iterator[None]:
     try:
         yield
-    except torch.linalg.LinAlgError as error:
+    except RuntimeError as error:
         raise NumericalError(
             f"The eigenvalues of {name} did not converge ({error}); expected finite, well scaled moments."
         ) from error

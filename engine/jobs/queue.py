@@ -18,7 +18,7 @@ ID_LENGTH = 12
 WORKER_START_S = 2.0
 """A worker that was started has registered after this long on a machine that is not overloaded."""
 
-WORKER_DEADLINE_S = 60.0
+WORKER_DEADLINE_S = 300.0
 
 
 class JobQueue:
@@ -106,9 +106,7 @@ class JobQueue:
             return self._with_files(found[0])
         if found:
             raise JobError(f"{job_id!r} could be {_listed(found)}: give more of the id.")
-        raise JobError(
-            f"There is no job {job_id!r}; " + (f"there is {_listed(jobs)}." if jobs else "there are none.")
-        )
+        raise JobError(f"There is no job {job_id!r}; " + (f"there is {_listed(jobs)}." if jobs else "there are none."))
 
     def log(self, job_id: str, last_lines: int = 200) -> str:
         """What the job printed last, over all its attempts."""
@@ -118,9 +116,7 @@ class JobQueue:
         """What the job reported in its last attempt, oldest first; the newest part if that is long."""
         return read_history(self._record.folder(self.get(job_id).id).progress)
 
-    def wait(
-        self, job_id: str, poll_s: float = 0.5, on_progress: Callable[[Progress], None] | None = None
-    ) -> Job:
+    def wait(self, job_id: str, poll_s: float = 0.5, on_progress: Callable[[Progress], None] | None = None) -> Job:
         """Wait until a job is over, calling ``on_progress`` with each new report.
 
         A job whose process died is not run again. A queued job whose worker died is still meant to run, so it
@@ -190,9 +186,7 @@ def _as_json(operation: str, arguments: Mapping[str, object]) -> dict[str, objec
     try:
         values: dict[str, object] = json.loads(json.dumps(dict(arguments), allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise JobError(
-            f"The arguments of {operation!r} are not made of finite JSON values: {error}."
-        ) from error
+        raise JobError(f"The arguments of {operation!r} are not made of finite JSON values: {error}.") from error
     return values
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,16 +20,16 @@ from engine.analysis import inventory_to_json
 from engine.calibration import collect_statistics, plan_passes
 from engine.corpora import load_corpus
 from engine.factorization.blocks import factorize_group, group_energies
-from engine.model import OpenModel, open_model, weight_matrix
+from engine.model import OpenModel, device_of, dtype_of, open_model, weight_matrix
 from engine.pipeline import keys
 from engine.pipeline.factors import write_factors
 from engine.progress import part_of
 from engine.sources import corpus_fingerprint, resolve_model, resolve_texts
 from engine.statistics import LayerStatistics
-from engine.types import Inventory, Metric, block_name
+from engine.types import Metric, block_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cache import Artifact, Store
@@ -63,9 +65,7 @@ def analyse(
     report("model", 0.1, f"Opening {spec.model.label}")
     model = open_model(folder.path, device=device, trust_remote_code=spec.model.trust_remote_code)
     layers = sorted({g.layer for g in model.inventory.groups})
-    layer_keys = {
-        layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id) for layer in layers
-    }
+    layer_keys = {layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id) for layer in layers}
     missing = [layer for layer in layers if layer_keys[layer] not in store]
     seconds = {}
     if missing:
@@ -120,34 +120,55 @@ def _factorize(
     spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, Key], store: Store, report: Report
 ) -> list[tuple[Metric, Key]]:
     """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
-    modules = dict(model.module.named_modules())
     parts: list[tuple[Metric, Key]] = []
-    for done, (layer, statistics_key) in enumerate(layer_keys.items()):
-        report("factorization", done / len(layer_keys), f"Layer {done + 1} of {len(layer_keys)}")
+    with _layer_workers(device_of(model.module)) as pool:
+        work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
+        for done, of_layer in enumerate(work):
+            parts += of_layer
+            report("factorization", (done + 1) / len(layer_keys), f"{done + 1} of {len(layer_keys)} layers")
+    return parts
+
+
+@contextlib.contextmanager
+def _layer_workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Yield one single-threaded worker per core: a decomposition gains nothing from a second thread."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu":
+        threads = 1
+    try:
+        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _factorize_layer(
+    spec: AnalysisSpec, model: OpenModel, layer: int, statistics_key: Key, store: Store
+) -> list[tuple[Metric, Key]]:
+    keys_of = {
+        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(
+            statistics_key, metric, spec.damping
+        )
+        for metric in Metric
+    }
+    missing = [metric for metric, key in keys_of.items() if key not in store]
+    if missing:
+        modules = dict(model.module.named_modules())
         groups = [g for g in model.inventory.groups if g.layer == layer]
         weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
-        statistics: LayerStatistics | None = None
-        for metric in Metric:
-            stored = metric in spec.metrics
-            key = (keys.factors_key if stored else keys.spectrum_key)(statistics_key, metric, spec.damping)
-            parts.append((metric, key))
-            if key in store:
-                continue
-            if statistics is None:
-                statistics = read_statistics(store.read(statistics_key), layer, next(iter(weights.values())).device)
-            with store.writing(key, {"model": spec.model.label, "layer": layer, "metric": metric}) as into:
-                if stored:
-                    factors = [
-                        f for g in groups for f in factorize_group(g, weights, statistics, metric, spec.damping)
-                    ]
-                    write_factors(into, factors)
-                else:
-                    spectra = [group_energies(g, weights, statistics, metric, spec.damping) for g in groups]
-                    merged = {block_name(m): e for spectrum in spectra for m, e in spectrum.items()}
-                    write_arrays(
-                        into / "spectrum.safetensors", {f"energies/{n}": e.cpu().numpy() for n, e in merged.items()}
-                    )
-    return parts
+        device = next(iter(weights.values())).device
+        statistics = read_statistics(store.read(statistics_key), layer, device)
+    for metric in missing:
+        inputs = [(g, weights, statistics, metric, spec.damping) for g in groups]
+        about = {"model": spec.model.label, "layer": layer, "metric": metric}
+        with store.writing(keys_of[metric], about) as into:
+            if metric in spec.metrics:
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)])
+            else:
+                energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
+                arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
+                write_arrays(into / "spectrum.safetensors", arrays)
+    return list(keys_of.items())
 
 
 def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> LayerStatistics:
@@ -193,8 +214,8 @@ def _write_analysis(
             "calibration_nll": nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
             "raised_dampings": dampings,
-            "dtype": str(model.module.dtype).removeprefix("torch."),
-            "device": str(model.module.device),
+            "dtype": str(dtype_of(model.module)).removeprefix("torch."),
+            "device": str(device_of(model.module)),
             "versions": versions(),
         },
     )

@@ -12,7 +12,7 @@ from engine.compression import compress
 from engine.corpora import load_corpus
 from engine.errors import ModelError
 from engine.evaluation import DenseReference, measure, take_reference
-from engine.model import open_model
+from engine.model import device_of, open_model
 from engine.pipeline import keys
 from engine.pipeline.analysing import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
@@ -22,7 +22,16 @@ from engine.progress import part_of
 from engine.rank_map import check_rank_map
 from engine.sensitivity import measure_sensitivity
 from engine.sources import ModelFolder, corpus_fingerprint, resolve_model, resolve_texts
-from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSource, CorpusSpec, EvaluationSpec, Fisher, ModelSource, ModelSpec
+from engine.specs import (
+    AnalysisSpec,
+    CalibrationSpec,
+    CorpusSource,
+    CorpusSpec,
+    EvaluationSpec,
+    Fisher,
+    ModelSource,
+    ModelSpec,
+)
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -114,19 +123,26 @@ class EvaluationSession:
                 "analysis": self.analysis.id,
                 "model": self.analysis.about["model"],
                 "dtype": self.spec.dtype,
-                "device": str(self._model.module.device),
+                "device": str(device_of(self._model.module)),
                 "versions": versions(),
             }
             about = {
                 "analysis": self.analysis.id,
-                "seconds": {"apply": round(applied_s, 3), "evaluate": round(time.monotonic() - begun - applied_s, 2)},
+                "seconds": {
+                    "apply": round(applied_s, 3),
+                    "evaluate": round(time.monotonic() - begun - applied_s, 2),
+                },
                 "peak_memory_bytes": peak_memory_bytes(),
             }
             with self.store.writing(key, about) as into:
                 write_json(into / "evaluation.json", document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
         artifact = self.store.read(key)
-        return {**artifact.json("evaluation.json"), "id": key.fingerprint, "seconds": artifact.manifest.about["seconds"]}
+        return {
+            **artifact.json("evaluation.json"),
+            "id": key.fingerprint,
+            "seconds": artifact.manifest.about["seconds"],
+        }
 
     def _dense_reference(self, report: Report) -> DenseReference:
         key = self._reference_key

@@ -57,9 +57,7 @@ def read_block(artifact: Artifact, members: tuple[str, ...]) -> Factors:
         )
 
 
-def factors_reader(
-    analysis: Analysis, store: Store, metric: Metric
-) -> Callable[[tuple[str, ...]], Factors]:
+def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
     """Return a function from member names to the stored factors in ``metric``.
 
     Raises:

@@ -36,7 +36,7 @@ def allocate(method: str, *args: object, **settings: object):
 
 
 @every_allocator
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1200, deadline=None)
 @given(
     model=toy_models(),
     mix=st.sampled_from(MIXES),
@@ -78,57 +78,6 @@ def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, 
         found = allocate(method, model.groups, budget, formats=formats, locks=locks)
         assert_keeps_the_contract(found, model, budget, formats, locks)
         assert Budget.of_kept_fraction(max(float(named[1]) - 2e-4, 1e-9), model.total).params < floor
-
-
-@every_allocator
-@settings(max_examples=1500, deadline=None)
-@given(
-    model=toy_models(),
-    mix=st.sampled_from(MIXES),
-    lock_seed=seeds,
-    locked=st.sampled_from((0.0, 0.0, 0.4, 1.0)),
-    kept=st.floats(0, 1.05),
-    rank_step=st.sampled_from((1, 1, 2, 3)),
-)
-def test_keeps_the_contract_or_says_that_nothing_fits(method, model, mix, lock_seed, locked, kept, rank_step):
-    formats = usable(method, mix)
-    locks = toy_locks(model, lock_seed, locked)
-    budget = model.budget(int(kept * model.total))
-    floor = floor_params(model, formats, locks, rank_step, force=method != "water-filling")
-    if floor > budget.params:
-        with pytest.raises(InfeasibleBudgetError):
-            allocate(method, model.groups, budget, formats=formats, locks=locks, rank_step=rank_step)
-    else:
-        found = allocate(method, model.groups, budget, formats=formats, locks=locks, rank_step=rank_step)
-        assert_keeps_the_contract(found, model, budget, formats, locks)
-        locked_names = {name for lock in locks for name in lock.members}
-        free = [b for b in found.blocks if b.rank is not None and b.members[0] not in locked_names]
-        assert all(block.rank % rank_step == 0 for block in free)
-
-
-@every_allocator
-@settings(max_examples=300, deadline=None)
-@given(model=toy_models(largest=30), mix=st.sampled_from(MIXES), lock_seed=seeds)
-def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, model, mix, lock_seed):
-    formats, locks = usable(method, mix), toy_locks(model, lock_seed, 0.3)
-    try:
-        allocate(method, model.groups, model.budget(0), formats=formats, locks=locks)
-    except InfeasibleBudgetError as error:
-        named = re.search(r"at least ([0-9.]+)", str(error))
-        floor = floor_params(model, formats, locks, 1, force=method != "water-filling")
-        if named is None:
-            assert floor + 1 > model.total * 0.9999
-            assert "or more; release locks" in str(error) or "as much as the dense" in str(error)
-        else:
-            budget = Budget.of_kept_fraction(float(named[1].rstrip(".")), model.total)
-            assert_keeps_the_contract(
-                allocate(method, model.groups, budget, formats=formats, locks=locks),
-                model,
-                budget,
-                formats,
-                locks,
-            )
-            assert budget.params <= floor + 2 + model.total * 1e-4
 
 
 @every_allocator

@@ -33,14 +33,10 @@ CHOICES = (
 )
 
 
-def curve(
-    members: tuple[str, ...], in_features: int, out_features: int, rng: np.random.Generator
-) -> DistortionCurve:
+def curve(members: tuple[str, ...], in_features: int, out_features: int, rng: np.random.Generator) -> DistortionCurve:
     """Return a curve of a spectrum that falls like a power law, with noise."""
     n_ranks = min(in_features, out_features)
-    energy = np.sort(np.arange(1, n_ranks + 1) ** -rng.uniform(0.4, 1.6) * rng.uniform(0.5, 1.5, n_ranks))[
-        ::-1
-    ]
+    energy = np.sort(np.arange(1, n_ranks + 1) ** -rng.uniform(0.4, 1.6) * rng.uniform(0.5, 1.5, n_ranks))[::-1]
     discarded = np.append(np.cumsum(energy[::-1])[::-1], 0.0)
     return DistortionCurve(
         members, in_features, out_features, discarded / discarded[0] * rng.lognormal(-3, 1), rng.lognormal()
@@ -71,9 +67,7 @@ def main() -> None:
     """Print the table."""
     groups = model()
     total = sum(group.dense_params for group in groups)
-    budgets = [
-        Budget.of_kept_fraction(kept, total) for kept in np.random.default_rng(1).uniform(0.05, 1, 500)
-    ]
+    budgets = [Budget.of_kept_fraction(kept, total) for kept in np.random.default_rng(1).uniform(0.05, 1, 500)]
     locks = [BlockRank((f"model.layers.{layer}.k_proj",), Format.LOW_RANK, 512) for layer in range(N_LAYERS)]
     print(f"{sum(len(group.separate) for group in groups)} projections, {total:,} parameters")
     print(f"{'':32}{'build ms':>10}{'edges':>10}{'median ms':>11}{'p95 ms':>9}{'max ms':>9}")

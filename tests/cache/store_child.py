@@ -1,19 +1,14 @@
-"""A process that uses a store and is watched, raced or killed by the tests; it imports nothing but cache.
-
-Usage: store_child.py MODE ROOT ARGUMENT; it says "ready" once it has started.
-"""
+"""What the processes do that the tests watch, race and kill; it imports little, so that they start fast."""
 
 import os
 import random
 import signal
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from cache import DirectoryStore, Key, StoreError, fingerprint, write_arrays, write_json
-
-MEMBERS = ["arrays.safetensors", "empty", "text.json"]
+from cache import Artifact, DirectoryStore, Key, MissingArtifactError, fingerprint, write_arrays, write_json
 
 
 def write_artifact(store: DirectoryStore, stage: str, number: int, writer: str) -> Key:
@@ -25,18 +20,45 @@ def write_artifact(store: DirectoryStore, stage: str, number: int, writer: str) 
     return key
 
 
-def write_and_delete_forever(store: DirectoryStore, seed: int) -> None:
+def check_artifact(artifact: Artifact) -> None:
+    """Check an artifact against what :func:`write_artifact` puts in."""
+    artifact.verify()
+    number = artifact.manifest.about["number"]
+    assert list(artifact.manifest.members) == ["arrays.safetensors", "empty", "text.json"]
+    assert artifact.json("text.json") == artifact.manifest.about
+    assert np.array_equal(
+        artifact.arrays("arrays.safetensors")["numbers"], np.arange(number, number + 20_000)
+    )
+
+
+def write_and_delete_forever(pipe: Connection, root: Path, seed: int) -> None:
     chance = random.Random(seed)
+    store = DirectoryStore(root)
+    write_artifact(store, "kept", 0, str(seed))
+    pipe.send("ready")
     while True:
         key = write_artifact(store, chance.choice(["one", "two"]), chance.randrange(8), str(seed))
         if chance.random() < 0.5:
             try:
                 store.delete(key)
-            except StoreError:
+            except MissingArtifactError:
                 continue  # the other process was first
 
 
-def die_at(store: DirectoryStore, step: int) -> None:
+def write_when_told(pipe: Connection, root: Path, writer: str) -> None:
+    pipe.send("ready")
+    pipe.recv()
+    write_artifact(DirectoryStore(root), "one", 1, writer)
+
+
+def hold_open(pipe: Connection, root: Path) -> None:
+    with DirectoryStore(root).writing(Key("one", "0" * 64), {}) as folder:
+        (folder / "member").write_bytes(b"held")
+        pipe.send("ready")
+        pipe.recv()
+
+
+def die_at(pipe: Connection, root: Path, step: int) -> None:
     """Kill this process just before its ``step``-th change that the disk or another process can see."""
     steps = iter(range(step))
 
@@ -48,30 +70,9 @@ def die_at(store: DirectoryStore, step: int) -> None:
 
         return wrapper
 
+    pipe.send("ready")
     for name in ("fsync", "rename", "mkdir", "rmdir", "unlink"):
         setattr(os, name, counted(getattr(os, name)))
+    store = DirectoryStore(root)
     write_artifact(store, "one", 1, "first")
     store.delete(write_artifact(store, "two", 2, "second"))
-
-
-def main() -> None:
-    mode, root, argument = sys.argv[1:]
-    store = DirectoryStore(Path(root))
-    print("ready", flush=True)
-    match mode:
-        case "loop":
-            write_and_delete_forever(store, int(argument))
-        case "race":
-            sys.stdin.readline()
-            write_artifact(store, "one", 1, argument)
-        case "hold":
-            with store.writing(Key("one", "0" * 64), {}) as folder:
-                (folder / "member").write_bytes(b"held")
-                print("holding", flush=True)
-                sys.stdin.readline()
-        case "die-at":
-            die_at(store, int(argument))
-
-
-if __name__ == "__main__":
-    main()

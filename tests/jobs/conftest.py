@@ -14,7 +14,7 @@ ENTRYPOINT = "tests.jobs.operations:run"
 ROOT = Path(__file__).parents[2]
 
 
-def eventually(holds: Callable[[], object], timeout_s: float = 30.0) -> None:
+def eventually(holds: Callable[[], object], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -70,6 +70,4 @@ class Held:
 
 @pytest.fixture
 def hold(queue: JobQueue, tmp_path: Path) -> Callable[..., Held]:
-    return lambda name="held", operation="hold", **arguments: Held(
-        queue, tmp_path / name, operation, **arguments
-    )
+    return lambda name="held", operation="hold", **arguments: Held(queue, tmp_path / name, operation, **arguments)

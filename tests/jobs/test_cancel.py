@@ -30,8 +30,7 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(queue: JobQueue, hold,
 
 def test_a_running_job_is_cancelled_and_can_be_resumed(queue: JobQueue, hold) -> None:
     held = hold()
-    assert queue.cancel(held.id).status is JobStatus.CANCELLING
-    assert queue.submit("hold", {"folder": str(held.folder)}, title="held").status is not JobStatus.QUEUED
+    assert queue.cancel(held.id).status in (JobStatus.CANCELLING, JobStatus.CANCELLED)
     job = queue.wait(held.id, poll_s=0.01)
     assert (job.status, job.error) == (JobStatus.CANCELLED, None)
     assert is_gone(held.pid)
@@ -59,6 +58,7 @@ def test_the_grace_period_is_granted_and_can_be_shortened(queue: JobQueue, hold)
     queue.cancel(held.id, grace_s=3600)
     eventually(lambda: is_gone(held.pid))
     assert queue.get(held.id).status is JobStatus.CANCELLING
+    assert queue.resume(held.id).status is JobStatus.CANCELLING
     assert not is_gone(grandchild)
     queue.cancel(held.id, grace_s=0)
     assert queue.wait(held.id, poll_s=0.005).status is JobStatus.CANCELLED
@@ -75,9 +75,7 @@ def test_cancelling_works_when_the_worker_was_killed(queue: JobQueue, hold, reco
     assert is_gone(held.pid)
 
 
-def test_a_worker_killed_in_the_middle_of_a_cancellation_is_replaced(
-    queue: JobQueue, hold, record: JobRecord
-) -> None:
+def test_a_worker_killed_in_the_middle_of_a_cancellation_is_replaced(queue: JobQueue, hold, record: JobRecord) -> None:
     held = hold(operation="family", leaves_group=False, raises=False)
     grandchild = int((held.folder / "grandchild").read_text())
     queue.cancel(held.id, grace_s=3600)

@@ -25,16 +25,12 @@ def kill_worker(record: JobRecord) -> None:
     eventually(lambda: not is_alive(worker))
 
 
-def test_a_killed_job_fails_with_a_sentence_and_resumes_from_its_checkpoint(
-    queue: JobQueue, tmp_path: Path
-) -> None:
+def test_a_killed_job_fails_with_a_sentence_and_resumes_from_its_checkpoint(queue: JobQueue, tmp_path: Path) -> None:
     submitted = queue.submit("stages", {"folder": str(tmp_path)}, title="Stages")
     killed = queue.wait(submitted.id, poll_s=0.01)
     assert killed.status is JobStatus.FAILED
     assert killed.error is not None
-    assert killed.error.startswith(
-        "The job's process was killed (SIGKILL), most often because the machine ran out"
-    )
+    assert killed.error.startswith("The job's process was killed (SIGKILL), most often because the machine ran out")
     queue.resume(killed.id)
     done = queue.wait(killed.id, poll_s=0.01)
     assert (done.status, done.attempts, done.error) == (JobStatus.DONE, 2, None)
@@ -102,9 +98,7 @@ def test_worker_and_job_killed_together_leave_an_interrupted_job_that_resumes(
     assert queue.wait(waiting.id, poll_s=0.01).status is JobStatus.DONE
 
 
-def test_recovering_goes_on_with_what_was_queued(
-    queue: JobQueue, hold, record: JobRecord, home: Path
-) -> None:
+def test_recovering_goes_on_with_what_was_queued(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:
     held = hold()
     waiting = queue.submit("echo", {"word": "waiting"}, title="Waiting")
     kill_worker(record)
@@ -148,9 +142,7 @@ def test_cancelling_never_ends_a_process_that_got_the_pid(
     assert queue.get(job_id).status is JobStatus.CANCELLED
 
 
-def test_a_result_written_just_before_death_counts(
-    queue: JobQueue, record: JobRecord, reused: ProcessId
-) -> None:
+def test_a_result_written_just_before_death_counts(queue: JobQueue, record: JobRecord, reused: ProcessId) -> None:
     job_id = enqueued(record)
     record.claim(job_id, reused)
     record.folder(job_id).write_result({"x": 1})
@@ -158,9 +150,7 @@ def test_a_result_written_just_before_death_counts(
     assert (job.status, job.result, job.error) == (JobStatus.DONE, {"x": 1}, None)
 
 
-def test_the_result_of_an_earlier_attempt_does_not_count(
-    queue: JobQueue, record: JobRecord, reused: ProcessId
-) -> None:
+def test_the_result_of_an_earlier_attempt_does_not_count(queue: JobQueue, record: JobRecord, reused: ProcessId) -> None:
     job_id = enqueued(record)
     record.folder(job_id).write_result("old")
     record.claim(job_id, reused)

@@ -48,7 +48,7 @@ def test_of_workers_started_at_once_one_works_and_the_others_leave(
     first = record.worker()
     command = [sys.executable, "-m", "engine.jobs.worker", str(home), ENTRYPOINT]
     others = [subprocess.Popen(command) for _ in range(2)]
-    assert [other.wait(timeout=20) for other in others] == [0, 0]
+    assert [other.wait(timeout=120) for other in others] == [0, 0]
     assert record.worker() == first
     assert is_alive(first)
     held.let_go()
@@ -56,15 +56,13 @@ def test_of_workers_started_at_once_one_works_and_the_others_leave(
     assert len(held.runs()) == 1
 
 
-def test_two_workers_at_the_same_moment_run_a_queue_once(
-    record: JobRecord, home: Path, tmp_path: Path
-) -> None:
+def test_two_workers_at_the_same_moment_run_a_queue_once(record: JobRecord, home: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     for word in "abc":
         record.enqueue(word, "note", {"notes": str(notes), "word": word}, word, {}, again=False)
     command = [sys.executable, "-m", "engine.jobs.worker", str(home), ENTRYPOINT]
     workers = [subprocess.Popen(command) for _ in range(2)]
-    assert [worker.wait(timeout=30) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
     assert notes.read_text().split() == ["a", "b", "c"]
     assert record.worker() is None
 
@@ -74,13 +72,11 @@ def test_two_processes_cannot_both_run_a_job(record: JobRecord, home: Path, tmp_
     record.enqueue("abc", "note", {"notes": str(notes), "word": "w"}, "Note", {}, again=False)
     command = [sys.executable, "-m", "engine.jobs.run", str(home), "abc", ENTRYPOINT]
     processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(3)]
-    assert sorted(process.wait(timeout=30) for process in processes) == [0, 75, 75]
+    assert sorted(process.wait(timeout=120) for process in processes) == [0, 75, 75]
     assert notes.read_text().split() == ["w"]
 
 
-def test_a_job_that_arrives_as_the_worker_unregisters_is_run(
-    record: JobRecord, home: Path, tmp_path: Path
-) -> None:
+def test_a_job_that_arrives_as_the_worker_unregisters_is_run(record: JobRecord, home: Path, tmp_path: Path) -> None:
     # The worst moment, made certain: the job is committed by a submitter that still saw a registered worker.
     notes = tmp_path / "notes"
     record.enqueue("first", "note", {"notes": str(notes), "word": "first"}, "First", {}, again=False)
@@ -91,9 +87,7 @@ def test_a_job_that_arrives_as_the_worker_unregisters_is_run(
             "CREATE TRIGGER late AFTER DELETE ON worker "
             "BEGIN UPDATE jobs SET status = 'queued' WHERE id = 'late' AND attempts = 0; END"
         )
-    subprocess.run(
-        [sys.executable, "-m", "engine.jobs.worker", str(home), ENTRYPOINT], check=True, timeout=30
-    )
+    subprocess.run([sys.executable, "-m", "engine.jobs.worker", str(home), ENTRYPOINT], check=True, timeout=120)
     assert notes.read_text().split() == ["first", "late"]
     assert record.get("late").status is JobStatus.DONE
 
@@ -144,6 +138,4 @@ def test_the_first_recorded_end_of_an_attempt_stands(record: JobRecord) -> None:
     record.finish("abc", again, JobStatus.FAILED, "Ended by the signal.")
     assert record.get("abc").status is JobStatus.CANCELLING
     record.finish("abc", again, JobStatus.DONE)
-    assert record.get("abc").status is JobStatus.DONE, (
-        "a result is a result, even when it was not wanted any more"
-    )
+    assert record.get("abc").status is JobStatus.DONE, "a result is a result, even when it was not wanted any more"

@@ -1,0 +1,333 @@
+"""Tables as plotly figures; free of Streamlit.
+
+Colours stay apart for the colour-blind (Okabe-Ito, cividis).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.labels import TIMES, method_title
+from engine.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
+DASHES: Final = ("solid", "dash", "dot", "dashdot")
+SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+_NEUTRAL: Final = "#808080"
+
+
+def method_style(title: str) -> tuple[str, str]:
+    """Return the colour and marker of a method by its title; the same on every page."""
+    known = [preset.title for preset in PRESETS.values()]
+    place = known.index(title) if title in known else len(known)
+    return OKABE_ITO[place], SYMBOLS[place]
+
+
+def layer_heatmap(
+    rows: pd.DataFrame,
+    value: str,
+    *,
+    meaning: str,
+    hover: Sequence[str],
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
+    colorscale: str = "Cividis",
+) -> go.Figure:
+    """Draw layers by kinds; every cell can be clicked (its ``customdata`` is the row's ``name``).
+
+    Args:
+        rows: with the columns layer, kind, name and ``value``; one row per cell.
+        value: the column shown as colour.
+        meaning: what the colour stands for, with its unit.
+        hover: one text per row.
+        log: whether colours follow the logarithm; values that are not positive stay empty.
+        limits: of the colours, in the value's unit.
+        colorscale: a plotly name.
+    """
+    kinds = list(dict.fromkeys(rows["kind"]))
+    layers = sorted(set(rows["layer"]))
+    grid = np.full((len(layers), len(kinds)), np.nan)
+    shown = rows[value].to_numpy(dtype=float)
+    if log:
+        shown = np.log10(np.where(shown > 0, shown, np.nan))
+    for layer, kind, number in zip(rows["layer"], rows["kind"], shown, strict=True):
+        grid[layers.index(layer), kinds.index(kind)] = number
+    low, high = limits if limits is not None else (None, None)
+    bar: dict[str, Any] = {"title": {"text": meaning, "side": "right"}, "thickness": 12}
+    if log and np.isfinite(grid).any():
+        bar |= _power_ticks(float(np.nanmin(grid)), float(np.nanmax(grid)))
+    figure = go.Figure(
+        go.Heatmap(
+            x=kinds,
+            y=layers,
+            z=grid,
+            zmin=low,
+            zmax=high,
+            colorscale=colorscale,
+            colorbar=bar,
+            xgap=1,
+            ygap=1,
+            hoverinfo="skip",
+        )
+    )
+    # Heatmaps report no selection (streamlit issue 8760), so each cell carries a marker that does.
+    figure.add_trace(
+        go.Scatter(
+            x=rows["kind"],
+            y=rows["layer"],
+            mode="markers",
+            marker={"symbol": "square", "size": 10, "opacity": 0, "color": "#FFFFFF"},
+            selected={"marker": {"opacity": 0.9}},
+            unselected={"marker": {"opacity": 0}},
+            customdata=rows["name"],
+            hovertext=list(hover),
+            hoverinfo="text",
+            showlegend=False,
+        )
+    )
+    figure.update_layout(
+        height=150 + max(18 * len(layers), 120),
+        margin={"l": 10, "r": 10, "t": 10, "b": 10},
+        hovermode="closest",
+        hoverdistance=-1,
+        clickmode="event+select",
+        dragmode=False,
+    )
+    figure.update_xaxes(title="kind of projection", side="top", showgrid=False)
+    figure.update_yaxes(
+        title="layer (0 reads the input)",
+        autorange="reversed",
+        showgrid=False,
+        zeroline=False,
+        dtick=1 if len(layers) <= 16 else 5,
+    )
+    return figure
+
+
+def spectra(energies: Mapping[str, Any], break_even: Mapping[str, int]) -> go.Figure:
+    """Draw each block's energies over its total on log axes; a mark sits at its break-even rank."""
+    figure = go.Figure()
+    for index, (label, values) in enumerate(energies.items()):
+        total = float(values.sum())
+        share = values / total if total > 0 else values
+        _line_with_mark(figure, index, label, share, break_even[label])
+    figure.update_xaxes(title="singular value, largest first", type="log")
+    figure.update_yaxes(title="share of the block's energy", type="log", exponentformat="power")
+    return _tall(figure)
+
+
+def cumulative_energy(energies: Mapping[str, Any], break_even: Mapping[str, int]) -> go.Figure:
+    """Draw the share of its energy a block keeps at every rank."""
+    figure = go.Figure()
+    for index, (label, values) in enumerate(energies.items()):
+        total = float(values.sum())
+        kept = np.cumsum(values) / total if total > 0 else np.zeros(len(values))
+        _line_with_mark(figure, index, label, kept, break_even[label])
+    figure.add_hline(y=0.99, line={"dash": "dot", "color": _NEUTRAL}, annotation_text="99 %")
+    figure.update_xaxes(title="rank kept")
+    figure.update_yaxes(title="share of the block's energy kept", tickformat=".0%")
+    return _tall(figure)
+
+
+def _line_with_mark(figure: go.Figure, index: int, label: str, values: Any, mark: int) -> None:
+    color = OKABE_ITO[index % len(OKABE_ITO)]
+    ranks = np.arange(1, len(values) + 1)
+    # A few hundred points show the same line; more would only slow the browser.
+    chosen = np.unique(np.round(np.geomspace(1, len(values), 300)).astype(int)) - 1
+    figure.add_trace(
+        go.Scatter(
+            x=ranks[chosen],
+            y=values[chosen],
+            mode="lines",
+            name=label,
+            legendgroup=label,
+            line={"color": color, "dash": DASHES[index // len(OKABE_ITO) % len(DASHES)]},
+            hovertemplate=f"{label}<br>rank %{{x}}: %{{y:.4~g}}<extra></extra>",
+        )
+    )
+    if 1 <= mark <= len(values):
+        figure.add_trace(
+            go.Scatter(
+                x=[mark],
+                y=[values[mark - 1]],
+                mode="markers",
+                legendgroup=label,
+                showlegend=False,
+                marker={
+                    "color": color,
+                    "symbol": "diamond",
+                    "size": 11,
+                    "line": {"width": 1, "color": "#FFFFFF"},
+                },
+                hovertemplate=f"{label}<br>break-even rank {mark}<extra></extra>",
+            )
+        )
+
+
+def score_shares(scores: pd.DataFrame, by: str, columns: Mapping[str, str]) -> go.Figure:
+    """Draw how each score's total is spread over layers or kinds, so that scores compare."""
+    figure = go.Figure()
+    for index, (column, title) in enumerate(columns.items()):
+        if not scores[column].notna().any():
+            continue
+        sums = (
+            scores.assign(value=scores[column].clip(lower=0)).groupby(by, sort=by == "layer")["value"].sum()
+        )
+        share = sums / sums.sum() if sums.sum() > 0 else sums
+        style: dict[str, Any] = {"name": title, "x": list(share.index), "y": share.to_numpy()}
+        if by == "layer":
+            line = {"color": OKABE_ITO[index], "dash": DASHES[index]}
+            figure.add_trace(
+                go.Scatter(**style, mode="lines+markers", line=line, marker={"symbol": SYMBOLS[index]})
+            )
+        else:
+            figure.add_trace(go.Bar(**style, marker={"color": OKABE_ITO[index]}))
+    figure.update_xaxes(title="layer (0 reads the input)" if by == "layer" else "kind of projection")
+    figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
+    return _tall(figure, 340)
+
+
+def quality_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], kept: float | None, measured: pd.DataFrame | None
+) -> go.Figure:
+    """Draw quality against size: predicted lines per method, measured points on top.
+
+    Args:
+        curves: method -> (kept fraction, predicted perplexity over dense).
+        kept: the chosen kept fraction, drawn as a line.
+        measured: as :func:`app.tables.results` returns it.
+    """
+    figure = go.Figure()
+    for method, points in curves.items():
+        title = method_title(method)
+        color, _ = method_style(title)
+        kept_fractions, ratios = zip(*points, strict=True)
+        figure.add_trace(
+            go.Scatter(
+                x=kept_fractions,
+                y=np.minimum(ratios, 1e6),
+                mode="lines",
+                name=f"{title}, predicted",
+                line={"color": color},
+                hovertemplate=f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
+            )
+        )
+    if measured is not None:
+        _add_measured(figure, measured)
+    if kept is not None:
+        figure.add_vline(x=kept, line={"dash": "dot", "color": _NEUTRAL}, annotation_text="budget")
+    figure.add_hline(y=1.0, line={"dash": "dot", "color": _NEUTRAL})
+    figure.update_xaxes(title="kept fraction of the compressible parameters", tickformat=".0%")
+    figure.update_yaxes(title="perplexity over dense (1 = unharmed)", **_ratio_axis(figure))
+    return _tall(figure)
+
+
+def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
+    for title, rows in measured[measured["method"] != "dense"].groupby("method", sort=False):
+        color, symbol = method_style(str(title))
+        figure.add_trace(
+            go.Scatter(
+                x=rows["kept"],
+                y=rows["ratio"],
+                mode="markers",
+                name=f"{title}, measured",
+                marker={
+                    "color": color,
+                    "symbol": symbol,
+                    "size": 11,
+                    "line": {"width": 1, "color": "#FFFFFF"},
+                },
+                customdata=rows[["text", "perplexity"]].to_numpy(),
+                hovertemplate=(
+                    f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    "perplexity %{customdata[1]:.2f} on %{customdata[0]}<extra></extra>"
+                ),
+            )
+        )
+
+
+def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
+    """Draw the predicted against the measured increase of the loss; on the diagonal they agree."""
+    rows = measured[measured["method"] != "dense"]
+    top = 1.05 * max(float(rows[["predicted_nats", "measured_nats"]].to_numpy().max()), 1e-6)
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, top],
+            y=[0, top],
+            mode="lines",
+            name="exact",
+            line={"dash": "dot", "color": _NEUTRAL},
+            hoverinfo="skip",
+        )
+    )
+    for title, group in rows.groupby("method", sort=False):
+        color, symbol = method_style(str(title))
+        figure.add_trace(
+            go.Scatter(
+                x=group["predicted_nats"],
+                y=group["measured_nats"],
+                mode="markers",
+                name=str(title),
+                marker={"color": color, "symbol": symbol, "size": 11},
+                customdata=group["kept"],
+                hovertemplate=(
+                    f"{title}, %{{customdata:.1%}} kept<br>"
+                    "predicted %{x:.4f}, measured %{y:.4f}<extra></extra>"
+                ),
+            )
+        )
+    figure.update_xaxes(title="predicted increase, nats per token")
+    figure.update_yaxes(title="measured increase, nats per token")
+    return _tall(figure)
+
+
+def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
+    """Return log-axis settings whose range holds every point and shows at least a tenth."""
+    ratios = (
+        np.concatenate([np.asarray(trace.y, dtype=float) for trace in figure.data])
+        if figure.data
+        else np.ones(1)
+    )
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    low, high = min(float(ratios.min(initial=1.0)), 0.98), max(float(ratios.max(initial=1.0)), 1.1)
+    ticks = [
+        t for t in (1, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 1e4, 1e5, 1e6) if t <= high * 1.1
+    ]
+    shown = ticks if len(ticks) <= 9 else [t for t in ticks if t not in {1.05, 1.1, 1.2, 3, 20, 50}]
+    return {
+        "type": "log",
+        "range": [np.log10(low) - 0.01, np.log10(high) * 1.05],
+        "tickvals": shown,
+        "ticktext": [f"{t:g} {TIMES}" for t in shown],
+    }
+
+
+def _power_ticks(low: float, high: float) -> dict[str, Any]:
+    """Return colour-bar ticks at powers of ten, or at three values where the range holds too few of them."""
+    powers = [float(p) for p in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+    if len(powers) > 8:
+        powers = powers[:: -(-len(powers) // 8)]
+    ticks = powers if len(powers) >= 2 else [low, (low + high) / 2, high]
+    return {
+        "tickvals": ticks,
+        "ticktext": [f"{10**t:.1e}" if t not in powers else f"1e{t:.0f}" for t in ticks],
+    }
+
+
+def _tall(figure: go.Figure, height: int = 420) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        hovermode="closest",
+        barmode="group",
+    )
+    return figure

@@ -1,0 +1,8 @@
+"""Page configuration and navigation; ``streamlit run app/main.py``."""
+
+import streamlit as st
+
+from app.navigation import pages
+
+st.set_page_config(page_title="RankScope", page_icon=":material/stacked_bar_chart:", layout="wide")
+st.navigation(list(pages().values())).run()

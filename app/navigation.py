@@ -1,0 +1,28 @@
+"""The pages of the dashboard, in the order of the flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.views import allocation, jobs, model, results, sensitivity, spectra
+
+if TYPE_CHECKING:
+    from streamlit.navigation.page import StreamlitPage
+
+
+def pages() -> dict[str, StreamlitPage]:
+    """Return every page by its URL path."""
+    described = [
+        ("model", model.render, "Model", ":material/deployed_code:"),
+        ("spectra", spectra.render, "Spectra", ":material/show_chart:"),
+        ("sensitivity", sensitivity.render, "Sensitivity", ":material/thermostat:"),
+        ("allocation", allocation.render, "Allocation", ":material/tune:"),
+        ("jobs", jobs.render, "Jobs", ":material/list_alt:"),
+        ("results", results.render, "Results", ":material/monitoring:"),
+    ]
+    return {
+        path: st.Page(render, title=title, icon=icon, url_path=path, default=path == "model")
+        for path, render, title, icon in described
+    }

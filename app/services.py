@@ -1,0 +1,257 @@
+"""Everything views may ask for; the only use of Streamlit's caches.
+
+Arguments are ids, names and numbers. What is cached is decided by an analysis's id, which is the
+fingerprint of its content, so nothing cached can be out of date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.plans import UPLOADED, Impossible, Locks, Plan, locked_blocks
+from cache import DirectoryStore
+from engine import operations
+from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
+from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
+from engine.errors import CorpusError, RankScopeError
+from engine.jobs import Job, JobQueue
+from engine.pipeline import reading
+from engine.presets import PRESETS
+from engine.rank_map import check_rank_map, parse_rank_map
+from engine.settings import settings
+from engine.types import Budget, GroupCurves, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.analysis import Analysis
+    from engine.pipeline.reading import AnalysisHeading
+
+KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
+"""Kept fractions at which every method's predicted curve is drawn."""
+
+UPLOAD_BYTES = 5_000_000
+
+
+def analysis_headings() -> list[AnalysisHeading]:
+    """Return every analysis, newest first."""
+    return reading.analysis_headings(_store())
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the analysis")
+def analysis(analysis_id: str) -> Analysis:
+    """Return an analysis; shared by all sessions and never changed."""
+    return reading.load_analysis(_store(), analysis_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _curves(analysis_id: str) -> dict[Metric, list[GroupCurves]]:
+    return reading.curves_by_metric(analysis(analysis_id))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def spectrum_summaries(analysis_id: str, metric: Metric) -> dict[str, SpectrumSummary]:
+    """Return the summary of every block's spectrum, by block name."""
+    return {
+        name: summarise_spectrum(values) for name, values in analysis(analysis_id).energies[metric].items()
+    }
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, float]:
+    """Return the predicted nats per token when each projection alone is cut to ``kept_fraction``."""
+    found = analysis(analysis_id)
+    return {p.name: predicted_increase(found, p, kept_fraction) for p in found.inventory.projections}
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -> Plan:
+    """Return a method's rank map at a budget.
+
+    Raises:
+        RankScopeError: it has none.
+    """
+    found = analysis(analysis_id)
+    budget = Budget(budget_params, found.inventory.compressible_params)
+    blocks = locked_blocks(locks, method, found)
+    rank_map = reading.allocate_rank_map(found, _curves(analysis_id), method, budget, blocks)
+    return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
+    """Return what every method would do at a budget, in the order methods are shown."""
+    result: list[Plan | Impossible] = []
+    for method in PRESETS:
+        try:
+            result.append(plan(analysis_id, method, budget_params, locks))
+        except RankScopeError as error:
+            result.append(Impossible(method, str(error)))
+    return result
+
+
+@st.cache_data(max_entries=8, show_spinner="Predicting every method at every budget")
+def predicted_curves(analysis_id: str) -> dict[str, list[tuple[float, float]]]:
+    """Return method -> (kept fraction, predicted perplexity over dense) without locks."""
+    compressible = analysis(analysis_id).inventory.compressible_params
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for kept in KEPT_STEPS:
+        for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
+            if isinstance(found, Plan):
+                curves.setdefault(found.method, []).append(
+                    (found.cost.kept_fraction, found.cost.perplexity_ratio)
+                )
+    return curves
+
+
+def uploaded_plan(analysis_id: str, content: bytes) -> Plan:
+    """Check a rank map from a file against the analysis.
+
+    Raises:
+        InvalidRankMapError: it is not a rank map, or not one for this model.
+    """
+    found = analysis(analysis_id)
+    rank_map = parse_rank_map(content)
+    check_rank_map(rank_map, found.inventory, found.about["model_fingerprint"])
+    return Plan(UPLOADED, rank_map, reading.cost_of(found, rank_map))
+
+
+def measured_runs(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the measured rank maps of an analysis, newest first."""
+    return reading.evaluations(_store(), analysis_id)
+
+
+def measured_sensitivity(analysis_id: str) -> dict[str, Any] | None:
+    """Return the newest measured sensitivity of an analysis."""
+    return reading.measured_sensitivity(_store(), analysis_id)
+
+
+def demo_licences() -> tuple[Licence, ...]:
+    """Return under which licences the demo's parts come."""
+    return DEMO_LICENCES
+
+
+def demo_disk_bytes() -> int:
+    """Return how much disk space fetching the demo needs at most."""
+    return MODEL_WHEEL.needed_bytes + TEXTS_WHEEL.needed_bytes
+
+
+def jobs() -> list[Job]:
+    """Return all jobs, the last submitted first."""
+    return _queue().jobs()
+
+
+def job(job_id: str) -> Job:
+    """Return one job.
+
+    Raises:
+        JobError: there is none.
+    """
+    return _queue().get(job_id)
+
+
+def watched_job(operation: str, analysis_id: str | None, wanted: str | None) -> Job | None:
+    """Return the active job of this kind (of this analysis, if given), else the ``wanted`` one if it is of this kind."""
+    fitting = [
+        j for j in jobs() if j.operation == operation and analysis_id in {None, j.arguments.get("analysis")}
+    ]
+    active = [j for j in fitting if not j.status.is_final]
+    chosen = [j for j in fitting if j.id == wanted]
+    return next(iter([*(j for j in chosen if j in active), *active[::-1], *chosen]), None)
+
+
+def submit_analysis(arguments: Mapping[str, Any]) -> Job:
+    """Queue an analysis.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such model or text.
+    """
+    changed = _changed(arguments, operations.ANALYSE_DEFAULTS)
+    return _queue().submit("analyse", changed, title=operations.analysis_title(changed), resubmit=True)
+
+
+def submit_evaluation(analysis_id: str, rank_map: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue compressing with a rank map and measuring the result.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    operations.corpus_spec({**operations.EVALUATE_DEFAULTS, **arguments}, "evaluation")
+    changed = _changed(arguments, operations.EVALUATE_DEFAULTS)
+    changed |= {"analysis": analysis_id, "rank_maps": [rank_map]}
+    return _queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
+
+
+def submit_sensitivity(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue measuring the loss increase of every projection cut alone.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    operations.corpus_spec({**operations.SENSITIVITY_DEFAULTS, **arguments}, "calibration")
+    changed = {"analysis": analysis_id, **_changed(arguments, operations.SENSITIVITY_DEFAULTS)}
+    title = f"Measure the sensitivity of {analysis(analysis_id).about['model']}"
+    return _queue().submit("sensitivity", changed, title=title, resubmit=True)
+
+
+def cancel_job(job_id: str) -> None:
+    """Cancel a job."""
+    _queue().cancel(job_id)
+
+
+def resume_job(job_id: str) -> None:
+    """Queue a failed, cancelled or interrupted job again."""
+    _queue().resume(job_id)
+
+
+def forget_job(job_id: str) -> None:
+    """Delete a finished job's record; what it computed stays."""
+    _queue().forget(job_id)
+
+
+def job_log(job_id: str) -> str:
+    """Return what a job printed last."""
+    return _queue().log(job_id)
+
+
+def store_upload(name: str, content: bytes) -> str:
+    """Keep an uploaded text under its content's hash and return where it lies.
+
+    Raises:
+        CorpusError: it is too large, of another type, or not UTF-8 text.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in {".txt", ".jsonl"} or len(content) > UPLOAD_BYTES:
+        raise CorpusError(
+            f"The file has {len(content) / 1e6:.1f} MB and the type {suffix or 'unknown'}; expected a .txt or .jsonl "
+            f"file of at most {UPLOAD_BYTES // 10**6} MB. Larger files can be named by their path on this machine."
+        )
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"The file is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or "text"
+    path = settings().home / "uploads" / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+    return str(path)
+
+
+def _changed(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that differ from the defaults, so that equal requests are one job."""
+    return {name: value for name, value in arguments.items() if value != defaults[name]}
+
+
+def _store() -> DirectoryStore:
+    return DirectoryStore(settings().artifacts)
+
+
+def _queue() -> JobQueue:
+    return JobQueue(settings().home)

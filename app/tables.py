@@ -1,0 +1,256 @@
+"""Engine values as rows for people: pandas tables, one function per table; free of Streamlit."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from app.labels import FORMATS, TIMES, block_label, method_title, projection_label
+from app.plans import Impossible, measurement_of
+from engine.formats import block_params, max_useful_rank
+from engine.types import BlockRank, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from app.plans import Plan
+    from engine.analysis import Analysis
+    from engine.curves import SpectrumSummary
+    from engine.demo import Licence
+    from engine.types import Inventory
+
+BYTES_PER_PARAM = 2
+"""Sizes are shown at float16."""
+
+SUMMARIES = {
+    "effective_rank": "Effective rank",
+    "rank_99": "Rank at 99 % energy",
+    "stable_rank": "Stable rank",
+}
+"""Columns of :func:`spectra` that a heatmap can show."""
+
+SCORES = {
+    "importance": "FLRC importance",
+    "predicted": "Predicted nats",
+    "measured": "Measured nats",
+}
+"""Columns of :func:`sensitivity` that a heatmap can show."""
+
+
+def shapes(inventory: Inventory) -> pd.DataFrame:
+    """Return one row per kind and shape of projection, with its share of the model's parameters."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for group in inventory.groups:
+        for p in group.members:
+            shape = f"{p.out_features:,} {TIMES} {p.in_features:,}"
+            reads = "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone"
+            new = {
+                "kind": p.kind,
+                f"shape (out {TIMES} in)": shape,
+                "shares its input": reads,
+                "count": 0,
+                "parameters": 0,
+            }
+            row = rows.setdefault((p.kind, shape), new)
+            row["count"] += 1
+            row["parameters"] += p.params
+    table = pd.DataFrame(list(rows.values()))
+    table["share of the model"] = table["parameters"] / inventory.total_params
+    return table
+
+
+def skipped(inventory: Inventory) -> pd.DataFrame:
+    """Return the weights that are never compressed, and why."""
+    rows = [
+        {
+            "weight": s.name,
+            "parameters": s.params,
+            "share of the model": s.params / inventory.total_params,
+            "why it stays": s.reason,
+        }
+        for s in inventory.skipped
+    ]
+    return pd.DataFrame(rows, columns=["weight", "parameters", "share of the model", "why it stays"])
+
+
+def licences(entries: Iterable[Licence]) -> pd.DataFrame:
+    """Return the licences of the demo's parts."""
+    return pd.DataFrame([{"part": e.what, "licence": e.licence, "from": e.source} for e in entries])
+
+
+def spectra(analysis: Analysis, summaries: Mapping[str, SpectrumSummary]) -> pd.DataFrame:
+    """Return one row per block, joined blocks included, with its spectrum's summary and break-even ranks."""
+    rows = []
+    for group in analysis.inventory.groups:
+        blocks: list[tuple[str, ...]] = [(p.name,) for p in group.members]
+        if len(group.members) > 1:
+            blocks.append(tuple(p.name for p in group.members))
+        for members in blocks:
+            name = "+".join(members)
+            if name not in summaries:
+                continue
+            s = summaries[name]
+            joined = len(members) > 1
+            width = sum(analysis.projections[m].out_features for m in members)
+            factored = (Format.CAT, Format.SKIP_CAT) if joined else (Format.LOW_RANK, Format.SKIP)
+            plain, skip = (max_useful_rank(f, group.in_features, width) for f in factored)
+            rows.append(
+                {
+                    "name": name,
+                    "block": block_label(members, analysis.projections),
+                    "layer": group.layer,
+                    "kind": "+".join(analysis.projections[m].kind for m in members),
+                    "joined": joined,
+                    "full_rank": s.full_rank,
+                    "effective_rank": s.effective_rank,
+                    "rank_99": s.rank_99,
+                    "stable_rank": s.stable_rank,
+                    "break_even": plain,
+                    "break_even_skip": skip,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sensitivity(
+    analysis: Analysis, predicted: Mapping[str, float], measured: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Return the scores of every projection; ``measured`` is missing where it was not."""
+    rows = [
+        {
+            "name": p.name,
+            "block": projection_label(p),
+            "layer": p.layer,
+            "kind": p.kind,
+            "importance": float(analysis.importances[p.name][0]),
+            "predicted": predicted[p.name],
+            "measured": math.nan if measured is None else measured.get(p.name, math.nan),
+        }
+        for p in analysis.inventory.projections
+    ]
+    return pd.DataFrame(rows)
+
+
+def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the Spearman correlation of every two scores that are there."""
+    there = [column for column in SCORES if scores[column].notna().any()]
+    return scores[there].corr(method="spearman").rename(index=SCORES, columns=SCORES)
+
+
+def methods(
+    plans: Sequence[Plan | Impossible], runs: Sequence[Mapping[str, Any]], dense_perplexity: float | None
+) -> pd.DataFrame:
+    """Return one row per method at one budget.
+
+    ``dense_perplexity`` is on the calibration text, which the predicted perplexity is therefore for.
+    """
+    rows = []
+    for plan in plans:
+        row: dict[str, Any] = {"method": method_title(plan.method), "name": plan.method}
+        if isinstance(plan, Impossible):
+            rows.append({**row, "note": plan.reason})
+            continue
+        cost = plan.cost
+        run = measurement_of(plan, runs)
+        row |= {
+            "kept": cost.kept_fraction,
+            "params": cost.params,
+            "mb": cost.bytes_at(BYTES_PER_PARAM) / 1e6,
+            "predicted_ratio": cost.perplexity_ratio,
+            "predicted": math.nan if dense_perplexity is None else dense_perplexity * cost.perplexity_ratio,
+            "measured_ratio": math.nan if run is None else run["perplexity"] / run["dense_perplexity"],
+            "note": "",
+        }
+        rows.append(row)
+    columns = [
+        "method",
+        "name",
+        "kept",
+        "params",
+        "mb",
+        "predicted_ratio",
+        "predicted",
+        "measured_ratio",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def projections(plan: Plan, analysis: Analysis) -> pd.DataFrame:
+    """Return one row per projection, in model order, with what the plan decides about it.
+
+    A shared block decides about all of its members: they show its rank, kept fraction and nats.
+    """
+    decided = {name: block for block in plan.rank_map.blocks for name in block.members}
+    nats = analysis.nats[plan.rank_map.metric]
+    rows = []
+    for p in analysis.inventory.projections:
+        block = decided.get(p.name, BlockRank((p.name,), Format.DENSE, None))
+        members = [analysis.projections[name] for name in block.members]
+        full = min(p.in_features, sum(m.out_features for m in members))
+        rank = full if block.rank is None else block.rank
+        rows.append(
+            {
+                "name": p.name,
+                "block": projection_label(p),
+                "decided_with": block_label(block.members, analysis.projections),
+                "layer": p.layer,
+                "kind": p.kind,
+                "format": FORMATS[block.format],
+                "rank": rank,
+                "full_rank": full,
+                "rank_fraction": rank / full,
+                "kept": block_params(block, analysis.projections) / sum(m.params for m in members),
+                "nats": 0.0 if block.rank is None else float(nats[block.name][block.rank]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per measured map, newest first, after the dense model's row for each text."""
+    measured = [
+        {
+            "id": run["id"],
+            "method": method_title(run["method"]),
+            "kept": run["kept_fraction"],
+            "perplexity": run["perplexity"],
+            "ratio": run["perplexity"] / run["dense_perplexity"],
+            "predicted_ratio": math.exp(min(run["predicted_nats"], 700.0)),
+            "measured_nats": run["nll"] - run["dense_nll"],
+            "predicted_nats": run["predicted_nats"],
+            "divergence": run["divergence"],
+            "agreement": run["agreement"],
+            "params": run["params"],
+            "mb": (run["model_params"] * BYTES_PER_PARAM + run["index_bytes"]) / 1e6,
+            "text": _text(run),
+            "metric": run["metric"],
+            "created": run["created"],
+        }
+        for run in runs
+    ]
+    dense: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        saved = run["params"] * (1 / run["kept_fraction"] - 1)
+        dense.setdefault(
+            _text(run),
+            {
+                "id": "",
+                "method": "dense",
+                "kept": 1.0,
+                "perplexity": run["dense_perplexity"],
+                "ratio": 1.0,
+                "params": round(run["params"] + saved),
+                "mb": round(run["model_params"] + saved) * BYTES_PER_PARAM / 1e6,
+                "agreement": 1.0,
+                "divergence": 0.0,
+                "text": _text(run),
+            },
+        )
+    return pd.DataFrame([*dense.values(), *measured])
+
+
+def _text(run: Mapping[str, Any]) -> str:
+    return f"{run['corpus']}, {run['n_tokens']:,} tokens, {run['dtype']}"

@@ -1,0 +1,38 @@
+"""Functions that ask for one typed value, or show one thing that several pages need."""
+
+from app.widgets.analysis_form import analysis_form
+from app.widgets.analysis_picker import current_analysis, forget_choice
+from app.widgets.errors import errors_shown
+from app.widgets.job_progress import follow, show_progress, watch
+from app.widgets.links import page_link
+from app.widgets.map_upload import map_upload
+from app.widgets.pickers import (
+    budget_slider,
+    kept_fraction_slider,
+    method_picker,
+    metric_picker,
+    option_picker,
+)
+from app.widgets.rank_table import held_ranks, rank_table, release_all
+from app.widgets.text_form import measuring_form
+
+__all__ = [
+    "analysis_form",
+    "budget_slider",
+    "current_analysis",
+    "errors_shown",
+    "follow",
+    "forget_choice",
+    "held_ranks",
+    "kept_fraction_slider",
+    "map_upload",
+    "measuring_form",
+    "method_picker",
+    "metric_picker",
+    "option_picker",
+    "page_link",
+    "rank_table",
+    "release_all",
+    "show_progress",
+    "watch",
+]

@@ -1,0 +1,64 @@
+"""Which analysis the pages show: kept in the URL, and in the session when pages change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import services
+from app.widgets.job_progress import watch
+from app.widgets.links import page_link
+
+if TYPE_CHECKING:
+    from engine.analysis import Analysis
+
+_CHOICE = "analysis.choice"
+_URL_DIGITS = 12
+
+
+def current_analysis(*, explain: bool = True) -> Analysis | None:
+    """Ask for an analysis in the sidebar and return it; show what to do where there is none.
+
+    Args:
+        explain: whether to say what to do; ``None`` is returned either way.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    headings = {h.id: h for h in services.analysis_headings()}
+    if not headings:
+        if explain:
+            _explain_emptiness()
+        return None
+    ids = list(headings)
+    wanted = st.query_params.get("analysis") or st.session_state.get(_CHOICE, "")
+    matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
+    chosen = st.sidebar.selectbox(
+        "Analysis",
+        ids,
+        matching[0] if matching else 0,
+        format_func=lambda i: headings[i].label,
+        help="Spectra, sensitivities and curves of one model on one calibration text. The newest comes first.",
+    )
+    st.session_state[_CHOICE] = chosen
+    if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:
+        st.query_params["analysis"] = chosen[:_URL_DIGITS]
+    return services.analysis(chosen)
+
+
+def forget_choice() -> None:
+    """Fall back to the newest analysis, which is the one about to be made."""
+    st.session_state.pop(_CHOICE, None)
+    st.query_params.pop("analysis", None)
+
+
+def _explain_emptiness() -> None:
+    running = watch("analyse")
+    if running is None or running.status.is_final:
+        st.info(
+            "Nothing has been analysed yet. This page shows what an analysis found.", icon=":material/info:"
+        )
+        page_link("model", "Analyse a model first")
+    else:
+        st.info("This page fills itself when the analysis is done.", icon=":material/hourglass_top:")

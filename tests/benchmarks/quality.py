@@ -1,0 +1,111 @@
+"""Perplexity of every method on the demo model, in and out of domain, beside the dense model.
+
+Run: python -m tests.benchmarks.quality [--keep 0.8,0.6] [--set fisher=sampled] [--set n_sequences=128]
+The home is RANKSCOPE_HOME or a temporary one (a cold store); the table goes to standard output as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cache import DirectoryStore
+from engine import operations
+from engine.pipeline.analysing import analyse
+from engine.pipeline.evaluating import EvaluationSession
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.progress import ignore_progress
+from engine.settings import settings
+from engine.specs import CorpusSpec, EvaluationSpec
+from engine.types import Budget, Format
+
+ROWS: tuple[tuple[str, str, frozenset[Format] | None], ...] = (
+    ("svd-llm: input metric, uniform, low-rank", "svd-llm", None),
+    ("the same with cat", "svd-llm", frozenset({Format.CAT})),
+    ("the same with skip", "svd-llm", frozenset({Format.SKIP})),
+    ("skipcat: skip+cat", "skipcat", None),
+    ("flrc: input metric, rank ∝ Σ(g·w)², low-rank", "flrc", None),
+    ("water-filling on the loss metric, low-rank or cat", "water-filling", frozenset({Format.LOW_RANK, Format.CAT})),
+    ("water-filling on the loss metric, best of all formats", "water-filling", None),
+)
+TEXTS = (("demo", 20), ("demo:news", 10))
+
+
+def say(message: str) -> None:
+    sys.stderr.write(message + "\n")
+
+
+def measured(home: Path, arguments: dict[str, Any], keeps: list[float], rows: list[int]) -> dict[str, Any]:
+    """Return seconds, dense perplexities and, by row, keep and text, the measurement."""
+    store = DirectoryStore(home / "artifacts")
+    begun = time.monotonic()
+    key = analyse(operations.analysis_spec(arguments), store, home / "downloads", ignore_progress)
+    say(f"analysis {key.fingerprint[:12]} after {time.monotonic() - begun:.0f} s")
+    analysis = load_analysis(store, key.fingerprint)
+    curves = curves_by_metric(analysis)
+    results: dict[str, Any] = {"analysis": key.fingerprint, "seconds": analysis.about["seconds"], "dense": {}}
+    for text, n_sequences in TEXTS:
+        corpus = CorpusSpec.parse(text, part="evaluation", n_sequences=n_sequences, length=512)
+        session = EvaluationSession(store, home / "downloads", analysis.id, EvaluationSpec(corpus), ignore_progress)
+        for keep in keeps:
+            budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
+            for index in rows:
+                label, method, formats = ROWS[index]
+                rank_map = allocate_rank_map(analysis, curves, method, budget, formats=formats)
+                found = session.measure(rank_map, ignore_progress)
+                results["dense"][text] = found["dense_perplexity"]
+                results[f"{label}|{keep}|{text}"] = found
+                say(
+                    f"{label} at {keep} on {text}: {found['perplexity']:.2f}, predicted nats "
+                    f"{found['predicted_nats']:.3f}, measured {found['nll'] - found['dense_nll']:.3f}, {found['seconds']}"
+                )
+    return results
+
+
+def as_markdown(results: dict[str, Any], keeps: list[float], rows: list[int]) -> str:
+    dense = results["dense"]
+    head = ["method"]
+    for keep in keeps:
+        head += [f"kept {keep}: perplexity (× dense)", "out of domain", "½Σσ² / measured ΔNLL"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for index in rows:
+        label = ROWS[index][0]
+        cells = [label]
+        for keep in keeps:
+            for text, _ in TEXTS:
+                ppl = results[f"{label}|{keep}|{text}"]["perplexity"]
+                cells.append(f"{ppl:.2f} ({ppl / dense[text]:.2f})")
+            inside = results[f"{label}|{keep}|demo"]
+            cells.append(f"{inside['predicted_nats']:.3f} / {inside['nll'] - inside['dense_nll']:.3f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([f"Dense: {dense['demo']:.2f} / {dense['demo:news']:.2f}.", "", *lines])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", default="0.8,0.6")
+    parser.add_argument("--rows", default=",".join(map(str, range(len(ROWS)))), help="row numbers, comma-separated")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an analyse argument")
+    parser.add_argument("--cold", action="store_true", help="use a temporary home")
+    chosen = parser.parse_args()
+    arguments = {}
+    for pair in chosen.set:
+        name, _, value = pair.partition("=")
+        default = operations.ANALYSE_DEFAULTS[name]
+        arguments[name] = value if isinstance(default, str) else json.loads(value)
+    keeps = [float(k) for k in chosen.keep.split(",")]
+    rows = [int(r) for r in chosen.rows.split(",")]
+    with tempfile.TemporaryDirectory() as cold:
+        home = Path(cold) if chosen.cold else settings().home
+        results = measured(home, arguments, keeps, rows)
+    sys.stdout.write(f"\nSettings: {arguments or 'defaults'}; seconds: {results['seconds']}\n\n")
+    sys.stdout.write(as_markdown(results, keeps, rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Photograph every page: ``RANKSCOPE_HOME=... python -m tests.browser.screenshots OUT [PAGE ...]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import sync_playwright
+
+from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from playwright.sync_api import Browser
+
+PAGES = ("model", "spectra", "sensitivity", "allocation", "jobs", "results")
+SIZES = ((1440, 900), (900, 900))
+THEMES = ("light", "dark")
+
+
+def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) -> None:
+    """Write one picture of the whole page per page, size and theme."""
+    for theme in THEMES:
+        for width, height in SIZES:
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
+            )
+            page = context.new_page()
+            for name in pages:
+                page.goto(f"{address}/{name}")
+                settled(page)
+                page.wait_for_timeout(1500)
+                # Streamlit scrolls an inner container, so the window is made as tall as its content.
+                tall = page.evaluate(
+                    "document.querySelector('[data-testid=\"stMain\"] [data-testid=\"stMainBlockContainer\"]').scrollHeight"
+                )
+                page.set_viewport_size({"width": width, "height": min(max(height, int(tall) + 40), 6000)})
+                page.wait_for_timeout(1200)
+                page.screenshot(path=out / f"{name}-{width}-{theme}.png")
+                page.set_viewport_size({"width": width, "height": height})
+            context.close()
+
+
+def main(out: Path, pages: Sequence[str]) -> None:
+    """Start the dashboard on the configured home and photograph it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        running_app(Path(os.environ["RANKSCOPE_HOME"]), free_port()) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+        photograph(browser, address, out, pages or PAGES)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,180 @@
+"""The whole chain on every architecture: folder and text file in, measured rank maps out."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from cache import DirectoryStore, Key, MemoryStore
+from engine import operations
+from engine.errors import InvalidRankMapError, ModelError, RankScopeError
+from engine.pipeline import analysing
+from engine.pipeline.analysing import analyse
+from engine.pipeline.evaluating import EvaluationSession, sense
+from engine.pipeline.reading import (
+    allocate_rank_map,
+    analysis_headings,
+    cost_of,
+    curves_by_metric,
+    evaluations,
+    load_analysis,
+    measured_sensitivity,
+)
+from engine.presets import PRESETS
+from engine.progress import ignore_progress
+from engine.rank_map import RankMap, parse_rank_map
+from engine.specs import CorpusSpec, EvaluationSpec
+from engine.types import BlockRank, Budget, Format, Metric
+from tests import toys
+
+
+def arguments(folder, text_file, **changes):
+    return {"model": str(folder), "text": str(text_file), "n_sequences": 6, "length": 32, **changes}
+
+
+def run(store, tmp_path, folder, text_file, **changes):
+    spec = operations.analysis_spec(arguments(folder, text_file, **changes))
+    key = analyse(spec, store, tmp_path / "downloads", ignore_progress, device="cpu")
+    return load_analysis(store, key.fingerprint)
+
+
+def evaluation_spec(text_file):
+    corpus = CorpusSpec.parse(str(text_file), part="evaluation", n_sequences=3, length=32)
+    return EvaluationSpec(corpus)
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder(name), text_file, metrics=list(Metric))
+    assert set(analysis.energies) == set(analysis.nats) == set(Metric)
+    curves = curves_by_metric(analysis)
+    session = EvaluationSession(
+        store, tmp_path / "downloads", analysis.id[:10], evaluation_spec(text_file), ignore_progress, device="cpu"
+    )
+    for method in PRESETS:
+        budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
+        rank_map = allocate_rank_map(analysis, curves, method, budget)
+        again = parse_rank_map(rank_map.to_json().encode())
+        found = session.measure(again, ignore_progress)
+        assert found["params"] <= budget.params
+        assert found["kept_fraction"] == pytest.approx(cost_of(analysis, rank_map).kept_fraction)
+        assert found["perplexity"] > 0
+        assert found["predicted_perplexity"] >= found["dense_perplexity"]
+        assert 0 <= found["agreement"] <= 1
+    assert len(evaluations(store, analysis.id)) == len(PRESETS)
+    dense = RankMap("m", analysis.about["model_fingerprint"], None, "dense", Metric.LOSS, None, ())
+    untouched = session.measure(dense, ignore_progress)
+    assert untouched["perplexity"] == pytest.approx(untouched["dense_perplexity"], rel=1e-6)
+    assert untouched["kept_fraction"] == 1.0
+
+
+def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, text_file):
+    homes = [DirectoryStore(tmp_path / "a"), DirectoryStore(tmp_path / "b")]
+    for store in homes:
+        run(store, tmp_path, model_folder("llama-gqa"), text_file)
+    first, second = homes
+    assert first.keys() == second.keys()
+    assert first.keys()
+    for key in first.keys():  # noqa: SIM118 (a store is no mapping)
+        assert first.read(key).manifest.members == second.read(key).manifest.members, key
+
+
+def test_several_passes_within_a_memory_limit_give_the_same_analysis(tmp_path, model_folder, text_file):
+    spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
+    stores = [DirectoryStore(tmp_path / "whole"), DirectoryStore(tmp_path / "parts")]
+    for store, limit in zip(stores, (10**9, 120_000), strict=True):
+        analyse(spec, store, tmp_path, ignore_progress, memory_bytes=limit, device="cpu")
+    members = [{str(k): s.read(k).manifest.members for k in s.keys()} for s in stores]  # noqa: SIM118
+    assert members[0] == members[1]
+
+
+class Stopped(Exception):
+    """Stands for a kill at a chosen moment."""
+
+
+def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folder, text_file, monkeypatch):
+    spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
+    store = DirectoryStore(tmp_path / "artifacts")
+
+    def stop_when_factorising(stage, fraction, message):
+        if stage == "factorization":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        analyse(spec, store, tmp_path, stop_when_factorising, device="cpu")
+    assert len(store.keys("statistics")) == 3
+    assert not store.keys("analysis")
+    lost = store.keys("statistics")[1]
+    store.delete(lost)
+    collected = []
+    real = analysing.collect_statistics
+
+    def counting(module, inventory, tokens, calibration, layers, report):
+        collected.append(list(layers))
+        return real(module, inventory, tokens, calibration, layers, report)
+
+    monkeypatch.setattr(analysing, "collect_statistics", counting)
+    key = analyse(spec, store, tmp_path, ignore_progress, device="cpu")
+    assert [len(layers) for layers in collected] == [1]
+    assert lost in store
+    assert load_analysis(store, key.fingerprint).calibration_nll > 0
+
+
+def test_a_moved_model_and_text_are_the_same_analysis_and_a_changed_one_is_not(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    here = shutil.copytree(model_folder("llama"), tmp_path / "here")
+    first = run(store, tmp_path, here, text_file)
+    there = shutil.copytree(here, tmp_path / "there")
+    notes = shutil.copy(text_file, tmp_path / text_file.name)
+    assert run(store, tmp_path, there, notes).id == first.id
+    assert run(store, tmp_path, there, notes, damping=1e-5).id != first.id
+    toys.build("llama", seed=5).save_pretrained(here)
+    with pytest.raises(ModelError, match="has changed since it was analysed"):
+        EvaluationSession(store, tmp_path, first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+
+
+def test_sensitivity_is_measured_once_and_read_back(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder("qwen3"), text_file)
+    assert measured_sensitivity(store, analysis.id) is None
+    corpus = CorpusSpec.parse(str(text_file), part="calibration", n_sequences=2, length=32)
+    first = sense(store, tmp_path, analysis.id, corpus, 0.5, ignore_progress, device="cpu")
+    assert sense(store, tmp_path, analysis.id, corpus, 0.5, ignore_progress, device="cpu") == first
+    found = measured_sensitivity(store, analysis.id)
+    assert found is not None
+    assert set(found["nll_increase"]) == set(analysis.projections)
+
+
+def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    name = analysis.inventory.projections[0].name
+    block = BlockRank((name,), Format.LOW_RANK, 4)
+    with pytest.raises(InvalidRankMapError):
+        session.measure(RankMap("m", "0" * 64, None, "x", Metric.LOSS, None, (block,)), ignore_progress)
+    known = analysis.about["model_fingerprint"]
+    with pytest.raises(RankScopeError, match="--metrics input,loss,feature"):
+        session.measure(RankMap("m", known, None, "x", Metric.FEATURE, None, (block,)), ignore_progress)
+
+
+def test_ids_may_be_shortened_and_unknown_ones_say_what_there_is(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    assert [h.id for h in analysis_headings(store)] == [analysis.id]
+    assert load_analysis(store, analysis.id[:6]).id == analysis.id
+    with pytest.raises(RankScopeError, match=analysis.id[:12]):
+        load_analysis(store, "zz")
+    with pytest.raises(RankScopeError, match="rankscope analyse demo"):
+        load_analysis(MemoryStore(), "ab")
+
+
+def test_no_artifact_holds_an_absolute_path(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    run(store, tmp_path, model_folder("llama"), text_file)
+    for key in store.keys():  # noqa: SIM118 (a store is no mapping)
+        artifact = store.read(Key(key.stage, key.fingerprint))
+        for member in artifact.manifest.members:
+            assert str(tmp_path).encode() not in artifact.path(member).read_bytes()
