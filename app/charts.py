@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
@@ -60,17 +61,26 @@ def layer_heatmap(
         shown = np.log10(np.where(shown > 0, shown, np.nan))
     for layer, kind, number in zip(rows["layer"], rows["kind"], shown, strict=True):
         grid[layers.index(layer), kinds.index(kind)] = number
-    low, high = limits if limits is not None else (None, None)
-    bar: dict[str, Any] = {"title": {"text": meaning, "side": "right"}, "thickness": 12}
-    if log and np.isfinite(grid).any():
-        bar |= _power_ticks(float(np.nanmin(grid)), float(np.nanmax(grid)))
+    if log:
+        low, high = (float(np.log10(v)) for v in limits or log_limits(rows[value].to_numpy()))
+        limits = low, high
+    bar: dict[str, Any] = {
+        "title": {"text": meaning, "side": "bottom"},
+        "orientation": "h",
+        "thickness": 10,
+        "y": 0,
+        "yanchor": "top",
+        "ypad": 12,
+    }
+    if log and limits:
+        bar |= _power_ticks(*limits)
     figure = go.Figure(
         go.Heatmap(
             x=kinds,
             y=layers,
             z=grid,
-            zmin=low,
-            zmax=high,
+            zmin=limits[0] if limits else None,
+            zmax=limits[1] if limits else None,
             colorscale=colorscale,
             colorbar=bar,
             xgap=1,
@@ -94,17 +104,17 @@ def layer_heatmap(
         )
     )
     figure.update_layout(
-        height=150 + max(18 * len(layers), 120),
+        height=170 + max(18 * len(layers), 110),
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         hovermode="closest",
         hoverdistance=-1,
         clickmode="event+select",
         dragmode=False,
     )
-    figure.update_xaxes(title="kind of projection", side="top", showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False, range=[-0.5, len(kinds) - 0.5])
     figure.update_yaxes(
-        title="layer (0 reads the input)",
-        autorange="reversed",
+        title="layer",
+        range=[len(layers) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
         dtick=1 if len(layers) <= 16 else 5,
@@ -178,16 +188,12 @@ def score_shares(scores: pd.DataFrame, by: str, columns: Mapping[str, str]) -> g
     for index, (column, title) in enumerate(columns.items()):
         if not scores[column].notna().any():
             continue
-        sums = (
-            scores.assign(value=scores[column].clip(lower=0)).groupby(by, sort=by == "layer")["value"].sum()
-        )
+        sums = scores.assign(value=scores[column].clip(lower=0)).groupby(by, sort=by == "layer")["value"].sum()
         share = sums / sums.sum() if sums.sum() > 0 else sums
         style: dict[str, Any] = {"name": title, "x": list(share.index), "y": share.to_numpy()}
         if by == "layer":
             line = {"color": OKABE_ITO[index], "dash": DASHES[index]}
-            figure.add_trace(
-                go.Scatter(**style, mode="lines+markers", line=line, marker={"symbol": SYMBOLS[index]})
-            )
+            figure.add_trace(go.Scatter(**style, mode="lines+markers", line=line, marker={"symbol": SYMBOLS[index]}))
         else:
             figure.add_trace(go.Bar(**style, marker={"color": OKABE_ITO[index]}))
     figure.update_xaxes(title="layer (0 reads the input)" if by == "layer" else "kind of projection")
@@ -215,7 +221,8 @@ def quality_curves(
                 x=kept_fractions,
                 y=np.minimum(ratios, 1e6),
                 mode="lines",
-                name=f"{title}, predicted",
+                name=title,
+                legendgroup=title,
                 line={"color": color},
                 hovertemplate=f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
             )
@@ -225,12 +232,13 @@ def quality_curves(
     if kept is not None:
         figure.add_vline(x=kept, line={"dash": "dot", "color": _NEUTRAL}, annotation_text="budget")
     figure.add_hline(y=1.0, line={"dash": "dot", "color": _NEUTRAL})
-    figure.update_xaxes(title="kept fraction of the compressible parameters", tickformat=".0%")
-    figure.update_yaxes(title="perplexity over dense (1 = unharmed)", **_ratio_axis(figure))
+    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
     return _tall(figure)
 
 
 def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
+    shown = {trace.name for trace in figure.data}
     for title, rows in measured[measured["method"] != "dense"].groupby("method", sort=False):
         color, symbol = method_style(str(title))
         figure.add_trace(
@@ -238,7 +246,9 @@ def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
                 x=rows["kept"],
                 y=rows["ratio"],
                 mode="markers",
-                name=f"{title}, measured",
+                name=title,
+                legendgroup=title,
+                showlegend=str(title) not in shown,
                 marker={
                     "color": color,
                     "symbol": symbol,
@@ -279,29 +289,27 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
                 marker={"color": color, "symbol": symbol, "size": 11},
                 customdata=group["kept"],
                 hovertemplate=(
-                    f"{title}, %{{customdata:.1%}} kept<br>"
-                    "predicted %{x:.4f}, measured %{y:.4f}<extra></extra>"
+                    f"{title}, %{{customdata:.1%}} kept<br>predicted %{{x:.4f}}, measured %{{y:.4f}}<extra></extra>"
                 ),
             )
         )
-    figure.update_xaxes(title="predicted increase, nats per token")
-    figure.update_yaxes(title="measured increase, nats per token")
+    figure.update_xaxes(title="predicted, nats per token")
+    figure.update_yaxes(title="measured, nats per token")
     return _tall(figure)
 
 
 def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
     """Return log-axis settings whose range holds every point and shows at least a tenth."""
-    ratios = (
-        np.concatenate([np.asarray(trace.y, dtype=float) for trace in figure.data])
-        if figure.data
-        else np.ones(1)
-    )
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data]
+    ratios = np.concatenate([*drawn, np.ones(1)])
     ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    low, high = min(float(ratios.min(initial=1.0)), 0.98), max(float(ratios.max(initial=1.0)), 1.1)
-    ticks = [
-        t for t in (1, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 1e4, 1e5, 1e6) if t <= high * 1.1
-    ]
-    shown = ticks if len(ticks) <= 9 else [t for t in ticks if t not in {1.05, 1.1, 1.2, 3, 20, 50}]
+    low, high = min(float(ratios.min()), 0.98), max(float(ratios.max()), 1.1)
+    # 1 is always a tick, and none comes closer to the one below than a ninth of the axis.
+    room = (np.log10(high) - np.log10(low)) / 9
+    shown = [1.0]
+    for tick in (1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6):
+        if tick <= high * 1.1 and np.log10(tick / shown[-1]) >= room:
+            shown.append(tick)
     return {
         "type": "log",
         "range": [np.log10(low) - 0.01, np.log10(high) * 1.05],
@@ -310,23 +318,28 @@ def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
     }
 
 
+def log_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return colour limits around the positive values, at most five powers of ten apart."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not len(positive):
+        return 0.1, 1.0
+    high = float(positive.max())
+    return max(float(positive.min()), high * 1e-5) * 0.999, high
+
+
 def _power_ticks(low: float, high: float) -> dict[str, Any]:
-    """Return colour-bar ticks at powers of ten, or at three values where the range holds too few of them."""
+    """Return colour-bar ticks at powers of ten, or at the ends where the range holds too few of them."""
     powers = [float(p) for p in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
-    if len(powers) > 8:
-        powers = powers[:: -(-len(powers) // 8)]
-    ticks = powers if len(powers) >= 2 else [low, (low + high) / 2, high]
-    return {
-        "tickvals": ticks,
-        "ticktext": [f"{10**t:.1e}" if t not in powers else f"1e{t:.0f}" for t in ticks],
-    }
+    if len(powers) >= 2:
+        return {"tickvals": powers, "ticktext": [f"1e{p:.0f}" for p in powers]}
+    return {"tickvals": [low, high], "ticktext": [f"{10**low:.1e}", f"{10**high:.1e}"]}
 
 
 def _tall(figure: go.Figure, height: int = 420) -> go.Figure:
     figure.update_layout(
         height=height,
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.2, "x": 0},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
         hovermode="closest",
         barmode="group",
     )

@@ -5,4 +5,4 @@ import streamlit as st
 from app.navigation import pages
 
 st.set_page_config(page_title="RankScope", page_icon=":material/stacked_bar_chart:", layout="wide")
-st.navigation(list(pages().values())).run()
+st.navigation(list(pages().values()), position="top").run()

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.views import allocation, jobs, model, results, sensitivity, spectra
+from app.views import allocation, jobs, model, overview, results, sensitivity, spectra
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamlit.navigation.page import StreamlitPage
 
 
 def pages() -> dict[str, StreamlitPage]:
     """Return every page by its URL path."""
-    described = [
+    described: list[tuple[str, Callable[[], None], str, str]] = [
+        ("overview", overview.render, "Overview", ":material/speed:"),
         ("model", model.render, "Model", ":material/deployed_code:"),
         ("spectra", spectra.render, "Spectra", ":material/show_chart:"),
         ("sensitivity", sensitivity.render, "Sensitivity", ":material/thermostat:"),
@@ -23,6 +26,6 @@ def pages() -> dict[str, StreamlitPage]:
         ("results", results.render, "Results", ":material/monitoring:"),
     ]
     return {
-        path: st.Page(render, title=title, icon=icon, url_path=path, default=path == "model")
+        path: st.Page(render, title=title, icon=icon, url_path=path, default=path == "overview")
         for path, render, title, icon in described
     }

@@ -57,9 +57,7 @@ def _curves(analysis_id: str) -> dict[Metric, list[GroupCurves]]:
 @st.cache_data(max_entries=16, show_spinner=False)
 def spectrum_summaries(analysis_id: str, metric: Metric) -> dict[str, SpectrumSummary]:
     """Return the summary of every block's spectrum, by block name."""
-    return {
-        name: summarise_spectrum(values) for name, values in analysis(analysis_id).energies[metric].items()
-    }
+    return {name: summarise_spectrum(values) for name, values in analysis(analysis_id).energies[metric].items()}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -102,9 +100,7 @@ def predicted_curves(analysis_id: str) -> dict[str, list[tuple[float, float]]]:
     for kept in KEPT_STEPS:
         for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
             if isinstance(found, Plan):
-                curves.setdefault(found.method, []).append(
-                    (found.cost.kept_fraction, found.cost.perplexity_ratio)
-                )
+                curves.setdefault(found.method, []).append((found.cost.kept_fraction, found.cost.perplexity_ratio))
     return curves
 
 
@@ -155,10 +151,8 @@ def job(job_id: str) -> Job:
 
 
 def watched_job(operation: str, analysis_id: str | None, wanted: str | None) -> Job | None:
-    """Return the active job of this kind (of this analysis, if given), else the ``wanted`` one if it is of this kind."""
-    fitting = [
-        j for j in jobs() if j.operation == operation and analysis_id in {None, j.arguments.get("analysis")}
-    ]
+    """Return the active job of a kind (of one analysis, if given), else the ``wanted`` one if it is of that kind."""
+    fitting = [j for j in jobs() if j.operation == operation and analysis_id in {None, j.arguments.get("analysis")}]
     active = [j for j in fitting if not j.status.is_final]
     chosen = [j for j in fitting if j.id == wanted]
     return next(iter([*(j for j in chosen if j in active), *active[::-1], *chosen]), None)

@@ -41,9 +41,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise StoreError(
-            f"{path.name} does not hold JSON ({error}); read it as what it was written."
-        ) from error
+        raise StoreError(f"{path.name} does not hold JSON ({error}); read it as what it was written.") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -55,9 +55,7 @@ def canonical_json(value: object) -> bytes:
         TypeError: a part of ``value`` has no JSON form (see :func:`as_json`).
         ValueError: a part of ``value`` is NaN, infinite, or text that is not valid Unicode.
     """
-    text = json.dumps(
-        as_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    text = json.dumps(as_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -78,8 +78,7 @@ def describe_folder(key: Key, about: Mapping[str, Json], folder: Path) -> Manife
         name, status = path.name, path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(
-                f"{name!r} is not a regular file; artifact {key} holds files in its root only. "
-                "Copy its content there."
+                f"{name!r} is not a regular file; artifact {key} holds files in its root only. Copy its content there."
             )
         if name == MANIFEST_NAME or not name.isprintable():
             raise StoreError(f"A member of artifact {key} cannot be called {name!r}. Choose another name.")
@@ -119,12 +118,8 @@ def decode_manifest(key: Key, encoded: bytes) -> Manifest:
     if not intact:
         raise damage(key, "its manifest is not the one that was written")
     if document["format"] != _FORMAT:
-        raise damage(
-            key, f"its manifest has format {document['format']}, this program reads format {_FORMAT}"
-        )
+        raise damage(key, f"its manifest has format {document['format']}, this program reads format {_FORMAT}")
     if (document["stage"], document["fingerprint"]) != (key.stage, key.fingerprint):
         raise damage(key, f"its manifest is that of {document['stage']}/{document['fingerprint']}")
-    members = {
-        name: Member(entry["size_bytes"], entry["sha256"]) for name, entry in document["members"].items()
-    }
+    members = {name: Member(entry["size_bytes"], entry["sha256"]) for name, entry in document["members"].items()}
     return Manifest(key, document["created"], document["about"], members)

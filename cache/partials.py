@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 
 _NAME = re.compile(r"(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,12}\.[0-9]{2})-[0-9a-f]{32}")
-# The system derives start times from its clock, which may be corrected by a little between two readings.
-_CLOCK_SLACK_S = 2.0
+# The system derives start times from its clock, which may be corrected between two readings; taking a living
+# writer for dead would cost its work, taking a dead one for living costs only the space until it is gone.
+_CLOCK_SLACK_S = 10.0
 
 
 def new_partial_path(parent: Path) -> Path:

@@ -10,7 +10,8 @@ from torch import nn
 
 from engine.factorization.skip import to_skip
 from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
-from engine.model import weight_matrix
+from engine.model import device_of, weight_matrix
+from engine.parallel import single_threaded_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,15 +33,16 @@ def compress(
     shared_tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
     compressed = copy.deepcopy(module, shared_tensors)
     modules = dict(compressed.named_modules())
-    for block in blocks:
-        if block.rank is None:
-            continue
-        linears = [modules[name] for name in block.members]
-        for name, replacement in zip(
-            block.members, factored_modules(linears, block, factors_of(block.members)), strict=True
-        ):
-            parent, _, last = name.rpartition(".")
-            setattr(modules[parent], last, replacement)
+    factored = [block for block in blocks if block.rank is not None]
+
+    def replacements(block: BlockRank) -> list[FactoredLinear]:
+        return factored_modules([modules[name] for name in block.members], block, factors_of(block.members))
+
+    with single_threaded_workers(device_of(module)) as pool:
+        for block, parts in zip(factored, pool.map(replacements, factored), strict=True):
+            for name, part in zip(block.members, parts, strict=True):
+                parent, _, last = name.rpartition(".")
+                setattr(modules[parent], last, part)
     return compressed
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import charts, services, tables
-from app.labels import TIMES, method_title, plain
+from app.labels import method_title, plain
 from app.plans import Impossible
+from app.widgets import methods_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,44 +24,27 @@ def compare_methods(
 ) -> None:
     """Show the methods' table and their predicted curves with every measured point."""
     dense, text = _dense_perplexity(analysis, runs)
-    table = tables.methods([p for p in plans if not isinstance(p, Impossible)], runs, dense)
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_order=["method", "kept", "params", "mb", "predicted_ratio", "predicted", "measured_ratio"],
-        column_config={
-            "method": "Method",
-            "kept": number("Kept", format="percent", help="Fraction of the compressible parameters."),
-            "params": number(
-                "Parameters", format="compact", help="In the projections; each is one multiply-add per token."
-            ),
-            "mb": number("MB", format="%.1f", help="Whole model at float16, column orders included."),
-            "predicted_ratio": number(
-                "Predicted ÷ dense", format=f"%.3f {TIMES}", help="Perplexity over that of the dense model."
-            ),
-            "predicted": number(
-                "Predicted perplexity",
-                format="%.2f",
-                help=f"On {text}, where the dense model has {dense:.2f}.",
-            ),
-            "measured_ratio": number(
-                "Measured ÷ dense", format=f"%.3f {TIMES}", help="Empty until this very map is measured."
-            ),
-        },
+    possible = [p for p in plans if not isinstance(p, Impossible)]
+    methods_frame(
+        tables.methods(possible, runs, dense),
+        perplexity_of=f"On {text}, where the dense model has {dense:.2f}.",
     )
     for plan in plans:
         if isinstance(plan, Impossible):
             st.caption(f":material/block: {method_title(plan.method)}: {plain(plan.reason)}")
     with st.expander("Quality against size: every method at every budget", expanded=True):
-        measured = tables.results(runs) if runs else None
-        figure = charts.quality_curves(services.predicted_curves(analysis.id), kept, measured)
-        st.plotly_chart(
-            figure, key="allocation.curves", alt="Predicted perplexity over dense against kept fraction"
-        )
-        st.caption(
-            "Lines are predicted without held ranks; points are measured. Lower is better; towards the left is smaller."
-        )
+        quality_chart(analysis, runs, kept)
+
+
+def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: float | None) -> None:
+    """Show predicted curves and measured points."""
+    measured = tables.results(runs) if runs else None
+    figure = charts.quality_curves(services.predicted_curves(analysis.id), kept, measured)
+    st.plotly_chart(figure, key="quality", alt="Predicted perplexity over dense against kept fraction")
+    st.caption(
+        "Perplexity over that of the dense model (1 is unharmed) against the kept fraction of compressible "
+        "parameters. Lines are predicted, without held ranks; points are measured."
+    )
 
 
 def _dense_perplexity(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> tuple[float, str]:

@@ -21,23 +21,17 @@ if TYPE_CHECKING:
 
 def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]]) -> None:
     """Offer the measurement of a plan, follow it, and show it."""
-    place, settings = st.columns([1, 2], vertical_alignment="center")
-    with (
-        settings,
-        st.popover("Measured on…", icon=":material/settings:", help="Text and amount for the measurement"),
-    ):
-        arguments = measuring_form(
-            analysis,
-            key="evaluate",
-            n_sequences=EVALUATE_DEFAULTS["n_sequences"],
-            length=EVALUATE_DEFAULTS["length"],
-        )
-    pressed = place.button(
+    n_sequences, length = EVALUATE_DEFAULTS["n_sequences"], EVALUATE_DEFAULTS["length"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        button = st.empty()
+        with st.popover("Measured on…", icon=":material/settings:", help="Text and amount"):
+            arguments = measuring_form(analysis, key="evaluate", n_sequences=n_sequences, length=length)
+    pressed = button.button(
         "Compress and measure",
         type="primary",
         disabled=arguments is None,
         icon=":material/play_arrow:",
-        help="Compresses the model with the active map and measures its perplexity. Runs as a job; the page may be closed.",
+        help="Compresses the model with the active map and measures its perplexity; the page may be closed.",
     )
     if pressed and arguments is not None:
         follow(services.submit_evaluation(analysis.id, plan.rank_map.to_json(), arguments))
@@ -46,29 +40,32 @@ def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any
     run = measurement_of(plan, runs)
     if run is None:
         st.caption("This map has not been measured yet.")
-        return
-    show_measurement(run)
-    page_link("results", "All measured maps")
+    else:
+        show_measurement(run, analysis)
+        page_link("results", "All measured maps")
 
 
-def show_measurement(run: Mapping[str, Any]) -> None:
+def show_measurement(run: Mapping[str, Any], analysis: Analysis) -> None:
     """Show one measurement beside the dense model and the prediction."""
     dense, measured, predicted = run["dense_perplexity"], run["perplexity"], run["predicted_perplexity"]
     tiles = st.columns(4)
-    tiles[0].metric("Dense perplexity", f"{dense:.2f}", border=True)
-    tiles[1].metric(
-        "Predicted", f"{predicted:.2f}", ratio(predicted / dense), "off", delta_arrow="off", border=True
-    )
-    tiles[2].metric(
-        "Measured", f"{measured:.2f}", ratio(measured / dense), "off", delta_arrow="off", border=True
-    )
+    tiles[0].metric("Dense perplexity", f"{dense:.2f}", border=True, height="stretch")
+    for tile, title, value in ((tiles[1], "Predicted", predicted), (tiles[2], "Measured", measured)):
+        tile.metric(
+            title,
+            f"{value:.2f}",
+            ratio(value / dense),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help="Perplexity; below it how many times that of the dense model.",
+        )
     tiles[3].metric(
         "Same top token",
         f"{run['agreement']:.1%}",
         border=True,
+        height="stretch",
         help="Share of positions where the compressed model's likeliest token is the dense model's.",
     )
-    st.caption(
-        f"On {plain(run['corpus'])}: {run['n_tokens']:,} tokens, {run['dtype']}. Perplexities are of held-out text "
-        "unless it is the calibration text."
-    )
+    held_out = ", the calibration text itself, not held out" if run["corpus"] == analysis.about["corpus"] else ""
+    st.caption(f"On {plain(run['corpus'])}{held_out}: {run['n_tokens']:,} tokens, {run['dtype']}.")

@@ -3,6 +3,7 @@
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, forget_choice
 from app.widgets.errors import errors_shown
+from app.widgets.frames import inventory_frame, methods_frame, plain_frame, results_frame
 from app.widgets.job_progress import follow, show_progress, watch
 from app.widgets.links import page_link
 from app.widgets.map_upload import map_upload
@@ -24,15 +25,19 @@ __all__ = [
     "follow",
     "forget_choice",
     "held_ranks",
+    "inventory_frame",
     "kept_fraction_slider",
     "map_upload",
     "measuring_form",
     "method_picker",
+    "methods_frame",
     "metric_picker",
     "option_picker",
     "page_link",
+    "plain_frame",
     "rank_table",
     "release_all",
+    "results_frame",
     "show_progress",
     "watch",
 ]

@@ -33,17 +33,11 @@ def analysis_form() -> dict[str, Any] | None:
         RankScopeError: an uploaded text is of no use.
     """
     model, trusted = _model_picker()
-    st.subheader(
-        "Calibration text", help="What the model reads while its activations and gradients are recorded."
-    )
+    st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
     text = text_picker(key="model.text")
-    amount = amount_inputs(
-        key="model", n_sequences=ANALYSE_DEFAULTS["n_sequences"], length=ANALYSE_DEFAULTS["length"]
-    )
+    amount = amount_inputs(key="model", n_sequences=ANALYSE_DEFAULTS["n_sequences"], length=ANALYSE_DEFAULTS["length"])
     with st.expander("More settings"):
-        fisher = st.selectbox(
-            "Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher"
-        )
+        fisher = st.selectbox("Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher")
         memory = st.number_input(
             "Memory for statistics, GB",
             0.1,
@@ -77,12 +71,10 @@ def _model_picker() -> tuple[str | None, bool]:
         return "demo", False
     label, example = _ASKED[source]
     text = st.text_input(label, placeholder=example, key=f"model.{source}").strip()
-    trusted = source != "gguf" and st.checkbox(
-        "Run Python code that comes with this model", key="model.trust"
-    )
+    trusted = source != "gguf" and st.checkbox("Run Python code that comes with this model", key="model.trust")
     if trusted:
         st.warning(
-            "That code can do anything you can do on this machine. Tick this only for a model whose code you have read.",
+            "That code can do anything you can do on this machine. Tick this only if you have read it.",
             icon=":material/warning:",
         )
     path = Path(text).expanduser()

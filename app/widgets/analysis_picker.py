@@ -18,7 +18,7 @@ _URL_DIGITS = 12
 
 
 def current_analysis(*, explain: bool = True) -> Analysis | None:
-    """Ask for an analysis in the sidebar and return it; show what to do where there is none.
+    """Ask for an analysis and return it; show what to do where there is none.
 
     Args:
         explain: whether to say what to do; ``None`` is returned either way.
@@ -34,12 +34,13 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     ids = list(headings)
     wanted = st.query_params.get("analysis") or st.session_state.get(_CHOICE, "")
     matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
-    chosen = st.sidebar.selectbox(
+    chosen = st.selectbox(
         "Analysis",
         ids,
         matching[0] if matching else 0,
         format_func=lambda i: headings[i].label,
         help="Spectra, sensitivities and curves of one model on one calibration text. The newest comes first.",
+        width=640,
     )
     st.session_state[_CHOICE] = chosen
     if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:
@@ -56,9 +57,7 @@ def forget_choice() -> None:
 def _explain_emptiness() -> None:
     running = watch("analyse")
     if running is None or running.status.is_final:
-        st.info(
-            "Nothing has been analysed yet. This page shows what an analysis found.", icon=":material/info:"
-        )
+        st.info("Nothing has been analysed yet. This page shows what an analysis found.", icon=":material/info:")
         page_link("model", "Analyse a model first")
     else:
         st.info("This page fills itself when the analysis is done.", icon=":material/hourglass_top:")

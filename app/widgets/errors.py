@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import streamlit as st
 
@@ -12,13 +11,24 @@ from cache import StoreError
 from engine.errors import RankScopeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 
-@contextmanager
-def errors_shown() -> Iterator[None]:
-    """Show an error that is meant for the user in place of what could not be done."""
-    try:
-        yield
-    except (RankScopeError, StoreError) as error:
+class _ErrorsShown:
+    """Shows an error that is meant for the user in place of what could not be done."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, (RankScopeError, StoreError)):
+            return False
         st.error(plain(str(error)), icon=":material/error:")
+        return True
+
+
+def errors_shown() -> _ErrorsShown:
+    """Show errors of the engine and the store as sentences; the rest of the block is left out."""
+    return _ErrorsShown()

@@ -67,9 +67,7 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
         st.markdown(f"**{plain(job.title)}**")
     if job.status is JobStatus.QUEUED:
         ahead = job.position or 0
-        st.progress(
-            0.0, "Starting" if ahead == 0 else f"Waiting for {ahead} other job{'s' if ahead > 1 else ''}"
-        )
+        st.progress(0.0, "Starting" if ahead == 0 else f"Waiting for {ahead} other job{'s' if ahead > 1 else ''}")
         return
     elapsed = time.time() - (job.started or time.time())
     fraction = job.progress.fraction if job.progress is not None else None
@@ -84,11 +82,7 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
 
 
 def _show_end(job: Job) -> None:
-    took = (
-        ""
-        if job.started is None or job.finished is None
-        else f" after {duration(job.finished - job.started)}"
-    )
+    took = "" if job.started is None or job.finished is None else f" after {duration(job.finished - job.started)}"
     if job.status is JobStatus.DONE:
         st.success(f"{plain(job.title)}: done{took}.", icon=":material/check_circle:")
         return

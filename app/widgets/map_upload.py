@@ -20,10 +20,8 @@ def map_upload(analysis: Analysis) -> Plan | None:
     A map that was accepted stays while the session lasts, also when the page changes.
     """
     kept: dict[str, bytes] = st.session_state.setdefault("uploaded-maps", {})
-    with st.sidebar.popover("Compare a rank map from a file", icon=":material/upload_file:"):
-        file = st.file_uploader(
-            "Rank map (.json)", ["json"], key=f"upload.{analysis.id[:12]}", max_upload_size=5
-        )
+    with st.popover("Compare a rank map from a file", icon=":material/upload_file:", type="tertiary"):
+        file = st.file_uploader("Rank map (.json)", ["json"], key=f"upload.{analysis.id[:12]}", max_upload_size=5)
         if file is not None:
             with errors_shown():
                 plan = services.uploaded_plan(analysis.id, file.getvalue())

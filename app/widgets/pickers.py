@@ -21,9 +21,7 @@ Option = TypeVar("Option", bound=str)
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
     """Ask for a kept fraction from 0.3 to 1.0; kept in the URL."""
     return float(
-        st.slider(
-            label, 0.3, 1.0, default, 0.01, format="percent", key=key, help=help_text, bind="query-params"
-        )
+        st.slider(label, 0.3, 1.0, default, 0.01, format="percent", key=key, help=help_text, bind="query-params")
     )
 
 
@@ -33,7 +31,7 @@ def budget_slider(analysis: Analysis) -> Budget:
         "Budget: kept fraction of the compressible parameters",
         key="keep",
         default=0.8,
-        help_text="A hard ceiling on the parameters of all projections together. Embeddings and norms are never touched.",
+        help_text="A hard ceiling on all projections together; embeddings and norms are never touched.",
     )
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
 
@@ -66,15 +64,12 @@ def method_picker(names: Sequence[str], *, key: str) -> str:
     if chosen in PRESETS:
         preset = PRESETS[chosen]
         st.caption(
-            preset.summary
-            + (f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else "")
+            preset.summary + (f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else "")
         )
     return chosen
 
 
-def option_picker(
-    label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None
-) -> Option:
+def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:
     """Ask for one of a few options, the first being the default."""
     chosen = st.segmented_control(
         label,

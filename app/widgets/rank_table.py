@@ -43,6 +43,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
         hide_index=True,
         height=420,
         num_rows="fixed",
+        placeholder="",
         disabled=[column for column in shown.columns if column != "held"],
         column_order=[
             "block",

@@ -29,9 +29,7 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> dict[str,
     text: str | None = None
     match source:
         case "demo":
-            text = st.selectbox(
-                "Demo text", list(_DEMO_TEXTS), format_func=_DEMO_TEXTS.__getitem__, key=f"{key}.demo"
-            )
+            text = st.selectbox("Demo text", list(_DEMO_TEXTS), format_func=_DEMO_TEXTS.__getitem__, key=f"{key}.demo")
         case "upload":
             file = st.file_uploader(
                 "Text file (.txt or .jsonl, UTF-8, up to 5 MB)", ["txt", "jsonl"], key=f"{key}.upload"
@@ -41,27 +39,21 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> dict[str,
             text = st.text_input("Path of a .txt or .jsonl file", key=f"{key}.path").strip() or None
         case "hub":
             name = "Data set, as ID:CONFIG@SPLIT"
-            text = (
-                st.text_input(name, "Salesforce/wikitext:wikitext-2-raw-v1", key=f"{key}.hub").strip() or None
-            )
+            text = st.text_input(name, "Salesforce/wikitext:wikitext-2-raw-v1", key=f"{key}.hub").strip() or None
         case _:
             text = source
     if text is None:
         return None
     field = "text"
     if source == "hub" or text.endswith(".jsonl"):
-        field = (
-            st.text_input("Column or key that holds the text", "text", key=f"{key}.field").strip() or "text"
-        )
+        field = st.text_input("Column or key that holds the text", "text", key=f"{key}.field").strip() or "text"
     return {"text": text, "text_field": field}
 
 
 def amount_inputs(*, key: str, n_sequences: int, length: int) -> dict[str, int]:
     """Ask for a number of sequences and their length."""
     left, right = st.columns(2)
-    sequences = left.number_input(
-        "Sequences", 1, 4096, n_sequences, key=f"{key}.n", help="Separate stretches of text."
-    )
+    sequences = left.number_input("Sequences", 1, 4096, n_sequences, key=f"{key}.n", help="Separate stretches of text.")
     tokens = right.number_input("Tokens in each", 8, 8192, length, key=f"{key}.length")
     st.caption(f"{sequences:,} {TIMES} {tokens:,} = {sequences * tokens:,} tokens will be read.")
     return {"n_sequences": int(sequences), "length": int(tokens)}
@@ -82,8 +74,6 @@ def measuring_form(analysis: Analysis, *, key: str, n_sequences: int, length: in
     chosen = text_picker(key=f"{key}.{analysis.id[:8]}", sources=sources)
     if chosen is not None and chosen["text"] == corpus["location"]:
         chosen["text_field"] = corpus["text_field"]
-        st.caption(
-            "This is the calibration text itself, not held out: the result will look better than on new text."
-        )
+        st.caption("This is the calibration text itself, not held out: the result will look better than on new text.")
     amount = amount_inputs(key=f"{key}.{analysis.id[:8]}", n_sequences=n_sequences, length=length)
     return None if chosen is None else {**chosen, **amount}

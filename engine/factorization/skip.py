@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import scipy.linalg
 import torch
 
 from engine.errors import NumericalError
@@ -46,51 +44,40 @@ def to_skip(left: torch.Tensor, right: torch.Tensor, name: str = "block") -> Ski
     Raises:
         NumericalError: ``right`` has not full row rank.
     """
-    matrix = right.detach().double().cpu().numpy()
-    rank = len(matrix)
-    columns, mix = _bounded_mix(matrix, name)
-    kept = torch.from_numpy(np.ascontiguousarray(matrix[:, columns[:rank]]))
-    return SkipFactors(
-        (left.double().cpu() @ kept).to(left),
-        torch.from_numpy(np.ascontiguousarray(mix)).to(left),
-        torch.from_numpy(columns),
-    )
-
-
-def _bounded_mix(matrix: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column order (in,) int64 and A1^-1 A2 (r, in - r) with bounded entries."""
-    rank, width = matrix.shape
-    packed, pivots = scipy.linalg.lu_factor(matrix.T, check_finite=False)
-    columns = np.arange(width, dtype=np.int64)
-    for i, pivot in enumerate(pivots):
-        columns[[i, pivot]] = columns[[pivot, i]]
-    diagonal = np.abs(packed.diagonal())
-    if not np.isfinite(packed).all() or diagonal.min(initial=np.inf) <= 1e-300:
+    rank, width = right.shape
+    packed, pivots = torch.linalg.lu_factor(right.T.double())
+    if not torch.isfinite(packed).all() or (packed.diagonal() == 0).any():
         raise NumericalError(
             f"The inner factor of {name} at rank {rank} has no {rank} independent columns; choose a smaller rank."
         )
-    lower = packed[:rank]
-    mix = scipy.linalg.solve_triangular(
-        lower, packed[rank:].T, trans="T", lower=True, unit_diagonal=True, check_finite=False
-    )
-    _swap_until_bounded(mix, columns)
-    return columns, mix
+    order = list(range(width))
+    for i, pivot in enumerate((pivots - 1).tolist()):
+        order[i], order[pivot] = order[pivot], order[i]
+    columns = torch.tensor(order, device=right.device)
+    mixed = torch.linalg.solve_triangular(packed[:rank], packed[rank:], upper=False, left=False, unitriangular=True)
+    _swap_until_bounded(mixed, columns)
+    return SkipFactors(left @ right[:, columns[:rank]], mixed.T.to(left).contiguous(), columns)
 
 
-def _swap_until_bounded(mix: np.ndarray, columns: np.ndarray) -> None:
-    """Swap a kept with a mixed column, largest entry first, updating ``mix`` and ``columns`` in place."""
-    rank = len(mix)
-    if mix.size == 0:
+def _swap_until_bounded(mixed: torch.Tensor, columns: torch.Tensor) -> None:
+    """Swap a mixed with a kept column, largest entry first, updating both arguments in place.
+
+    Args:
+        mixed: (in - r, r), (A1^-1 A2)^T.
+        columns: (in,) order of the columns.
+    """
+    rank = mixed.shape[1]
+    if mixed.numel() == 0:
         return
     for _ in range(_MAX_SWAPS_PER_RANK * rank):
-        i, j = np.unravel_index(np.abs(mix).argmax(), mix.shape)
-        pivot = mix[i, j]
+        j, i = divmod(int(mixed.abs().argmax()), rank)
+        pivot = mixed[j, i].clone()
         if abs(pivot) <= LARGEST_ENTRY:
             return
-        column = mix[:, j].copy()
-        row = mix[i] / pivot
-        column[i] -= 1.0
-        mix -= np.outer(column, row)
-        mix[:, j] = -column / pivot
-        mix[i, j] = 1.0 / pivot
-        columns[i], columns[rank + j] = columns[rank + j], columns[i]
+        row = mixed[j].clone()
+        column = mixed[:, i] / pivot
+        row[i] -= 1.0
+        mixed.addr_(column, row, alpha=-1.0)
+        mixed[j] = -row / pivot
+        mixed[j, i] = 1.0 / pivot
+        columns[[i, rank + j]] = columns[[rank + j, i]]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import resource
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +19,7 @@ from engine.calibration import collect_statistics, plan_passes
 from engine.corpora import load_corpus
 from engine.factorization.blocks import factorize_group, group_energies
 from engine.model import OpenModel, device_of, dtype_of, open_model, weight_matrix
+from engine.parallel import single_threaded_workers
 from engine.pipeline import keys
 from engine.pipeline.factors import write_factors
 from engine.progress import part_of
@@ -29,7 +28,7 @@ from engine.statistics import LayerStatistics
 from engine.types import Metric, block_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cache import Artifact, Store
@@ -121,25 +120,12 @@ def _factorize(
 ) -> list[tuple[Metric, Key]]:
     """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
     parts: list[tuple[Metric, Key]] = []
-    with _layer_workers(device_of(model.module)) as pool:
+    with single_threaded_workers(device_of(model.module)) as pool:
         work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
         for done, of_layer in enumerate(work):
             parts += of_layer
             report("factorization", (done + 1) / len(layer_keys), f"{done + 1} of {len(layer_keys)} layers")
     return parts
-
-
-@contextlib.contextmanager
-def _layer_workers(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Yield one single-threaded worker per core: a decomposition gains nothing from a second thread."""
-    threads = torch.get_num_threads()
-    if device.type != "cpu":
-        threads = 1
-    try:
-        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _factorize_layer(

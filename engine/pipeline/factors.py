@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,22 +38,27 @@ def write_factors(folder: Path, factors: Sequence[Factors]) -> None:
     write_json(folder / "blocks.json", blocks)
 
 
-def read_block(artifact: Artifact, members: tuple[str, ...]) -> Factors:
-    """Read one block's factors, and nothing else of the file that holds the layer's."""
-    name = block_name(members)
-    block = artifact.json("blocks.json")[name]
-    arrays = artifact.arrays("spectrum.safetensors")
-    with safe_open(artifact.path("factors.safetensors"), framework="pt") as file:
-        offset = file.get_tensor(f"offset/{name}") if f"offset/{name}" in file.keys() else None  # noqa: SIM118
+class _LayerFile:
+    """One layer's factors, opened once and read block by block."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._tensors = safe_open(artifact.path("factors.safetensors"), framework="pt")
+        self._names = frozenset(self._tensors.keys())
+        self._arrays = artifact.arrays("spectrum.safetensors")
+        self._blocks = artifact.json("blocks.json")
+
+    def block(self, members: tuple[str, ...]) -> Factors:
+        name = block_name(members)
+        offset = f"offset/{name}"
         return Factors(
             members,
-            block["on_output_side"],
-            file.get_tensor(f"basis/{name}"),
-            file.get_tensor(f"dual/{name}"),
-            torch.from_numpy(arrays[f"energies/{name}"]),
-            torch.from_numpy(arrays[f"nats/{name}"]),
-            offset,
-            block["damping"],
+            self._blocks[name]["on_output_side"],
+            self._tensors.get_tensor(f"basis/{name}"),
+            self._tensors.get_tensor(f"dual/{name}"),
+            torch.from_numpy(self._arrays[f"energies/{name}"]),
+            torch.from_numpy(self._arrays[f"nats/{name}"]),
+            self._tensors.get_tensor(offset) if offset in self._names else None,
+            self._blocks[name]["damping"],
         )
 
 
@@ -67,11 +72,8 @@ def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable
     layers = sorted({group.layer for group in analysis.inventory.groups})
     keys = dict(zip(layers, analysis.about["factors"][metric], strict=True))
 
-    @lru_cache(maxsize=4)
-    def artifact(layer: int) -> Artifact:
-        return store.read(Key("factors", keys[layer]))
+    @cache
+    def opened(layer: int) -> _LayerFile:
+        return _LayerFile(store.read(Key("factors", keys[layer])))
 
-    def read(members: tuple[str, ...]) -> Factors:
-        return read_block(artifact(analysis.projections[members[0]].layer), members)
-
-    return read
+    return lambda members: opened(analysis.projections[members[0]].layer).block(members)

@@ -60,10 +60,7 @@ def measured(home: Path, arguments: dict[str, Any], keeps: list[float], rows: li
                 found = session.measure(rank_map, ignore_progress)
                 results["dense"][text] = found["dense_perplexity"]
                 results[f"{label}|{keep}|{text}"] = found
-                say(
-                    f"{label} at {keep} on {text}: {found['perplexity']:.2f}, predicted nats "
-                    f"{found['predicted_nats']:.3f}, measured {found['nll'] - found['dense_nll']:.3f}, {found['seconds']}"
-                )
+                say(f"{label} at {keep} on {text}: {found['perplexity']:.2f}, {found['seconds']}")
     return results
 
 

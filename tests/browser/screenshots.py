@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-PAGES = ("model", "spectra", "sensitivity", "allocation", "jobs", "results")
+PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results")
 SIZES = ((1440, 900), (900, 900))
 THEMES = ("light", "dark")
 
@@ -30,12 +30,12 @@ def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) 
             )
             page = context.new_page()
             for name in pages:
-                page.goto(f"{address}/{name}")
+                page.goto(f"{address}/{'' if name == 'overview' else name}")
                 settled(page)
                 page.wait_for_timeout(1500)
                 # Streamlit scrolls an inner container, so the window is made as tall as its content.
                 tall = page.evaluate(
-                    "document.querySelector('[data-testid=\"stMain\"] [data-testid=\"stMainBlockContainer\"]').scrollHeight"
+                    'document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
                 )
                 page.set_viewport_size({"width": width, "height": min(max(height, int(tall) + 40), 6000)})
                 page.wait_for_timeout(1200)

@@ -26,9 +26,7 @@ def check_artifact(artifact: Artifact) -> None:
     number = artifact.manifest.about["number"]
     assert list(artifact.manifest.members) == ["arrays.safetensors", "empty", "text.json"]
     assert artifact.json("text.json") == artifact.manifest.about
-    assert np.array_equal(
-        artifact.arrays("arrays.safetensors")["numbers"], np.arange(number, number + 20_000)
-    )
+    assert np.array_equal(artifact.arrays("arrays.safetensors")["numbers"], np.arange(number, number + 20_000))
 
 
 def write_and_delete_forever(pipe: Connection, root: Path, seed: int) -> None:

@@ -51,9 +51,7 @@ def test_views_are_written_in_their_own_order(tmp_path, view):
 def test_equal_arrays_give_equal_bytes(tmp_path):
     first, second = np.arange(6.0).reshape(2, 3), np.arange(3)
     write_arrays(tmp_path / "a", {"x": first, "y": second, "z": first})
-    write_arrays(
-        tmp_path / "b", {"z": np.asfortranarray(first), "y": second.astype(">i8"), "x": first.copy()}
-    )
+    write_arrays(tmp_path / "b", {"z": np.asfortranarray(first), "y": second.astype(">i8"), "x": first.copy()})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -65,9 +63,7 @@ def test_arrays_that_were_read_can_be_changed_without_changing_the_file(tmp_path
 
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([None]), np.zeros(2, np.complex128)])
 def test_other_element_types_are_refused_by_name(tmp_path, array):
-    with pytest.raises(
-        TypeError, match=r"Array 'labels' has element type .*; expected one of bool, complex64"
-    ):
+    with pytest.raises(TypeError, match=r"Array 'labels' has element type .*; expected one of bool, complex64"):
         write_arrays(tmp_path / "a", {"labels": array})
     assert not (tmp_path / "a").exists()
 

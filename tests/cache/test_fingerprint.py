@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from cache import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | plain_text
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | plain_text
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(plain_text, inner, max_size=4),
@@ -113,18 +111,14 @@ def test_a_change_of_any_part_changes_it(stage, spec, upstream, schema_version):
 
 
 def test_it_is_the_same_in_every_process():
-    code = (
-        "import cache; print(cache.fingerprint('s', {'b': 1, 'a': {'x', }.pop()}, ['u'], schema_version=1))"
-    )
+    code = "import cache; print(cache.fingerprint('s', {'b': 1, 'a': {'x', }.pop()}, ['u'], schema_version=1))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == fingerprint("s", {"a": "x", "b": 1}, ["u"], schema_version=1)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
 def test_what_is_not_finite_is_refused_with_its_place(number):
-    with pytest.raises(
-        ValueError, match=r"value\.corpus\.name\[1\] is -?(nan|inf); JSON holds finite numbers only"
-    ):
+    with pytest.raises(ValueError, match=r"value\.corpus\.name\[1\] is -?(nan|inf); JSON holds finite numbers only"):
         canonical_json(Spec(Corpus(["x", number], 1)))
 
 
@@ -161,8 +155,4 @@ def test_one_string_is_not_a_sequence_of_fingerprints():
 def test_files_and_bytes_of_the_same_content_agree(tmp_path, n_bytes):
     content = np.random.default_rng(0).bytes(n_bytes)
     (tmp_path / "file").write_bytes(content)
-    assert (
-        fingerprint_file(tmp_path / "file")
-        == fingerprint_bytes(content)
-        == hashlib.sha256(content).hexdigest()
-    )
+    assert fingerprint_file(tmp_path / "file") == fingerprint_bytes(content) == hashlib.sha256(content).hexdigest()

@@ -95,9 +95,7 @@ class TestStore:
             "nested": {"flag": True, "none": None},
         }
 
-    @pytest.mark.parametrize(
-        "about", [{"x": float("nan")}, {"x": Path()}, {1: "x"}, [1], None, {"x": "\ud800"}]
-    )
+    @pytest.mark.parametrize("about", [{"x": float("nan")}, {"x": Path()}, {1: "x"}, [1], None, {"x": "\ud800"}])
     def test_about_that_is_not_json_is_refused_before_the_work(self, store, about):
         with pytest.raises((TypeError, ValueError)), store.writing(KEY, about):
             pytest.fail("the work began")

@@ -31,7 +31,7 @@ def test_concurrent_submits_of_equal_jobs_run_each_once(home: Path, tmp_path: Pa
     ready = [tmp_path / f"ready-{i}" for i in range(6)]
     submitters = [subprocess.Popen([*command, str(path)]) for path in ready]
     eventually(lambda: all(path.exists() for path in ready))
-    gate.touch()  # the six also create the record at the same moment
+    gate.touch()
     assert [submitter.wait() for submitter in submitters] == [0] * 6
     queue = JobQueue(home, ENTRYPOINT)
     jobs = queue.jobs()
@@ -39,6 +39,30 @@ def test_concurrent_submits_of_equal_jobs_run_each_once(home: Path, tmp_path: Pa
     for job in jobs:
         assert queue.wait(job.id, poll_s=0.01).status is JobStatus.DONE
     assert sorted(notes.read_text().split()) == list("ab")
+
+
+CREATE_MANY = """
+import sys, time
+from pathlib import Path
+from engine.jobs.record import JobRecord
+homes, gate, ready = map(Path, sys.argv[1:])
+ready.touch()
+while not gate.exists():
+    pass
+for i in range(20):
+    while time.time() < gate.stat().st_mtime + 0.1 + i * 0.03:
+        pass
+    JobRecord(homes / str(i)).jobs()
+"""
+
+
+def test_several_processes_may_create_a_record_at_the_same_moment(tmp_path: Path) -> None:
+    gate, ready = tmp_path / "gate", [tmp_path / f"ready-{i}" for i in range(3)]
+    command = [sys.executable, "-c", CREATE_MANY, str(tmp_path / "homes"), str(gate)]
+    creators = [subprocess.Popen([*command, str(path)]) for path in ready]
+    eventually(lambda: all(path.exists() for path in ready))
+    gate.touch()
+    assert [creator.wait() for creator in creators] == [0] * 3
 
 
 def test_of_workers_started_at_once_one_works_and_the_others_leave(

@@ -1,0 +1,53 @@
+"""Part of Sensitivity: the three scores side by side, by depth and kind, and how far they agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import charts, tables
+from app.labels import plain
+from app.widgets import plain_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+
+def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | None) -> None:
+    """Show each score by layer and kind; the predicted and the measured one share their colours."""
+    meanings = {
+        "importance": ("**FLRC importance**", "importance, no unit (log colour)"),
+        "predicted": (f"**Predicted** at {kept:.0%} kept", "nats per token (log colour)"),
+        "measured": (f"**Measured** at {kept:.0%} kept", "nats per token (log colour)"),
+    }
+    nats = charts.log_limits(scores[["predicted", "measured"]].to_numpy())
+    for column, place in zip(tables.SCORES, st.columns(3), strict=True):
+        title, unit = meanings[column]
+        place.markdown(title)
+        if column == "measured" and measured is None:
+            place.info("Not measured yet. The button below cuts each projection alone and runs the model.")
+            continue
+        hover = [f"{row['block']}<br>{row[column]:.4g} {unit}" for row in scores.to_dict("records")]
+        limits = None if column == "importance" else nats
+        figure = charts.layer_heatmap(scores, column, meaning=unit, hover=hover, log=True, limits=limits)
+        place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
+    if measured is not None:
+        text = f"Measured on {plain(measured['corpus'])}, {measured['n_tokens']:,} tokens"
+        st.caption(f"{text}. Cells without colour: cutting them did not raise the loss there.")
+
+
+def show_agreement(scores: pd.DataFrame) -> None:
+    """Show how the scores spread over layers and kinds, their rank correlations, and all of them."""
+    st.subheader("By depth and by kind", help="Every score adds up to 100 % over the model, so that they compare.")
+    left, right = st.columns(2)
+    by_layer = charts.score_shares(scores, "layer", tables.SCORES)
+    by_kind = charts.score_shares(scores, "kind", tables.SCORES)
+    left.plotly_chart(by_layer, key="sensitivity.layer", alt="Share of each score by layer")
+    right.plotly_chart(by_kind, key="sensitivity.kind", alt="Share of each score by kind")
+    st.subheader("Do the scores agree?", help="Spearman's rank correlation: 1 is the same order, 0 none.")
+    st.dataframe(tables.rank_agreement(scores).style.format("{:.2f}"))
+    with st.expander("Table of every projection"):
+        plain_frame(scores, {"block": "Projection", **tables.SCORES})

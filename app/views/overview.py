@@ -1,0 +1,73 @@
+"""Overview: one model, one budget, what it costs and what it keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import services, tables
+from app.labels import count, megabytes, method_title, percent, ratio
+from app.plans import Plan, measurement_of
+from app.views._comparison import quality_chart
+from app.widgets import budget_slider, current_analysis, errors_shown, page_link
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.analysis import Analysis
+
+
+def render() -> None:
+    st.title("RankScope")
+    st.caption("How small can this model get, and what does that cost?")
+    with errors_shown():
+        analysis = current_analysis()
+        if analysis is None:
+            return
+        budget = budget_slider(analysis)
+        plans = [p for p in services.plans(analysis.id, budget.params) if isinstance(p, Plan)]
+        runs = services.measured_runs(analysis.id)
+        if plans:
+            best = min(plans, key=lambda p: p.cost.perplexity_ratio)
+            _show_tiles(analysis, best, runs)
+            st.caption(f"With {method_title(best.method)}, which is predicted to harm the model least at this budget.")
+        st.subheader("Quality against size")
+        quality_chart(analysis, runs, budget.kept_fraction)
+        page_link("allocation", "Compare the methods and choose the ranks")
+
+
+def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, object]]) -> None:
+    cost, inventory = plan.cost, analysis.inventory
+    dense_bytes = inventory.total_params * tables.BYTES_PER_PARAM
+    n_bytes = cost.bytes_at(tables.BYTES_PER_PARAM)
+    run = measurement_of(plan, runs)
+    measured = "not yet" if run is None else ratio(float(run["perplexity"]) / float(run["dense_perplexity"]))
+    tiles = [
+        (
+            "Size at float16",
+            megabytes(n_bytes),
+            f"{percent(n_bytes / dense_bytes, 0)} of {megabytes(dense_bytes)}",
+            "Weights of the whole model.",
+        ),
+        (
+            "Multiply-adds per token",
+            count(cost.model_params),
+            f"{percent(cost.model_params / inventory.total_params, 0)} of {count(inventory.total_params)}",
+            "One per parameter; attention over past tokens comes on top.",
+        ),
+        (
+            "Predicted perplexity",
+            ratio(cost.perplexity_ratio),
+            "times that of the dense model",
+            "From the analysis alone, without running the compressed model.",
+        ),
+        (
+            "Measured perplexity",
+            measured,
+            "times that of the dense model",
+            "Of exactly this map, compressed and run on the evaluation text.",
+        ),
+    ]
+    for place, (label, value, note, help_text) in zip(st.columns(4), tiles, strict=True):
+        place.metric(label, value, note, delta_color="off", delta_arrow="off", border=True, help=help_text)

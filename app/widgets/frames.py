@@ -1,0 +1,86 @@
+"""Tables that several pages or long columns need: each number says what it is a fraction of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.labels import TIMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_number = st.column_config.NumberColumn
+_KEPT = _number("Kept", format="percent", help="Fraction of the compressible parameters.")
+_MB = _number("MB", format="%.1f", help="Whole model at float16, column orders included.")
+_PARAMS = _number("Parameters", format="localized", help="In the projections: one multiply-add per token each.")
+_PREDICTED = _number(
+    "Predicted ÷ dense", format=f"%.3f {TIMES}", help="Predicted perplexity over that of the dense model."
+)
+_MEASURED = _number(
+    "Measured ÷ dense", format=f"%.3f {TIMES}", help="Measured perplexity over that of the dense model."
+)
+
+
+def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
+    """Show :func:`app.tables.methods`; ``perplexity_of`` says on which text the dense perplexity is known."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_order=["method", "kept", "params", "mb", "predicted_ratio", "predicted", "measured_ratio"],
+        column_config={
+            "method": "Method",
+            "kept": _KEPT,
+            "params": _PARAMS,
+            "mb": _MB,
+            "predicted_ratio": _PREDICTED,
+            "predicted": _number("Predicted perplexity", format="%.2f", help=perplexity_of),
+            "measured_ratio": _MEASURED,
+        },
+    )
+
+
+def results_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.results`."""
+    shown = ["method", "kept", "mb", "perplexity", "ratio", "predicted_ratio", "divergence", "agreement"]
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_order=[*shown, "params", "created"],
+        column_config={
+            "method": "Method",
+            "kept": _KEPT,
+            "mb": _MB,
+            "perplexity": _number("Perplexity", format="%.3f"),
+            "ratio": _MEASURED,
+            "predicted_ratio": _PREDICTED,
+            "divergence": _number(
+                "Divergence", format="%.4f", help="KL divergence from the dense model, nats per token."
+            ),
+            "agreement": _number(
+                "Same top token", format="percent", help="Share of positions where both models agree."
+            ),
+            "params": _PARAMS,
+            "created": st.column_config.DatetimeColumn("Measured at"),
+        },
+    )
+
+
+def inventory_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.shapes` or :func:`app.tables.skipped`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "share of the model": _number(format="percent", help="Of all parameters, embeddings included."),
+            "parameters": _number(format="localized"),
+        },
+    )
+
+
+def plain_frame(table: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Show chosen columns under the given titles."""
+    st.dataframe(table[list(columns)].rename(columns=columns), hide_index=True, placeholder="–")

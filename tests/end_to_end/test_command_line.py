@@ -1,0 +1,233 @@
+"""The command as people and scripts run it: real processes, one home, documented JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = (
+    (),
+    ("fetch-demo",),
+    ("analyse",),
+    ("spectra",),
+    ("sensitivity",),
+    ("allocate",),
+    ("evaluate",),
+    ("app",),
+    ("jobs",),
+    ("jobs", "show"),
+    ("jobs", "cancel"),
+    ("jobs", "resume"),
+    ("cache", "list"),
+    ("cache", "verify"),
+    ("cache", "prune"),
+)
+
+
+class Terminal:
+    """Runs ``rankscope`` with its own home."""
+
+    def __init__(self, home):
+        self.environment = {**os.environ, "RANKSCOPE_HOME": str(home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+    def __call__(self, *words, code=0):
+        command = [sys.executable, "-c", "from engine.cli import main; main()", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=240, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def json(self, *words):
+        return json.loads(self(*words, "--json").stdout)
+
+    def error(self, *words):
+        done = self(*words, code=1)
+        assert "Traceback" not in done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory):
+    return Terminal(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def analysed(terminal, model_folder, text_file):
+    """Return the words that analyse a toy, and the id of its analysis."""
+    words = ("analyse", model_folder("llama-gqa"), "--text", text_file, "--n-sequences", 6, "--length", 32)
+    return words, terminal.json(*words)["analysis"]
+
+
+@pytest.fixture(scope="module")
+def rank_map(terminal, analysed, tmp_path_factory):
+    path = tmp_path_factory.mktemp("maps") / "map.json"
+    terminal("allocate", analysed[1], "--method", "water-filling", "--keep", 0.7, "--out", path)
+    return path
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(terminal, words):
+    shown = terminal(*words, "--help").stdout
+    assert "Usage" in shown
+    assert not words or "Example: rankscope" in shown
+
+
+def test_analyse_gives_the_id_at_once_when_it_exists(terminal, analysed):
+    words, known = analysed
+    before = terminal.json("jobs")["jobs"]
+    assert terminal.json(*words) == {"analysis": known}
+    assert terminal.json("jobs")["jobs"] == before
+
+
+def test_detach_returns_a_job_that_can_be_waited_for(terminal, model_folder, text_file):
+    words = ("analyse", model_folder("gpt2"), "--text", text_file, "--n-sequences", 4, "--length", 32, "--detach")
+    job = terminal.json(*words)["job"]
+    ended = terminal.json("jobs", "wait", job)
+    assert ended["status"] == "done"
+    assert len(ended["result"]["analysis"]) == 64
+    assert "done" in terminal("jobs").stdout
+    assert terminal.json("jobs", "show", job[:8])["job"] == job
+
+
+@pytest.mark.parametrize("method", ["svd-llm", "flrc", "skipcat", "water-filling"])
+def test_allocate_and_evaluate_speak_the_documented_json(terminal, analysed, text_file, tmp_path, method):
+    path = tmp_path / "map.json"
+    made = terminal.json("allocate", analysed[1], "--method", method, "--keep", 0.75, "--out", path)
+    assert made["kept_fraction"] <= made["target_kept_fraction"] == 0.75
+    words = ("evaluate", analysed[1][:12], path, "--text", text_file, "--n-sequences", 2, "--length", 32)
+    found = terminal.json(*words)
+    assert found["method"] == method
+    assert found["params"] == made["params"]
+    assert found["kept_fraction"] == made["kept_fraction"]
+    assert found["perplexity"] > 0
+    assert found["dense_perplexity"] > 0
+    assert found["predicted_perplexity"] > 0
+    assert (found["n_sequences"], found["n_tokens"], found["corpus"]) == (2, 62, "notes.txt")
+
+
+def test_progress_goes_to_standard_error(terminal, analysed, rank_map, text_file):
+    words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--n-sequences", 3, "--length", 16, "--json")
+    json.loads(terminal(*words).stdout)
+
+
+def test_locks_are_honoured_and_bad_ones_are_one_sentence(terminal, analysed, tmp_path):
+    lock, path = tmp_path / "lock.json", tmp_path / "map.json"
+    lock.write_text('{"model.layers.0.mlp.down_proj": 7, "model.layers.1.mlp.up_proj": "dense"}')
+    terminal("allocate", analysed[1], "--keep", 0.7, "--lock", lock, "--out", path)
+    blocks = {tuple(b["projections"]): b["rank"] for b in json.loads(path.read_text())["blocks"]}
+    assert blocks["model.layers.0.mlp.down_proj",] == 7
+    assert blocks["model.layers.1.mlp.up_proj",] is None
+    for content, words in [
+        ('{"model.layers.0.nope": 3}', "no projection of this model"),
+        ('{"model.layers.0.mlp.down_proj": 1.5}', "whole number"),
+        ("[1]", "holds a list"),
+        ("nonsense", "not JSON"),
+    ]:
+        lock.write_text(content)
+        assert words in terminal.error("allocate", analysed[1], "--keep", 0.7, "--lock", lock)
+
+
+def test_spectra_and_sensitivity_are_shown_and_scripted(terminal, analysed):
+    blocks = terminal.json("spectra", analysed[1], "--metric", "feature")["blocks"]
+    assert len(blocks) == 3 * 9
+    assert all(len(b["energies"]) == b["full_rank"] for b in blocks)
+    assert "effective rank" in terminal("spectra", analysed[1]).stdout
+    rows = terminal.json("sensitivity", analysed[1])["projections"]
+    assert len(rows) == 3 * 7
+    assert all(r["importance"] > 0 and r["measured_nll_increase"] is None for r in rows)
+
+
+def test_the_store_is_listed_verified_and_pruned(terminal, analysed):
+    listed = terminal.json("cache", "list")["artifacts"]
+    assert {"analysis", "factors", "statistics", "spectrum"} <= {a["stage"] for a in listed}
+    assert terminal.json("cache", "verify")["damaged"] == []
+    assert terminal.json("cache", "prune")["removed"] == []
+    assert "No artifact of stage" in terminal.error("cache", "prune", "--stage", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "not JSON"),
+        (b'{"schema": NaN}', "NaN"),
+        (b"\xff\xfe{}", "UTF-8"),
+        (b"[" * 100_000, "nest"),
+    ],
+)
+def test_a_broken_rank_map_is_one_sentence(terminal, analysed, tmp_path, content, words):
+    path = tmp_path / "map.json"
+    path.write_bytes(content)
+    assert words in terminal.error("evaluate", analysed[1], path)
+
+
+def changed(rank_map, change):
+    document = json.loads(rank_map.read_text())
+    change(document)
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["blocks"][0].update(projections=["model.layers.0.self_attn.qq_proj"]), "qq_proj"),
+        (lambda d: d["blocks"].append(d["blocks"][0]), "more than once"),
+        (lambda d: d["blocks"][0].update(format="skip", rank=10**6), "rank"),
+        (lambda d: d["model"].update(fingerprint="0" * 64), "another model"),
+        (lambda d: d["budget"].update(params=10), "budget"),
+    ],
+    ids=["unknown projection", "duplicate", "rank out of range", "wrong model", "over budget"],
+)
+def test_a_rank_map_that_does_not_fit_is_one_sentence(terminal, analysed, rank_map, tmp_path, change, words):
+    path = tmp_path / "bad.json"
+    path.write_text(changed(rank_map, change))
+    assert words in terminal.error("evaluate", analysed[1], path)
+
+
+def test_a_hundred_megabytes_are_refused_without_being_read(terminal, analysed, tmp_path):
+    path = tmp_path / "huge.json"
+    with path.open("wb") as file:
+        file.truncate(100 * 10**6)
+    assert "MB" in terminal.error("evaluate", analysed[1], path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("analyse", "no/such/folder/here"), "No model was found"),
+        (("analyse", "somebody/some-model"), "hub cannot be reached"),
+        (("analyse", "demo", "--text", "missing.txt"), "does not exist"),
+        (("analyse", "demo", "--fisher", "guessed"), "empirical, sampled"),
+        (("analyse", "demo", "--damping", "3"), "Damping"),
+        (("allocate", "ffff", "--keep", "0.8"), "No analysis starts with"),
+        (("jobs", "show", "ffff"), "ffff"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_one_sentence(terminal, analysed, words, said):
+    assert said in terminal.error(*words)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (("--keep", "0"), "kept fraction"),
+        (("--keep", "1.2"), "kept fraction"),
+        (("--keep", "0.001"), "budget"),
+        (("--keep", "0.8", "--method", "flcr"), "flrc"),
+        (("--keep", "0.8", "--format", "skippy"), "skippy"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_allocated_is_one_sentence(terminal, analysed, extra, said):
+    assert said in terminal.error("allocate", analysed[1], *extra)
+
+
+def test_too_little_text_is_one_sentence(terminal, model_folder, tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("Too short.")
+    assert "tokens" in terminal.error("analyse", model_folder("llama"), "--text", short)
