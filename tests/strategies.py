@@ -183,9 +183,7 @@ def options(
         elif lock is not None:
             per_member.append([_option(curve, lock)])
         else:
-            mine = (
-                {f for f in formats if not f.is_shared} if can_share else {ALONE.get(f, f) for f in formats}
-            )
+            mine = {f for f in formats if not f.is_shared} if can_share else {ALONE.get(f, f) for f in formats}
             per_member.append(_options(curve, mine, rank_step))
     result = [
         (sum(c for c, _, _ in combo), sum(n for _, n, _ in combo), tuple(b for _, _, bs in combo for b in bs))
@@ -220,15 +218,10 @@ def floor_params(
     model: ToyModel, formats: frozenset[Format], locks: tuple[BlockRank, ...], rank_step: int, *, force: bool
 ) -> int:
     """Return the parameters of the cheapest allocation, by enumeration."""
-    return sum(
-        min(params for params, _, _ in options(g, formats, locks, rank_step, force=force))
-        for g in model.groups
-    )
+    return sum(min(params for params, _, _ in options(g, formats, locks, rank_step, force=force)) for g in model.groups)
 
 
-def optimum(
-    model: ToyModel, formats: frozenset[Format], locks: tuple[BlockRank, ...], rank_step: int
-) -> np.ndarray:
+def optimum(model: ToyModel, formats: frozenset[Format], locks: tuple[BlockRank, ...], rank_step: int) -> np.ndarray:
     """Return the least nats at every budget 0, 1, 2, ..., by dynamic programming over all options."""
     every = [options(group, formats, locks, rank_step, force=False) for group in model.groups]
     size = sum(max(params for params, _, _ in group) for group in every) + 1

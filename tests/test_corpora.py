@@ -48,9 +48,7 @@ def decoded(tokens: torch.Tensor, tokenizer: Any) -> str:
 # Tokenising
 
 
-def test_documents_are_joined_with_eos_and_cut_into_consecutive_rows(
-    tmp_path: Path, toy_tokenizer: Any
-) -> None:
+def test_documents_are_joined_with_eos_and_cut_into_consecutive_rows(tmp_path: Path, toy_tokenizer: Any) -> None:
     documents = ["Rivers run to the sea.", "The rank of a matrix", "is not full"]
     expected: list[int] = []
     for document in documents:
@@ -74,9 +72,7 @@ def test_only_the_documents_that_are_needed_are_read_and_named(tmp_path: Path, t
     assert corpus.texts_fingerprint == expected
 
 
-def test_the_same_text_gives_the_same_corpus_and_another_text_another_name(
-    tmp_path: Path, toy_tokenizer: Any
-) -> None:
+def test_the_same_text_gives_the_same_corpus_and_another_text_another_name(tmp_path: Path, toy_tokenizer: Any) -> None:
     content = json_lines({"text": "one and two"}, {"text": "three"})
     first = load_corpus(file_spec(tmp_path / "a.jsonl", content), toy_tokenizer)
     second = load_corpus(file_spec(tmp_path / "b.jsonl", content), toy_tokenizer)
@@ -105,13 +101,9 @@ def test_a_separator_with_the_id_zero_counts(toy_tokenizer: Any) -> None:
     assert 0 in tokenize(texts, toy_tokenizer, hub_spec("any", n_sequences=1)).tokens
 
 
-def test_too_little_text_says_how_much_there_is_and_what_would_fit(
-    tmp_path: Path, toy_tokenizer: Any
-) -> None:
+def test_too_little_text_says_how_much_there_is_and_what_would_fit(tmp_path: Path, toy_tokenizer: Any) -> None:
     spec = file_spec(tmp_path / "a.txt", "0123456789" * 2, n_sequences=1000)
-    with pytest.raises(
-        CorpusError, match=r"has 21 tokens in 1 documents, and 8,000 are needed .* at most 2 seq"
-    ):
+    with pytest.raises(CorpusError, match=r"has 21 tokens in 1 documents, and 8,000 are needed .* at most 2 seq"):
         load_corpus(spec, toy_tokenizer)
     with pytest.raises(CorpusError, match="ask for shorter sequences"):
         load_corpus(dataclasses.replace(spec, length=500), toy_tokenizer)
@@ -121,9 +113,7 @@ def test_too_little_text_says_how_much_there_is_and_what_would_fit(
 
 
 def test_paragraphs_of_a_text_file_are_documents(tmp_path: Path) -> None:
-    spec = file_spec(
-        tmp_path / "odd [1] name*.txt", "\ufefffirst\nparagraph\r\n\r\n\r\n\r\nsecond\n\n   \n\nthird\n"
-    )
+    spec = file_spec(tmp_path / "odd [1] name*.txt", "\ufefffirst\nparagraph\r\n\r\n\r\n\r\nsecond\n\n   \n\nthird\n")
     texts = [row["text"].strip("\n") for row in load_texts(spec)]
     assert [text for text in texts if text.strip()] == ["first\nparagraph", "second", "third"]
 
@@ -226,14 +216,10 @@ def test_a_file_that_is_gone_is_named(name: str, tmp_path: Path, toy_tokenizer: 
 # The hub
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, toy_tokenizer: Any
-) -> None:
+def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch, toy_tokenizer: Any) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        CorpusError, match=r"wikitext could not be fetched because the hub did not answer"
-    ) as caught:
+    with pytest.raises(CorpusError, match=r"wikitext could not be fetched because the hub did not answer") as caught:
         load_corpus(hub_spec("Salesforce/wikitext", config="wikitext-2-raw-v1"), toy_tokenizer)
     assert "\n" not in str(caught.value)
     with pytest.raises(CorpusError, match="hub did not answer"):
@@ -306,9 +292,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         }
         if path.startswith("/api/datasets/own/texts/tree/"):
             oids = {name: hashlib.sha1(content).hexdigest() for name, content in HUB_FILES.items()}
-            files = [
-                {"type": "file", "path": n, "size": len(HUB_FILES[n]), "oid": oid} for n, oid in oids.items()
-            ]
+            files = [{"type": "file", "path": n, "size": len(HUB_FILES[n]), "oid": oid} for n, oid in oids.items()]
             self.answer(200, json.dumps(files).encode())
         elif path.startswith("/api/datasets/own/texts"):
             self.answer(200, json.dumps(about).encode())
@@ -406,9 +390,7 @@ def test_the_split_is_by_hash_80_to_20_without_repeats(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("location", "part"), [("wikipedia", "test"), ("poems", "calibration")])
 def test_an_unknown_demo_text_is_named(location: str, part: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        CorpusError, match="expected news, or wikipedia with the part calibration or evaluation"
-    ):
+    with pytest.raises(CorpusError, match="expected news, or wikipedia with the part calibration or evaluation"):
         load_texts(CorpusSpec(CorpusSource.DEMO, location, part), tmp_path)
 
 

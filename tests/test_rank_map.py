@@ -246,9 +246,7 @@ def test_ranks_at_the_ends_of_the_range_fit():
 
 
 def test_a_map_of_another_model_is_refused():
-    with pytest.raises(
-        InvalidRankMapError, match=r"is for the model 'toy' .abababababab., but this one is ffffff"
-    ):
+    with pytest.raises(InvalidRankMapError, match=r"is for the model 'toy' .abababababab., but this one is ffffff"):
         check_rank_map(rank_map(), INVENTORY, "ff" * 32)
     assert check_rank_map(replace(rank_map(), model_fingerprint="ee" * 32), INVENTORY, None) == 384
 

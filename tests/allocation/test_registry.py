@@ -23,8 +23,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(InvalidSpecError) as error:
         registry().get("waterfilling")
     assert str(error.value) == (
-        "The thing 'waterfilling' does not exist (did you mean 'water-filling'?); choose one of "
-        "water-filling, uniform."
+        "The thing 'waterfilling' does not exist (did you mean 'water-filling'?); choose one of water-filling, uniform."
     )
     with pytest.raises(InvalidSpecError, match="'xyz' does not exist; choose one of"):
         registry().get("xyz")

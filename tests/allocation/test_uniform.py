@@ -104,8 +104,7 @@ def test_every_block_above_its_floor_has_the_largest_rank_of_one_common_fraction
         if block.rank is not None:
             sides = (curve.in_features, curve.out_features)
             costs[block] = [
-                rank_params(block.format, r, *sides) / curve.dense_params
-                for r in (block.rank, block.rank + 1)
+                rank_params(block.format, r, *sides) / curve.dense_params for r in (block.rank, block.rank + 1)
             ]
     above_floor = [fractions for block, fractions in costs.items() if block.rank > 1]
     if above_floor:

@@ -179,9 +179,7 @@ def test_shared_storage_is_chosen_where_it_pays_and_left_where_it_does_not():
     pair = (curve(("q",), falling), curve(("k",), falling))
     for shared, expected in (([8, 2.0, *[1.0] * 9], Format.CAT), ([8, 7.9, *[7.8] * 9], Format.LOW_RANK)):
         groups = [GroupCurves(pair, curve(("q", "k"), shared))]
-        found = allocate_by_water_filling(
-            groups, Budget(60, 200), formats=frozenset({Format.CAT, Format.LOW_RANK})
-        )
+        found = allocate_by_water_filling(groups, Budget(60, 200), formats=frozenset({Format.CAT, Format.LOW_RANK}))
         assert found.blocks[0].format is expected
 
 

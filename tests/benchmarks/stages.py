@@ -1,0 +1,99 @@
+"""Seconds of every stage on the demo model, beside a bare forward and backward pass over the same tokens.
+
+Run: python -m tests.benchmarks.stages [--n-sequences 64]
+Uses a cold store in a temporary folder, except that demo assets in RANKSCOPE_HOME are not fetched again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from cache import DirectoryStore
+from engine import operations
+from engine.compression import compress
+from engine.corpora import load_corpus
+from engine.demo import fetch_demo
+from engine.model import open_model
+from engine.pipeline.analysing import analyse
+from engine.pipeline.factors import factors_reader
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.presets import PRESETS
+from engine.progress import ignore_progress
+from engine.settings import settings
+from engine.types import Budget
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    begun = time.monotonic()
+    result = work()
+    return result, time.monotonic() - begun
+
+
+def bare_pass(module: nn.Module, tokens: torch.Tensor, names: set[str], batch_size: int) -> None:
+    """Run forward and backward with weight gradients of the projections, and nothing else."""
+    modules = dict(module.named_modules())
+    wanted = {id(modules[name].weight) for name in names}
+    for parameter in module.parameters():
+        parameter.requires_grad_(id(parameter) in wanted)
+    for start in range(0, len(tokens), batch_size):
+        batch = tokens[start : start + batch_size]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = module(input_ids=batch, use_cache=False).logits
+        flat = logits[:, :-1].float().flatten(0, 1)
+        functional.cross_entropy(flat, batch[:, 1:].flatten(), reduction="sum").backward()
+        for parameter in module.parameters():
+            parameter.grad = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n-sequences", type=int, default=64)
+    arguments = {"n_sequences": parser.parse_args().n_sequences}
+    spec = operations.analysis_spec(arguments)
+    warm = settings()
+    assets = fetch_demo(DirectoryStore(warm.artifacts), warm.downloads, ignore_progress)
+    rows: list[tuple[str, float]] = []
+    with tempfile.TemporaryDirectory() as cold:
+        for stage in ("demo-model", "demo-texts"):
+            shutil.copytree(warm.artifacts / stage, Path(cold) / "artifacts" / stage)
+        store = DirectoryStore(Path(cold) / "artifacts")
+        model = open_model(assets.model)
+        tokens = load_corpus(spec.corpus, model.tokenizer, assets.texts).tokens
+        names = {p.name for p in model.inventory.projections}
+        bare_pass(model.module, tokens[:2], names, 2)
+        rows.append(("bare forward + backward", timed(lambda: bare_pass(model.module, tokens, names, 2))[1]))
+        key, total = timed(lambda: analyse(spec, store, Path(cold), ignore_progress))
+        analysis = load_analysis(store, key.fingerprint)
+        seconds = analysis.about["seconds"]
+        rows += [("calibration", seconds["calibration"]), ("factorization", seconds["factorization"])]
+        rows.append(("analysis in all", total))
+        curves, curves_s = timed(lambda: curves_by_metric(analysis))
+        rows.append(("curves", curves_s))
+        budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
+        for method in PRESETS:
+            rank_map, allocated_s = timed(lambda m=method: allocate_rank_map(analysis, curves, m, budget))
+            read = factors_reader(analysis, store, rank_map.metric)
+            compress(model.module, rank_map.blocks, read)
+            applied_s = timed(lambda r=rank_map, f=read: compress(model.module, r.blocks, f))[1]
+            rows += [(f"{method}: allocate", allocated_s), (f"{method}: apply", applied_s)]
+        peak = analysis.about["peak_memory_bytes"]
+    bare = rows[0][1]
+    sys.stdout.write("| stage | seconds | × bare |\n|---|---|---|\n")
+    for name, value in rows:
+        sys.stdout.write(f"| {name} | {value:.3f} | {value / bare:.2f} |\n")
+    sys.stdout.write(f"\nPeak memory of the analysis: {peak / 1e9:.2f} GB; tokens: {tokens.numel()}\n")
+
+
+if __name__ == "__main__":
+    main()
