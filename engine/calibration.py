@@ -233,8 +233,11 @@ class _GroupCollector:
             weight.grad = None
             if gradient is None or not self.takes_importances:
                 return
-            product = gradient * weight.detach()
-            sums = torch.stack([product.square().sum(), product.sum().abs(), gradient.square().sum()])
+            flat = gradient.flatten()
+            fisher = flat.dot(flat)
+            # The gradient is not needed any more, so the product takes its place.
+            product = gradient.mul_(weight.detach()).flatten()
+            sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
             known = self._importances.get(projection.name)
             self._importances[projection.name] = sums.double() if known is None else known + sums
 

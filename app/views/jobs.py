@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from app import services
 from app.views._job_card import show_job
 from app.widgets import errors_shown, page_link
+
+if TYPE_CHECKING:
+    from engine.jobs import Job
 
 _SHOWN = 20
 
@@ -15,15 +20,19 @@ def render() -> None:
     st.title("Jobs")
     st.caption("Long computations run apart from this page, one after another; closing the browser does not stop them.")
     with errors_shown():
-        active = any(not job.status.is_final for job in services.jobs())
-        st.fragment(_show_jobs, run_every="2s" if active else None)(active)
+        active = _any_active(services.jobs())
+        st.fragment(_show_jobs, run_every="2s" if active else "10s")(active)
+
+
+def _any_active(jobs: list[Job]) -> bool:
+    return any(not job.status.is_final for job in jobs)
 
 
 def _show_jobs(was_active: bool) -> None:
     with errors_shown():
         jobs = services.jobs()
-        if was_active and all(job.status.is_final for job in jobs):
-            st.rerun()  # ends the refreshing
+        if _any_active(jobs) != was_active:
+            st.rerun()  # with the other pace of refreshing
         if not jobs:
             st.info("No job has run yet.", icon=":material/info:")
             page_link("model", "Analyse a model")

@@ -51,14 +51,14 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
 
 
 def method_picker(names: Sequence[str], *, key: str) -> str:
-    """Ask for the method whose map is shown, edited and measured."""
-    start = names.index("water-filling") if "water-filling" in names else 0
+    """Ask for the method whose map is shown, edited and measured; kept in the URL."""
     chosen = st.selectbox(
         "Active method",
         names,
-        start,
+        names.index("water-filling") if "water-filling" in names else 0,
         format_func=method_title,
         key=key,
+        bind="query-params",
         help="The one whose map is shown below and which 'Compress and measure' uses.",
     )
     if chosen in PRESETS:

@@ -34,9 +34,7 @@ def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) 
                 settled(page)
                 page.wait_for_timeout(1500)
                 # Streamlit scrolls an inner container, so the window is made as tall as its content.
-                tall = page.evaluate(
-                    'document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight"
-                )
+                tall = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
                 page.set_viewport_size({"width": width, "height": min(max(height, int(tall) + 40), 6000)})
                 page.wait_for_timeout(1200)
                 page.screenshot(path=out / f"{name}-{width}-{theme}.png")

@@ -175,9 +175,9 @@ def changed(rank_map, change):
     ("change", "words"),
     [
         (lambda d: d["blocks"][0].update(projections=["model.layers.0.self_attn.qq_proj"]), "qq_proj"),
-        (lambda d: d["blocks"].append(d["blocks"][0]), "more than once"),
-        (lambda d: d["blocks"][0].update(format="skip", rank=10**6), "rank"),
-        (lambda d: d["model"].update(fingerprint="0" * 64), "another model"),
+        (lambda d: d["blocks"].append(d["blocks"][0]), "twice"),
+        (lambda d: d["blocks"][-1].update(format="skip", rank=10**6), "rank 1000000"),
+        (lambda d: d["model"].update(fingerprint="0" * 64), "is for the model"),
         (lambda d: d["budget"].update(params=10), "budget"),
     ],
     ids=["unknown projection", "duplicate", "rank out of range", "wrong model", "over budget"],

@@ -1,0 +1,108 @@
+"""One toy analysis with a measured map and a measured sensitivity, made once per run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+import app
+from cache import DirectoryStore
+from engine.pipeline.analysing import analyse
+from engine.pipeline.evaluating import EvaluationSession, sense
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.specs import AnalysisSpec, CorpusSpec, EvaluationSpec, ModelSpec
+from engine.types import Budget
+from tests.app.toy import save_toy_model, write_corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from transformers import PreTrainedTokenizerFast
+
+    from engine.analysis import Analysis
+
+MAIN = Path(app.__file__).with_name("main.py")
+PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results")
+
+
+def _silent(*_: object, **__: object) -> None:
+    """Report to nobody."""
+
+
+@pytest.fixture(scope="session")
+def toy_home(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A home with one analysis; do not write to it."""
+    home: Path = tmp_path_factory.mktemp("toy-home")
+    model = save_toy_model(home / "toy-model", toy_tokenizer)
+    text = str(write_corpus(home / "corpus.txt"))
+    store, downloads = DirectoryStore(home / "artifacts"), home / "downloads"
+
+    def corpus(n_sequences: int) -> CorpusSpec:
+        return CorpusSpec.parse(text, part="calibration", n_sequences=n_sequences, length=64)
+
+    key = analyse(AnalysisSpec(ModelSpec.parse(str(model)), corpus(8)), store, downloads, _silent)
+    analysis = load_analysis(store, key.fingerprint)
+    budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
+    session = EvaluationSession(store, downloads, analysis.id, EvaluationSpec(corpus(4)), _silent)
+    for method in ("water-filling", "svd-llm"):
+        session.measure(allocate_rank_map(analysis, curves_by_metric(analysis), method, budget), _silent)
+    sense(store, downloads, analysis.id, corpus(2), 0.5, _silent)
+    return home
+
+
+@pytest.fixture(scope="session")
+def toy_analysis(toy_home: Path) -> Analysis:
+    """The analysis in the toy home."""
+    store = DirectoryStore(toy_home / "artifacts")
+    return load_analysis(store, store.keys("analysis")[0].fingerprint)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home that the dashboard under test uses."""
+    monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def analysed_home(home: Path, toy_home: Path) -> Path:
+    """The same with the toy analysis, a copy that may be changed."""
+    shutil.copytree(toy_home / "artifacts", home / "artifacts")
+    return home
+
+
+@pytest.fixture
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave submitted jobs queued: these tests look at pages, not at computations."""
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def _empty_caches() -> Iterator[None]:
+    """Forget what the dashboard has read, as a new process does."""
+    yield
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def open_page(home: Path) -> Callable[..., AppTest]:
+    """Open a page by its URL path, with query parameters and perhaps with session state."""
+
+    def open_at(path: str, state: Mapping[str, object] | None = None, **query: str) -> AppTest:
+        page = AppTest.from_file(MAIN, default_timeout=60)
+        for name, value in query.items():
+            page.query_params[name] = value
+        for name, content in (state or {}).items():
+            page.session_state[name] = content
+        # AppTest.switch_page knows pages that are files only; ours are functions.
+        page._page_hash = "" if path == "overview" else calc_hash(path)
+        return page.run()
+
+    return open_at

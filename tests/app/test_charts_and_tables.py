@@ -1,0 +1,243 @@
+"""What the tables hold and what the figures are given, on the toy analysis."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app import charts, services, tables
+from app.labels import block_label, count, duration, plain, ratio
+from app.plans import Impossible, Plan, locked_blocks, measurement_of
+from engine.curves import predicted_increase, summarise_spectrum
+from engine.errors import CorpusError, InvalidRankMapError
+from engine.presets import PRESETS
+from engine.types import Budget, Format, Metric
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.analysis import Analysis
+
+KEPT = 0.8
+
+
+@pytest.fixture
+def plans(analysed_home: Path, toy_analysis: Analysis) -> list[Plan]:
+    budget = Budget.of_kept_fraction(KEPT, toy_analysis.inventory.compressible_params)
+    found = services.plans(toy_analysis.id, budget.params)
+    assert all(isinstance(p, Plan) for p in found)
+    return [p for p in found if isinstance(p, Plan)]
+
+
+def test_shapes_add_up_to_the_compressible_parameters(toy_analysis: Analysis) -> None:
+    table = tables.shapes(toy_analysis.inventory)
+    assert table["parameters"].sum() == toy_analysis.inventory.compressible_params
+    assert table["count"].sum() == len(toy_analysis.inventory.projections)
+    whole = table["share of the model"].sum() + tables.skipped(toy_analysis.inventory)["share of the model"].sum()
+    assert whole == pytest.approx(1.0)
+
+
+def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
+    energies = toy_analysis.energies[Metric.LOSS]
+    table = tables.spectra(toy_analysis, {name: summarise_spectrum(e) for name, e in energies.items()})
+    assert sorted(table["name"]) == sorted(energies)
+    assert (table["rank_99"] <= table["full_rank"]).all()
+    row = table[table["block"] == "L0 gate+up"].iloc[0]
+    assert row["break_even"] == (64 * 256 - 1) // (64 + 256)
+    assert row["break_even_skip"] == 63
+
+
+def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[Plan], toy_analysis: Analysis) -> None:
+    runs = services.measured_runs(toy_analysis.id)
+    table = tables.methods(plans, runs, 10.0).set_index("name")
+    assert list(table.index) == list(PRESETS)
+    assert (table["kept"] <= KEPT).all()
+    np.testing.assert_allclose(table["predicted"], 10.0 * table["predicted_ratio"])
+    measured = set(table.index[table["measured_ratio"].notna()])
+    assert measured == {"water-filling", "svd-llm"}
+
+
+def test_another_map_is_not_taken_for_a_measured_one(toy_analysis: Analysis, analysed_home: Path) -> None:
+    runs = services.measured_runs(toy_analysis.id)
+    other = services.plan(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
+    assert measurement_of(other, runs) is None
+
+
+def test_an_impossible_method_has_a_row_with_its_reason() -> None:
+    table = tables.methods([Impossible("flrc", "too small")], [], None)
+    assert table.loc[0, "note"] == "too small"
+    assert math.isnan(table.loc[0, "kept"])
+
+
+def test_projections_are_all_there_in_model_order(plans: list[Plan], toy_analysis: Analysis) -> None:
+    for plan in plans:
+        table = tables.projections(plan, toy_analysis)
+        assert list(table["name"]) == list(toy_analysis.projections)
+        assert table["kept"].between(0, 1).all()
+        # A block's nats are repeated for its members: counted once they are the plan's.
+        once = table.drop_duplicates(["layer", "decided_with"])["nats"].sum()
+        assert once == pytest.approx(plan.cost.nats)
+
+
+def test_held_ranks_are_in_every_methods_map(toy_analysis: Analysis, analysed_home: Path) -> None:
+    name = "model.layers.1.self_attn.q_proj"
+    params = int(KEPT * toy_analysis.inventory.compressible_params)
+    for held, expected in ((7, 7), (64, None)):
+        for plan in services.plans(toy_analysis.id, params, ((name, held),)):
+            assert isinstance(plan, Plan)
+            assert [b.rank for b in plan.rank_map.blocks if b.members == (name,)] == [expected]
+            assert plan.cost.params <= params
+
+
+def test_a_held_rank_takes_the_methods_cheapest_format(toy_analysis: Analysis) -> None:
+    locks = (("model.layers.0.mlp.down_proj", 8),)
+    assert locked_blocks(locks, "svd-llm", toy_analysis)[0].format is Format.LOW_RANK
+    assert locked_blocks(locks, "skipcat", toy_analysis)[0].format is Format.SKIP
+    with pytest.raises(InvalidRankMapError):
+        locked_blocks((("model.layers.9.mlp.down_proj", 8),), "skipcat", toy_analysis)
+
+
+def test_an_uploaded_map_is_checked(plans: list[Plan], toy_analysis: Analysis) -> None:
+    text = plans[0].rank_map.to_json()
+    assert services.uploaded_plan(toy_analysis.id, text.encode()).cost == plans[0].cost
+    with pytest.raises(InvalidRankMapError):
+        services.uploaded_plan(toy_analysis.id, text.replace("q_proj", "x_proj").encode())
+    with pytest.raises(InvalidRankMapError):
+        services.uploaded_plan(toy_analysis.id, b"{}")
+
+
+def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
+    curves = services.predicted_curves(toy_analysis.id)
+    assert set(curves) == set(PRESETS)
+    for points in curves.values():
+        assert points[-1] == pytest.approx((1.0, 1.0), abs=0.01)
+        assert len(points) == len(services.KEPT_STEPS)
+
+
+def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed_home: Path) -> None:
+    predicted = services.predicted_increases(toy_analysis.id, 0.5)
+    first = toy_analysis.inventory.projections[0]
+    assert predicted[first.name] == predicted_increase(toy_analysis, first, 0.5)
+    without = tables.rank_agreement(tables.sensitivity(toy_analysis, predicted, None))
+    assert list(without.columns) == ["FLRC importance", "Predicted nats"]
+    measured = services.measured_sensitivity(toy_analysis.id)
+    assert measured is not None
+    scores = tables.sensitivity(toy_analysis, predicted, measured["nll_increase"])
+    agreement = tables.rank_agreement(scores)
+    np.testing.assert_allclose(np.diag(agreement), 1.0)
+    ranks = scores[list(tables.SCORES)].rank()
+    expected = np.corrcoef(ranks["importance"], ranks["measured"])[0, 1]
+    assert agreement.loc["FLRC importance", "Measured nats"] == pytest.approx(expected)
+
+
+def test_results_begin_with_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
+    table = tables.results(services.measured_runs(toy_analysis.id))
+    dense, *measured = table.to_dict("records")
+    assert (dense["method"], dense["kept"], dense["ratio"]) == ("dense", 1.0, 1.0)
+    assert dense["params"] == toy_analysis.inventory.compressible_params
+    assert dense["mb"] == pytest.approx(toy_analysis.inventory.total_params * 2 / 1e6)
+    assert {row["method"] for row in measured} == {"Water-filling", "SVD-LLM"}
+    for row in measured:
+        assert math.log(row["ratio"]) == pytest.approx(row["measured_nats"], rel=1e-6, abs=1e-9)
+
+
+def heatmap_rows() -> pd.DataFrame:
+    rows = [(layer, kind, 10.0 ** (layer - 1)) for layer in range(3) for kind in ("q", "down")]
+    return pd.DataFrame(
+        [{"layer": la, "kind": k, "name": f"{la}.{k}", "value": v} for la, k, v in rows if (la, k) != (2, "q")]
+    )
+
+
+def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
+    figure = charts.layer_heatmap(heatmap_rows(), "value", meaning="m", hover=["h"] * 5)
+    cells, markers = figure.data
+    assert list(cells.x) == ["q", "down"]
+    np.testing.assert_array_equal(cells.z, [[0.1, 0.1], [1, 1], [np.nan, 10]])
+    assert list(markers.customdata) == ["0.q", "0.down", "1.q", "1.down", "2.down"]
+
+
+def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
+    rows = heatmap_rows().assign(value=[1.0, -1.0, 0.0, 100.0, np.nan])
+    cells = charts.layer_heatmap(rows, "value", meaning="m", hover=["h"] * 5, log=True).data[0]
+    np.testing.assert_allclose(cells.z, [[0, np.nan], [np.nan, 2], [np.nan, np.nan]])
+    assert cells.zmax == pytest.approx(2.0)
+    nothing = charts.layer_heatmap(rows.assign(value=0.0), "value", meaning="m", hover=["h"] * 5, log=True)
+    assert np.isnan(nothing.data[0].z).all()
+
+
+def test_spectrum_lines_fall_and_cumulative_energy_rises_to_one() -> None:
+    energies = {"L0 q": np.array([4.0, 2.0, 1.0, 1.0]), "L0 k": np.zeros(3)}
+    marks = {"L0 q": 2, "L0 k": 0}
+    line, mark, _ = charts.spectra(energies, marks).data
+    np.testing.assert_allclose(line.y, [0.5, 0.25, 0.125, 0.125])
+    assert (list(mark.x), list(mark.y)) == ([2], [0.25])
+    np.testing.assert_allclose(charts.cumulative_energy(energies, marks).data[0].y, [0.5, 0.75, 0.875, 1.0])
+
+
+def test_score_shares_add_up_to_one(toy_analysis: Analysis, analysed_home: Path) -> None:
+    scores = tables.sensitivity(toy_analysis, services.predicted_increases(toy_analysis.id, 0.5), None)
+    for by in ("layer", "kind"):
+        figure = charts.score_shares(scores, by, tables.SCORES)
+        assert [trace.name for trace in figure.data] == ["FLRC importance", "Predicted nats"]
+        for trace in figure.data:
+            assert sum(trace.y) == pytest.approx(1.0)
+
+
+def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
+    measured = tables.results(services.measured_runs(toy_analysis.id))
+    figure = charts.quality_curves(services.predicted_curves(toy_analysis.id), 0.8, measured)
+    assert len(figure.data) == len(PRESETS) + 2
+    in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert sorted(in_legend) == sorted(p.title for p in PRESETS.values())
+    ticks = np.log10(figure.layout.yaxis.tickvals)
+    assert ticks[0] == 0
+    assert (np.diff(ticks) > 0).all()
+
+
+def test_predictions_are_drawn_against_measurements(toy_analysis: Analysis, analysed_home: Path) -> None:
+    measured = tables.results(services.measured_runs(toy_analysis.id))
+    diagonal, *points = charts.predicted_against_measured(measured).data
+    assert list(diagonal.x) == list(diagonal.y)
+    assert sum(len(p.x) for p in points) == 2
+
+
+@pytest.mark.parametrize("method", [*(p.title for p in PRESETS.values()), "uploaded map"])
+def test_methods_differ_in_colour_and_marker(method: str) -> None:
+    others = [p.title for p in PRESETS.values() if p.title != method]
+    color, symbol = charts.method_style(method)
+    for other in others:
+        assert charts.method_style(other)[0] != color
+        assert charts.method_style(other)[1] != symbol
+
+
+def test_labels(toy_analysis: Analysis) -> None:
+    group = toy_analysis.inventory.groups[0]
+    assert block_label([p.name for p in group.members], toy_analysis.projections) == "L0 q+k+v"
+    assert [duration(s) for s in (4.4, 200, 4000)] == ["4 s", "3 min 20 s", "1 h 6 min"]
+    assert [count(n) for n in (12, 134_515_008)] == ["12", "134.5 M"]
+    assert ratio(1.14159).startswith("1.142")
+    assert ratio(math.inf).startswith("> 1000")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["![x](http://e.x)", "<img src=x>", ":red[a] :rocket:", "$x$", "`a`", "**b**", "# c", "a\nb", "[a](b)"],
+)
+def test_text_from_outside_is_shown_as_it_is(text: str) -> None:
+    escaped = plain(text)
+    assert "\n" not in escaped
+    for character in "![]()<>:`*#$":
+        assert escaped.count(character) == escaped.count("\\" + character)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.exe", b"x"), ("a.txt", b"\xff\xfe"), ("a.txt", b"x" * 5_000_001), ("", b"x")]
+)
+def test_uploads_of_no_use_are_refused(home: Path, name: str, content: bytes) -> None:
+    with pytest.raises(CorpusError):
+        services.store_upload(name, content)
+    assert not (home / "uploads").exists()

@@ -1,0 +1,196 @@
+"""Every page on an empty home, on an analysis, and on damage; what its buttons submit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.jobs import JobQueue, JobStatus
+from tests.app.conftest import PAGES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+    from engine.analysis import Analysis
+
+Open = "Callable[..., AppTest]"
+
+
+def button(page: AppTest, label: str):
+    return next(b for b in page.button if b.label == label)
+
+
+def shown(page: AppTest) -> str:
+    return "\n".join(e.value for kind in (page.info, page.markdown, page.caption, page.success) for e in kind)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_an_empty_home_says_what_to_do_next(open_page: Open, path: str) -> None:
+    page = open_page(path)
+    assert not page.exception
+    assert not page.error
+    if path == "model":
+        assert button(page, "Analyse the demo model").proto.type == "primary"
+    else:
+        # The link is drawn even when nothing else is.
+        assert len(page.get("page_link")) == 1
+        assert page.info
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_an_analysis_is_shown(open_page: Open, analysed_home: Path, toy_analysis: Analysis, path: str) -> None:
+    page = open_page(path)
+    assert not page.exception
+    assert not page.error
+    if path != "jobs":
+        assert page.query_params["analysis"] == toy_analysis.id[:12]
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p != "jobs"])
+def test_damage_is_one_sentence_that_names_the_way_out(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, path: str
+) -> None:
+    spectra = analysed_home / "artifacts" / "analysis" / toy_analysis.id / "spectra.safetensors"
+    spectra.chmod(0o600)
+    content = bytearray(spectra.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    spectra.write_bytes(content)
+    page = open_page(path)
+    assert not page.exception
+    assert len(page.error) == 1
+    assert "spectra" in page.error[0].value
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p != "jobs"])
+def test_an_unknown_analysis_in_the_url_falls_back_to_the_newest(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, path: str
+) -> None:
+    page = open_page(path, analysis="ffff")
+    assert not page.exception
+    assert page.query_params["analysis"] == toy_analysis.id[:12]
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_the_demo_is_one_click_away_and_its_progress_survives_a_reload(open_page: Open, home: Path) -> None:
+    page = button(open_page("model"), "Analyse the demo model").click().run()
+    assert not page.exception
+    (job,) = JobQueue(home).jobs()
+    assert (job.operation, job.arguments) == ("analyse", {})
+    assert page.query_params["job"] == job.id
+    for reloaded in (open_page("model"), open_page("spectra"), open_page("jobs")):
+        assert "Analyse SmolLM2" in shown(reloaded).replace("\\", "")
+        assert button(reloaded, "Cancel")
+    assert not [b for b in open_page("model").button if b.label == "Analyse the demo model"]
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_folder_and_a_text_file_are_submitted_as_typed(open_page: Open, home: Path, toy_home: Path) -> None:
+    page = open_page("model")
+    page.button_group(key="model.source").set_value("folder").run()
+    page.text_input(key="model.folder").set_value(str(toy_home / "toy-model")).run()
+    page.button_group(key="model.text.source").set_value("file").run()
+    assert button(page, "Analyse").disabled
+    page.text_input(key="model.text.path").set_value(str(toy_home / "corpus.txt")).run()
+    page.number_input(key="model.n").set_value(8).run()
+    page.number_input(key="model.length").set_value(64).run()
+    page = button(page, "Analyse").click().run()
+    assert not page.error
+    (job,) = JobQueue(home).jobs()
+    assert job.arguments == {
+        "model": str(toy_home / "toy-model"),
+        "text": str(toy_home / "corpus.txt"),
+        "n_sequences": 8,
+        "length": 64,
+    }
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_an_uploaded_text_is_kept_under_its_hash(open_page: Open, home: Path) -> None:
+    page = open_page("model")
+    page.button_group(key="model.text.source").set_value("upload").run()
+    page.file_uploader(key="model.text.upload").set_value(("../../my text.txt", b"some words", "text/plain")).run()
+    assert not page.error
+    page = button(page, "Analyse").click().run()
+    (job,) = JobQueue(home).jobs()
+    (stored,) = (home / "uploads").rglob("*.txt")
+    assert job.arguments["text"] == str(stored)
+    assert stored.name == "my-text.txt"
+    assert stored.read_bytes() == b"some words"
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_model_that_is_not_there_is_a_sentence(open_page: Open, home: Path) -> None:
+    page = open_page("model")
+    page.button_group(key="model.source").set_value("folder").run()
+    page.text_input(key="model.folder").set_value("/no/such/folder").run()
+    page = button(page, "Analyse").click().run()
+    assert "No model was found" in page.error[0].value
+    assert JobQueue(home).jobs() == []
+
+
+def test_remote_code_is_off_and_warned_about(open_page: Open) -> None:
+    page = open_page("model")
+    assert not page.checkbox
+    page.button_group(key="model.source").set_value("hub").run()
+    assert page.checkbox(key="model.trust").value is False
+    assert not page.warning
+    page.checkbox(key="model.trust").check().run()
+    assert len(page.warning) == 1
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_compress_and_measure_submits_the_map_that_is_shown(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("allocation", keep="0.55", method="FLRC")
+    page = button(page, "Compress and measure").click().run()
+    assert not page.error
+    (job,) = JobQueue(analysed_home).jobs()
+    assert job.arguments["analysis"] == toy_analysis.id
+    (text,) = job.arguments["rank_maps"]
+    document = json.loads(text)
+    assert document["method"] == "flrc"
+    assert document["budget"]["params"] == int(0.55 * toy_analysis.inventory.compressible_params)
+    assert job.status is JobStatus.QUEUED
+
+
+def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed_home: Path) -> None:
+    labels = [m.label for m in open_page("allocation", keep="0.8").metric]
+    assert labels == ["Dense perplexity", "Predicted", "Measured", "Same top token"]
+    assert not open_page("allocation", keep="0.7").metric
+
+
+def test_locks_that_do_not_fit_the_budget_are_a_sentence_with_a_way_back(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    held = dict.fromkeys(toy_analysis.projections, 10_000)
+    page = open_page("allocation", {f"held.{toy_analysis.id}": held}, keep="0.5")
+    assert not page.exception
+    assert "locked" in page.error[0].value
+    page = button(page, f"Release {len(held)} held ranks").click().run()
+    assert not page.error
+
+
+def test_sensitivity_shows_the_measurement_only_at_its_own_kept_fraction(open_page: Open, analysed_home: Path) -> None:
+    assert not open_page("sensitivity").info
+    assert "The measurement is of 50%" in open_page("sensitivity", cut="0.7").info[0].value
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_jobs_can_be_cancelled_resumed_and_forgotten(open_page: Open, home: Path) -> None:
+    queue = JobQueue(home)
+    job = queue.submit("analyse", {}, title="Analyse [it](http://example.com)")
+    page = open_page("jobs")
+    assert "\\[it\\]" in shown(page)
+    page = button(page, "Cancel").click().run()
+    assert queue.get(job.id).status is JobStatus.CANCELLED
+    page = button(page, "Resume").click().run()
+    assert queue.get(job.id).status is JobStatus.QUEUED
+    page = button(page, "Cancel").click().run()
+    page = button(page, "Forget").click().run()
+    assert queue.jobs() == []
+    assert page.info

@@ -1,0 +1,164 @@
+"""Models from a hub (a loopback server speaking its protocol), a folder and a GGUF file."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cache import DirectoryStore
+from engine.errors import ModelError
+from engine.model import load_module
+from engine.progress import ignore_progress
+from engine.sources import known_model_fingerprint, resolve_model
+from engine.specs import ModelSpec
+from tests.test_demo import write_tiny_gguf
+
+COMMIT = "c" * 40
+READER = """
+import json, sys
+from pathlib import Path
+from cache import MemoryStore
+from engine.errors import ModelError
+from engine.model import open_model
+from engine.sources import resolve_model
+from engine.specs import ModelSpec
+answers = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        folder = resolve_model(ModelSpec.parse(name), MemoryStore(), Path("."), lambda *_: None)
+        found = open_model(folder.path, device="cpu").inventory
+        answers[name] = [folder.fingerprint, folder.path.name, len(found.projections), sorted(p.name for p in folder.path.iterdir())]
+    except ModelError as error:
+        answers[name] = str(error)
+print(json.dumps(answers))
+"""  # noqa: E501
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """One public model, one gated one, and one saved by pickle."""
+
+    files: dict[str, bytes]
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        _, _, rest = path.partition("/own/")
+        repository = rest.partition("/")[0]
+        if repository == "gated":
+            self.answer(403, b"{}", **{"X-Error-Code": "GatedRepo"})
+        elif repository not in {"toy", "pickled"}:
+            self.answer(404, b"{}", **{"X-Error-Code": "RepoNotFound"})
+        elif "no-such-branch" in path:
+            self.answer(404, b"{}", **{"X-Error-Code": "RevisionNotFound"})
+        elif "/tree/" in path:
+            oids = {name: hashlib.sha1(content).hexdigest() for name, content in self.held(repository).items()}
+            sizes = {name: len(content) for name, content in self.held(repository).items()}
+            rows = [{"type": "file", "path": n, "size": sizes[n], "oid": oid} for n, oid in oids.items()]
+            self.answer(200, json.dumps(rows).encode())
+        elif path.startswith("/api/models/"):
+            siblings = [{"rfilename": name} for name in self.held(repository)]
+            about = {"id": f"own/{repository}", "sha": COMMIT, "private": False, "gated": False, "tags": []}
+            self.answer(200, json.dumps({**about, "siblings": siblings}).encode())
+        else:
+            content = self.files[path.rpartition("/")[2]]
+            self.answer(200, content, **{"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+
+    do_HEAD = do_GET
+
+    def held(self, repository):
+        if repository == "toy":
+            return self.files
+        return {n: c for n, c in self.files.items() if not n.endswith(".safetensors")} | {"pytorch_model.bin": b"x"}
+
+    def answer(self, status, content, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def hub_answers(tmp_path_factory, model_folder):
+    """Return what a fresh process makes of each hub id."""
+    files = {p.name: p.read_bytes() for p in model_folder("llama-gqa").iterdir()} | {"run_me.py": b"raise SystemExit"}
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("FilledHub", (Hub,), {"files": files}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+
+    def read(endpoint, names):
+        home = str(tmp_path_factory.mktemp("hub"))
+        done = subprocess.run(
+            [sys.executable, "-c", READER, json.dumps(names)],
+            env={**environment, "HF_ENDPOINT": endpoint, "HF_HOME": home},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    names = ["own/toy", f"own/toy@{COMMIT}", "own/gated", "own/nothing", "own/toy@no-such-branch", "own/pickled"]
+    answers = read(f"http://127.0.0.1:{server.server_port}", names)
+    server.shutdown()
+    server.server_close()
+    return answers | {"unreachable": read("http://127.0.0.1:9", ["own/toy"])["own/toy"]}
+
+
+def test_a_hub_model_is_fetched_at_its_commit_without_its_code(hub_answers):
+    fingerprint, folder, projections, names = hub_answers["own/toy"]
+    assert folder == COMMIT
+    assert projections == 3 * 7
+    assert "model.safetensors" in names
+    assert "run_me.py" not in names
+    assert hub_answers[f"own/toy@{COMMIT}"][0] == fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("own/gated", "gated: accept its terms"),
+        ("own/nothing", "has no model own/nothing that you may read"),
+        ("own/toy@no-such-branch", "has no revision no-such-branch"),
+        ("unreachable", "hub cannot be reached"),
+        ("own/pickled", "no .safetensors file"),
+    ],
+)
+def test_what_a_hub_cannot_give_is_one_sentence(hub_answers, name, words):
+    assert words in hub_answers[name]
+
+
+def test_a_gguf_file_is_converted_once(tmp_path):
+    path = tmp_path / "tiny.gguf"
+    write_tiny_gguf(path)
+    store = DirectoryStore(tmp_path / "artifacts")
+    first = resolve_model(ModelSpec.parse(str(path)), store, tmp_path, ignore_progress)
+    said = []
+    again = resolve_model(ModelSpec.parse(str(path)), store, tmp_path, lambda *words: said.append(words))
+    assert first == again
+    assert not said
+    assert first.fingerprint == known_model_fingerprint(first.spec)
+    assert load_module(first.path, device="cpu").config.num_hidden_layers == 1
+
+
+@pytest.mark.parametrize("keep", [10, 400, -64])
+def test_a_truncated_gguf_is_one_sentence_and_leaves_nothing(tmp_path, keep):
+    path = tmp_path / "tiny.gguf"
+    write_tiny_gguf(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    store = DirectoryStore(tmp_path / "artifacts")
+    with pytest.raises(ModelError, match=r"tiny\.gguf could not be opened"):
+        resolve_model(ModelSpec.parse(str(path)), store, tmp_path, ignore_progress)
+    assert not store.keys("converted-model")
