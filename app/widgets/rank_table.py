@@ -68,7 +68,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "kept": number("Kept", format="percent", help="Fraction of the block's dense parameters."),
             "nats": number("Predicted nats", format="%.4g", help="Of the block, per token."),
             "held": number(
-                "Hold at rank ✎",
+                "Hold at rank",
                 min_value=1,
                 step=1,
                 help="Type a rank to lock it for every method; clear it to let the method decide. A rank that saves "

@@ -32,8 +32,10 @@ class AnalysisHeading:
 
     @property
     def label(self) -> str:
-        """Model and text, for people."""
-        return f"{self.about['model']} on {self.about['corpus']} ({self.id[:8]})"
+        """Model, text and its amount, for people."""
+        corpus = self.about["spec"]["corpus"]
+        amount = f"{corpus['n_sequences']} × {corpus['length']} tokens"
+        return f"{self.about['model']} on {self.about['corpus']}, {amount} ({self.id[:8]})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
+from tests.app.conftest import toy_home  # noqa: F401 -- a fixture
 from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
+
+PATIENCE_MS = 60_000
+"""A page on a busy two-core machine."""
 
 LONG_MS = 300_000
 """A job on a busy two-core machine."""
@@ -40,7 +45,8 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh window with a patience that suits a busy machine."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     yield context.new_page()
     context.close()
 
@@ -61,3 +67,10 @@ def dashboard(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], str]]
         log = (home / "app.log").read_text(errors="replace")
         request.node.add_report_section("call", "dashboard's log", log[-5000:])
         print(f"--- {home / 'app.log'} ---\n{log[-5000:]}")
+
+
+@pytest.fixture
+def analysed_copy(tmp_path: Path, toy_home: Path) -> Path:  # noqa: F811 -- the fixture imported above
+    """A home with the toy analysis and its measurements."""
+    shutil.copytree(toy_home / "artifacts", tmp_path / "home" / "artifacts")
+    return tmp_path / "home"

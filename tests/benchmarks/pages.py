@@ -1,0 +1,54 @@
+"""Seconds until a page shows its content in a real Chromium, with the analyses of RANKSCOPE_HOME.
+
+Run: RANKSCOPE_HOME=... python -m tests.benchmarks.pages
+"First paint" is a fresh server and a fresh browser; "page change" a click in the navigation, warm.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+from playwright.sync_api import Page, sync_playwright
+
+from engine.settings import settings
+from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
+
+PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results")
+ROUNDS = 4
+
+
+def change_to(page: Page, name: str) -> float:
+    begun = time.perf_counter()
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("heading", name=name, level=1).wait_for()
+    settled(page)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    with running_app(settings().home, free_port()) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        begun = time.perf_counter()
+        page.goto(address)
+        page.get_by_role("heading", level=1).first.wait_for()
+        first = time.perf_counter() - begun
+        settled(page)
+        whole = time.perf_counter() - begun
+        for name in PAGES:
+            change_to(page, name)
+        seconds = {name: [] for name in PAGES}
+        for _ in range(ROUNDS):
+            for name in PAGES:
+                seconds[name].append(change_to(page, name))
+        browser.close()
+    sys.stdout.write("| page | median s | max s |\n|---|---|---|\n")
+    sys.stdout.write(f"| first paint | {first:.2f} | – |\n| first page complete | {whole:.2f} | – |\n")
+    for name, values in seconds.items():
+        sys.stdout.write(f"| change to {name} | {statistics.median(values):.2f} | {max(values):.2f} |\n")
+
+
+if __name__ == "__main__":
+    main()
