@@ -59,14 +59,14 @@ def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, obje
         (
             "Predicted perplexity",
             ratio(cost.perplexity_ratio),
-            "times that of the dense model",
-            "From the analysis alone, without running the compressed model.",
+            "over the dense one",
+            "Times the dense model's, from the analysis alone, without running the compressed model.",
         ),
         (
             "Measured perplexity",
             measured,
-            "times that of the dense model",
-            "Of exactly this map, compressed and run on the evaluation text.",
+            "over the dense one",
+            "Times the dense model's, of exactly this map, compressed and run on the evaluation text.",
         ),
     ]
     for place, (label, value, note, help_text) in zip(st.columns(4), tiles, strict=True):

@@ -42,12 +42,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh window with a patience that suits a busy machine."""
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """A fresh window with a patience that suits a busy machine; what it showed last stays in ``last.png``."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
-    yield context.new_page()
+    opened = context.new_page()
+    yield opened
+    opened.screenshot(path=tmp_path / "last.png")
     context.close()
 
 

@@ -132,6 +132,7 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(
     # The last column of the first row: the table is drawn on a canvas, so it is clicked by place.
     grid.click(position={"x": box["width"] - 40, "y": 52})
     page.keyboard.type("5")
+    expect(page.locator("#portal input")).to_have_value("5")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     settled(page)
