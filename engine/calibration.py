@@ -8,7 +8,6 @@ References:
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -83,7 +82,6 @@ def collect_statistics(
     device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]
     total_nll = 0.0
-    started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_these_require_grad(module, collectors, modules))
         stack.callback(lowest.register_forward_pre_hook(_require_grad_of_hidden, with_kwargs=True).remove)
@@ -104,8 +102,7 @@ def collect_statistics(
             _backward(nll, collectors, moments=sampled is None, importances=True, retain_graph=False)
             total_nll += nll.item()
             done = min(start + spec.batch_size, len(tokens))
-            left = (time.monotonic() - started) / done * (len(tokens) - done)
-            report("calibration", done / len(tokens), f"{done} of {len(tokens)} sequences, {left:.0f} s left")
+            report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
     n_tokens = tokens.numel()
     statistics = {layer: LayerStatistics(layer, n_tokens) for layer in sorted(layers)}
     for collector in collectors:

@@ -7,7 +7,6 @@ layer l runs layers l and above only.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,7 +53,6 @@ def measure_sensitivity(
     batch = tokens.to(device_of(module))
     dtype = getattr(torch, compute_dtype)
     increases: dict[str, float] = {}
-    started = time.monotonic()
 
     def nll() -> float:
         with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
@@ -75,12 +73,7 @@ def measure_sensitivity(
             finally:
                 setattr(modules[parent], last, linear)
         done = index + 1
-        left = (time.monotonic() - started) / done * (len(projections) - done)
-        report(
-            "sensitivity",
-            done / len(projections),
-            f"{done} of {len(projections)} projections, {left:.0f} s left",
-        )
+        report("sensitivity", done / len(projections), f"Sensitivity: {done} of {len(projections)} projections")
     return increases
 
 

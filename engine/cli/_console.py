@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cache import DirectoryStore
 from engine.errors import RankScopeError
@@ -77,7 +77,13 @@ def follow(job: Job, queue: JobQueue) -> Job:
     Raises:
         RankScopeError: it failed, was cancelled or was interrupted.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, TextColumn("{task.fields[message]}"), console=err, transient=True) as bars:
         bar = bars.add_task(job.title, total=1.0, message="waiting")
 

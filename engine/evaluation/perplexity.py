@@ -78,7 +78,7 @@ def take_reference(module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec
         NumericalError: a loss is not finite.
     """
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for labels, log_probs in _log_probs(module, tokens, spec, report, "dense reference"):
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "dense model"):
         top = log_probs.topk(min(spec.top_k, log_probs.shape[-1]), dim=-1)
         nll = -log_probs.gather(1, labels[:, None])[:, 0]
         parts.append((nll.cpu(), top.values.cpu(), top.indices.to(torch.int32).cpu()))
@@ -100,7 +100,7 @@ def measure(
     """
     nll = divergence = torch.zeros((), dtype=torch.float64)
     agreeing = start = 0
-    for labels, log_probs in _log_probs(module, tokens, spec, report, "evaluation"):
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "compressed model"):
         rows = slice(start, start + len(labels))
         start = rows.stop
         dense = reference.top_log_probs[rows].to(log_probs.device)
@@ -140,7 +140,7 @@ def _log_probs(
                 raise NumericalError(_first_bad_layer(module, batch))
             yield row[1:], log_probs
         done = min(start + spec.batch_size, len(tokens))
-        report(stage, done / len(tokens), f"{done} of {len(tokens)} sequences")
+        report(stage, done / len(tokens), f"{stage.capitalize()}: {done} of {len(tokens)} sequences")
 
 
 def _first_bad_layer(module: nn.Module, batch: torch.Tensor) -> str:

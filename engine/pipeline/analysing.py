@@ -124,7 +124,9 @@ def _factorize(
         work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
         for done, of_layer in enumerate(work):
             parts += of_layer
-            report("factorization", (done + 1) / len(layer_keys), f"{done + 1} of {len(layer_keys)} layers")
+            report(
+                "factorization", (done + 1) / len(layer_keys), f"Decomposition: {done + 1} of {len(layer_keys)} layers"
+            )
     return parts
 
 
