@@ -36,7 +36,6 @@ def layer_heatmap(
     rows: pd.DataFrame,
     value: str,
     *,
-    meaning: str,
     hover: Sequence[str],
     log: bool = False,
     limits: tuple[float, float] | None = None,
@@ -47,7 +46,6 @@ def layer_heatmap(
     Args:
         rows: with the columns layer, kind, name and ``value``; one row per cell.
         value: the column shown as colour.
-        meaning: what the colour stands for, with its unit.
         hover: one text per row.
         log: whether colours follow the logarithm; values that are not positive stay empty.
         limits: of the colours, in the value's unit.
@@ -64,14 +62,7 @@ def layer_heatmap(
     if log:
         low, high = (float(np.log10(v)) for v in limits or log_limits(rows[value].to_numpy()))
         limits = low, high
-    bar: dict[str, Any] = {
-        "title": {"text": meaning, "side": "bottom"},
-        "orientation": "h",
-        "thickness": 10,
-        "y": 0,
-        "yanchor": "top",
-        "ypad": 12,
-    }
+    bar: dict[str, Any] = {"orientation": "h", "thickness": 10, "y": 0, "yanchor": "top", "ypad": 12}
     if log and limits:
         bar |= _power_ticks(*limits)
     figure = go.Figure(
@@ -303,7 +294,8 @@ def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
     drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data]
     ratios = np.concatenate([*drawn, np.ones(1)])
     ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    low, high = min(float(ratios.min()), 0.98), max(float(ratios.max()), 1.1)
+    high = max(float(ratios.max()), 1.1)
+    low = float(ratios.min()) / high**0.05
     # 1 is always a tick, and none comes closer to the one below than a ninth of the axis.
     room = (np.log10(high) - np.log10(low)) / 9
     shown = [1.0]
@@ -312,7 +304,7 @@ def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
             shown.append(tick)
     return {
         "type": "log",
-        "range": [np.log10(low) - 0.01, np.log10(high) * 1.05],
+        "range": [np.log10(low), np.log10(high) * 1.05],
         "tickvals": shown,
         "ticktext": [f"{t:g} {TIMES}" for t in shown],
     }

@@ -225,7 +225,7 @@ def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "agreement": run["agreement"],
             "params": run["params"],
             "mb": (run["model_params"] * BYTES_PER_PARAM + run["index_bytes"]) / 1e6,
-            "text": _text(run),
+            "text": measured_on(run),
             "metric": run["metric"],
             "created": run["created"],
         }
@@ -235,7 +235,7 @@ def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for run in runs:
         saved = run["params"] * (1 / run["kept_fraction"] - 1)
         dense.setdefault(
-            _text(run),
+            measured_on(run),
             {
                 "id": "",
                 "method": "dense",
@@ -246,11 +246,12 @@ def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "mb": round(run["model_params"] + saved) * BYTES_PER_PARAM / 1e6,
                 "agreement": 1.0,
                 "divergence": 0.0,
-                "text": _text(run),
+                "text": measured_on(run),
             },
         )
     return pd.DataFrame([*dense.values(), *measured])
 
 
-def _text(run: Mapping[str, Any]) -> str:
+def measured_on(run: Mapping[str, Any]) -> str:
+    """Return on what a measurement was made, for people; equal texts compare."""
     return f"{run['corpus']}, {run['n_tokens']:,} tokens, {run['dtype']}"

@@ -41,9 +41,11 @@ def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: f
     measured = tables.results(runs) if runs else None
     figure = charts.quality_curves(services.predicted_curves(analysis.id), kept, measured)
     st.plotly_chart(figure, key="quality", alt="Predicted perplexity over dense against kept fraction")
+    on = f" on {plain(tables.measured_on(runs[0]))}" if runs else ""
     st.caption(
         "Perplexity over that of the dense model (1 is unharmed) against the kept fraction of compressible "
-        "parameters. Lines are predicted, without held ranks; points are measured."
+        f"parameters. Lines are predicted for text like the calibration text, without held "
+        f"ranks; points are measured{on}."
     )
 
 

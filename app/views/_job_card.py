@@ -51,7 +51,7 @@ def show_job(job: Job) -> None:
                 )
             elif job.status is not JobStatus.DONE:
                 st.button(
-                    "Resume",
+                    "Try again" if job.status is JobStatus.FAILED else "Resume",
                     key=f"resume.{job.id}",
                     on_click=services.resume_job,
                     args=(job.id,),

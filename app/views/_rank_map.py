@@ -28,11 +28,11 @@ def show_rank_map(analysis: Analysis, plan: Plan) -> None:
     """Show what a plan decides about every projection, and let ranks be held."""
     rows = tables.projections(plan, analysis)
     colour = option_picker("Colour shows", _COLOURS, key="allocation.colour")
+    st.markdown(f"**Colour: {_MEANINGS[colour]}**, layers from the input (0) downwards")
     in_nats = colour == "nats"
     figure = charts.layer_heatmap(
         rows,
         colour,
-        meaning=_MEANINGS[colour],
         hover=_hover(rows),
         log=in_nats and bool((rows["nats"] > 0).any()),
         limits=None if in_nats else (0.0, 1.0),

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | None) -> None:
     """Show each score by layer and kind; the predicted and the measured one share their colours."""
     meanings = {
-        "importance": ("**FLRC importance**", "importance, no unit (log colour)"),
-        "predicted": (f"**Predicted** at {kept:.0%} kept", "nats per token (log colour)"),
-        "measured": (f"**Measured** at {kept:.0%} kept", "nats per token (log colour)"),
+        "importance": ("**FLRC importance**, no unit", "importance"),
+        "predicted": (f"**Predicted** at {kept:.0%} kept, nats", "nats per token"),
+        "measured": (f"**Measured** at {kept:.0%} kept, nats", "nats per token"),
     }
     nats = charts.log_limits(scores[["predicted", "measured"]].to_numpy())
     for column, place in zip(tables.SCORES, st.columns(3), strict=True):
@@ -32,11 +32,13 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | N
             continue
         hover = [f"{row['block']}<br>{row[column]:.4g} {unit}" for row in scores.to_dict("records")]
         limits = None if column == "importance" else nats
-        figure = charts.layer_heatmap(scores, column, meaning=unit, hover=hover, log=True, limits=limits)
+        figure = charts.layer_heatmap(scores, column, hover=hover, log=True, limits=limits)
         place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
+    told = "Colours are logarithmic; the two maps in nats (loss increase per token) share them."
     if measured is not None:
         text = f"Measured on {plain(measured['corpus'])}, {measured['n_tokens']:,} tokens"
-        st.caption(f"{text}. Cells without colour: cutting them did not raise the loss there.")
+        told += f" {text}. Cells without colour: cutting them did not raise the loss."
+    st.caption(told)
 
 
 def show_agreement(scores: pd.DataFrame) -> None:

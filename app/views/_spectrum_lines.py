@@ -45,14 +45,15 @@ def show_lines(analysis: Analysis, metric: Metric, table: pd.DataFrame) -> None:
         energies = {labels[name]: analysis.energies[metric][name] for name in picked}
         break_even: dict[str, int] = dict(zip(table["block"], table["break_even"], strict=True))
         left, right = st.columns(2)
-        left.markdown("**Energy of every singular value**, as a share of its block's")
+        left.markdown("**Energy of every singular value**")
         left.plotly_chart(charts.spectra(energies, break_even), key="spectra.lines", alt="Spectra on log axes")
-        right.markdown("**Energy kept at every rank**, as a share of the block's")
+        right.markdown("**Energy kept at every rank**")
         kept = charts.cumulative_energy(energies, break_even)
         right.plotly_chart(kept, key="spectra.kept", alt="Share of energy kept at every rank")
         st.caption(
-            "◆ break-even rank of the low-rank and cat formats: above it the factors cost more than the dense "
-            "weight. The skip formats save parameters up to full rank minus one."
+            "Energies are shares of the block's own total. ◆ marks the break-even rank of the low-rank and cat "
+            "formats: above it the factors cost more than the dense weight. The skip formats save parameters up to "
+            "full rank minus one."
         )
     with st.expander("Table of every block"):
         columns = {

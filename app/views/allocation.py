@@ -20,6 +20,7 @@ from app.widgets import (
     map_upload,
     method_picker,
     release_all,
+    runs_of_one_text,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def render() -> None:
         if uploaded is not None:
             plans.append(uploaded)
         runs = services.measured_runs(analysis.id)
-        compare_methods(analysis, plans, runs, budget.kept_fraction)
+        compare_methods(analysis, plans, runs_of_one_text(runs), budget.kept_fraction)
         st.subheader("Rank map of one method")
         method = method_picker([p.method for p in plans], key="method")
         plan = next(p for p in plans if p.method == method)

@@ -10,7 +10,7 @@ from app import services, tables
 from app.labels import count, megabytes, method_title, percent, ratio
 from app.plans import Plan, measurement_of
 from app.views._comparison import quality_chart
-from app.widgets import budget_slider, current_analysis, errors_shown, page_link
+from app.widgets import budget_slider, current_analysis, errors_shown, page_link, runs_of_one_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,13 +27,15 @@ def render() -> None:
             return
         budget = budget_slider(analysis)
         plans = [p for p in services.plans(analysis.id, budget.params) if isinstance(p, Plan)]
-        runs = services.measured_runs(analysis.id)
+        tiles = st.container()
+        st.subheader("Quality against size")
+        runs = runs_of_one_text(services.measured_runs(analysis.id))
+        quality_chart(analysis, runs, budget.kept_fraction)
         if plans:
             best = min(plans, key=lambda p: p.cost.perplexity_ratio)
-            _show_tiles(analysis, best, runs)
-            st.caption(f"With {method_title(best.method)}, which is predicted to harm the model least at this budget.")
-        st.subheader("Quality against size")
-        quality_chart(analysis, runs, budget.kept_fraction)
+            with tiles:
+                _show_tiles(analysis, best, runs)
+                st.caption(f"With {method_title(best.method)}, predicted to harm the model least at this budget.")
         page_link("allocation", "Compare the methods and choose the ranks")
 
 
@@ -51,10 +53,10 @@ def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, obje
             "Weights of the whole model.",
         ),
         (
-            "Multiply-adds per token",
+            "Multiply-adds",
             count(cost.model_params),
             f"{percent(cost.model_params / inventory.total_params, 0)} of {count(inventory.total_params)}",
-            "One per parameter; attention over past tokens comes on top.",
+            "Per token: one per parameter; attention over past tokens comes on top.",
         ),
         (
             "Predicted perplexity",

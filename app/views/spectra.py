@@ -27,12 +27,10 @@ def render() -> None:
         analysis = current_analysis()
         if analysis is None:
             return
-        left, middle, right = st.columns([3, 4, 2], vertical_alignment="bottom")
-        with left:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
             metric = metric_picker(analysis, key="spectra.metric")
-        with middle:
             summary = option_picker("Summary", tables.SUMMARIES, key="spectra.summary", help_text=_HELP)
-        relative = right.toggle("Relative to full rank", True, key="spectra.relative")
+            relative = st.toggle("Relative to full rank", True, key="spectra.relative")
         table = tables.spectra(analysis, services.spectrum_summaries(analysis.id, metric))
         _show_map(table, summary, relative=relative)
         show_lines(analysis, metric, table)
@@ -49,8 +47,8 @@ def _show_map(table: pd.DataFrame, summary: str, *, relative: bool) -> None:
     ]
     meaning = f"{title}, as a fraction of full rank" if relative else title
     rows = single.assign(value=fraction if relative else single[summary])
-    figure = charts.layer_heatmap(rows, "value", meaning=meaning, hover=hover)
-    st.markdown(f"**{meaning}**: click cells to draw their spectra below")
+    figure = charts.layer_heatmap(rows, "value", hover=hover)
+    st.markdown(f"**{meaning}**, layers from the input (0) downwards. Click cells to draw their spectra.")
     st.plotly_chart(
         figure,
         key=_MAP,

@@ -15,6 +15,7 @@ from app.widgets.pickers import (
     option_picker,
 )
 from app.widgets.rank_table import held_ranks, rank_table, release_all
+from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "rank_table",
     "release_all",
     "results_frame",
+    "runs_of_one_text",
     "show_progress",
     "watch",
 ]

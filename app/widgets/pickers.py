@@ -46,6 +46,7 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
         start,
         format_func=METRICS.__getitem__,
         key=key,
+        width=400,
         help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
     )
 

@@ -153,7 +153,7 @@ def heatmap_rows() -> pd.DataFrame:
 
 
 def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
-    figure = charts.layer_heatmap(heatmap_rows(), "value", meaning="m", hover=["h"] * 5)
+    figure = charts.layer_heatmap(heatmap_rows(), "value", hover=["h"] * 5)
     cells, markers = figure.data
     assert list(cells.x) == ["q", "down"]
     np.testing.assert_array_equal(cells.z, [[0.1, 0.1], [1, 1], [np.nan, 10]])
@@ -162,10 +162,10 @@ def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
 
 def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
     rows = heatmap_rows().assign(value=[1.0, -1.0, 0.0, 100.0, np.nan])
-    cells = charts.layer_heatmap(rows, "value", meaning="m", hover=["h"] * 5, log=True).data[0]
+    cells = charts.layer_heatmap(rows, "value", hover=["h"] * 5, log=True).data[0]
     np.testing.assert_allclose(cells.z, [[0, np.nan], [np.nan, 2], [np.nan, np.nan]])
     assert cells.zmax == pytest.approx(2.0)
-    nothing = charts.layer_heatmap(rows.assign(value=0.0), "value", meaning="m", hover=["h"] * 5, log=True)
+    nothing = charts.layer_heatmap(rows.assign(value=0.0), "value", hover=["h"] * 5, log=True)
     assert np.isnan(nothing.data[0].z).all()
 
 
