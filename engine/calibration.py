@@ -39,7 +39,7 @@ def plan_passes(inventory: Inventory, layers: Sequence[int], n_sequences: int, m
     passes: list[list[int]] = []
     room = 0
     for layer in sorted(layers, reverse=True):
-        need = statistics_bytes([g for g in inventory.groups if g.layer == layer], n_sequences)
+        need = layer_bytes(inventory, [layer], n_sequences)
         if need > memory_bytes:
             raise ResourceError(
                 f"The statistics of layer {layer} take {need / 1e6:.0f} MB but the memory limit is "
@@ -51,6 +51,11 @@ def plan_passes(inventory: Inventory, layers: Sequence[int], n_sequences: int, m
         passes[-1].append(layer)
         room -= need
     return [sorted(run) for run in passes]
+
+
+def layer_bytes(inventory: Inventory, layers: Sequence[int], n_sequences: int) -> int:
+    """Return the bytes that the moments of ``layers`` take while they are collected together."""
+    return statistics_bytes([g for g in inventory.groups if g.layer in layers], n_sequences)
 
 
 def collect_statistics(

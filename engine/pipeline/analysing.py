@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from cache import Key, canonical_json, read_arrays, write_arrays, write_json
 from engine.analysis import inventory_to_json
-from engine.calibration import collect_statistics, plan_passes
+from engine.calibration import collect_statistics, layer_bytes, plan_passes
 from engine.corpora import load_corpus
 from engine.factorization.blocks import factorize_group, group_energies
 from engine.model import OpenModel, device_of, dtype_of, open_model, weight_matrix
@@ -105,6 +105,9 @@ def _calibrate(
 ) -> None:
     """Collect and store the statistics of the ``missing`` layers, as many at once as memory allows."""
     passes = plan_passes(model.inventory, missing, len(tokens), memory_bytes)
+    held = max(layer_bytes(model.inventory, layers, len(tokens)) for layers in passes)
+    times = "one pass" if len(passes) == 1 else f"{len(passes)} passes"
+    report("plan", 0.0, f"Plan: {times} over {tokens.numel():,} tokens, {held / 1e9:.2f} GB of statistics at once")
     for index, layers in enumerate(passes):
         scaled = part_of(report, index / len(passes), (index + 1) / len(passes))
         statistics, nll = collect_statistics(model.module, model.inventory, tokens, spec.calibration, layers, scaled)

@@ -84,8 +84,15 @@ def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, tex
 def test_several_passes_within_a_memory_limit_give_the_same_analysis(tmp_path, model_folder, text_file):
     spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
     stores = [DirectoryStore(tmp_path / "whole"), DirectoryStore(tmp_path / "parts")]
+    plans = []
+
+    def keep_plan(stage, fraction, message):
+        if stage == "plan":
+            plans.append(message)
+
     for store, limit in zip(stores, (10**9, 120_000), strict=True):
-        analyse(spec, store, tmp_path, ignore_progress, memory_bytes=limit, device="cpu")
+        analyse(spec, store, tmp_path, keep_plan, memory_bytes=limit, device="cpu")
+    assert [plan.split(" over ")[0] for plan in plans] == ["Plan: one pass", "Plan: 3 passes"]
     members = [{str(k): s.read(k).manifest.members for k in s.keys()} for s in stores]  # noqa: SIM118
     assert members[0] == members[1]
 
