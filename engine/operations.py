@@ -34,6 +34,7 @@ ANALYSE_DEFAULTS: dict[str, Any] = {
     "batch_size": 2,
     "metrics": [Metric.INPUT.value, Metric.LOSS.value],
     "damping": 1e-6,
+    "around_keep": None,
     "seed": 0,
     "memory_gb": 4.0,
     "device": "auto",
@@ -89,6 +90,7 @@ def analysis_spec(arguments: Mapping[str, Any]) -> AnalysisSpec:
         CalibrationSpec(_choice(Fisher, a["fisher"]), a["batch_size"], a["compute_dtype"], a["seed"]),
         tuple(m for m in Metric if m in [_choice(Metric, name) for name in a["metrics"]]),
         a["damping"],
+        a["around_keep"],
     )
 
 

@@ -211,6 +211,8 @@ class AnalysisSpec:
         calibration: how statistics are taken from it.
         metrics: whose factors are stored; the spectra of all four are always computed.
         damping: first relative damping added to a second moment before its Cholesky factorisation.
+        around_kept_fraction: the statistics are taken on the model that water-filling compressed to this
+            kept fraction, after an analysis of the dense model; ``None``: on the dense model.
     """
 
     model: ModelSpec
@@ -218,6 +220,7 @@ class AnalysisSpec:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     metrics: tuple[Metric, ...] = DEFAULT_METRICS
     damping: float = 1e-6
+    around_kept_fraction: float | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -227,6 +230,18 @@ class AnalysisSpec:
             )
         if not self.metrics:
             raise InvalidSpecError("No metric was given; expected at least one of input, feature, loss, weight.")
+        if self.around_kept_fraction is None:
+            return
+        if not 0 < self.around_kept_fraction < 1:
+            raise InvalidSpecError(
+                f"Statistics around the kept fraction {self.around_kept_fraction} were asked for; expected a number "
+                "between 0 and 1, for example 0.8."
+            )
+        if Metric.LOSS not in self.metrics:
+            raise InvalidSpecError(
+                "Statistics around a compressed model need the loss metric, which is not among "
+                f"{', '.join(self.metrics)}; add it to --metrics."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,12 @@ def analyse(
     ] = "empirical",
     metrics: Annotated[str, typer.Option(help="Metrics whose factors are stored, comma-separated.")] = "input,loss",
     damping: Annotated[float, typer.Option(help="Relative damping of Cholesky factorisations.")] = 1e-6,
+    around_keep: Annotated[
+        float | None,
+        typer.Option(
+            help="Take the statistics again on the model compressed to this kept fraction; about twice the time."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 2,
     compute_dtype: Annotated[str, typer.Option(help="Autocast type: bfloat16, float16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(help="Of the drawn labels.")] = 0,
@@ -86,6 +92,7 @@ def analyse(
         fisher=fisher,
         metrics=[m.strip() for m in metrics.split(",") if m.strip()],
         damping=damping,
+        around_keep=around_keep,
         batch_size=batch_size,
         compute_dtype=compute_dtype,
         seed=seed,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import resource
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,17 +23,20 @@ from engine.factorization.blocks import factorize_group, group_energies
 from engine.model import OpenModel, device_of, dtype_of, open_model, weight_matrix
 from engine.parallel import single_threaded_workers
 from engine.pipeline import keys
-from engine.pipeline.factors import write_factors
+from engine.pipeline.factors import factors_reader, write_factors
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
 from engine.progress import part_of
+from engine.reestimation import truncated_weights
 from engine.sources import corpus_fingerprint, resolve_model, resolve_texts
 from engine.statistics import LayerStatistics
-from engine.types import Metric, block_name
+from engine.types import Budget, Metric, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from cache import Artifact, Store
+    from engine.analysis import Analysis
     from engine.progress import Report
     from engine.specs import AnalysisSpec
 
@@ -61,6 +66,12 @@ def analyse(
     if key in store:
         report("analysis", 1.0, "This analysis exists already")
         return key
+    base = None
+    if spec.around_kept_fraction is not None:
+        dense = replace(spec, around_kept_fraction=None)
+        first = analyse(dense, store, downloads, part_of(report, 0.0, 0.5), memory_bytes=memory_bytes, device=device)
+        base = load_analysis(store, first.fingerprint)
+        report = part_of(report, 0.5, 1.0)
     report("model", 0.1, f"Opening {spec.model.label}")
     model = open_model(folder.path, device=device, trust_remote_code=spec.model.trust_remote_code)
     layers = sorted({g.layer for g in model.inventory.groups})
@@ -71,7 +82,8 @@ def analyse(
         report("text", 0.12, f"Reading {spec.corpus.label}")
         tokens = load_corpus(spec.corpus, model.tokenizer, texts).tokens
         begun = time.monotonic()
-        _calibrate(spec, model, tokens, missing, layer_keys, store, memory_bytes, part_of(report, 0.13, 0.8))
+        with _compressed_to(spec.around_kept_fraction, model, base, store):
+            _calibrate(spec, model, tokens, missing, layer_keys, store, memory_bytes, part_of(report, 0.13, 0.8))
         seconds["calibration"] = time.monotonic() - begun
     begun = time.monotonic()
     parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
@@ -88,9 +100,20 @@ def analyse(
     }
     report("analysis", 0.99, "Storing the analysis")
     with store.writing(key, about) as into:
-        _write_analysis(into, spec, model, parts, layer_keys, store, folder.fingerprint, corpus_id)
+        _write_analysis(into, spec, model, parts, layer_keys, store, folder.fingerprint, corpus_id, base)
     report("analysis", 1.0, "Done")
     return key
+
+
+def _compressed_to(
+    kept_fraction: float | None, model: OpenModel, base: Analysis | None, store: Store
+) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which statistics are taken: the model as it is, or compressed by water-filling."""
+    if kept_fraction is None or base is None:
+        return contextlib.nullcontext()
+    budget = Budget.of_kept_fraction(kept_fraction, base.inventory.compressible_params)
+    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget)
+    return truncated_weights(model.module, rank_map.blocks, factors_reader(base, store, rank_map.metric))
 
 
 def _calibrate(
@@ -176,7 +199,9 @@ def _write_analysis(
     store: Store,
     model_fingerprint: str,
     corpus_id: str,
+    base: Analysis | None,
 ) -> None:
+    """Write spectra, curves and what they came from; importances and the dense loss are those of the dense model."""
     arrays: dict[str, Any] = {}
     dampings: dict[str, dict[str, float]] = {metric: {} for metric in spec.metrics}
     for metric, key in parts:
@@ -194,7 +219,7 @@ def _write_analysis(
         for name, values in read_arrays(artifact.path("statistics.safetensors")).items():
             what, _, projection = name.partition("/")
             if what == "importances":
-                arrays[f"importance/-/{projection}"] = values
+                arrays[f"importance/-/{projection}"] = values if base is None else base.importances[projection]
     write_arrays(folder / "spectra.safetensors", arrays)
     write_json(
         folder / "analysis.json",
@@ -202,7 +227,7 @@ def _write_analysis(
             "model_fingerprint": model_fingerprint,
             "corpus_fingerprint": corpus_id,
             "inventory": inventory_to_json(model.inventory),
-            "calibration_nll": nll,
+            "calibration_nll": nll if base is None else base.calibration_nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
             "raised_dampings": dampings,
             "dtype": str(dtype_of(model.module)).removeprefix("torch."),

@@ -22,8 +22,10 @@ def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
 
 
 def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str) -> Key:
-    """Moments of one layer."""
-    return _key("statistics", {"calibration": spec.calibration, "layer": layer}, [model, corpus])
+    """Moments of one layer; those around a compressed model also depend on how its factors were damped."""
+    around = spec.around_kept_fraction
+    where = {} if around is None else {"around_kept_fraction": around, "damping": spec.damping}
+    return _key("statistics", {"calibration": spec.calibration, "layer": layer, **where}, [model, corpus])
 
 
 def factors_key(statistics: Key, metric: Metric, damping: float) -> Key:

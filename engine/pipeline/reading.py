@@ -35,7 +35,9 @@ class AnalysisHeading:
         """Model, text and its amount, for people."""
         corpus = self.about["spec"]["corpus"]
         amount = f"{corpus['n_sequences']} × {corpus['length']} tokens"
-        return f"{self.about['model']} on {self.about['corpus']}, {amount} ({self.id[:8]})"
+        around = self.about["spec"].get("around_kept_fraction")
+        where = "" if around is None else f", around {around:.0%} kept"
+        return f"{self.about['model']} on {self.about['corpus']}, {amount}{where} ({self.id[:8]})"
 
 
 @dataclass(frozen=True, slots=True)

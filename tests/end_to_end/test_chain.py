@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 from cache import DirectoryStore, Key, MemoryStore
@@ -68,6 +69,38 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
     untouched = session.measure(dense, ignore_progress)
     assert untouched["perplexity"] == pytest.approx(untouched["dense_perplexity"], rel=1e-6)
     assert untouched["kept_fraction"] == 1.0
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_weights(
+    name, tmp_path, model_folder, text_file
+):
+    store = DirectoryStore(tmp_path / "artifacts")
+    around = run(store, tmp_path, model_folder(name), text_file, around_keep=0.7)
+    dense = run(store, tmp_path, model_folder(name), text_file)
+    assert len(store.keys("analysis")) == 2
+    assert around.id != dense.id
+    assert around.calibration_nll == dense.calibration_nll
+    block = dense.inventory.groups[-1].name
+    assert not np.array_equal(around.nats[Metric.LOSS][block], dense.nats[Metric.LOSS][block])
+    np.testing.assert_allclose(around.energies[Metric.WEIGHT][block], dense.energies[Metric.WEIGHT][block], rtol=1e-6)
+    for projection, importances in dense.importances.items():
+        np.testing.assert_array_equal(around.importances[projection], importances)
+    budget = Budget.of_kept_fraction(0.7, dense.inventory.compressible_params)
+    rank_map = allocate_rank_map(around, curves_by_metric(around), "water-filling", budget)
+    session = EvaluationSession(
+        store, tmp_path / "downloads", around.id, evaluation_spec(text_file), ignore_progress, device="cpu"
+    )
+    assert session.measure(rank_map, ignore_progress)["perplexity"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"around_keep": 1.0}, "between 0 and 1"), ({"around_keep": 0.8, "metrics": ["input"]}, "need the loss metric")],
+)
+def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_path, model_folder, text_file):
+    with pytest.raises(RankScopeError, match=message):
+        operations.analysis_spec(arguments(model_folder("llama"), text_file, **changes))
 
 
 def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, text_file):
