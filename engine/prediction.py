@@ -218,7 +218,8 @@ class _Fit:
 
     @classmethod
     def of(cls, features: Floats, log_ratios: Floats) -> _Fit:
-        covariance: Floats = np.linalg.inv(np.diag(1 / _PRIOR) + features.T @ features / NOISE**2)
+        precision = np.diag(1 / _PRIOR) + features.T @ features / NOISE**2
+        covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
         mean = covariance @ (features.T @ log_ratios) / NOISE**2
         # Leaving a run out of a linear Gaussian fit has a closed form in its leverage.
         leverages = ((features @ covariance) * features).sum(axis=1) / NOISE**2
