@@ -53,8 +53,8 @@ PRIOR_RUNS: Final = 4.0
 TWO_SIDED_90: Final = 1.645
 """Standard deviations that hold 90 % of a Gaussian on both sides."""
 
-LEAST_NATS: Final = 0.005
-"""Runs predicted to do less are not used: the text's noise is as large as the damage."""
+TEXT_NOISE: Final = 0.002
+"""Nats that a measurement on a few thousand tokens is uncertain by: runs of less damage weigh next to nothing."""
 
 LARGEST_RATIO: Final = 8.0
 """Measured over predicted counts as at most this, and at least its inverse, so that one odd run cannot rule."""
@@ -80,9 +80,9 @@ class MeasuredRun:
             )
 
     @property
-    def is_telling(self) -> bool:
-        """Whether the damage is large enough to say something about the level."""
-        return self.nats >= LEAST_NATS
+    def tells(self) -> bool:
+        """Whether there is damage at all; a dense map teaches nothing."""
+        return self.nats > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ class Predictor:
     @classmethod
     def fit(cls, runs: Sequence[MeasuredRun]) -> Predictor:
         """Calibrate on measured runs, all of one analysis and one text; none is enough."""
-        telling = [run for run in runs if run.is_telling]
-        fitted = _Fit.of(_features(telling), _log_ratios(telling))
+        telling = [run for run in runs if run.tells]
+        fitted = _Fit.of(_features(telling), _log_ratios(telling), _weights(telling))
         return cls({metric: fitted.law(metric) for metric in Metric}, len(telling))
 
     def predict(self, nats: float, metric: Metric) -> Prediction:
@@ -176,18 +176,19 @@ class Predictor:
 
 def predict_left_out(runs: Sequence[MeasuredRun]) -> list[Prediction]:
     """Return the prediction of every run by a predictor fitted on all the others."""
-    telling = np.array([run.is_telling for run in runs], dtype=np.bool_)
-    features, log_ratios = _features(runs), _log_ratios(runs)
+    telling = np.array([run.tells for run in runs], dtype=np.bool_)
+    features, log_ratios, weights = _features(runs), _log_ratios(runs), _weights(runs)
     predictions = []
     for index, run in enumerate(runs):
         others = telling.copy()
         others[index] = False
-        law = _Fit.of(features[others], log_ratios[others]).law(run.metric)
+        law = _Fit.of(features[others], log_ratios[others], weights[others]).law(run.metric)
         predictions.append(law.predict(run.nats))
     return predictions
 
 
 _METRICS: Final = tuple(Metric)
+_TINY: Final = 1e-100
 _PRIOR: Final = np.array(
     [LEVEL_SPREAD**2, SLOPE_SPREAD**2, *[METRIC_SPREAD**2] * len(_METRICS), *[SLOPE_SPREAD**2] * len(_METRICS)]
 )
@@ -197,14 +198,21 @@ def _features(runs: Sequence[MeasuredRun]) -> Floats:
     """Return (n_runs, 10): shared level and slope, then each metric's own."""
     own = np.array([[metric is run.metric for metric in _METRICS] for run in runs], dtype=np.float64)
     own = own.reshape(-1, len(_METRICS))
-    u = np.log([max(run.nats, LEAST_NATS) for run in runs])[:, None] - CENTRE
+    u = np.log([max(run.nats, _TINY) for run in runs])[:, None] - CENTRE
     return np.concatenate([np.ones_like(u), u, own, own * u], axis=1)
 
 
 def _log_ratios(runs: Sequence[MeasuredRun]) -> Floats:
     """Return (n_runs,) ln(measured / predicted), limited; a run that did no harm counts as at the lower limit."""
-    ratios = np.array([run.increase / max(run.nats, LEAST_NATS) for run in runs])
+    ratios = np.array([run.increase / max(run.nats, _TINY) for run in runs])
     result: Floats = np.log(np.clip(ratios, 1 / LARGEST_RATIO, LARGEST_RATIO))
+    return result
+
+
+def _weights(runs: Sequence[MeasuredRun]) -> Floats:
+    """Return (n_runs,) one over the variance of a log ratio: the runs' own noise and the text's."""
+    of_text = TEXT_NOISE / np.array([max(run.nats, _TINY) for run in runs])
+    result: Floats = 1 / (NOISE**2 + of_text**2)
     return result
 
 
@@ -217,13 +225,14 @@ class _Fit:
     widening: float
 
     @classmethod
-    def of(cls, features: Floats, log_ratios: Floats) -> _Fit:
-        precision = np.diag(1 / _PRIOR) + features.T @ features / NOISE**2
+    def of(cls, features: Floats, log_ratios: Floats, weights: Floats) -> _Fit:
+        weighted = features * weights[:, None]
+        precision = np.diag(1 / _PRIOR) + features.T @ weighted
         covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
-        mean = covariance @ (features.T @ log_ratios) / NOISE**2
+        mean = covariance @ (weighted.T @ log_ratios)
         # Leaving a run out of a linear Gaussian fit has a closed form in its leverage.
-        leverages = ((features @ covariance) * features).sum(axis=1) / NOISE**2
-        misses = (log_ratios - features @ mean) ** 2 / (1 - leverages) / NOISE**2
+        leverages = ((weighted @ covariance) * features).sum(axis=1)
+        misses = (log_ratios - features @ mean) ** 2 * weights / (1 - leverages)
         return cls(mean, covariance, (PRIOR_RUNS + float(misses.sum())) / (PRIOR_RUNS + len(log_ratios)))
 
     def law(self, metric: Metric) -> PowerLaw:

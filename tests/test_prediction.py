@@ -13,7 +13,7 @@ from engine.errors import NumericalError
 from engine.pipeline.predicting import fit_predictor, runs_on_newest_text, text_of, with_predictions
 from engine.prediction import (
     EXPONENTS,
-    LEAST_NATS,
+    TEXT_NOISE,
     MeasuredRun,
     Prediction,
     Predictor,
@@ -147,9 +147,13 @@ def test_one_absurd_run_does_not_rule():
         assert found.nll_increase == pytest.approx(0.55, rel=0.15)
 
 
-def test_runs_of_next_to_no_damage_are_not_used():
-    runs = [MeasuredRun(Metric.LOSS, LEAST_NATS / 2, 5.0)]
-    assert Predictor.fit(runs).to_json() == Predictor.fit([]).to_json()
+def test_runs_of_next_to_no_damage_move_next_to_nothing():
+    before = Predictor.fit([]).predict(0.5, Metric.LOSS)
+    after = Predictor.fit([MeasuredRun(Metric.LOSS, TEXT_NOISE / 20, 5.0)]).predict(0.5, Metric.LOSS)
+    assert after.nll_increase == pytest.approx(before.nll_increase, rel=0.01)
+    assert after.high == pytest.approx(before.high, rel=0.2)
+    dense = MeasuredRun(Metric.LOSS, 0.0, 0.1)
+    assert Predictor.fit([dense]) == Predictor.fit([])
 
 
 def test_the_formula_can_be_evaluated_from_the_json_alone():

@@ -45,9 +45,9 @@ def with_predictions(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     predictions: dict[int, tuple[Prediction, int]] = {}
     for indices in texts.values():
         learned = [measured_run(runs[index]) for index in indices]
-        n_telling = sum(run.is_telling for run in learned)
+        n_telling = sum(own.tells for own in learned)
         for index, own, prediction in zip(indices, learned, predict_left_out(learned), strict=True):
-            predictions[index] = prediction, n_telling - own.is_telling
+            predictions[index] = prediction, n_telling - own.tells
     return [{**run, **_expected(run["dense_perplexity"], *predictions[index])} for index, run in enumerate(runs)]
 
 

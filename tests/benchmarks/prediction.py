@@ -24,6 +24,7 @@ from engine.pipeline.analysing import analyse
 from engine.pipeline.evaluating import EvaluationSession
 from engine.pipeline.predicting import measured_run
 from engine.prediction import MeasuredRun, Predictor, predict_left_out
+from engine.presets import PRESETS
 from engine.progress import ignore_progress
 from engine.rank_map import RankMap
 from engine.settings import settings
@@ -56,7 +57,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Yield 72 maps whose damage lies mostly between 0.05 and 1.5 nats, interleaved by method."""
+    """Yield 80 maps whose damage lies mostly between 0.05 and 1.5 nats, interleaved by method."""
     for place in range(6):
         step = place / 5
         yield Case("water-filling", Metric.LOSS, "water-filling", (LOW, CAT, SKIP, BOTH), 0.55 + 0.4 * step)
@@ -81,6 +82,10 @@ def cases() -> Iterator[Case]:
         yield Case(
             "locked", Metric.INPUT, "uniform", ((SKIP,), (LOW,))[place % 2], 0.7 + 0.25 * step, n_locks=8 + 8 * place
         )
+    for kept in (0.73, 0.84):
+        for preset in PRESETS.values():
+            if preset.metric in {Metric.INPUT, Metric.LOSS}:
+                yield Case(preset.name, preset.metric, preset.allocator, tuple(sorted(preset.formats)), kept)
 
 
 def random_locks(analysis: Analysis, case: Case, rng: np.random.Generator) -> tuple[BlockRank, ...]:
