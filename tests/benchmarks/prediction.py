@@ -119,17 +119,17 @@ def rank_map_of(analysis: Analysis, curves: Sequence[GroupCurves], case: Case, s
 
 
 def measured(session: EvaluationSession) -> list[dict[str, Any]]:
-    """Return the measurement of every case, printing one line each."""
+    """Return the measurement of every case, printing one line each; equal maps count once."""
     analysis = session.analysis
-    runs = []
+    runs = {}
     for seed, case in enumerate(cases()):
         curves = group_curves(analysis, case.metric, case.importance)
         found = session.measure(rank_map_of(analysis, curves, case, seed), ignore_progress)
-        runs.append(found)
+        runs[found["id"]] = found
         numbers = case.kept, found["predicted_nats"], found["nll"] - found["dense_nll"]
         shown = " ".join(f"{number:.4f}" for number in numbers)
         print(f"{case.method:14}{case.metric:6} {'/'.join(case.formats):28} {shown} {found['seconds']}", flush=True)
-    return runs
+    return list(runs.values())
 
 
 def print_tables(runs: Sequence[dict[str, Any]]) -> None:
