@@ -193,12 +193,12 @@ def score_shares(scores: pd.DataFrame, by: str, columns: Mapping[str, str]) -> g
 
 
 def quality_curves(
-    curves: Mapping[str, Sequence[tuple[float, float]]], kept: float | None, measured: pd.DataFrame | None
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]], kept: float | None, measured: pd.DataFrame | None
 ) -> go.Figure:
     """Draw quality against size: predicted lines per method, measured points on top.
 
     Args:
-        curves: method -> (kept fraction, predicted perplexity over dense).
+        curves: method -> (kept fraction, predicted perplexity over dense, lowest, highest); the last two as a band.
         kept: the chosen kept fraction, drawn as a line.
         measured: as :func:`app.tables.results` returns it.
     """
@@ -206,16 +206,33 @@ def quality_curves(
     for method, points in curves.items():
         title = method_title(method)
         color, _ = method_style(title)
-        kept_fractions, ratios = zip(*points, strict=True)
+        kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([kept_fractions, kept_fractions[::-1]]),
+                y=np.concatenate([lows, highs[::-1]]),
+                mode="lines",
+                fill="toself",
+                opacity=0.15,
+                line={"width": 0, "color": color},
+                legendgroup=title,
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        )
         figure.add_trace(
             go.Scatter(
                 x=kept_fractions,
-                y=np.minimum(ratios, 1e6),
+                y=ratios,
                 mode="lines",
                 name=title,
                 legendgroup=title,
                 line={"color": color},
-                hovertemplate=f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
+                customdata=np.stack([lows, highs], axis=1),
+                hovertemplate=(
+                    f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>"
+                ),
             )
         )
     if measured is not None:
@@ -256,9 +273,12 @@ def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
 
 
 def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
-    """Draw the predicted against the measured increase of the loss; on the diagonal they agree."""
+    """Draw the predicted against the measured increase of the loss; on the diagonal they agree.
+
+    The predictions are those that the other runs make; bars hold nine cases in ten.
+    """
     rows = measured[measured["method"] != "dense"]
-    top = 1.05 * max(float(rows[["predicted_nats", "measured_nats"]].to_numpy().max()), 1e-6)
+    top = 1.05 * max(float(rows[["expected_nats", "measured_nats"]].to_numpy().max()), 1e-6)
     figure = go.Figure(
         go.Scatter(
             x=[0, top],
@@ -273,7 +293,15 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
         color, symbol = method_style(str(title))
         figure.add_trace(
             go.Scatter(
-                x=group["predicted_nats"],
+                x=group["expected_nats"],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": group["expected_high"] - group["expected_nats"],
+                    "arrayminus": group["expected_nats"] - group["expected_low"],
+                    "color": _NEUTRAL,
+                    "thickness": 1,
+                },
                 y=group["measured_nats"],
                 mode="markers",
                 name=str(title),
@@ -291,7 +319,7 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
 
 def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
     """Return log-axis settings whose range holds every point and shows at least a tenth."""
-    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data]
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.fill is None]
     ratios = np.concatenate([*drawn, np.ones(1)])
     ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
     high = max(float(ratios.max()), 1.1)

@@ -58,6 +58,13 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{100 * fraction:.{digits}f} %"
 
 
+def calibrated(n_runs: int) -> str:
+    """Return on how much a prediction rests."""
+    if n_runs == 0:
+        return "from the analysis alone: no map was measured on this text yet, so the interval is wide"
+    return f"calibrated on {n_runs} measured map{'s' if n_runs > 1 else ''}"
+
+
 def count(number: float) -> str:
     """Return a count with three digits and a unit: 134.5 M."""
     for size, unit in ((1e9, " B"), (1e6, " M"), (1e3, " k")):

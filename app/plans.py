@@ -26,7 +26,7 @@ UPLOADED = "uploaded map"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A rank map that can be compressed with, and what it is predicted to do."""
+    """A rank map that can be compressed with, and what it costs."""
 
     method: str
     rank_map: RankMap

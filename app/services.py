@@ -21,19 +21,23 @@ from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
-from engine.presets import PRESETS
+from engine.prediction import MeasuredRun, Predictor
+from engine.presets import PRESETS, get_preset
 from engine.rank_map import check_rank_map, parse_rank_map
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
 
 KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
 """Kept fractions at which every method's predicted curve is drawn."""
+
+CurvePoint = tuple[float, float, float, float]
+"""Kept fraction, predicted perplexity over dense, and the ends of its interval."""
 
 UPLOAD_BYTES = 5_000_000
 
@@ -93,15 +97,33 @@ def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan 
 
 
 @st.cache_data(max_entries=8, show_spinner="Predicting every method at every budget")
-def predicted_curves(analysis_id: str) -> dict[str, list[tuple[float, float]]]:
-    """Return method -> (kept fraction, predicted perplexity over dense) without locks."""
+def _discarded_curves(analysis_id: str) -> dict[str, list[tuple[float, float]]]:
+    """Return method -> (kept fraction, half the discarded energy in nats) without locks."""
     compressible = analysis(analysis_id).inventory.compressible_params
     curves: dict[str, list[tuple[float, float]]] = {}
     for kept in KEPT_STEPS:
         for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
             if isinstance(found, Plan):
-                curves.setdefault(found.method, []).append((found.cost.kept_fraction, found.cost.perplexity_ratio))
+                curves.setdefault(found.method, []).append((found.cost.kept_fraction, found.cost.nats))
     return curves
+
+
+def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[CurvePoint]]:
+    """Return method -> (kept fraction, predicted perplexity over dense, lowest, highest) without locks."""
+    return {
+        method: [(kept, *predictor.predict(nats, get_preset(method).metric).perplexities()) for kept, nats in points]
+        for method, points in _discarded_curves(analysis_id).items()
+    }
+
+
+def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
+    """Return the predictor calibrated on measurements of one analysis on one text."""
+    return _fit(tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _fit(runs: tuple[tuple[str, float, float], ...]) -> Predictor:
+    return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
 
 
 def uploaded_plan(analysis_id: str, content: bytes) -> Plan:
@@ -118,7 +140,13 @@ def uploaded_plan(analysis_id: str, content: bytes) -> Plan:
 
 def measured_runs(analysis_id: str) -> list[dict[str, Any]]:
     """Return the measured rank maps of an analysis, newest first."""
-    return reading.evaluations(_store(), analysis_id)
+    return _runs(analysis_id, tuple(key.fingerprint for key in _store().keys("evaluation")))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _runs(analysis_id: str, stored: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read measurements with their predictions, which change only when one is ``stored`` or removed."""
+    return [run for run in reading.evaluations(_store(), analysis_id) if run["id"] in stored]
 
 
 def measured_sensitivity(analysis_id: str) -> dict[str, Any] | None:

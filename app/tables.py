@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
     from engine.curves import SpectrumSummary
     from engine.demo import Licence
+    from engine.prediction import Predictor
     from engine.types import Inventory
 
 BYTES_PER_PARAM = 2
@@ -140,11 +141,18 @@ def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def methods(
-    plans: Sequence[Plan | Impossible], runs: Sequence[Mapping[str, Any]], dense_perplexity: float | None
+    plans: Sequence[Plan | Impossible],
+    runs: Sequence[Mapping[str, Any]],
+    predictor: Predictor,
+    dense_perplexity: float | None,
 ) -> pd.DataFrame:
     """Return one row per method at one budget.
 
-    ``dense_perplexity`` is on the calibration text, which the predicted perplexity is therefore for.
+    Args:
+        plans: what every method would do.
+        runs: measurements on one text.
+        predictor: calibrated on that text.
+        dense_perplexity: on that text; ``None`` where it is not known.
     """
     rows = []
     for plan in plans:
@@ -154,12 +162,15 @@ def methods(
             continue
         cost = plan.cost
         run = measurement_of(plan, runs)
+        predicted, low, high = predictor.predict(cost.nats, plan.rank_map.metric).perplexities()
         row |= {
             "kept": cost.kept_fraction,
             "params": cost.params,
             "mb": cost.bytes_at(BYTES_PER_PARAM) / 1e6,
-            "predicted_ratio": cost.perplexity_ratio,
-            "predicted": math.nan if dense_perplexity is None else dense_perplexity * cost.perplexity_ratio,
+            "predicted_ratio": predicted,
+            "predicted_low": low,
+            "predicted_high": high,
+            "predicted": math.nan if dense_perplexity is None else dense_perplexity * predicted,
             "measured_ratio": math.nan if run is None else run["perplexity"] / run["dense_perplexity"],
             "note": "",
         }
@@ -171,6 +182,8 @@ def methods(
         "params",
         "mb",
         "predicted_ratio",
+        "predicted_low",
+        "predicted_high",
         "predicted",
         "measured_ratio",
         "note",
@@ -218,7 +231,11 @@ def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "kept": run["kept_fraction"],
             "perplexity": run["perplexity"],
             "ratio": run["perplexity"] / run["dense_perplexity"],
-            "predicted_ratio": math.exp(min(run["predicted_nats"], 700.0)),
+            "predicted_ratio": run["predicted_perplexity"] / run["dense_perplexity"],
+            "expected_nats": math.log(run["predicted_perplexity"] / run["dense_perplexity"]),
+            "expected_low": math.log(run["predicted_perplexity_low"] / run["dense_perplexity"]),
+            "expected_high": math.log(run["predicted_perplexity_high"] / run["dense_perplexity"]),
+            "calibrated_on": run["prediction_calibrated_on"],
             "measured_nats": run["nll"] - run["dense_nll"],
             "predicted_nats": run["predicted_nats"],
             "divergence": run["divergence"],

@@ -27,7 +27,7 @@ class Analysis:
         energies: metric -> block name -> (k,) sigma squared, descending.
         nats: metric -> block name -> (k + 1,) predicted loss increase at rank r, nats per token; only
             for the metrics whose factors are stored.
-        importances: projection name -> FLRC importances (taylor2, taylor1, fisher).
+        importances: projection name -> FLRC importances in the order of :class:`engine.types.Importance`.
     """
 
     id: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.formats import max_useful_rank, uniform_rank
-from engine.types import DistortionCurve, Format, GroupCurves, InputGroup, Metric, block_name
+from engine.types import DistortionCurve, Format, GroupCurves, Importance, InputGroup, Metric, block_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,19 +17,26 @@ if TYPE_CHECKING:
     from engine.types import Projection
 
 
-def group_curves(analysis: Analysis, metric: Metric) -> list[GroupCurves]:
+def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Importance.TAYLOR2) -> list[GroupCurves]:
     """Return one entry per input group, in model order.
+
+    Args:
+        analysis: what was found in the model.
+        metric: what the factors are computed in.
+        importance: which of FLRC's importances the curves carry.
 
     Raises:
         RankScopeError: the analysis stored no factors in ``metric``.
     """
     analysis.require_factors(metric)
-    return [_curves_of(group, analysis, metric) for group in analysis.inventory.groups]
+    return [_curves_of(group, analysis, metric, importance) for group in analysis.inventory.groups]
 
 
-def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric) -> GroupCurves:
+def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
+    column = list(Importance).index(mode)
+
     def curve(members: tuple[str, ...], out_features: int) -> DistortionCurve:
-        importance = sum(float(analysis.importances[name][0]) for name in members)
+        importance = sum(float(analysis.importances[name][column]) for name in members)
         nats = analysis.nats[metric][block_name(members)]
         return DistortionCurve(members, group.in_features, out_features, nats, importance)
 

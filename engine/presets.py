@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.allocation import allocators
 from engine.errors import InvalidSpecError
@@ -82,6 +82,41 @@ PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _ALL}
 """Every preset by name, in the order they are shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class AllocationSettings:
+    """Settings of the rules that choose ranks; the default leaves every preset as published.
+
+    Attributes:
+        gamma: FLRC's exponent of the importances.
+        min_rank: FLRC's lowest rank of a factored block.
+        rank_step: ranks are multiples of this.
+    """
+
+    gamma: float = 1.0
+    min_rank: int = 1
+    rank_step: int = 1
+
+    def options_of(self, preset: Preset) -> dict[str, Any]:
+        """Return the keyword arguments for a preset's allocator.
+
+        Raises:
+            InvalidSpecError: a setting was changed that the allocator does not have.
+        """
+        has = _SETTINGS.get(preset.allocator, ("rank_step",))
+        for field in fields(self):
+            if field.name not in has and getattr(self, field.name) != field.default:
+                raise InvalidSpecError(
+                    f"The method {preset.name} has no setting {field.name}; leave it out, or use the method flrc."
+                )
+        return {name: getattr(self, name) for name in has}
+
+
+_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {"flrc": ("gamma", "min_rank", "rank_step")}
+
+
+DEFAULT_SETTINGS: Final = AllocationSettings()
+
+
 def get_preset(name: str) -> Preset:
     """Return a preset by name.
 
@@ -99,6 +134,7 @@ def allocate_preset(
     budget: Budget,
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
+    settings: AllocationSettings = DEFAULT_SETTINGS,
 ) -> Allocation:
     """Allocate by a preset's method, on the curves of its metric.
 
@@ -108,21 +144,32 @@ def allocate_preset(
         budget: the hard ceiling in parameters.
         locks: blocks whose decision is fixed.
         formats: used instead of the preset's own.
+        settings: of the rule that chooses ranks.
 
     Raises:
         InvalidSpecError: the preset does not exist, its metric was not analysed, or its allocator
-            cannot work with the formats.
+            cannot work with the formats or the settings.
         InfeasibleBudgetError: nothing fits the budget.
         InvalidRankMapError: a lock does not fit the groups.
         NumericalError: a curve or an importance is not finite.
     """
     preset = get_preset(name)
+    curves = preset_curves(preset, groups_by_metric)
+    allocate = allocators.get(preset.allocator)
+    chosen = preset.formats if formats is None else formats
+    return allocate(curves, budget, formats=chosen, locks=locks, **settings.options_of(preset))
+
+
+def preset_curves(preset: Preset, groups_by_metric: Mapping[Metric, Sequence[GroupCurves]]) -> Sequence[GroupCurves]:
+    """Return the curves of a preset's metric.
+
+    Raises:
+        InvalidSpecError: the metric was not analysed.
+    """
     if preset.metric not in groups_by_metric:
         analysed = ", ".join(sorted(groups_by_metric)) or "none"
         raise InvalidSpecError(
-            f"The method {name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
+            f"The method {preset.name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
             f"the model again with the {preset.metric} metric."
         )
-    allocate = allocators.get(preset.allocator)
-    chosen = preset.formats if formats is None else formats
-    return allocate(groups_by_metric[preset.metric], budget, formats=chosen, locks=locks)
+    return groups_by_metric[preset.metric]

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from engine.types import InputGroup, Projection
 
-IMPORTANCE_MODES = ("taylor2", "taylor1", "fisher")
-"""FLRC's importances: sum (g w)^2, |sum g w| and sum g^2, each added up over batches."""
-
 
 @dataclass(frozen=True, slots=True)
 class LayerStatistics:
@@ -32,7 +29,7 @@ class LayerStatistics:
         means: group name -> (n_sequences, in), the mean input of every sequence.
         outputs: projection name -> Y (out, out), for projections alone in their group with out <= in.
         gradients: projection name -> H (out, out) where out <= in, else K (in, in); nats squared.
-        importances: projection name -> FLRC importances in the order of ``IMPORTANCE_MODES``.
+        importances: projection name -> FLRC importances in the order of :class:`engine.types.Importance`.
     """
 
     layer: int

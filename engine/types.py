@@ -24,6 +24,17 @@ class Metric(StrEnum):
     LOSS = "loss"
 
 
+class Importance(StrEnum):
+    """How FLRC's importance follows from gradient g and weight w; stored in this order.
+
+    Each is added up over batches: sum (g w)^2, |sum g w| and sum g^2.
+    """
+
+    TAYLOR2 = "taylor2"
+    TAYLOR1 = "taylor1"
+    FISHER = "fisher"
+
+
 class Format(StrEnum):
     """How the factors of a block are stored and run."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.allocation import allocators
 from engine.errors import InvalidSpecError
-from engine.presets import PRESETS, allocate_preset, get_preset
+from engine.presets import PRESETS, AllocationSettings, allocate_preset, get_preset
 from engine.types import BlockRank, Format, Metric
 from tests.strategies import FACTORED, assert_keeps_the_contract, toy_model
 
@@ -60,3 +60,17 @@ def test_a_wrong_preset_or_metric_is_a_sentence():
         allocate_preset("water-filling", {Metric.INPUT: MODEL.groups}, BUDGET)
     with pytest.raises(InvalidSpecError, match="but it was given cat, low-rank; choose exactly one"):
         allocate_preset("flrc", BY_METRIC, BUDGET, formats=frozenset({Format.LOW_RANK, Format.CAT}))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_reach_the_allocator_and_foreign_ones_are_refused(name):
+    stepped = allocate_preset(name, BY_METRIC, BUDGET, settings=AllocationSettings(rank_step=4))
+    ranks = [block.rank for block in stepped.blocks if block.rank is not None]
+    assert ranks
+    assert all(rank % 4 == 0 for rank in ranks)
+    for settings in (AllocationSettings(gamma=0.5), AllocationSettings(min_rank=3)):
+        if get_preset(name).allocator == "flrc":
+            assert allocate_preset(name, BY_METRIC, BUDGET, settings=settings).params <= BUDGET.params
+        else:
+            with pytest.raises(InvalidSpecError, match=f"{name} has no setting"):
+                allocate_preset(name, BY_METRIC, BUDGET, settings=settings)

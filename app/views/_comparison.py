@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import charts, services, tables
-from app.labels import method_title, plain
+from app.labels import calibrated, method_title, plain
 from app.plans import Impossible
 from app.widgets import methods_frame
 
@@ -24,11 +24,13 @@ def compare_methods(
 ) -> None:
     """Show the methods' table and their predicted curves with every measured point."""
     dense, text = _dense_perplexity(analysis, runs)
+    predictor = services.predictor(runs)
     possible = [p for p in plans if not isinstance(p, Impossible)]
     methods_frame(
-        tables.methods(possible, runs, dense),
+        tables.methods(possible, runs, predictor, dense),
         perplexity_of=f"On {text}, where the dense model has {dense:.2f}.",
     )
+    st.caption(f"Predictions are for {text}, {calibrated(predictor.n_runs)}.")
     for plan in plans:
         if isinstance(plan, Impossible):
             st.caption(f":material/block: {method_title(plan.method)}: {plain(plan.reason)}")
@@ -39,13 +41,15 @@ def compare_methods(
 def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: float | None) -> None:
     """Show predicted curves and measured points."""
     measured = tables.results(runs) if runs else None
-    figure = charts.quality_curves(services.predicted_curves(analysis.id), kept, measured)
+    predictor = services.predictor(runs)
+    _, text = _dense_perplexity(analysis, runs)
+    figure = charts.quality_curves(services.predicted_curves(analysis.id, predictor), kept, measured)
     st.plotly_chart(figure, key="quality", alt="Predicted perplexity over dense against kept fraction")
     on = f" on {plain(tables.measured_on(runs[0]))}" if runs else ""
     st.caption(
         "Perplexity over that of the dense model (1 is unharmed) against the kept fraction of compressible "
-        f"parameters. Lines are predicted for text like the calibration text, without held "
-        f"ranks; points are measured{on}."
+        f"parameters. Lines are predicted for {text}, {calibrated(predictor.n_runs)}, without held ranks; bands hold "
+        f"nine cases in ten. Points are measured{on}."
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import services
-from app.labels import plain, ratio
+from app.labels import calibrated, plain, ratio
 from app.plans import measurement_of
 from app.widgets import follow, measuring_form, page_link, watch
 from engine.operations import EVALUATE_DEFAULTS
@@ -68,4 +68,8 @@ def show_measurement(run: Mapping[str, Any], analysis: Analysis) -> None:
         help="Share of positions where the compressed model's likeliest token is the dense model's.",
     )
     held_out = ", the calibration text itself, not held out" if run["corpus"] == analysis.about["corpus"] else ""
-    st.caption(f"On {plain(run['corpus'])}{held_out}: {run['n_tokens']:,} tokens, {run['dtype']}.")
+    low, high = run["predicted_perplexity_low"], run["predicted_perplexity_high"]
+    st.caption(
+        f"On {plain(run['corpus'])}{held_out}: {run['n_tokens']:,} tokens, {run['dtype']}. Without this measurement "
+        f"{low:.2f} to {high:.2f} was predicted, {calibrated(run['prediction_calibrated_on'])}."
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import services, tables
-from app.labels import count, megabytes, method_title, percent, ratio
+from app.labels import calibrated, count, megabytes, method_title, percent, ratio
 from app.plans import Plan, measurement_of
 from app.views._comparison import quality_chart
 from app.widgets import budget_slider, current_analysis, errors_shown, page_link, runs_of_one_text
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from engine.analysis import Analysis
+    from engine.prediction import Predictor
 
 
 def render() -> None:
@@ -32,14 +33,16 @@ def render() -> None:
         runs = runs_of_one_text(services.measured_runs(analysis.id))
         quality_chart(analysis, runs, budget.kept_fraction)
         if plans:
-            best = min(plans, key=lambda p: p.cost.perplexity_ratio)
+            predictor = services.predictor(runs)
+            best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
             with tiles:
-                _show_tiles(analysis, best, runs)
+                _show_tiles(analysis, best, runs, predictor)
                 st.caption(f"With {method_title(best.method)}, predicted to harm the model least at this budget.")
         page_link("allocation", "Compare the methods and choose the ranks")
 
 
-def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, object]]) -> None:
+def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, object]], predictor: Predictor) -> None:
+    predicted, low, high = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()
     cost, inventory = plan.cost, analysis.inventory
     dense_bytes = inventory.total_params * tables.BYTES_PER_PARAM
     n_bytes = cost.bytes_at(tables.BYTES_PER_PARAM)
@@ -60,9 +63,10 @@ def _show_tiles(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, obje
         ),
         (
             "Predicted perplexity",
-            ratio(cost.perplexity_ratio),
-            "over the dense one",
-            "Times the dense model's, from the analysis alone, without running the compressed model.",
+            ratio(predicted),
+            f"{ratio(low)} to {ratio(high)}",
+            "Times the dense model's, without running the compressed model; below it the interval that holds nine "
+            f"cases in ten, {calibrated(predictor.n_runs)}.",
         ),
         (
             "Measured perplexity",

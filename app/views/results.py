@@ -37,7 +37,10 @@ def render() -> None:
             st.markdown("**Predicted against measured** increase of the loss")
             figure = charts.predicted_against_measured(shown)
             st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
-            st.caption("On the dotted line the prediction is exact; above it the harm is larger than predicted.")
+            st.caption(
+                "On the dotted line the prediction is exact; above it the harm is larger than predicted. "
+                "Each prediction is calibrated on the other maps measured on this text; bars hold nine cases in ten."
+            )
         results_frame(shown)
         stem = f"rankscope-results-{analysis.id[:8]}"
         downloads = (

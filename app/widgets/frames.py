@@ -18,6 +18,8 @@ _PARAMS = _number("Parameters", format="localized", help="In the projections: on
 _PREDICTED = _number(
     "Predicted ÷ dense", format=f"%.3f {TIMES}", help="Predicted perplexity over that of the dense model."
 )
+_LOW = _number("at least", format=f"%.3f {TIMES}", help="Nine cases in ten lie between this and the next column.")
+_HIGH = _number("at most", format=f"%.3f {TIMES}", help="Nine cases in ten lie below this and above the column before.")
 _MEASURED = _number(
     "Measured ÷ dense", format=f"%.3f {TIMES}", help="Measured perplexity over that of the dense model."
 )
@@ -29,13 +31,18 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
         table,
         hide_index=True,
         placeholder="–",
-        column_order=["method", "kept", "params", "mb", "predicted_ratio", "predicted", "measured_ratio"],
+        column_order=[
+            *("method", "kept", "params", "mb", "predicted_ratio", "predicted_low", "predicted_high"),
+            *("predicted", "measured_ratio"),
+        ],
         column_config={
             "method": "Method",
             "kept": _KEPT,
             "params": _PARAMS,
             "mb": _MB,
             "predicted_ratio": _PREDICTED,
+            "predicted_low": _LOW,
+            "predicted_high": _HIGH,
             "predicted": _number("Predicted perplexity", format="%.2f", help=perplexity_of),
             "measured_ratio": _MEASURED,
         },

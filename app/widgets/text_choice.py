@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.tables import measured_on
+from engine.pipeline.predicting import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
 
 def runs_of_one_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the measurements on the text that was used last, or on the one the user chooses."""
-    texts = [measured_on(run) for run in runs]
+    texts = [text_of(run) for run in runs]
+    labels = {text: measured_on(run) for text, run in zip(texts, runs, strict=True)}
     if len(set(texts)) <= 1:
         return list(runs)
     chosen = st.selectbox(
         "Measurements shown: those on",
-        list(dict.fromkeys(texts)),
+        list(labels),
+        format_func=labels.__getitem__,
         key="measured-on",
         width=640,
         help="Perplexities of different texts do not compare.",

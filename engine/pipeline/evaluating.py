@@ -16,8 +16,7 @@ from engine.model import device_of, open_model
 from engine.pipeline import keys
 from engine.pipeline.analysing import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import cost_of, load_analysis
-from engine.prediction import predict_perplexity
+from engine.pipeline.reading import cost_of, evaluations, load_analysis
 from engine.progress import part_of
 from engine.rank_map import check_rank_map
 from engine.sensitivity import measure_sensitivity
@@ -89,6 +88,8 @@ class EvaluationSession:
     def measure(self, rank_map: RankMap, report: Report) -> dict[str, Any]:
         """Measure one rank map, or return the stored measurement.
 
+        The prediction beside it is made from all other measurements on the same text.
+
         Raises:
             InvalidRankMapError: the map does not fit the model.
             NumericalError: the compressed model's loss is not finite.
@@ -107,7 +108,6 @@ class EvaluationSession:
                 "metric": rank_map.metric,
                 "perplexity": measurement.perplexity,
                 "dense_perplexity": measurement.dense_perplexity,
-                "predicted_perplexity": predict_perplexity(measurement.dense_perplexity, cost.nats),
                 "nll": measurement.nll,
                 "dense_nll": measurement.dense_nll,
                 "divergence": measurement.divergence,
@@ -137,12 +137,8 @@ class EvaluationSession:
             with self.store.writing(key, about) as into:
                 write_json(into / "evaluation.json", document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        artifact = self.store.read(key)
-        return {
-            **artifact.json("evaluation.json"),
-            "id": key.fingerprint,
-            "seconds": artifact.manifest.about["seconds"],
-        }
+        found = next(run for run in evaluations(self.store, self.analysis.id) if run["id"] == key.fingerprint)
+        return {**found, "seconds": self.store.read(key).manifest.about["seconds"]}
 
     def _dense_reference(self, report: Report) -> DenseReference:
         key = self._reference_key

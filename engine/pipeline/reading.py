@@ -10,16 +10,17 @@ from engine.analysis import Analysis, inventory_from_json
 from engine.curves import group_curves
 from engine.errors import RankScopeError
 from engine.formats import index_bytes
-from engine.prediction import predict_perplexity
-from engine.presets import allocate_preset, get_preset
+from engine.pipeline.predicting import fit_predictor, runs_on_newest_text, with_predictions
+from engine.presets import DEFAULT_SETTINGS, AllocationSettings, allocate_preset, get_preset
 from engine.rank_map import RankMap, rank_map_params
-from engine.types import Budget, Format, Metric, block_name
+from engine.types import Budget, Format, Importance, Metric, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cache import Store
-    from engine.types import BlockRank, GroupCurves
+    from engine.prediction import Predictor
+    from engine.types import Allocation, BlockRank, GroupCurves
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,14 @@ class AnalysisHeading:
 
 @dataclass(frozen=True, slots=True)
 class RankMapCost:
-    """What a rank map costs and is predicted to do.
+    """What a rank map costs, and the half discarded energy that predictions start from.
 
     Attributes:
         params: of all compressible projections under the map.
         kept_fraction: of their dense parameters.
         model_params: of the whole model under the map.
         index_bytes: column orders that skip formats store beside the parameters.
-        nats: predicted increase of the loss per token.
-        perplexity_ratio: predicted perplexity over dense.
+        nats: half the discarded energy of the loss metric, in nats per token.
     """
 
     params: int
@@ -58,7 +58,6 @@ class RankMapCost:
     model_params: int
     index_bytes: int
     nats: float
-    perplexity_ratio: float
 
     def bytes_at(self, bytes_per_param: int) -> int:
         """Return the bytes of the whole model's weights."""
@@ -110,9 +109,11 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
     return Analysis(artifact.key.fingerprint, about, inventory, energies, nats, importances)
 
 
-def curves_by_metric(analysis: Analysis) -> dict[Metric, list[GroupCurves]]:
-    """Return the curves of every metric whose factors are stored."""
-    return {metric: group_curves(analysis, metric) for metric in analysis.nats}
+def curves_by_metric(
+    analysis: Analysis, importance: Importance = Importance.TAYLOR2
+) -> dict[Metric, list[GroupCurves]]:
+    """Return the curves of every metric whose factors are stored, with one of FLRC's importances."""
+    return {metric: group_curves(analysis, metric, importance) for metric in analysis.nats}
 
 
 def allocate_rank_map(
@@ -122,13 +123,18 @@ def allocate_rank_map(
     budget: Budget,
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
+    settings: AllocationSettings = DEFAULT_SETTINGS,
 ) -> RankMap:
     """Allocate with a preset and return the rank map.
 
     Raises:
         RankScopeError: unknown method, metric not analysed, infeasible budget, or locks that do not fit.
     """
-    allocation = allocate_preset(method, curves, budget, locks, formats)
+    return rank_map_of(analysis, allocate_preset(method, curves, budget, locks, formats, settings), method, budget)
+
+
+def rank_map_of(analysis: Analysis, allocation: Allocation, method: str, budget: Budget) -> RankMap:
+    """Return an allocation as the rank map of a preset."""
     return RankMap.from_allocation(
         allocation,
         model_name=analysis.about["model"],
@@ -141,7 +147,7 @@ def allocate_rank_map(
 
 
 def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
-    """Return what a checked rank map costs and is predicted to do.
+    """Return what a checked rank map costs and discards.
 
     Raises:
         RankScopeError: the analysis stored no factors in the map's metric.
@@ -154,11 +160,27 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
     indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)
     dense = analysis.inventory.compressible_params
     whole = analysis.inventory.total_params - dense + params
-    return RankMapCost(params, params / dense, whole, indices, nats, predict_perplexity(1.0, nats))
+    return RankMapCost(params, params / dense, whole, indices, nats)
 
 
 def evaluations(store: Store, analysis_id: str | None = None) -> list[dict[str, Any]]:
-    """Return the measured rank maps, newest first, each as documented for ``rankscope evaluate --json``."""
+    """Return the measured rank maps, newest first, each as documented for ``rankscope evaluate --json``.
+
+    Each comes with the prediction that the other runs on the same text make of it.
+    """
+    return with_predictions(measurements(store, analysis_id))
+
+
+def newest_predictor(store: Store, analysis_id: str) -> tuple[Predictor, str | None]:
+    """Return the predictor calibrated on the text that was measured last, and that text (``None``: nothing was)."""
+    runs = measurements(store, analysis_id)
+    if not runs:
+        return fit_predictor([]), None
+    return fit_predictor(runs_on_newest_text(runs)), runs[0]["corpus"]
+
+
+def measurements(store: Store, analysis_id: str | None = None) -> list[dict[str, Any]]:
+    """Return what was measured, newest first, without predictions."""
     results = []
     for key in store.keys("evaluation"):
         try:

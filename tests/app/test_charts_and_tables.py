@@ -12,6 +12,7 @@ import pytest
 from app import charts, services, tables
 from app.labels import block_label, count, duration, plain, ratio
 from app.plans import Impossible, Plan, locked_blocks, measurement_of
+from cache import DirectoryStore, Key
 from engine.curves import predicted_increase, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
 from engine.presets import PRESETS
@@ -53,10 +54,16 @@ def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
 
 def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[Plan], toy_analysis: Analysis) -> None:
     runs = services.measured_runs(toy_analysis.id)
-    table = tables.methods(plans, runs, 10.0).set_index("name")
+    predictor = services.predictor(runs)
+    table = tables.methods(plans, runs, predictor, 10.0).set_index("name")
     assert list(table.index) == list(PRESETS)
     assert (table["kept"] <= KEPT).all()
     np.testing.assert_allclose(table["predicted"], 10.0 * table["predicted_ratio"])
+    assert (table["predicted_low"] < table["predicted_ratio"]).all()
+    assert (table["predicted_high"] > table["predicted_ratio"]).all()
+    for plan in plans:
+        expected = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()[0]
+        assert table.loc[plan.method, "predicted_ratio"] == expected
     measured = set(table.index[table["measured_ratio"].notna()])
     assert measured == {"water-filling", "svd-llm"}
 
@@ -68,7 +75,7 @@ def test_another_map_is_not_taken_for_a_measured_one(toy_analysis: Analysis, ana
 
 
 def test_an_impossible_method_has_a_row_with_its_reason() -> None:
-    table = tables.methods([Impossible("flrc", "too small")], [], None)
+    table = tables.methods([Impossible("flrc", "too small")], [], services.predictor([]), None)
     assert table.loc[0, "note"] == "too small"
     assert math.isnan(table.loc[0, "kept"])
 
@@ -111,11 +118,34 @@ def test_an_uploaded_map_is_checked(plans: list[Plan], toy_analysis: Analysis) -
 
 
 def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
-    curves = services.predicted_curves(toy_analysis.id)
+    curves = services.predicted_curves(toy_analysis.id, services.predictor([]))
     assert set(curves) == set(PRESETS)
     for points in curves.values():
-        assert points[-1] == pytest.approx((1.0, 1.0), abs=0.01)
+        assert points[-1] == pytest.approx((1.0, 1.0, 1.0, 1.0), abs=0.01)
         assert len(points) == len(services.KEPT_STEPS)
+        assert all(low <= predicted <= high for _, predicted, low, high in points)
+
+
+def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]) -> None:
+    runs = services.measured_runs(toy_analysis.id)
+    harmful = [{**run, "predicted_nats": 0.5, "nll": run["dense_nll"] + 1.5} for run in runs]
+    before, after = services.predictor([]), services.predictor(harmful)
+    assert (before.n_runs, after.n_runs) == (0, 2)
+    for plan in plans:
+        of_plan = plan.cost.nats, plan.rank_map.metric
+        assert after.predict(*of_plan).nll_increase > 1.2 * before.predict(*of_plan).nll_increase
+
+
+def test_a_new_measurement_is_seen_and_its_own_prediction_is_made_without_it(
+    toy_analysis: Analysis, analysed_home: Path
+) -> None:
+    runs = services.measured_runs(toy_analysis.id)
+    assert [run["prediction_calibrated_on"] for run in runs] == [1, 1]
+    store = DirectoryStore(analysed_home / "artifacts")
+    store.delete(Key("evaluation", runs[0]["id"]))
+    (left,) = services.measured_runs(toy_analysis.id)
+    assert left["prediction_calibrated_on"] == 0
+    assert left["predicted_perplexity"] == pytest.approx(left["dense_perplexity"] * math.exp(left["predicted_nats"]))
 
 
 def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed_home: Path) -> None:
@@ -189,8 +219,8 @@ def test_score_shares_add_up_to_one(toy_analysis: Analysis, analysed_home: Path)
 
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
     measured = tables.results(services.measured_runs(toy_analysis.id))
-    figure = charts.quality_curves(services.predicted_curves(toy_analysis.id), 0.8, measured)
-    assert len(figure.data) == len(PRESETS) + 2
+    figure = charts.quality_curves(services.predicted_curves(toy_analysis.id, services.predictor([])), 0.8, measured)
+    assert len(figure.data) == 2 * len(PRESETS) + 2
     in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert sorted(in_legend) == sorted(p.title for p in PRESETS.values())
     ticks = np.log10(figure.layout.yaxis.tickvals)
@@ -203,6 +233,9 @@ def test_predictions_are_drawn_against_measurements(toy_analysis: Analysis, anal
     diagonal, *points = charts.predicted_against_measured(measured).data
     assert list(diagonal.x) == list(diagonal.y)
     assert sum(len(p.x) for p in points) == 2
+    for trace in points:
+        assert (np.array(trace.error_x.array) > 0).all()
+        assert (np.array(trace.error_x.arrayminus) > 0).all()
 
 
 @pytest.mark.parametrize("method", [*(p.title for p in PRESETS.values()), "uploaded map"])

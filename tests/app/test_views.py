@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cache import DirectoryStore
 from engine.jobs import JobQueue, JobStatus
 from tests.app.conftest import PAGES
 
@@ -161,7 +162,22 @@ def test_compress_and_measure_submits_the_map_that_is_shown(
 def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed_home: Path) -> None:
     labels = [m.label for m in open_page("allocation", keep="0.8").metric]
     assert labels == ["Dense perplexity", "Predicted", "Measured", "Same top token"]
+    assert "calibrated on 1 measured map." in shown(open_page("allocation", keep="0.8"))
     assert not open_page("allocation", keep="0.7").metric
+
+
+def test_predictions_say_how_wide_they_are_and_what_they_rest_on(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    for path in ("overview", "allocation", "results"):
+        assert "calibrated on 2 measured maps" in shown(open_page(path))
+    (tile,) = [m for m in open_page("overview").metric if m.label == "Predicted perplexity"]
+    assert " to " in tile.delta
+    assert "2 measured maps" in tile.help
+    store = DirectoryStore(analysed_home / "artifacts")
+    for key in store.keys("evaluation"):
+        store.delete(key)
+    assert "no map was measured on this text yet" in shown(open_page("allocation"))
 
 
 def test_locks_that_do_not_fit_the_budget_are_a_sentence_with_a_way_back(

@@ -21,13 +21,16 @@ from engine.pipeline.reading import (
     evaluations,
     load_analysis,
     measured_sensitivity,
+    newest_predictor,
 )
-from engine.presets import PRESETS
+from engine.pipeline.targeting import Target, allocate_to_target
+from engine.presets import PRESETS, AllocationSettings
 from engine.progress import ignore_progress
 from engine.rank_map import RankMap, parse_rank_map
 from engine.specs import CorpusSpec, EvaluationSpec
-from engine.types import BlockRank, Budget, Format, Metric
+from engine.types import BlockRank, Budget, Format, Importance, Metric
 from tests import toys
+from tests.end_to_end.conftest import LINES
 
 
 def arguments(folder, text_file, **changes):
@@ -62,9 +65,13 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
         assert found["params"] <= budget.params
         assert found["kept_fraction"] == pytest.approx(cost_of(analysis, rank_map).kept_fraction)
         assert found["perplexity"] > 0
-        assert found["predicted_perplexity"] >= found["dense_perplexity"]
+        low, high = found["predicted_perplexity_low"], found["predicted_perplexity_high"]
+        assert found["dense_perplexity"] <= low <= found["predicted_perplexity"] <= high
         assert 0 <= found["agreement"] <= 1
-    assert len(evaluations(store, analysis.id)) == len(PRESETS)
+    runs = evaluations(store, analysis.id)
+    assert len(runs) == len(PRESETS)
+    assert {run["prediction_calibrated_on"] for run in runs} == {len(PRESETS) - 1}
+    assert_targets_are_met(store, analysis, curves)
     dense = RankMap("m", analysis.about["model_fingerprint"], None, "dense", Metric.LOSS, None, ())
     untouched = session.measure(dense, ignore_progress)
     assert untouched["perplexity"] == pytest.approx(untouched["dense_perplexity"], rel=1e-6)
@@ -101,6 +108,58 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
 def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_path, model_folder, text_file):
     with pytest.raises(RankScopeError, match=message):
         operations.analysis_spec(arguments(model_folder("llama"), text_file, **changes))
+
+
+def assert_targets_are_met(store, analysis, curves):
+    """Every method reaches a size and a predicted perplexity that lie between its extremes."""
+    predictor, text = newest_predictor(store, analysis.id)
+    assert (predictor.n_runs, text) == (len(PRESETS), "notes.txt")
+    dense_mb = analysis.inventory.total_params * 2 / 1e6
+    spared_mb = analysis.inventory.compressible_params * 2 / 1e6
+    for method in PRESETS:
+        target = Target(mb=dense_mb - 0.3 * spared_mb)
+        small = allocate_to_target(analysis, curves, method, target, predictor)
+        assert 0.9 * target.mb < cost_of(analysis, small).bytes_at(2) / 1e6 <= target.mb
+        hardest = predictor.predict(cost_of(analysis, small).nats, small.metric).perplexities()[0]
+        target = Target(perplexity_ratio=(1 + hardest) / 2)
+        good = allocate_to_target(analysis, curves, method, target, predictor)
+        predicted = predictor.predict(cost_of(analysis, good).nats, good.metric).perplexities()[0]
+        assert 1 <= predicted <= target.perplexity_ratio * (1 + 1e-9)
+        assert cost_of(analysis, good).params > cost_of(analysis, small).params
+
+
+def test_predictions_are_made_per_text(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    curves = curves_by_metric(analysis)
+    assert newest_predictor(store, analysis.id)[0].n_runs == 0
+    other = tmp_path / "other.txt"
+    other.write_text("\n\n".join(f"{line} Chapter {i}." for i in range(40) for line in reversed(LINES)))
+    for place, text in enumerate((text_file, other)):
+        session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text), ignore_progress, device="cpu")
+        for n_before, kept in enumerate((0.6, 0.8)):
+            budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
+            found = session.measure(allocate_rank_map(analysis, curves, "svd-llm", budget), ignore_progress)
+            assert found["prediction_calibrated_on"] == n_before
+        assert newest_predictor(store, analysis.id)[0].n_runs == 2, place
+    assert len(evaluations(store, analysis.id)) == 4
+
+
+def test_flrc_has_other_importances_and_settings(tmp_path, model_folder, text_file):
+    store = DirectoryStore(tmp_path / "artifacts")
+    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    maps = {
+        mode: allocate_rank_map(analysis, curves_by_metric(analysis, mode), "flrc", budget).blocks
+        for mode in Importance
+    }
+    assert len(set(maps.values())) == len(Importance)
+    assert maps[Importance.TAYLOR2] == allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget).blocks
+    settings = AllocationSettings(gamma=0.0, min_rank=6, rank_step=3)
+    blocks = allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget, settings=settings).blocks
+    ranks = [b.rank for b in blocks if b.rank is not None]
+    assert ranks
+    assert all(rank >= 6 and rank % 3 == 0 for rank in ranks)
 
 
 def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, text_file):

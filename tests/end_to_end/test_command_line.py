@@ -106,8 +106,37 @@ def test_allocate_and_evaluate_speak_the_documented_json(terminal, analysed, tex
     assert found["kept_fraction"] == made["kept_fraction"]
     assert found["perplexity"] > 0
     assert found["dense_perplexity"] > 0
-    assert found["predicted_perplexity"] > 0
+    assert 0 < made["predicted_perplexity_ratio_low"] <= made["predicted_perplexity_ratio"]
+    assert made["predicted_perplexity_ratio"] <= made["predicted_perplexity_ratio_high"]
+    assert made["predicted_nats"] == found["predicted_nats"]
+    assert found["predicted_perplexity_low"] <= found["predicted_perplexity"] <= found["predicted_perplexity_high"]
+    assert found["prediction_calibrated_on"] >= made["prediction_calibrated_on"] - 1
     assert (found["n_sequences"], found["n_tokens"], found["corpus"]) == (2, 62, "notes.txt")
+
+
+@pytest.mark.parametrize("method", ["svd-llm", "water-filling"])
+def test_targets_are_met_in_megabytes_and_in_predicted_perplexity(terminal, analysed, tmp_path, method):
+    path = tmp_path / "map.json"
+    words = ("allocate", analysed[1], "--method", method)
+    full = terminal.json(*words, "--keep", 1)
+    mb = 0.9 * 2 * full["model_mb_float16"]
+    made = terminal.json(*words, "--mb", mb, "--dtype", "float32", "--out", path)
+    assert 0.97 * mb < made["model_mb_float32"] <= mb
+    assert made["kept_fraction"] <= made["target_kept_fraction"]
+    wanted = (1 + made["predicted_perplexity_ratio"]) / 2
+    good = terminal.json(*words, "--perplexity-ratio", wanted, "--out", path)
+    assert 1 <= good["predicted_perplexity_ratio"] <= wanted
+    assert made["params"] < good["params"] <= full["params"]
+    assert json.loads(path.read_text())["budget"]["params"] >= good["params"]
+
+
+def test_flrc_takes_its_settings(terminal, analysed, tmp_path):
+    path = tmp_path / "map.json"
+    words = ("allocate", analysed[1], "--keep", 0.6, "--method", "flrc", "--rank-step", 4, "--min-rank", 8)
+    terminal(*words, "--importance", "fisher", "--gamma", 0.5, "--out", path)
+    ranks = [b["rank"] for b in json.loads(path.read_text())["blocks"] if b["rank"] is not None]
+    assert ranks
+    assert all(rank % 4 == 0 and rank >= 8 for rank in ranks)
 
 
 def test_progress_goes_to_standard_error(terminal, analysed, rank_map, text_file):
@@ -220,6 +249,16 @@ def test_what_cannot_be_done_is_one_sentence(terminal, analysed, words, said):
         (("--keep", "0.001"), "budget"),
         (("--keep", "0.8", "--method", "flcr"), "flrc"),
         (("--keep", "0.8", "--format", "skippy"), "skippy"),
+        ((), "Exactly one of --keep, --mb and --perplexity-ratio"),
+        (("--keep", "0.8", "--mb", "1"), "--keep and --mb was given"),
+        (("--mb", "0.001"), "ask for at least"),
+        (("--mb", "1", "--dtype", "int4"), "float32, bfloat16, float16"),
+        (("--perplexity-ratio", "0.9"), "at least 1"),
+        (("--keep", "0.8", "--gamma", "2"), "water-filling has no setting gamma"),
+        (("--keep", "0.8", "--importance", "fisher"), "has no setting importance"),
+        (("--keep", "0.8", "--method", "flrc", "--importance", "guess"), "taylor2, taylor1, fisher"),
+        (("--keep", "0.8", "--method", "flrc", "--gamma", "-1"), "gamma"),
+        (("--keep", "0.8", "--rank-step", "0"), "rank_step"),
     ],
     ids=" ".join,
 )

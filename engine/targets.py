@@ -1,0 +1,199 @@
+"""Budgets found from what people want: bytes of the whole model, or a predicted perplexity; free of torch.
+
+A target is met by a search over budgets in whole parameters, so it works with every rule that chooses ranks.
+Where the rule's answers change monotonously with the budget the result is the best there is; in any case the
+target holds and a budget of one parameter more (or less) would miss it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.formats import index_bytes
+from engine.types import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from engine.allocation import Frontier
+    from engine.types import Allocation, Inventory
+
+    Allocate = Callable[[Budget], Allocation]
+
+_BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBytes:
+    """The bytes of a whole model's weights under an allocation.
+
+    Attributes:
+        compressible_params: of all projections when dense.
+        other_params: of everything that is never compressed.
+        bytes_per_param: of the stored type.
+        in_features: projection name -> width of its input.
+    """
+
+    compressible_params: int
+    other_params: int
+    bytes_per_param: int
+    in_features: Mapping[str, int]
+
+    @classmethod
+    def of_model(cls, inventory: Inventory, dtype: str) -> ModelBytes:
+        """Return the sizes of a model stored in ``dtype``.
+
+        Raises:
+            InvalidSpecError: the type is not known.
+        """
+        compressible = inventory.compressible_params
+        widths = {p.name: p.in_features for p in inventory.projections}
+        return cls(compressible, inventory.total_params - compressible, bytes_per_param(dtype), widths)
+
+    def of(self, allocation: Allocation) -> int:
+        """Return the bytes of the model, the column orders of skip formats included."""
+        indices = sum(index_bytes(block, self.in_features[block.members[0]]) for block in allocation.blocks)
+        return (self.other_params + allocation.params) * self.bytes_per_param + indices
+
+
+def bytes_per_param(dtype: str) -> int:
+    """Return the bytes of one parameter stored as ``dtype``.
+
+    Raises:
+        InvalidSpecError: the type is not known.
+    """
+    if dtype not in _BYTES_PER_PARAM:
+        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(_BYTES_PER_PARAM)}.")
+    return _BYTES_PER_PARAM[dtype]
+
+
+def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float) -> tuple[Budget, Allocation]:
+    """Return the largest budget whose allocation makes the whole model at most ``n_bytes`` large, and that allocation.
+
+    Raises:
+        InfeasibleBudgetError: the smallest allocation is larger.
+        RankScopeError: whatever ``allocate`` raises at every budget.
+    """
+    compressible = sizes.compressible_params
+
+    def fits(params: int) -> bool:
+        return sizes.of(allocate(Budget(params, compressible))) <= n_bytes
+
+    low = smallest_budget(allocate, compressible)
+    if fits(compressible):
+        return _answer(allocate, compressible, compressible)
+    if not fits(low):
+        least = sizes.of(allocate(Budget(low, compressible)))
+        raise InfeasibleBudgetError(
+            f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this method makes the model is "
+            f"{_rounded_up(least / 1e6)} MB; ask for at least that, release locks, or choose a smaller type."
+        )
+    return _answer(allocate, _last_where(fits, low, compressible), compressible)
+
+
+def allocate_to_ratio(
+    allocate: Allocate, predict_ratio: Callable[[float], float], ratio: float, compressible_params: int
+) -> tuple[Budget, Allocation]:
+    """Return the smallest budget whose predicted perplexity over dense is at most ``ratio``, and its allocation.
+
+    Args:
+        allocate: gives an allocation at a budget.
+        predict_ratio: from an allocation's nats to perplexity over dense, increasing.
+        ratio: at least 1.
+        compressible_params: of all projections when dense.
+
+    Raises:
+        InvalidSpecError: the ratio is below 1 or not a number.
+        InfeasibleBudgetError: even at the full budget more is predicted.
+    """
+    _require_ratio(ratio)
+
+    def misses(params: int) -> bool:
+        return not predict_ratio(allocate(Budget(params, compressible_params)).nats) <= ratio
+
+    low = smallest_budget(allocate, compressible_params)
+    if not misses(low):
+        return _answer(allocate, low, compressible_params)
+    if misses(compressible_params):
+        raise _unreachable(predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats), ratio)
+    return _answer(allocate, _last_where(misses, low, compressible_params) + 1, compressible_params)
+
+
+def allocate_on_frontier(
+    frontier: Frontier, predict_ratio: Callable[[float], float], ratio: float, compressible_params: int
+) -> tuple[Budget, Allocation]:
+    """Return the cheapest vertex of a frontier whose predicted perplexity over dense is at most ``ratio``.
+
+    Arguments and errors are those of :func:`allocate_to_ratio`.
+    """
+    _require_ratio(ratio)
+
+    def at(vertex: int) -> tuple[Budget, Allocation]:
+        budget = Budget(int(frontier.costs[vertex]), compressible_params)
+        return budget, frontier.allocate(budget)
+
+    def misses(vertex: int) -> bool:
+        return not predict_ratio(at(vertex)[1].nats) <= ratio
+
+    last = len(frontier.costs) - 1
+    # Equal costs cannot be told apart by a budget: edges are never of zero cost, so there are none.
+    if not misses(0):
+        return at(0)
+    if misses(last):
+        raise _unreachable(predict_ratio(at(last)[1].nats), ratio)
+    return at(_last_where(misses, 0, last) + 1)
+
+
+def smallest_budget(allocate: Allocate, compressible_params: int) -> int:
+    """Return the fewest parameters at which ``allocate`` has an answer.
+
+    Raises:
+        RankScopeError: it has none at the full budget either.
+    """
+    allocate(Budget(compressible_params, compressible_params))
+
+    def has_none(params: int) -> bool:
+        try:
+            allocate(Budget(params, compressible_params))
+        except InfeasibleBudgetError:
+            return True
+        return False
+
+    return _last_where(has_none, 0, compressible_params) + 1 if has_none(0) else 0
+
+
+def _last_where(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return a number at which ``holds`` and after which it does not, between ``low`` (holds) and ``high`` (not)."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _answer(allocate: Allocate, params: int, compressible_params: int) -> tuple[Budget, Allocation]:
+    budget = Budget(params, compressible_params)
+    return budget, allocate(budget)
+
+
+def _require_ratio(ratio: float) -> None:
+    if not ratio >= 1:
+        raise InvalidSpecError(
+            f"The perplexity ratio {ratio} was given; expected a number of at least 1, for example 1.2 for a "
+            "perplexity 20 % above the dense model's."
+        )
+
+
+def _unreachable(least: float, ratio: float) -> InfeasibleBudgetError:
+    return InfeasibleBudgetError(
+        f"A perplexity ratio of {ratio:g} was asked for, but with all parameters the locks let the method use "
+        f"{_rounded_up(least)} is predicted; ask for at least that, or release locks."
+    )
+
+
+def _rounded_up(value: float) -> str:
+    """Return a number with four decimals that is not below ``value``."""
+    return f"{np.ceil(value * 1e4) / 1e4:.4f}"
