@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from engine.allocation import allocators
+from engine.allocation import allocators, best_evaluated
 from engine.errors import InvalidSpecError
 from engine.registry import unknown_name
 from engine.types import Format, Metric
@@ -13,6 +13,7 @@ from engine.types import Format, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from engine.allocation import EvaluatedMap
     from engine.types import Allocation, BlockRank, Budget, GroupCurves
 
 
@@ -24,7 +25,8 @@ class Preset:
         name: stable, kebab-case.
         title: for people.
         metric: what the factors are computed in.
-        allocator: registered name of the rule that chooses ranks.
+        allocator: registered name of the rule that chooses ranks; ``None`` where a search measures maps and the
+            best measured one is taken.
         formats: factored formats it may use.
         summary: one sentence on what it does.
         paper: arXiv id of the work it follows; ``None`` where it is ours.
@@ -33,7 +35,7 @@ class Preset:
     name: str
     title: str
     metric: Metric
-    allocator: str
+    allocator: str | None
     formats: frozenset[Format]
     summary: str
     paper: str | None
@@ -57,6 +59,15 @@ _ALL = (
         formats=frozenset({Format.LOW_RANK}),
         summary="Ranks proportional to the importance that one backward pass measures.",
         paper="2510.09332",
+    ),
+    Preset(
+        name="bolaco",
+        title="Bolaco",
+        metric=Metric.FEATURE,
+        allocator=None,
+        formats=frozenset({Format.LOW_RANK}),
+        summary="PCA of the outputs; kept fractions per kind found by measuring, with Bayesian optimisation.",
+        paper="2405.10616",
     ),
     Preset(
         name="skipcat",
@@ -99,6 +110,7 @@ def allocate_preset(
     budget: Budget,
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
+    evaluated: Sequence[EvaluatedMap] = (),
 ) -> Allocation:
     """Allocate by a preset's method, on the curves of its metric.
 
@@ -108,6 +120,7 @@ def allocate_preset(
         budget: the hard ceiling in parameters.
         locks: blocks whose decision is fixed.
         formats: used instead of the preset's own.
+        evaluated: what searches have measured, for presets that take their maps from them.
 
     Raises:
         InvalidSpecError: the preset does not exist, its metric was not analysed, or its allocator
@@ -121,8 +134,20 @@ def allocate_preset(
         analysed = ", ".join(sorted(groups_by_metric)) or "none"
         raise InvalidSpecError(
             f"The method {name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
-            f"the model again with the {preset.metric} metric."
+            f"the model again with the {preset.metric} metric: --metrics {_with(preset.metric, groups_by_metric)}"
+            + (", or run rankscope search, which adds it." if preset.allocator is None else ".")
         )
+    if preset.allocator is None:
+        if formats is not None and formats != preset.formats:
+            raise InvalidSpecError(
+                f"The method {name} takes measured maps in {', '.join(sorted(preset.formats))} as they are, but "
+                f"{', '.join(sorted(formats))} was asked for; leave the formats out or choose another method."
+            )
+        return best_evaluated(evaluated, groups_by_metric[preset.metric], budget, locks)
     allocate = allocators.get(preset.allocator)
     chosen = preset.formats if formats is None else formats
     return allocate(groups_by_metric[preset.metric], budget, formats=chosen, locks=locks)
+
+
+def _with(metric: Metric, others: Mapping[Metric, object]) -> str:
+    return ",".join(m for m in Metric if m is metric or m in others)

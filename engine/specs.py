@@ -211,6 +211,8 @@ class AnalysisSpec:
         calibration: how statistics are taken from it.
         metrics: whose factors are stored; the spectra of all four are always computed.
         damping: first relative damping added to a second moment before its Cholesky factorisation.
+        feature_groups: groups of neighbouring sequences around whose means the feature metric's pooled
+            covariance is taken; ``None`` makes every sequence a group.
     """
 
     model: ModelSpec
@@ -218,6 +220,7 @@ class AnalysisSpec:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     metrics: tuple[Metric, ...] = DEFAULT_METRICS
     damping: float = 1e-6
+    feature_groups: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -227,6 +230,12 @@ class AnalysisSpec:
             )
         if not self.metrics:
             raise InvalidSpecError("No metric was given; expected at least one of input, feature, loss, weight.")
+        groups = self.feature_groups
+        if groups is not None and (groups < 1 or self.corpus.n_sequences % groups):
+            raise InvalidSpecError(
+                f"{groups} feature groups were asked for; expected a number that divides the "
+                f"{self.corpus.n_sequences} calibration sequences, so that every group is as large."
+            )
 
 
 @dataclass(frozen=True, slots=True)

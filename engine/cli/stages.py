@@ -66,6 +66,9 @@ def analyse(
     ] = "empirical",
     metrics: Annotated[str, typer.Option(help="Metrics whose factors are stored, comma-separated.")] = "input,loss",
     damping: Annotated[float, typer.Option(help="Relative damping of Cholesky factorisations.")] = 1e-6,
+    feature_groups: Annotated[
+        int | None, typer.Option(help="Groups of sequences the feature metric is centred in; default: every sequence.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 2,
     compute_dtype: Annotated[str, typer.Option(help="Autocast type: bfloat16, float16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(help="Of the drawn labels.")] = 0,
@@ -86,6 +89,7 @@ def analyse(
         fisher=fisher,
         metrics=[m.strip() for m in metrics.split(",") if m.strip()],
         damping=damping,
+        feature_groups=feature_groups,
         batch_size=batch_size,
         compute_dtype=compute_dtype,
         seed=seed,
@@ -197,7 +201,7 @@ def sensitivity(
 def allocate(
     analysis_id: AnalysisId,
     keep: Annotated[float, typer.Option(help="Kept fraction of the compressible parameters, for example 0.8.")],
-    method: Annotated[str, typer.Option(help="svd-llm, flrc, skipcat or water-filling.")] = "water-filling",
+    method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
         typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat."),
@@ -207,13 +211,14 @@ def allocate(
     as_json: AsJson = False,
 ) -> None:
     """Decide the rank of every projection under a budget and write a rank map."""
-    from engine.pipeline.reading import allocate_rank_map, cost_of, curves_by_metric
+    from engine.pipeline.reading import allocate_rank_map, cost_of, curves_by_metric, evaluated_maps
 
     analysis = _load(analysis_id)
     budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
     chosen = parse_formats(formats) if formats else None
     locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
-    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget, locks, chosen)
+    evaluated = evaluated_maps(artifact_store(), analysis.id)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget, locks, chosen, evaluated)
     cost = cost_of(analysis, rank_map)
     if to is not None:
         to.write_text(rank_map.to_json(), encoding="utf-8")

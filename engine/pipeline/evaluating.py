@@ -226,4 +226,5 @@ def analysis_spec(analysis: Analysis) -> AnalysisSpec:
         CalibrationSpec(**{**value["calibration"], "fisher": Fisher(value["calibration"]["fisher"])}),
         tuple(Metric(m) for m in value["metrics"]),
         value["damping"],
+        value.get("feature_groups"),
     )
