@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import socket
+import time
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,8 @@ _OWNER = "owner"
 _UNOWNED_IS_DEAD_S = 60.0
 _PROPOSALS_PER_TRIAL = 20
 _SQLITE_WAITS_S = 100
+_OPENING_TRIES = 4
+_OPENING_PAUSE_S = 0.5
 
 
 def open_storage(storage: str) -> BaseStorage:
@@ -56,6 +59,12 @@ def open_storage(storage: str) -> BaseStorage:
 
     # Several workers write to one SQLite file, each waiting for its turn.
     engine = {"connect_args": {"timeout": _SQLITE_WAITS_S}} if storage.startswith("sqlite") else {}
+    for _ in range(_OPENING_TRIES - 1):
+        try:
+            return RDBStorage(storage, engine_kwargs=engine)
+        except sqlalchemy.exc.DBAPIError:
+            # Workers that start together on an empty database make the same tables; all but one fail, once.
+            time.sleep(_OPENING_PAUSE_S)
     try:
         return RDBStorage(storage, engine_kwargs=engine)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:

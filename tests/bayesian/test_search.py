@@ -87,7 +87,7 @@ def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_h
     tmp_path, analysed, quick
 ):
     store, analysis = analysed("llama", metrics=["feature", "loss"])
-    with pytest.raises(InfeasibleBudgetError, match="none is measured yet.*rankscope search ANALYSIS --target 0.80"):
+    with pytest.raises(InfeasibleBudgetError, match=r"none is measured yet.*rankscope search ANALYSIS --target 0.80"):
         allocate(store, analysis, 0.8)
     spec = quick(Goal(0.5, 0.95, pareto=True), n_trials=6)
     found = search(store, tmp_path, tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu")
@@ -103,7 +103,7 @@ def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_h
     with pytest.raises(InfeasibleBudgetError, match=f"the smallest measured one keeps {sizes[0]:.3f}"):
         allocate(store, analysis, sizes[0] - 0.01)
     lock = BlockRank((analysis.inventory.projections[0].name,), Format.LOW_RANK, 4)
-    with pytest.raises(InvalidRankMapError, match="cannot hold .* fixed"):
+    with pytest.raises(InvalidRankMapError, match=r"cannot hold .* fixed"):
         allocate(store, analysis, 0.9, [lock])
     with pytest.raises(InvalidSpecError, match="but skip was asked for"):
         allocate(store, analysis, 0.9, formats=frozenset({Format.SKIP}))

@@ -157,7 +157,7 @@ def test_a_goal_out_of_reach_is_a_sentence():
     space = SearchSpace.of(inventory(1, 16, 16, 16))
     with pytest.raises(InfeasibleBudgetError, match="Hardly any point"):
         draw_points(space, Goal.at(0.3), 1, seed=0)
-    with pytest.raises(InfeasibleBudgetError, match="at least .* larger --target"):
+    with pytest.raises(InfeasibleBudgetError, match=r"at least .* larger --target"):
         space.uniform(0.3)
     for target in (0.0, 1.5, float("nan")):
         with pytest.raises(InvalidSpecError, match="kept fraction in"):
