@@ -40,6 +40,11 @@ class Preset:
     summary: str
     paper: str | None
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether its maps come from a search that has to run first."""
+        return self.allocator is None
+
 
 _ALL = (
     Preset(
@@ -135,7 +140,7 @@ def allocate_preset(
         raise InvalidSpecError(
             f"The method {name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
             f"the model again with the {preset.metric} metric: --metrics {_with(preset.metric, groups_by_metric)}"
-            + (", or run rankscope search, which adds it." if preset.allocator is None else ".")
+            + (", or run rankscope search, which adds it." if preset.is_searched else ".")
         )
     if preset.allocator is None:
         if formats is not None and formats != preset.formats:
