@@ -207,6 +207,8 @@ def quality_curves(
         title = method_title(method)
         color, _ = method_style(title)
         kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
+        # Between two measured maps a searched method has the smaller one, nothing in between.
+        shape = "hv" if PRESETS[method].is_searched else "linear"
         figure.add_trace(
             go.Scatter(
                 x=np.concatenate([kept_fractions, kept_fractions[::-1]]),
@@ -227,7 +229,7 @@ def quality_curves(
                 mode="lines",
                 name=title,
                 legendgroup=title,
-                line={"color": color},
+                line={"color": color, "shape": shape},
                 customdata=np.stack([lows, highs], axis=1),
                 hovertemplate=(
                     f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"

@@ -1,7 +1,8 @@
 """Everything views may ask for; the only use of Streamlit's caches.
 
 Arguments are ids, names and numbers. What is cached is decided by an analysis's id, which is the
-fingerprint of its content, so nothing cached can be out of date.
+fingerprint of its content, and by the trials there are where a method is searched, so nothing cached
+can be out of date.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.plans import UPLOADED, Impossible, Locks, Plan, locked_blocks
-from cache import DirectoryStore
+from cache import DirectoryStore, fingerprint
 from engine import operations
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
@@ -30,6 +31,7 @@ from engine.types import Budget, GroupCurves, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
 
@@ -71,18 +73,33 @@ def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, flo
     return {p.name: predicted_increase(found, p, kept_fraction) for p in found.inventory.projections}
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
 def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -> Plan:
     """Return a method's rank map at a budget.
 
     Raises:
         RankScopeError: it has none.
     """
+    return _plan(analysis_id, method, budget_params, locks, _trials_there() if get_preset(method).is_searched else "")
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trials: str) -> Plan:
     found = analysis(analysis_id)
     budget = Budget(budget_params, found.inventory.compressible_params)
     blocks = locked_blocks(locks, method, found)
-    rank_map = reading.allocate_rank_map(found, _curves(analysis_id), method, budget, blocks)
+    evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
+    rank_map = reading.allocate_rank_map(found, _curves(analysis_id), method, budget, blocks, evaluated=evaluated)
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]:  # noqa: ARG001 - part of the cache's key
+    return tuple(reading.evaluated_maps(_store(), analysis_id))
+
+
+def _trials_there() -> str:
+    """Name the trials that are stored: they grow while a search runs, unlike all else that is cached."""
+    return fingerprint("trials", [key.fingerprint for key in _store().keys("trial")], [], schema_version=1)
 
 
 def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
@@ -97,14 +114,17 @@ def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan 
 
 
 @st.cache_data(max_entries=8, show_spinner="Predicting every method at every budget")
-def _discarded_curves(analysis_id: str) -> dict[str, list[tuple[float, float]]]:
+def _discarded_curves(analysis_id: str, trials: str) -> dict[str, list[tuple[float, float]]]:  # noqa: ARG001
     """Return method -> (kept fraction, half the discarded energy in nats) without locks."""
     compressible = analysis(analysis_id).inventory.compressible_params
     curves: dict[str, list[tuple[float, float]]] = {}
     for kept in KEPT_STEPS:
         for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
             if isinstance(found, Plan):
-                curves.setdefault(found.method, []).append((found.cost.kept_fraction, found.cost.nats))
+                point = found.cost.kept_fraction, found.cost.nats
+                points = curves.setdefault(found.method, [])
+                if point not in points:
+                    points.append(point)
     return curves
 
 
@@ -112,7 +132,7 @@ def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[C
     """Return method -> (kept fraction, predicted perplexity over dense, lowest, highest) without locks."""
     return {
         method: [(kept, *predictor.predict(nats, get_preset(method).metric).perplexities()) for kept, nats in points]
-        for method, points in _discarded_curves(analysis_id).items()
+        for method, points in _discarded_curves(analysis_id, _trials_there()).items()
     }
 
 
@@ -218,6 +238,18 @@ def submit_sensitivity(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
     changed = {"analysis": analysis_id, **_changed(arguments, operations.SENSITIVITY_DEFAULTS)}
     title = f"Measure the sensitivity of {analysis(analysis_id).about['model']}"
     return _queue().submit("sensitivity", changed, title=title, resubmit=True)
+
+
+def submit_search(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue a search for maps by measuring them.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    changed = _changed(arguments, operations.SEARCH_DEFAULTS)
+    operations.search_specs(changed)
+    title = operations.search_title(changed, analysis(analysis_id).about["model"])
+    return _queue().submit("search", {"analysis": analysis_id, **changed}, title=title, resubmit=True)
 
 
 def cancel_job(job_id: str) -> None:

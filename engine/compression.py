@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -16,12 +16,23 @@ from engine.parallel import single_threaded_workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from engine.factorization.blocks import Factors
     from engine.types import BlockRank
 
 
+class BlockFactors(Protocol):
+    """What a block of any rank is sliced from."""
+
+    @property
+    def offset(self) -> torch.Tensor | None:
+        """The (in,) mean input around which the metric is centred, if it is."""
+
+    def at_rank(self, rank: int, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return left (D, rank) and right (rank, in), given the stacked weight (D, in)."""
+        ...
+
+
 def compress(
-    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], Factors]
+    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], BlockFactors]
 ) -> nn.Module:
     """Return a model in which ``blocks`` run at their ranks; everything untouched is shared with ``module``.
 
@@ -47,7 +58,7 @@ def compress(
 
 
 @torch.no_grad()
-def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Factors) -> list[FactoredLinear]:
+def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: BlockFactors) -> list[FactoredLinear]:
     """Return the replacements of the linear modules of one block, in order."""
     assert block.rank is not None
     weights = [weight_matrix(linear) for linear in linears]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cache import DirectoryStore
+from engine.bayesian.goals import Goal
+from engine.bayesian.space import Layout, SpaceSpec
+from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.errors import InvalidSpecError
 from engine.settings import settings
 from engine.specs import (
@@ -35,6 +38,7 @@ ANALYSE_DEFAULTS: dict[str, Any] = {
     "metrics": [Metric.INPUT.value, Metric.LOSS.value],
     "damping": 1e-6,
     "around_keep": None,
+    "feature_groups": None,
     "seed": 0,
     "memory_gb": 4.0,
     "device": "auto",
@@ -57,6 +61,30 @@ SENSITIVITY_DEFAULTS: dict[str, Any] = {
     "compute_dtype": "float32",
     "device": "auto",
 }
+SEARCH_DEFAULTS: dict[str, Any] = {
+    "target": 0.8,
+    "pareto": False,
+    "low": 0.5,
+    "high": 0.95,
+    "space": Layout.KINDS.value,
+    "rank_step": 8,
+    "tied": ["q", "k"],
+    "dense": ["v"],
+    "trials": 50,
+    "divergence_weight": 1.0,
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 24,
+    "length": 512,
+    "subset": Subset.SENSITIVE.value,
+    "n_subset": 8,
+    "n_allocations": 6,
+    "dtype": "float32",
+    "batch_size": 4,
+    "seed": 0,
+    "storage": None,
+    "device": "auto",
+}
 
 
 def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
@@ -71,6 +99,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "analyse": _analyse,
         "evaluate": _evaluate,
         "sensitivity": _sensitivity,
+        "search": _search,
     }
     if operation not in operations:
         raise InvalidSpecError(f"There is no operation {operation!r}; expected one of {', '.join(operations)}.")
@@ -91,6 +120,7 @@ def analysis_spec(arguments: Mapping[str, Any]) -> AnalysisSpec:
         tuple(m for m in Metric if m in [_choice(Metric, name) for name in a["metrics"]]),
         a["damping"],
         a["around_keep"],
+        a["feature_groups"],
     )
 
 
@@ -192,6 +222,54 @@ def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
         device=a["device"],
     )
     return measured_sensitivity(store, arguments["analysis"])
+
+
+def _search(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.searching import SearchSpec, search
+
+    here = settings()
+    a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SEARCH_DEFAULTS)
+    objective, goal, space = search_specs(a)
+    return search(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        here.studies,
+        arguments["analysis"],
+        SearchSpec(objective, goal, space, a["trials"], a["seed"], a["storage"]),
+        report,
+        device=a["device"],
+    )
+
+
+def search_specs(arguments: Mapping[str, Any]) -> tuple[ObjectiveSpec, Goal, SpaceSpec]:
+    """Return what search arguments describe; what is out of range is an error.
+
+    Raises:
+        InvalidSpecError: a value is out of range or names nothing.
+    """
+    a = _with_defaults(arguments, SEARCH_DEFAULTS)
+    if a["trials"] < 1:
+        raise InvalidSpecError(f"{a['trials']} trials were asked for; expected at least 1.")
+    objective = ObjectiveSpec(
+        corpus_spec(a, "calibration"),
+        _choice(Subset, a["subset"]),
+        min(a["n_subset"], a["n_sequences"]),
+        a["n_allocations"],
+        a["divergence_weight"],
+        a["dtype"],
+        a["batch_size"],
+        a["seed"],
+    )
+    goal = Goal(a["low"], a["high"], pareto=True) if a["pareto"] else Goal.at(a["target"])
+    space = SpaceSpec(_choice(Layout, a["space"]), a["rank_step"], tuple(a["tied"]), tuple(a["dense"]))
+    return objective, goal, space
+
+
+def search_title(arguments: Mapping[str, Any], model: str) -> str:
+    """Return what a person calls the job."""
+    a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SEARCH_DEFAULTS)
+    what = f"sizes {a['low']:g} to {a['high']:g}" if a["pareto"] else f"at most {a['target']:g} kept"
+    return f"Search maps of {model}: {what}, {a['trials']} trials"
 
 
 def evaluation_title(arguments: Mapping[str, Any]) -> str:

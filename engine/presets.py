@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.allocation import allocators
+from engine.allocation import allocators, best_evaluated
 from engine.errors import InvalidSpecError
 from engine.registry import unknown_name
 from engine.types import Format, Metric
@@ -13,6 +13,7 @@ from engine.types import Format, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from engine.allocation import EvaluatedMap
     from engine.types import Allocation, BlockRank, Budget, GroupCurves
 
 
@@ -24,7 +25,8 @@ class Preset:
         name: stable, kebab-case.
         title: for people.
         metric: what the factors are computed in.
-        allocator: registered name of the rule that chooses ranks.
+        allocator: registered name of the rule that chooses ranks; ``None`` where a search measures maps and the
+            best measured one is taken.
         formats: factored formats it may use.
         summary: one sentence on what it does.
         paper: arXiv id of the work it follows; ``None`` where it is ours.
@@ -33,10 +35,15 @@ class Preset:
     name: str
     title: str
     metric: Metric
-    allocator: str
+    allocator: str | None
     formats: frozenset[Format]
     summary: str
     paper: str | None
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether its maps come from a search that has to run first."""
+        return self.allocator is None
 
 
 _ALL = (
@@ -57,6 +64,15 @@ _ALL = (
         formats=frozenset({Format.LOW_RANK}),
         summary="Ranks proportional to the importance that one backward pass measures.",
         paper="2510.09332",
+    ),
+    Preset(
+        name="bolaco",
+        title="Bolaco",
+        metric=Metric.FEATURE,
+        allocator=None,
+        formats=frozenset({Format.LOW_RANK}),
+        summary="PCA of the outputs; kept fractions per kind found by measuring, with Bayesian optimisation.",
+        paper="2405.10616",
     ),
     Preset(
         name="skipcat",
@@ -102,7 +118,7 @@ class AllocationSettings:
         Raises:
             InvalidSpecError: a setting was changed that the allocator does not have.
         """
-        has = _SETTINGS.get(preset.allocator, ("rank_step",))
+        has = () if preset.allocator is None else _SETTINGS.get(preset.allocator, ("rank_step",))
         for field in fields(self):
             if field.name not in has and getattr(self, field.name) != field.default:
                 raise InvalidSpecError(
@@ -135,6 +151,7 @@ def allocate_preset(
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
     settings: AllocationSettings = DEFAULT_SETTINGS,
+    evaluated: Sequence[EvaluatedMap] = (),
 ) -> Allocation:
     """Allocate by a preset's method, on the curves of its metric.
 
@@ -145,6 +162,7 @@ def allocate_preset(
         locks: blocks whose decision is fixed.
         formats: used instead of the preset's own.
         settings: of the rule that chooses ranks.
+        evaluated: what searches have measured, for presets that take their maps from them.
 
     Raises:
         InvalidSpecError: the preset does not exist, its metric was not analysed, or its allocator
@@ -155,9 +173,17 @@ def allocate_preset(
     """
     preset = get_preset(name)
     curves = preset_curves(preset, groups_by_metric)
+    options = settings.options_of(preset)
+    if preset.allocator is None:
+        if formats is not None and formats != preset.formats:
+            raise InvalidSpecError(
+                f"The method {name} takes measured maps in {', '.join(sorted(preset.formats))} as they are, but "
+                f"{', '.join(sorted(formats))} was asked for; leave the formats out or choose another method."
+            )
+        return best_evaluated(evaluated, curves, budget, locks)
     allocate = allocators.get(preset.allocator)
     chosen = preset.formats if formats is None else formats
-    return allocate(curves, budget, formats=chosen, locks=locks, **settings.options_of(preset))
+    return allocate(curves, budget, formats=chosen, locks=locks, **options)
 
 
 def preset_curves(preset: Preset, groups_by_metric: Mapping[Metric, Sequence[GroupCurves]]) -> Sequence[GroupCurves]:
@@ -170,6 +196,11 @@ def preset_curves(preset: Preset, groups_by_metric: Mapping[Metric, Sequence[Gro
         analysed = ", ".join(sorted(groups_by_metric)) or "none"
         raise InvalidSpecError(
             f"The method {preset.name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
-            f"the model again with the {preset.metric} metric."
+            f"the model again with the {preset.metric} metric: --metrics {_with(preset.metric, groups_by_metric)}"
+            + (", or run rankscope search, which adds it." if preset.is_searched else ".")
         )
     return groups_by_metric[preset.metric]
+
+
+def _with(metric: Metric, others: Mapping[Metric, object]) -> str:
+    return ",".join(m for m in Metric if m is metric or m in others)

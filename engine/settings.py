@@ -34,6 +34,11 @@ class Settings:
         return self.home / "downloads"
 
     @property
+    def studies(self) -> Path:
+        """Journals of searches; what they measured is in the store."""
+        return self.home / "studies"
+
+    @property
     def exports(self) -> Path:
         """Compressed models and reports people asked for."""
         return self.home / "exports"

@@ -213,6 +213,8 @@ class AnalysisSpec:
         damping: first relative damping added to a second moment before its Cholesky factorisation.
         around_kept_fraction: the statistics are taken on the model that water-filling compressed to this
             kept fraction, after an analysis of the dense model; ``None``: on the dense model.
+        feature_groups: groups of neighbouring sequences around whose means the feature metric's pooled
+            covariance is taken; ``None`` makes every sequence a group.
     """
 
     model: ModelSpec
@@ -221,6 +223,7 @@ class AnalysisSpec:
     metrics: tuple[Metric, ...] = DEFAULT_METRICS
     damping: float = 1e-6
     around_kept_fraction: float | None = None
+    feature_groups: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -230,6 +233,12 @@ class AnalysisSpec:
             )
         if not self.metrics:
             raise InvalidSpecError("No metric was given; expected at least one of input, feature, loss, weight.")
+        groups = self.feature_groups
+        if groups is not None and (groups < 1 or self.corpus.n_sequences % groups):
+            raise InvalidSpecError(
+                f"{groups} feature groups were asked for; expected a number that divides the "
+                f"{self.corpus.n_sequences} calibration sequences, so that every group is as large."
+            )
         if self.around_kept_fraction is None:
             return
         if not 0 < self.around_kept_fraction < 1:

@@ -7,7 +7,7 @@ out <= in needs H = E[g g^T] and Y = E[(Wx)(Wx)^T], a taller one G = E[x x^T] an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +39,11 @@ class LayerStatistics:
     outputs: dict[str, torch.Tensor] = field(default_factory=dict)
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     importances: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def grouped(self, n_groups: int) -> LayerStatistics:
+        """Return the same with the means of ``n_groups`` runs of neighbouring sequences, which it divides."""
+        means = {name: m.view(n_groups, -1, m.shape[1]).mean(1) for name, m in self.means.items()}
+        return replace(self, means=means)
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """Flatten to named tensors, ready for a safetensors file."""

@@ -12,6 +12,7 @@ from app.plans import Plan
 from app.views._comparison import compare_methods
 from app.views._measuring import measure_plan
 from app.views._rank_map import show_rank_map
+from app.views._searching import search_maps
 from app.widgets import (
     budget_slider,
     current_analysis,
@@ -22,6 +23,7 @@ from app.widgets import (
     release_all,
     runs_of_one_text,
 )
+from engine.presets import PRESETS
 
 if TYPE_CHECKING:
     from engine.analysis import Analysis
@@ -47,6 +49,8 @@ def render() -> None:
         st.subheader("Rank map of one method")
         method = method_picker([p.method for p in plans], key="method")
         plan = next(p for p in plans if p.method == method)
+        if method in PRESETS and PRESETS[method].is_searched:
+            search_maps(analysis, budget.kept_fraction, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
             show_rank_map(analysis, plan)

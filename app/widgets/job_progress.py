@@ -22,7 +22,7 @@ def watch(operation: str, analysis_id: str | None = None) -> Job | None:
     """Show the active job of a kind, or the one in the URL; return it.
 
     Args:
-        operation: analyse, evaluate or sensitivity.
+        operation: analyse, evaluate, sensitivity or search.
         analysis_id: of whose jobs; ``None`` for any.
     """
     job = services.watched_job(operation, analysis_id, st.query_params.get(_URL))

@@ -1,6 +1,7 @@
 """Rules that turn curves and a budget into a rank for every block; pure functions, free of torch."""
 
 from engine.allocation._base import Allocator, allocators
+from engine.allocation._evaluated import EvaluatedMap, best_evaluated
 from engine.allocation._flrc import allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
 from engine.allocation._hull import BlockHull, GroupChain
@@ -11,12 +12,14 @@ from engine.allocation._water_filling import allocate_by_water_filling
 __all__ = [
     "Allocator",
     "BlockHull",
+    "EvaluatedMap",
     "Frontier",
     "GroupChain",
     "allocate_by_importance",
     "allocate_by_water_filling",
     "allocate_uniformly",
     "allocators",
+    "best_evaluated",
     "build_frontier",
     "check_membership",
 ]

@@ -74,6 +74,9 @@ def analyse(
             help="Take the statistics again on the model compressed to this kept fraction; about twice the time."
         ),
     ] = None,
+    feature_groups: Annotated[
+        int | None, typer.Option(help="Groups of sequences the feature metric is centred in; default: every sequence.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 2,
     compute_dtype: Annotated[str, typer.Option(help="Autocast type: bfloat16, float16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(help="Of the drawn labels.")] = 0,
@@ -95,6 +98,7 @@ def analyse(
         metrics=[m.strip() for m in metrics.split(",") if m.strip()],
         damping=damping,
         around_keep=around_keep,
+        feature_groups=feature_groups,
         batch_size=batch_size,
         compute_dtype=compute_dtype,
         seed=seed,
@@ -215,7 +219,7 @@ def allocate(
         float | None, typer.Option(help="Target: predicted perplexity over the dense model's, for example 1.2.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Type that --mb counts: float16, bfloat16 or float32.")] = "float16",
-    method: Annotated[str, typer.Option(help="svd-llm, flrc, skipcat or water-filling.")] = "water-filling",
+    method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
         typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat."),
@@ -231,7 +235,7 @@ def allocate(
     as_json: AsJson = False,
 ) -> None:
     """Decide the rank of every projection under a budget and write a rank map."""
-    from engine.pipeline.reading import cost_of, curves_by_metric, newest_predictor
+    from engine.pipeline.reading import cost_of, curves_by_metric, evaluated_maps, newest_predictor
     from engine.pipeline.targeting import Target, allocate_to_target
 
     target = Target(keep, mb, perplexity_ratio, dtype)
@@ -241,7 +245,10 @@ def allocate(
     curves = curves_by_metric(analysis, _importance(importance, method))
     predictor, predicted_for = newest_predictor(artifact_store(), analysis.id)
     settings = AllocationSettings(gamma, min_rank, rank_step)
-    rank_map = allocate_to_target(analysis, curves, method, target, predictor, locks, chosen, settings)
+    evaluated = evaluated_maps(artifact_store(), analysis.id)
+    rank_map = allocate_to_target(
+        analysis, curves, method, target, predictor, locks, chosen, settings, evaluated=evaluated
+    )
     cost = cost_of(analysis, rank_map)
     prediction = predictor.predict(cost.nats, rank_map.metric)
     predicted, low, high = prediction.perplexities()

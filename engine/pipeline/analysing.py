@@ -160,9 +160,7 @@ def _factorize_layer(
     spec: AnalysisSpec, model: OpenModel, layer: int, statistics_key: Key, store: Store
 ) -> list[tuple[Metric, Key]]:
     keys_of = {
-        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(
-            statistics_key, metric, spec.damping
-        )
+        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(statistics_key, metric, spec)
         for metric in Metric
     }
     missing = [metric for metric, key in keys_of.items() if key not in store]
@@ -172,6 +170,8 @@ def _factorize_layer(
         weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
         device = next(iter(weights.values())).device
         statistics = read_statistics(store.read(statistics_key), layer, device)
+        if spec.feature_groups is not None:
+            statistics = statistics.grouped(spec.feature_groups)
     for metric in missing:
         inputs = [(g, weights, statistics, metric, spec.damping) for g in groups]
         about = {"model": spec.model.label, "layer": layer, "metric": metric}

@@ -223,4 +223,5 @@ def analysis_spec(analysis: Analysis) -> AnalysisSpec:
         tuple(Metric(m) for m in value["metrics"]),
         value["damping"],
         value.get("around_kept_fraction"),
+        value.get("feature_groups"),
     )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.bayesian.specs import ObjectiveSpec
     from engine.rank_map import RankMap
-    from engine.types import Metric
 
 SCHEMA_VERSION = 1
 
@@ -28,20 +29,31 @@ def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str) -> K
     return _key("statistics", {"calibration": spec.calibration, "layer": layer, **where}, [model, corpus])
 
 
-def factors_key(statistics: Key, metric: Metric, damping: float) -> Key:
+def factors_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
     """Factors and spectra of one layer in one metric."""
-    return _key("factors", {"metric": metric, "damping": damping}, [statistics.fingerprint])
+    return _key("factors", _metric_spec(metric, spec), [statistics.fingerprint])
 
 
-def spectrum_key(statistics: Key, metric: Metric, damping: float) -> Key:
+def spectrum_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
     """Spectra alone of one layer in one metric."""
-    return _key("spectrum", {"metric": metric, "damping": damping}, [statistics.fingerprint])
+    return _key("spectrum", _metric_spec(metric, spec), [statistics.fingerprint])
+
+
+def _metric_spec(metric: Metric, spec: AnalysisSpec) -> dict[str, object]:
+    """Return what decides a metric's spectra; groups that are not set leave the keys as they were without them."""
+    decided: dict[str, object] = {"metric": metric, "damping": spec.damping}
+    if metric is Metric.FEATURE and spec.feature_groups is not None:
+        decided["groups"] = spec.feature_groups
+    return decided
 
 
 def analysis_key(spec: AnalysisSpec, model: str, corpus: str) -> Key:
     """The assembled analysis; model and corpus enter by fingerprint, not by where they lie."""
     anonymous = replace(spec, model=ModelSpec(spec.model.source), corpus=replace(spec.corpus, location=""))
-    return _key("analysis", anonymous, [model, corpus])
+    decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
+    if spec.feature_groups is None:
+        del decided["feature_groups"]
+    return _key("analysis", decided, [model, corpus])
 
 
 def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
@@ -52,8 +64,23 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
 
 def evaluation_key(rank_map: RankMap, analysis: str, reference: Key) -> Key:
     """A measured rank map; its method's name does not matter, its blocks and metric do."""
-    decided = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
-    return _key("evaluation", {"blocks": decided, "metric": rank_map.metric}, [analysis, reference.fingerprint])
+    return _key("evaluation", _decided(rank_map), [analysis, reference.fingerprint])
+
+
+def subset_key(spec: ObjectiveSpec, analysis: str, corpus: str, skipped: int) -> Key:
+    """The sequences a search measures on, and the dense model's predictions there."""
+    anonymous = replace(spec, pool=replace(spec.pool, location=""), divergence_weight=0.0)
+    return _key("subset", {"objective": anonymous, "skipped": skipped}, [analysis, corpus])
+
+
+def trial_key(rank_map: RankMap, subset: Key, divergence_weight: float) -> Key:
+    """A rank map measured by a search; the subset's key covers analysis, text and arithmetic."""
+    return _key("trial", {**_decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
+
+
+def _decided(rank_map: RankMap) -> dict[str, object]:
+    blocks = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
+    return {"blocks": blocks, "metric": rank_map.metric}
 
 
 def sensitivity_key(analysis: str, corpus: str, kept_fraction: float, metric: Metric, compute_dtype: str) -> Key:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, MissingArtifactError
+from engine.allocation import EvaluatedMap
 from engine.analysis import Analysis, inventory_from_json
 from engine.curves import group_curves
 from engine.errors import RankScopeError
 from engine.formats import index_bytes
 from engine.pipeline.predicting import fit_predictor, runs_on_newest_text, with_predictions
 from engine.presets import DEFAULT_SETTINGS, AllocationSettings, allocate_preset, get_preset
-from engine.rank_map import RankMap, rank_map_params
+from engine.rank_map import RankMap, parse_rank_map, rank_map_params
 from engine.types import Budget, Format, Importance, Metric, block_name
 
 if TYPE_CHECKING:
@@ -124,13 +125,17 @@ def allocate_rank_map(
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
     settings: AllocationSettings = DEFAULT_SETTINGS,
+    evaluated: Sequence[EvaluatedMap] = (),
 ) -> RankMap:
     """Allocate with a preset and return the rank map.
+
+    ``evaluated`` is what :func:`evaluated_maps` returns, for presets that choose among measured maps.
 
     Raises:
         RankScopeError: unknown method, metric not analysed, infeasible budget, or locks that do not fit.
     """
-    return rank_map_of(analysis, allocate_preset(method, curves, budget, locks, formats, settings), method, budget)
+    allocation = allocate_preset(method, curves, budget, locks, formats, settings, evaluated)
+    return rank_map_of(analysis, allocation, method, budget)
 
 
 def rank_map_of(analysis: Analysis, allocation: Allocation, method: str, budget: Budget) -> RankMap:
@@ -191,6 +196,41 @@ def measurements(store: Store, analysis_id: str | None = None) -> list[dict[str,
             document = artifact.json("evaluation.json")
             results.append({**document, "id": key.fingerprint, "created": artifact.manifest.created})
     return sorted(results, key=lambda r: r["created"], reverse=True)
+
+
+def trials(store: Store, analysis_id: str) -> list[dict[str, Any]]:
+    """Return what searches have measured so far, newest first, also while they run.
+
+    Each has ``objective``, ``perplexity``, ``kept_fraction`` and the like, on a subset that is named but not held out.
+    """
+    return [document for document, _ in _read_trials(store, analysis_id)]
+
+
+def evaluated_maps(store: Store, analysis_id: str) -> list[EvaluatedMap]:
+    """Return the maps that searches have measured, newest first."""
+    return [
+        EvaluatedMap(
+            parse_rank_map(content).blocks,
+            document["params"],
+            document["objective"],
+            f"{document['subset']} {document['divergence_weight']}",
+            document["created"],
+        )
+        for document, content in _read_trials(store, analysis_id)
+    ]
+
+
+def _read_trials(store: Store, analysis_id: str) -> list[tuple[dict[str, Any], bytes]]:
+    found = []
+    for key in store.keys("trial"):
+        try:
+            artifact = store.read(key)
+        except MissingArtifactError:
+            continue
+        if artifact.manifest.about["analysis"] == analysis_id:
+            document = {**artifact.json("trial.json"), "id": key.fingerprint, "created": artifact.manifest.created}
+            found.append((document, artifact.path("rank-map.json").read_bytes()))
+    return sorted(found, key=lambda pair: pair[0]["created"], reverse=True)
 
 
 def measured_sensitivity(store: Store, analysis_id: str) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from engine.types import Budget
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from engine.allocation import Frontier
+    from engine.allocation import EvaluatedMap, Frontier
     from engine.analysis import Analysis
     from engine.prediction import Predictor
     from engine.rank_map import RankMap
@@ -59,6 +59,8 @@ def allocate_to_target(
     locks: Sequence[BlockRank] = (),
     formats: frozenset[Format] | None = None,
     settings: AllocationSettings = DEFAULT_SETTINGS,
+    *,
+    evaluated: Sequence[EvaluatedMap] = (),
 ) -> RankMap:
     """Return the rank map a preset makes for a target.
 
@@ -71,6 +73,7 @@ def allocate_to_target(
         locks: blocks whose decision is fixed.
         formats: used instead of the preset's own.
         settings: of the rule that chooses ranks.
+        evaluated: what searches have measured, for presets that take their maps from them.
 
     Raises:
         InfeasibleBudgetError: the target cannot be reached; the message has the nearest that can.
@@ -80,7 +83,7 @@ def allocate_to_target(
     compressible = analysis.inventory.compressible_params
 
     def allocate(budget: Budget) -> Allocation:
-        return allocate_preset(method, curves, budget, locks, formats, settings)
+        return allocate_preset(method, curves, budget, locks, formats, settings, evaluated)
 
     def predict_ratio(nats: float) -> float:
         return predictor.predict(nats, preset.metric).perplexities()[0]

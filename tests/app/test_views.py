@@ -159,6 +159,23 @@ def test_compress_and_measure_submits_the_map_that_is_shown(
     assert job.status is JobStatus.QUEUED
 
 
+@pytest.mark.usefixtures("no_worker")
+def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("allocation", keep="0.7", method="Bolaco")
+    assert "Bolaco has no map here" in page.error[0].value
+    page.number_input(key="search.trials").set_value(5).run()
+    page = button(page, "Search at 70.0 %").click().run()
+    assert not page.exception
+    (job,) = JobQueue(analysed_home).jobs()
+    assert job.operation == "search"
+    assert job.arguments["analysis"] == toy_analysis.id
+    assert (job.arguments["target"], job.arguments["trials"]) == (0.7, 5)
+    assert job.arguments["n_sequences"] == 8
+    assert str(job.arguments["text"]).endswith("/corpus.txt")
+
+
 def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed_home: Path) -> None:
     labels = [m.label for m in open_page("allocation", keep="0.8").metric]
     assert labels == ["Dense perplexity", "Predicted", "Measured", "Same top token"]

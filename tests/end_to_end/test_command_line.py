@@ -17,6 +17,7 @@ COMMANDS = (
     ("sensitivity",),
     ("allocate",),
     ("evaluate",),
+    ("search",),
     ("app",),
     ("jobs",),
     ("jobs", "show"),
@@ -270,3 +271,21 @@ def test_too_little_text_is_one_sentence(terminal, model_folder, tmp_path):
     short = tmp_path / "short.txt"
     short.write_text("Too short.")
     assert "tokens" in terminal.error("analyse", model_folder("llama"), "--text", short)
+
+
+def test_search_speaks_the_documented_json_and_feeds_allocate(terminal, analysed, text_file, tmp_path):
+    assert "rankscope search" in terminal.error("allocate", analysed[1], "--method", "bolaco", "--keep", 0.8)
+    amount = ("--text", text_file, "--n-sequences", 4, "--length", 32, "--n-subset", 2, "--n-allocations", 2)
+    found = terminal.json("search", analysed[1], "--trials", 3, "--rank-step", 2, *amount)
+    assert found["analysis"] != analysed[1]
+    assert found["trials"] == 3
+    assert found["pareto"] is None
+    assert found["best"]["kept_fraction"] <= 0.8
+    path = tmp_path / "map.json"
+    made = terminal.json("allocate", found["analysis"], "--method", "bolaco", "--keep", 0.8, "--out", path)
+    assert made["params"] == found["best"]["params"]
+    words = ("evaluate", found["analysis"], path, "--text", text_file, "--n-sequences", 2, "--length", 32)
+    assert terminal.json(*words)["method"] == "bolaco"
+    shown = terminal("search", found["analysis"], "--trials", 3, "--rank-step", 2, "--pareto", *amount).stdout
+    assert "Next: rankscope allocate" in shown
+    assert "kept fraction in (0, 1]" in terminal.error("search", analysed[1], "--target", 1.5)

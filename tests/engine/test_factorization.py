@@ -120,6 +120,38 @@ def test_feature_is_pca_of_the_outputs_pooled_over_sequences(case):
         torch.testing.assert_close(block.offset.double(), case.x.mean(0), rtol=1e-5, atol=1e-5)
 
 
+def test_feature_pools_groups_of_sequences_around_their_own_means(case):
+    """A literal transcription with m = 4 groups of two sequences: what differs between a group's two stays."""
+    statistics = case.statistics.grouped(4)
+    for block in factorize_group(case.group, case.weights, statistics, Metric.FEATURE, 1e-9):
+        w = case.stacked(block.members)
+        y = (case.x @ w.T).view(4, 2 * case.length, -1)
+        covariances = [torch.cov(group.T, correction=0) for group in y]
+        pooled = sum(covariances) / len(covariances)
+        expected = torch.linalg.eigvalsh(pooled).flip(0)[: len(block.energies)]
+        torch.testing.assert_close(block.energies, expected, rtol=1e-6, atol=1e-9 * expected[0].item())
+        mean = torch.stack([group.mean(0) for group in y]).mean(0)
+        torch.testing.assert_close(w @ block.offset.double(), mean, rtol=1e-4, atol=1e-4)
+
+
+def test_between_sequence_scatter_within_a_group_is_kept():
+    """Two sequences whose outputs are constant, at +1 and -1: nothing varies within either, all of it between."""
+    case = Case((10,))
+    direction = torch.zeros(IN, dtype=torch.float64)
+    direction[0] = 1.0
+    case.statistics.means[case.group.name] = torch.stack([direction, -direction] * 4)
+    case.statistics.inputs.clear()
+    w = case.weights["p0"]
+    case.statistics.outputs["p0"] = w @ torch.outer(direction, direction) @ w.T
+    spread = w[:, 0].square().sum().item()
+    alone, pairs = (
+        factorize_group(case.group, case.weights, s, Metric.FEATURE, 1e-9)[0].energies.sum().item()
+        for s in (case.statistics, case.statistics.grouped(4))
+    )
+    assert alone == pytest.approx(0, abs=1e-9 * spread)
+    assert pairs == pytest.approx(spread)
+
+
 def test_input_and_uncentred_feature_give_the_same_product(case):
     case.statistics.means[case.group.name].zero_()
     for plain, feature in zip(case.factors(Metric.INPUT), case.factors(Metric.FEATURE), strict=True):
