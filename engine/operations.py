@@ -9,6 +9,7 @@ from engine.bayesian.goals import Goal
 from engine.bayesian.space import Layout, SpaceSpec
 from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.errors import InvalidSpecError
+from engine.presets import PRESETS
 from engine.settings import settings
 from engine.specs import (
     AnalysisSpec,
@@ -85,6 +86,21 @@ SEARCH_DEFAULTS: dict[str, Any] = {
     "storage": None,
     "device": "auto",
 }
+COMPARE_DEFAULTS: dict[str, Any] = {
+    "kept_fractions": [0.9, 0.8, 0.7, 0.6, 0.5],
+    "methods": list(PRESETS),
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 20,
+    "other_text": "demo:news",
+    "other_n_sequences": 10,
+    "length": 512,
+    "dtype": "float32",
+    "batch_size": 4,
+    "search_trials": 40,
+    "seed": 0,
+    "device": "auto",
+}
 
 
 def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
@@ -100,6 +116,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "evaluate": _evaluate,
         "sensitivity": _sensitivity,
         "search": _search,
+        "compare": _compare,
     }
     if operation not in operations:
         raise InvalidSpecError(f"There is no operation {operation!r}; expected one of {', '.join(operations)}.")
@@ -236,6 +253,28 @@ def _search(arguments: Mapping[str, Any], report: Report) -> object:
         here.studies,
         arguments["analysis"],
         SearchSpec(objective, goal, space, a["trials"], a["seed"], a["storage"]),
+        report,
+        device=a["device"],
+    )
+
+
+def _compare(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.comparing import ComparisonSpec, compare
+
+    here = settings()
+    a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, COMPARE_DEFAULTS)
+    text = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
+    other = None
+    if a["other_text"]:
+        corpus = corpus_spec({**a, "text": a["other_text"], "n_sequences": a["other_n_sequences"]}, "evaluation")
+        other = EvaluationSpec(corpus, a["dtype"], a["batch_size"])
+    kept_fractions = tuple(float(kept) for kept in a["kept_fractions"])
+    return compare(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        here.studies,
+        arguments["analysis"],
+        ComparisonSpec(kept_fractions, tuple(a["methods"]), text, other, a["search_trials"], a["seed"]),
         report,
         device=a["device"],
     )

@@ -83,6 +83,11 @@ def _decided(rank_map: RankMap) -> dict[str, object]:
     return {"blocks": blocks, "metric": rank_map.metric}
 
 
+def comparison_key(analysis: str, evaluations: Sequence[str], kept_fractions: Sequence[float]) -> Key:
+    """A table of measured rank maps."""
+    return _key("comparison", {"kept_fractions": list(kept_fractions)}, [analysis, *evaluations])
+
+
 def sensitivity_key(analysis: str, corpus: str, kept_fraction: float, metric: Metric, compute_dtype: str) -> Key:
     """Measured loss increases of single projections."""
     spec = {"kept_fraction": kept_fraction, "metric": metric, "compute_dtype": compute_dtype}

@@ -54,6 +54,7 @@ def with_predictions(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _expected(dense_perplexity: float, prediction: Prediction, n_runs: int) -> dict[str, Any]:
     predicted, low, high = prediction.perplexities(dense_perplexity)
     return {
+        "predicted_nll_increase": prediction.nll_increase,
         "predicted_perplexity": predicted,
         "predicted_perplexity_low": low,
         "predicted_perplexity_high": high,

@@ -233,6 +233,17 @@ def _read_trials(store: Store, analysis_id: str) -> list[tuple[dict[str, Any], b
     return sorted(found, key=lambda pair: pair[0]["created"], reverse=True)
 
 
+def newest_comparison(store: Store, analysis_id: str) -> dict[str, Any] | None:
+    """Return the newest table of methods of an analysis, as ``rankscope compare --json`` gave it, or ``None``."""
+    artifacts = [store.read(key) for key in store.keys("comparison")]
+    fitting = [a for a in artifacts if a.manifest.about["analysis"] == analysis_id]
+    if not fitting:
+        return None
+    newest = max(fitting, key=lambda a: a.manifest.created)
+    document: dict[str, Any] = newest.json("comparison.json")
+    return document
+
+
 def measured_sensitivity(store: Store, analysis_id: str) -> dict[str, Any] | None:
     """Return the newest measured sensitivity of an analysis, or ``None``."""
     artifacts = [store.read(key) for key in store.keys("sensitivity")]

@@ -222,6 +222,7 @@ def search(
     return {
         "analysis": session.analysis.id,
         "study": name,
+        "subset": session.subset_key.fingerprint,
         "storage": storage.split("@")[-1],
         "space": {v.name: len(v.projections) for v in space.variables},
         "trials": len(measured),
