@@ -126,9 +126,7 @@ def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analyse
         assert all(low <= predicted <= high for _, predicted, low, high in points)
 
 
-def test_predictions_learn_from_measurements(
-    toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]
-) -> None:
+def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]) -> None:
     runs = services.measured_runs(toy_analysis.id)
     harmful = [{**run, "predicted_nats": 0.5, "nll": run["dense_nll"] + 1.5} for run in runs]
     before, after = services.predictor([]), services.predictor(harmful)
