@@ -197,7 +197,7 @@ _PRIOR: Final = np.array(
 
 def _features(runs: Sequence[MeasuredRun]) -> Floats:
     """Return (n_runs, 10): shared level and slope, then each metric's own."""
-    own = np.array([[metric is run.metric for metric in _METRICS] for run in runs], dtype=np.float64)
+    own = np.array([[metric == run.metric for metric in _METRICS] for run in runs], dtype=np.float64)
     own = own.reshape(-1, len(_METRICS))
     u = np.log([max(run.nats, _TINY) for run in runs])[:, None] - CENTRE
     return np.concatenate([np.ones_like(u), u, own, own * u], axis=1)
