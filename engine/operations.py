@@ -18,6 +18,8 @@ from engine.specs import (
     EvaluationSpec,
     Fisher,
     ModelSpec,
+    RefinementSpec,
+    TrainingSpec,
 )
 from engine.types import Metric
 
@@ -86,6 +88,22 @@ SEARCH_DEFAULTS: dict[str, Any] = {
     "storage": None,
     "device": "auto",
 }
+REFINE_DEFAULTS: dict[str, Any] = {
+    "train": False,
+    "epochs": 8,
+    "learning_rate": 0.01,
+    "damping": 1e-3,
+    "batch_size": 4,
+    "compute_dtype": "bfloat16",
+    "minutes": 30.0,
+    "seed": 0,
+    "text": "demo",
+    "text_field": "text",
+    "n_sequences": 20,
+    "length": 512,
+    "dtype": "float32",
+    "device": "auto",
+}
 COMPARE_DEFAULTS: dict[str, Any] = {
     "kept_fractions": [0.9, 0.8, 0.7, 0.6, 0.5],
     "methods": list(PRESETS),
@@ -116,6 +134,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "evaluate": _evaluate,
         "sensitivity": _sensitivity,
         "search": _search,
+        "refine": _refine,
         "compare": _compare,
     }
     if operation not in operations:
@@ -256,6 +275,51 @@ def _search(arguments: Mapping[str, Any], report: Report) -> object:
         report,
         device=a["device"],
     )
+
+
+def _refine(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.evaluating import EvaluationSession
+    from engine.pipeline.refining import refine
+    from engine.progress import part_of
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}
+    a = _with_defaults(rest, REFINE_DEFAULTS)
+    store = DirectoryStore(here.artifacts)
+    rank_map = parse_rank_map(arguments["rank_map"].encode())
+    key = refine(
+        store,
+        here.downloads,
+        arguments["analysis"],
+        rank_map,
+        refinement_spec(a),
+        part_of(report, 0.0, 0.8),
+        minutes=a["minutes"],
+        device=a["device"],
+    )
+    text = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
+    session = EvaluationSession(
+        store, here.downloads, arguments["analysis"], text, part_of(report, 0.8, 0.86), device=a["device"]
+    )
+    return {
+        "refinement": key.fingerprint,
+        "training_free": not a["train"],
+        "seconds": store.read(key).manifest.about["seconds"],
+        "before": session.measure(rank_map, part_of(report, 0.86, 0.93)),
+        "after": session.measure(rank_map, part_of(report, 0.93, 1.0), key),
+    }
+
+
+def refinement_spec(arguments: Mapping[str, Any]) -> RefinementSpec:
+    """Return the spec that ``refine`` arguments describe.
+
+    Raises:
+        InvalidSpecError: a value is out of range.
+    """
+    a = _with_defaults(arguments, REFINE_DEFAULTS)
+    training = TrainingSpec(a["epochs"], a["learning_rate"], a["seed"]) if a["train"] else None
+    return RefinementSpec(training, a["damping"], a["batch_size"], a["compute_dtype"])
 
 
 def _compare(arguments: Mapping[str, Any], report: Report) -> object:

@@ -268,3 +268,57 @@ class EvaluationSpec:
     dtype: str = "float32"
     batch_size: int = 4
     top_k: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """How the factors of a layer are trained.
+
+    Attributes:
+        epochs: passes over the text per layer.
+        learning_rate: of Adam at the first step, in relation to the size of each entry's row and column; falls
+            to 0 by a cosine.
+        seed: of the order of the batches.
+    """
+
+    epochs: int = 8
+    learning_rate: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.epochs < 1 or not 0 < self.learning_rate < 1:
+            raise InvalidSpecError(
+                f"Training with {self.epochs} epochs and the relative learning rate {self.learning_rate} was asked "
+                "for; expected at least 1 epoch and a rate between 0 and 1."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RefinementSpec:
+    """How a compressed model is refined on the text its analysis was made on.
+
+    Attributes:
+        training: how factors are trained after their correction; ``None``: not at all.
+        damping: of the correction, relative; a ridge towards the factors as they were.
+        batch_size: sequences per pass.
+        compute_dtype: autocast type of passes; factors are float32 whatever it is.
+    """
+
+    training: TrainingSpec | None = None
+    damping: float = 1e-3
+    batch_size: int = 4
+    compute_dtype: str = "bfloat16"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 < self.damping <= 1 or self.batch_size < 1:
+            raise InvalidSpecError(
+                f"A refinement with damping {self.damping} and {self.batch_size} sequences per pass was asked for; "
+                "expected a damping above 0 and at most 1, and at least one sequence."
+            )
+
+    @property
+    def kind(self) -> str:
+        """``corrected`` (closed form, no training) or ``trained``."""
+        return "corrected" if self.training is None else "trained"

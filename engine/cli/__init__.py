@@ -10,7 +10,7 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, comparing, dashboard, job_commands, searching, stages
+from engine.cli import artifacts, comparing, dashboard, job_commands, refining, searching, stages
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 stages.register(app)
 searching.register(app)
+refining.register(app)
 comparing.register(app)
 dashboard.register(app)
 app.add_typer(job_commands.app, name="jobs")

@@ -16,7 +16,8 @@ from engine.model import device_of, open_model
 from engine.pipeline import keys
 from engine.pipeline.analysing import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import cost_of, evaluations, load_analysis
+from engine.pipeline.reading import cost_of, evaluations, load_analysis, refined_evaluations
+from engine.pipeline.refined import apply_refinement
 from engine.progress import part_of
 from engine.rank_map import check_rank_map
 from engine.sensitivity import measure_sensitivity
@@ -81,14 +82,10 @@ class EvaluationSession:
         self._tokens = load_corpus(spec.corpus, self._model.tokenizer, texts).tokens
         self._reference = self._dense_reference(part_of(report, 0.2, 1.0))
 
-    def stored(self, rank_map: RankMap) -> Key:
-        """Return the key under which the measurement of ``rank_map`` is or will be stored."""
-        return keys.evaluation_key(rank_map, self.analysis.id, self._reference_key)
+    def measure(self, rank_map: RankMap, report: Report, refinement: Key | None = None) -> dict[str, Any]:
+        """Measure one rank map, or one with refined factors, or return the stored measurement.
 
-    def measure(self, rank_map: RankMap, report: Report) -> dict[str, Any]:
-        """Measure one rank map, or return the stored measurement.
-
-        The prediction beside it is made from all other measurements on the same text.
+        The prediction beside it is made from all other measurements on the same text; refined factors have none.
 
         Raises:
             InvalidRankMapError: the map does not fit the model.
@@ -96,16 +93,19 @@ class EvaluationSession:
         """
         check_rank_map(rank_map, self.analysis.inventory, self.analysis.about["model_fingerprint"])
         cost = cost_of(self.analysis, rank_map)
-        key = self.stored(rank_map)
+        key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement)
         if key not in self.store:
             begun = time.monotonic()
             reader = factors_reader(self.analysis, self.store, rank_map.metric)
             module = compress(self._model.module, rank_map.blocks, reader)
+            if refinement is not None:
+                apply_refinement(module, self.store, refinement)
             applied_s = time.monotonic() - begun
             measurement = measure(module, self._tokens, self._reference, self.spec, report)
             document = {
                 "method": rank_map.method,
                 "metric": rank_map.metric,
+                "refinement": None if refinement is None else self._refinement(refinement),
                 "perplexity": measurement.perplexity,
                 "dense_perplexity": measurement.dense_perplexity,
                 "nll": measurement.nll,
@@ -137,8 +137,12 @@ class EvaluationSession:
             with self.store.writing(key, about) as into:
                 write_json(into / "evaluation.json", document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        found = next(run for run in evaluations(self.store, self.analysis.id) if run["id"] == key.fingerprint)
+        among = (evaluations if refinement is None else refined_evaluations)(self.store, self.analysis.id)
+        found = next(run for run in among if run["id"] == key.fingerprint)
         return {**found, "seconds": self.store.read(key).manifest.about["seconds"]}
+
+    def _refinement(self, key: Key) -> dict[str, Any]:
+        return {"id": key.fingerprint, "kind": self.store.read(key).json("refinement.json")["kind"]}
 
     def _dense_reference(self, report: Report) -> DenseReference:
         key = self._reference_key

@@ -62,9 +62,20 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
     return _key("reference", anonymous, [model, corpus])
 
 
-def evaluation_key(rank_map: RankMap, analysis: str, reference: Key) -> Key:
-    """A measured rank map; its method's name does not matter, its blocks and metric do."""
-    return _key("evaluation", _decided(rank_map), [analysis, reference.fingerprint])
+def evaluation_key(rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None) -> Key:
+    """A measured rank map; its method's name does not matter, its blocks, metric and refinement do."""
+    refined = [] if refinement is None else [refinement.fingerprint]
+    return _key("evaluation", _decided(rank_map), [analysis, reference.fingerprint, *refined])
+
+
+def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:
+    """A rank map's factors refined on a text."""
+    return _key("refinement", {**_decided(rank_map), "spec": spec}, [analysis, corpus])
+
+
+def refined_layer_key(refinement: Key, layer: int) -> Key:
+    """The refined factors of one layer."""
+    return _key("refined-layer", {"layer": layer}, [refinement.fingerprint])
 
 
 def subset_key(spec: ObjectiveSpec, analysis: str, corpus: str, skipped: int) -> Key:

@@ -184,8 +184,17 @@ def newest_predictor(store: Store, analysis_id: str) -> tuple[Predictor, str | N
     return fit_predictor(runs_on_newest_text(runs)), runs[0]["corpus"]
 
 
+def refined_evaluations(store: Store, analysis_id: str) -> list[dict[str, Any]]:
+    """Return the measured rank maps whose factors were refined, newest first; nothing predicts those."""
+    return [run for run in _measurements(store, analysis_id) if run.get("refinement")]
+
+
 def measurements(store: Store, analysis_id: str | None = None) -> list[dict[str, Any]]:
-    """Return what was measured, newest first, without predictions."""
+    """Return the rank maps measured as they are, newest first, without predictions."""
+    return [run for run in _measurements(store, analysis_id) if not run.get("refinement")]
+
+
+def _measurements(store: Store, analysis_id: str | None) -> list[dict[str, Any]]:
     results = []
     for key in store.keys("evaluation"):
         try:

@@ -69,7 +69,7 @@ def test_comparing_nothing_is_refused(text_file):
     text, other = texts(text_file)
     with pytest.raises(InvalidSpecError, match="at least one kept fraction"):
         ComparisonSpec((), ("flrc",), text, other)
-    with pytest.raises(InvalidSpecError, match="such as 0.8,0.6"):
+    with pytest.raises(InvalidSpecError, match=r"such as 0\.8,0\.6"):
         ComparisonSpec((1.5,), ("flrc",), text, other)
     with pytest.raises(InvalidSpecError, match="water-filling"):
         ComparisonSpec((0.5,), ("water",), text, other)

@@ -1,0 +1,49 @@
+"""Refined factors on disk, layer by layer, and back into a model compressed by the same rank map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.layers import FactoredLinear
+from engine.model import decoder_layers
+from engine.pipeline import keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from cache import Artifact, Key, Store
+
+
+def apply_refinement(module: nn.Module, store: Store, key: Key) -> None:
+    """Put the factors of a finished refinement into a model compressed by its rank map."""
+    for index, layer in enumerate(decoder_layers(module)):
+        read_layer(layer, store.read(keys.refined_layer_key(key, index)))
+
+
+def write_layer(layer: nn.Module, folder: Path) -> None:
+    """Write the factors of one decoder layer."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _factors(layer).items()}
+    save_file(tensors, folder / "refined.safetensors")
+
+
+@torch.no_grad()
+def read_layer(layer: nn.Module, artifact: Artifact) -> None:
+    """Put the stored factors into one decoder layer, in its own type."""
+    stored = load_file(artifact.path("refined.safetensors"))
+    for name, tensor in _factors(layer).items():
+        tensor.copy_(stored[name])
+
+
+def _factors(layer: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a layer's factors and column orders by name, shared ones once under the name of their first reader."""
+    found: dict[int, tuple[str, torch.Tensor]] = {}
+    for name, module in layer.named_modules():
+        if isinstance(module, FactoredLinear):
+            for part, tensor in (*module.named_parameters(), *module.named_buffers()):
+                found.setdefault(id(tensor), (f"{name}.{part}", tensor))
+    return dict(found.values())
