@@ -37,8 +37,11 @@ from engine.types import Metric
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import nn
+
     from cache import Store
     from engine.analysis import Analysis
+    from engine.evaluation import Measurement
     from engine.progress import Report
     from engine.rank_map import RankMap
 
@@ -86,6 +89,24 @@ class EvaluationSession:
         """Return the key under which the measurement of ``rank_map`` is or will be stored."""
         return keys.evaluation_key(rank_map, self.analysis.id, self._reference_key)
 
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._model.tokenizer
+
+    def compressed(self, rank_map: RankMap) -> nn.Module:
+        """Return the model under a checked rank map."""
+        reader = factors_reader(self.analysis, self.store, rank_map.metric)
+        return compress(self._model.module, rank_map.blocks, reader)
+
+    def run(self, module: nn.Module, report: Report) -> Measurement:
+        """Run a compressed model over the text, beside the dense one.
+
+        Raises:
+            NumericalError: its loss is not finite.
+        """
+        return measure(module, self._tokens, self._reference, self.spec, report)
+
     def measure(self, rank_map: RankMap, report: Report) -> dict[str, Any]:
         """Measure one rank map, or return the stored measurement.
 
@@ -98,10 +119,9 @@ class EvaluationSession:
         key = self.stored(rank_map)
         if key not in self.store:
             begun = time.monotonic()
-            reader = factors_reader(self.analysis, self.store, rank_map.metric)
-            module = compress(self._model.module, rank_map.blocks, reader)
+            module = self.compressed(rank_map)
             applied_s = time.monotonic() - begun
-            measurement = measure(module, self._tokens, self._reference, self.spec, report)
+            measurement = self.run(module, report)
             document = {
                 "method": rank_map.method,
                 "metric": rank_map.metric,
