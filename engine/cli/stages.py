@@ -28,6 +28,7 @@ from engine.cli._console import (
 )
 from engine.errors import InvalidSpecError
 from engine.locks import parse_formats, read_locks
+from engine.presets import get_preset
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def allocate(
     budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
     chosen = parse_formats(formats) if formats else None
     locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
-    evaluated = evaluated_maps(artifact_store(), analysis.id)
+    evaluated = evaluated_maps(artifact_store(), analysis.id) if get_preset(method).is_searched else ()
     rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget, locks, chosen, evaluated)
     cost = cost_of(analysis, rank_map)
     if to is not None:
