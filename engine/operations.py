@@ -55,6 +55,14 @@ EVALUATE_DEFAULTS: dict[str, Any] = {
     "batch_size": 4,
     "device": "auto",
 }
+POST_TRAIN_DEFAULTS: dict[str, Any] = {
+    **EVALUATE_DEFAULTS,
+    "minutes": 5.0,
+    "max_steps": 1000,
+    "learning_rate": 1e-3,
+    "train_batch_size": 2,
+    "seed": 0,
+}
 SENSITIVITY_DEFAULTS: dict[str, Any] = {
     "text": "demo",
     "text_field": "text",
@@ -136,6 +144,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "search": _search,
         "refine": _refine,
         "compare": _compare,
+        "post-train": _post_train,
     }
     if operation not in operations:
         raise InvalidSpecError(f"There is no operation {operation!r}; expected one of {', '.join(operations)}.")
@@ -339,6 +348,25 @@ def _compare(arguments: Mapping[str, Any], report: Report) -> object:
         here.studies,
         arguments["analysis"],
         ComparisonSpec(kept_fractions, tuple(a["methods"]), text, other, a["search_trials"], a["seed"]),
+        report,
+        device=a["device"],
+    )
+
+
+def _post_train(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.post_training import post_train
+    from engine.post_training import PostTrainingSpec
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    a = _with_defaults({k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}, POST_TRAIN_DEFAULTS)
+    return post_train(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        parse_rank_map(arguments["rank_map"].encode()),
+        PostTrainingSpec(a["minutes"], a["max_steps"], a["learning_rate"], a["train_batch_size"], a["seed"]),
+        EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"]),
         report,
         device=a["device"],
     )

@@ -70,12 +70,14 @@ def draw_points(space: SearchSpace, goal: Goal, count: int, seed: int) -> list[d
     """
     drawing = random.Random(seed)  # noqa: S311 - a repeatable search, no secret
     found: list[dict[str, float]] = []
-    for _ in range(_DRAWS * max(count, 1)):
-        if len(found) == count:
-            return found
+    for _ in range(_DRAWS * count):
         point = {v.name: drawing.uniform(LOWEST, 1.0) for v in space.variables}
         if goal.allows(space.kept_fraction(point)):
             found.append(point)
+        if len(found) == count:
+            return found
+    if not count:
+        return found
     raise InfeasibleBudgetError(
         f"Hardly any point of the search space keeps {goal.low:g} to {goal.high:g} of the compressible parameters; "
         "give another target, a wider range or a smaller --rank-step."

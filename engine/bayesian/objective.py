@@ -13,7 +13,7 @@ import torch
 from engine.bayesian.specs import Subset
 from engine.compression import compress
 from engine.evaluation import DenseReference, measure, take_reference
-from engine.progress import ignore_progress, part_of
+from engine.progress import ignore_progress
 from engine.specs import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -119,8 +119,6 @@ class Objective:
         begun = time.monotonic()
         compressed = compress(self._module, blocks, self._factors_of)
         applied = time.monotonic()
-        measurement = measure(
-            compressed, self._tokens, self._reference, evaluation_spec(self._spec), part_of(report, 0.0, 1.0)
-        )
+        measurement = measure(compressed, self._tokens, self._reference, evaluation_spec(self._spec), report)
         objective = math.exp(measurement.nll) + self._spec.divergence_weight * measurement.divergence
         return Outcome(objective, measurement, applied - begun, time.monotonic() - applied)

@@ -59,20 +59,23 @@ def open_storage(storage: str) -> BaseStorage:
 
     # Several workers write to one SQLite file, each waiting for its turn.
     engine = {"connect_args": {"timeout": _SQLITE_WAITS_S}} if storage.startswith("sqlite") else {}
-    for _ in range(_OPENING_TRIES - 1):
+    for tries_left in reversed(range(_OPENING_TRIES)):
         try:
             return RDBStorage(storage, engine_kwargs=engine)
-        except sqlalchemy.exc.DBAPIError:
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
             # Workers that start together on an empty database make the same tables; all but one fail, once.
+            if not isinstance(error, sqlalchemy.exc.DBAPIError) or not tries_left:
+                raise InvalidSpecError(_unusable(storage, error)) from error
             time.sleep(_OPENING_PAUSE_S)
-    try:
-        return RDBStorage(storage, engine_kwargs=engine)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
-        scheme = storage.split("://", maxsplit=1)[0]
-        raise InvalidSpecError(
-            f"The {scheme} storage cannot be opened ({type(error).__name__}: {str(error).splitlines()[0]}); expected a "
-            "database URL such as sqlite:////absolute/path.db or postgresql://user@host/name with its driver installed."
-        ) from error
+    raise AssertionError
+
+
+def _unusable(storage: str, error: Exception) -> str:
+    scheme = storage.split("://", maxsplit=1)[0]
+    return (
+        f"The {scheme} storage cannot be opened ({type(error).__name__}: {str(error).splitlines()[0]}); expected a "
+        "database URL such as sqlite:////absolute/path.db or postgresql://user@host/name with its driver installed."
+    )
 
 
 def open_study(

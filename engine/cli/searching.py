@@ -1,7 +1,8 @@
-"""``rankscope search``: find rank maps by measuring them."""
+"""``rankscope search`` and ``post-train``: find rank maps by measuring them, and train what may be trained cheaply."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,12 +23,14 @@ from engine.cli._console import (
     job_queue,
     out,
     print_json,
+    run_job,
 )
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(epilog="Example: rankscope search 3f2a --target 0.8 --trials 50")(search)
+    app.command("post-train", epilog="Example: rankscope post-train 3f2a map.json --minutes 5")(post_train)
 
 
 def search(
@@ -113,6 +116,56 @@ def search(
         out.print(f"The feature metric was added; the trials belong to the analysis {known}", soft_wrap=True)
     out.print(
         f"Next: rankscope allocate {known[:12]} --method bolaco --keep {high if pareto else target:g} --out map.json"
+    )
+
+
+def post_train(
+    analysis_id: AnalysisId,
+    rank_map: Annotated[Path, typer.Argument(metavar="MAP.json", help="The map to compress with.")],
+    minutes: Annotated[float, typer.Option(help="No step begins after this long.")] = 5.0,
+    max_steps: Annotated[int, typer.Option(help="Steps at most.")] = 1000,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    train_batch_size: Annotated[int, typer.Option(help="Calibration sequences per step.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the order of the sequences.")] = 0,
+    text: Text = "demo",
+    text_field: TextField = "text",
+    n_sequences: Annotated[int, typer.Option(help="Held-out sequences.")] = 20,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
+    batch_size: Annotated[int, typer.Option(help="Held-out sequences per pass.")] = 4,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train two vectors per projection on the calibration text; the map keeps its ranks and its size."""
+    from engine.pipeline.reading import load_analysis
+    from engine.rank_map import check_rank_map, read_rank_map
+
+    analysis = load_analysis(artifact_store(), analysis_id)
+    chosen = read_rank_map(rank_map)
+    check_rank_map(chosen, analysis.inventory, analysis.about["model_fingerprint"])
+    arguments = changed(
+        operations.POST_TRAIN_DEFAULTS,
+        minutes=minutes,
+        max_steps=max_steps,
+        learning_rate=learning_rate,
+        train_batch_size=train_batch_size,
+        seed=seed,
+        text=absolute_if_there(text),
+        text_field=text_field,
+        n_sequences=n_sequences,
+        length=length,
+        batch_size=batch_size,
+        device=device,
+    )
+    title = f"Post-train a {chosen.method} map of {analysis.about['model']}"
+    found = run_job("post-train", {"analysis": analysis.id, "rank_map": chosen.to_json(), **arguments}, title)
+    if as_json:
+        print_json(found)
+        return
+    out.print(
+        f"Perplexity on {found['corpus']}: {found['perplexity_before']:.2f} before, {found['perplexity']:.2f} after "
+        f"{found['steps']} steps on {found['trained_on']}; dense {found['dense_perplexity']:.2f}",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -245,7 +245,7 @@ def allocate(
     curves = curves_by_metric(analysis, _importance(importance, method))
     predictor, predicted_for = newest_predictor(artifact_store(), analysis.id)
     settings = AllocationSettings(gamma, min_rank, rank_step)
-    evaluated = evaluated_maps(artifact_store(), analysis.id)
+    evaluated = evaluated_maps(artifact_store(), analysis.id) if get_preset(method).is_searched else ()
     rank_map = allocate_to_target(
         analysis, curves, method, target, predictor, locks, chosen, settings, evaluated=evaluated
     )

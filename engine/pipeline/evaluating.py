@@ -37,8 +37,11 @@ from engine.types import Metric
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import nn
+
     from cache import Store
     from engine.analysis import Analysis
+    from engine.evaluation import Measurement
     from engine.progress import Report
     from engine.rank_map import RankMap
 
@@ -82,6 +85,27 @@ class EvaluationSession:
         self._tokens = load_corpus(spec.corpus, self._model.tokenizer, texts).tokens
         self._reference = self._dense_reference(part_of(report, 0.2, 1.0))
 
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self._model.tokenizer
+
+    def compressed(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
+        """Return the model under a checked rank map, with refined factors if their key is given."""
+        reader = factors_reader(self.analysis, self.store, rank_map.metric)
+        module = compress(self._model.module, rank_map.blocks, reader)
+        if refinement is not None:
+            apply_refinement(module, self.store, refinement)
+        return module
+
+    def run(self, module: nn.Module, report: Report) -> Measurement:
+        """Run a compressed model over the text, beside the dense one.
+
+        Raises:
+            NumericalError: its loss is not finite.
+        """
+        return measure(module, self._tokens, self._reference, self.spec, report)
+
     def measure(self, rank_map: RankMap, report: Report, refinement: Key | None = None) -> dict[str, Any]:
         """Measure one rank map, or one with refined factors, or return the stored measurement.
 
@@ -96,12 +120,9 @@ class EvaluationSession:
         key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement)
         if key not in self.store:
             begun = time.monotonic()
-            reader = factors_reader(self.analysis, self.store, rank_map.metric)
-            module = compress(self._model.module, rank_map.blocks, reader)
-            if refinement is not None:
-                apply_refinement(module, self.store, refinement)
+            module = self.compressed(rank_map, refinement)
             applied_s = time.monotonic() - begun
-            measurement = measure(module, self._tokens, self._reference, self.spec, report)
+            measurement = self.run(module, report)
             document = {
                 "method": rank_map.method,
                 "metric": rank_map.metric,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.bayesian.specs import ObjectiveSpec
+    from engine.post_training import PostTrainingSpec
     from engine.rank_map import RankMap
 
 SCHEMA_VERSION = 1
@@ -87,6 +88,11 @@ def subset_key(spec: ObjectiveSpec, analysis: str, corpus: str, skipped: int) ->
 def trial_key(rank_map: RankMap, subset: Key, divergence_weight: float) -> Key:
     """A rank map measured by a search; the subset's key covers analysis, text and arithmetic."""
     return _key("trial", {**_decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
+
+
+def post_training_key(evaluation: Key, spec: PostTrainingSpec) -> Key:
+    """Trained diagonals of a rank map that was measured on a text before."""
+    return _key("post-training", spec, [evaluation.fingerprint])
 
 
 def _decided(rank_map: RankMap) -> dict[str, object]:

@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file, save_file
-
-from cache import Key, fingerprint, write_json
-from engine.bayesian.goals import Goal, draw_points, starting_points
-from engine.bayesian.objective import Objective, choose_subset, evaluation_spec
-from engine.bayesian.slices import SlicingReader
-from engine.bayesian.space import SearchSpace, SpaceSpec
+from cache import fingerprint
+from engine.bayesian.goals import Goal, starting_points
+from engine.bayesian.space import SpaceSpec
 from engine.bayesian.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
-from engine.corpora import load_corpus
-from engine.errors import CorpusError
-from engine.evaluation import DenseReference, take_reference
-from engine.model import open_model
-from engine.pipeline import keys
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import analysis_spec, reopen_folder
-from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import allocate_rank_map, cost_of, curves_by_metric, load_analysis
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric
+from engine.pipeline.search_session import METHOD, SearchSession
 from engine.progress import ignore_progress, part_of
-from engine.rank_map import RankMap
-from engine.sources import corpus_fingerprint, resolve_texts
 from engine.types import Budget, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import torch
-
     from cache import Store
-    from engine.analysis import Analysis
     from engine.bayesian.specs import ObjectiveSpec
-    from engine.model import OpenModel
     from engine.progress import Report
 
-METHOD = "bolaco"
 _STARTS = 10
-_SUBSET_RANGE = Goal(0.5, 0.95)
-"""Sizes of the random maps that show which sequences are sensitive; the same for every search and layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,115 +45,6 @@ class SearchSpec:
     n_trials: int = 50
     seed: int = 0
     storage: str | None = None
-
-
-class SearchSession:
-    """One opened model, its sliced factors and its subset, on which points are measured.
-
-    Args:
-        store: holds the analysis and receives trials.
-        downloads: where fetched files pass through.
-        analysis_id: an analysis; the feature metric is added to it if it is missing.
-        spec: of the objective.
-        space: of the variables.
-        report: told how far the preparation is.
-        device: where it runs.
-
-    Raises:
-        RankScopeError: the analysis, its model or the text is not there any more, or not the same.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        downloads: Path,
-        analysis_id: str,
-        spec: ObjectiveSpec,
-        space: SpaceSpec,
-        report: Report,
-        *,
-        device: str = "auto",
-    ) -> None:
-        self.store = store
-        self.spec = spec
-        self.analysis = with_feature(store, downloads, analysis_id, part_of(report, 0.0, 0.4), device=device)
-        self.space = SearchSpace.of(self.analysis.inventory, space)
-        folder = reopen_folder(self.analysis, store, downloads, report)
-        report("model", 0.4, f"Opening {folder.spec.label}")
-        self.model = open_model(
-            folder.path, dtype=spec.dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
-        )
-        reader = factors_reader(self.analysis, store, Metric.FEATURE)
-        self.factors_of = SlicingReader(self.model.module, reader)
-        self.tokens, reference, self.subset_key = self._subset(downloads, part_of(report, 0.5, 1.0))
-        self._objective = Objective(self.model.module, self.tokens, reference, self.factors_of, spec)
-
-    def rank_map(self, point: Mapping[str, float], budget_params: int | None) -> RankMap:
-        """Return the map of a point."""
-        about = self.analysis.about
-        return RankMap(
-            about["model"],
-            about["model_fingerprint"],
-            self.analysis.id,
-            METHOD,
-            Metric.FEATURE,
-            budget_params,
-            self.space.blocks(point),
-        )
-
-    def measure(self, rank_map: RankMap, report: Report) -> dict[str, Any]:
-        """Measure a map on the subset and store it, or return what is stored.
-
-        Raises:
-            NumericalError: the compressed model's loss is not finite.
-        """
-        key = keys.trial_key(rank_map, self.subset_key, self.spec.divergence_weight)
-        if key not in self.store:
-            outcome = self._objective(rank_map.blocks, report)
-            cost = cost_of(self.analysis, rank_map)
-            measurement = outcome.measurement
-            document = {
-                "objective": outcome.objective,
-                "perplexity": measurement.perplexity,
-                "dense_perplexity": measurement.dense_perplexity,
-                "divergence": measurement.divergence,
-                "divergence_weight": self.spec.divergence_weight,
-                "kept_fraction": cost.kept_fraction,
-                "params": cost.params,
-                "predicted_nats": cost.nats,
-                "corpus": self.spec.pool.label,
-                "subset": self.subset_key.fingerprint,
-                "n_sequences": len(self.tokens),
-                "n_tokens": measurement.n_tokens,
-                "dtype": self.spec.dtype,
-                "seconds": {"apply": round(outcome.apply_s, 4), "evaluate": round(outcome.evaluate_s, 4)},
-            }
-            with self.store.writing(key, {"analysis": self.analysis.id}) as into:
-                write_json(into / "trial.json", document)
-                (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        found: dict[str, Any] = self.store.read(key).json("trial.json")
-        return {**found, "id": key.fingerprint}
-
-    def _subset(self, downloads: Path, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
-        """Return the subset's tokens, the dense model's predictions on them, and their key."""
-        pool, skipped = _pool(self.analysis, self.spec, self.model, self.store, downloads, report)
-        corpus = corpus_fingerprint(self.spec.pool)
-        key = keys.subset_key(self.spec, self.analysis.id, corpus, skipped)
-        if key not in self.store:
-            every_rank = SearchSpace.of(self.analysis.inventory, SpaceSpec(rank_step=1))
-            points = draw_points(every_rank, _SUBSET_RANGE, self.spec.n_allocations, self.spec.seed)
-            allocations = [every_rank.blocks(point) for point in points]
-            chosen = choose_subset(self.model.module, pool, self.factors_of, allocations, self.spec, report)
-            dense = take_reference(self.model.module, pool[list(chosen)], evaluation_spec(self.spec), ignore_progress)
-            with self.store.writing(key, {"analysis": self.analysis.id, "corpus": self.spec.pool.label}) as into:
-                save_file(
-                    {name: getattr(dense, name) for name in ("nll", "top_log_probs", "top_tokens")},
-                    into / "reference.safetensors",
-                )
-                write_json(into / "subset.json", {"sequences": list(chosen), "skipped": skipped})
-        artifact = self.store.read(key)
-        indices = artifact.json("subset.json")["sequences"]
-        return pool[indices], DenseReference(**load_file(artifact.path("reference.safetensors"))), key
 
 
 def search(
@@ -230,43 +101,6 @@ def search(
         "best": None if best is None else _describe(session, best, budget),
         "pareto": [_describe(session, t, budget) for t in pareto_set(measured)] if goal.pareto else None,
     }
-
-
-def with_feature(store: Store, downloads: Path, analysis_id: str, report: Report, *, device: str = "auto") -> Analysis:
-    """Return the analysis if it has feature factors, else the one with the feature metric added.
-
-    The statistics are stored, so that adding a metric reads no text again.
-
-    Raises:
-        RankScopeError: the model or the text of the analysis is gone or has changed.
-    """
-    found = load_analysis(store, analysis_id)
-    if Metric.FEATURE in found.nats:
-        return found
-    spec = analysis_spec(found)
-    reopen_folder(found, store, downloads, report)
-    metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
-    key = analyse(replace(spec, metrics=metrics), store, downloads, report, device=device)
-    return load_analysis(store, key.fingerprint)
-
-
-def _pool(
-    analysis: Analysis, spec: ObjectiveSpec, model: OpenModel, store: Store, downloads: Path, report: Report
-) -> tuple[torch.Tensor, int]:
-    """Return the pool's tokens and how many sequences before them were left out.
-
-    Of the very text the analysis was calibrated on, the sequences after those are taken where it is long enough.
-    """
-    texts = resolve_texts(spec.pool, store, downloads, report)
-    calibration = analysis_spec(analysis).corpus
-    if replace(spec.pool, n_sequences=calibration.n_sequences) == calibration:
-        skipped = calibration.n_sequences
-        longer = replace(spec.pool, n_sequences=skipped + spec.pool.n_sequences)
-        try:
-            return load_corpus(longer, model.tokenizer, texts).tokens[skipped:], skipped
-        except CorpusError:
-            report("text", 0.0, "The text has no more than what was analysed; the search reads that again")
-    return load_corpus(spec.pool, model.tokenizer, texts).tokens, 0
 
 
 def _guides(session: SearchSession, goal: Goal) -> dict[float, list[dict[str, float]]]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache import DirectoryStore
+from engine.bayesian.goals import Goal
+from engine.bayesian.space import SpaceSpec
+from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.jobs import JobQueue, JobStatus
+from engine.pipeline.search_session import with_feature
+from engine.pipeline.searching import SearchSpec, search
+from engine.progress import ignore_progress
+from engine.specs import CorpusSpec
 from tests.app.conftest import PAGES
 
 if TYPE_CHECKING:
@@ -174,6 +181,21 @@ def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
     assert (job.arguments["target"], job.arguments["trials"]) == (0.7, 5)
     assert job.arguments["n_sequences"] == 8
     assert str(job.arguments["text"]).endswith("/corpus.txt")
+
+
+def test_what_a_search_measured_is_there_at_once(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
+    store, downloads = DirectoryStore(analysed_home / "artifacts"), analysed_home / "downloads"
+    found = with_feature(store, downloads, toy_analysis.id, ignore_progress)
+    page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
+    assert "none is measured yet" in page.error[0].value.replace("\\", "")
+    corpus = found.about["spec"]["corpus"]
+    pool = CorpusSpec.parse(corpus["location"], part="calibration", n_sequences=2, length=32)
+    spec = SearchSpec(ObjectiveSpec(pool, Subset.ALL, 2), Goal.at(0.8), SpaceSpec(rank_step=2), n_trials=2)
+    search(store, downloads, analysed_home / "studies", found.id, spec, ignore_progress)
+    page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
+    assert not page.error
+    assert not page.exception
+    assert button(page, "Compress and measure")
 
 
 def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed_home: Path) -> None:

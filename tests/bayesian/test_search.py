@@ -14,7 +14,8 @@ from engine.bayesian.specs import Subset
 from engine.bayesian.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
 from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
 from engine.pipeline.reading import allocate_rank_map, curves_by_metric, evaluated_maps, load_analysis, trials
-from engine.pipeline.searching import SearchSession, search
+from engine.pipeline.search_session import SearchSession
+from engine.pipeline.searching import search
 from engine.progress import ignore_progress
 from engine.types import BlockRank, Budget, Format, Metric
 from tests import toys

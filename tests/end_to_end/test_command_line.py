@@ -18,6 +18,7 @@ COMMANDS = (
     ("allocate",),
     ("evaluate",),
     ("search",),
+    ("post-train",),
     ("app",),
     ("jobs",),
     ("jobs", "show"),
@@ -289,3 +290,12 @@ def test_search_speaks_the_documented_json_and_feeds_allocate(terminal, analysed
     shown = terminal("search", found["analysis"], "--trials", 3, "--rank-step", 2, "--pareto", *amount).stdout
     assert "Next: rankscope allocate" in shown
     assert "kept fraction in (0, 1]" in terminal.error("search", analysed[1], "--target", 1.5)
+
+
+def test_post_train_reports_before_and_after(terminal, analysed, rank_map, text_file):
+    words = ("post-train", analysed[1], rank_map, "--max-steps", 2, "--text", text_file, "--n-sequences", 2)
+    found = terminal.json(*words, "--length", 32)
+    assert found["steps"] == 2
+    assert found["perplexity"] != found["perplexity_before"]
+    assert found["trained_params"] > 0
+    assert "after 2 steps" in terminal(*words, "--length", 32).stdout
