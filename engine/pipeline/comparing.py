@@ -23,7 +23,8 @@ from engine.pipeline.reading import (
     load_analysis,
     trials,
 )
-from engine.pipeline.searching import SearchSpec, search, with_feature
+from engine.pipeline.search_session import with_feature
+from engine.pipeline.searching import SearchSpec, search
 from engine.presets import PRESETS, get_preset
 from engine.progress import part_of
 from engine.types import Budget

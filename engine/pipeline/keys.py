@@ -90,9 +90,9 @@ def trial_key(rank_map: RankMap, subset: Key, divergence_weight: float) -> Key:
     return _key("trial", {**_decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
 
 
-def post_training_key(evaluation: Key, spec: PostTrainingSpec) -> Key:
-    """Trained diagonals of a rank map that was measured on a text before."""
-    return _key("post-training", spec, [evaluation.fingerprint])
+def post_training_key(evaluation: str, spec: PostTrainingSpec) -> Key:
+    """Trained diagonals of a rank map that was measured on a text before; the fingerprint of that measurement."""
+    return _key("post-training", spec, [evaluation])
 
 
 def _decided(rank_map: RankMap) -> dict[str, object]:

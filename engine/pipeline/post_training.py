@@ -45,7 +45,7 @@ def post_train(
     """
     session = EvaluationSession(store, downloads, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
     before = session.measure(rank_map, part_of(report, 0.2, 0.35))
-    key = keys.post_training_key(session.stored(rank_map), spec)
+    key = keys.post_training_key(before["id"], spec)
     if key not in store:
         corpus = analysis_spec(session.analysis).corpus
         texts = resolve_texts(corpus, store, downloads, report)
