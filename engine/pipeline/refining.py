@@ -92,6 +92,7 @@ def refine(
         tokens,
         improve,
         part_of(report, 0.1, 1.0),
+        watched=correct.watched,
         batch_size=spec.batch_size,
         compute_dtype=spec.compute_dtype,
     )

@@ -13,12 +13,13 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from engine.layers import FactoredLinear
-from engine.refinement.replay import run_layer, run_until
+from engine.refinement.replay import run_until
 from engine.refinement.targets import Target, find_target, token_weights
 
 if TYPE_CHECKING:
@@ -47,47 +48,59 @@ class LeftCorrection:
         self._damping = damping
         self._targets: dict[str, Target] = {}
 
+    @property
+    def watched(self) -> list[str]:
+        """The projections whose dense outputs a correction wants to see."""
+        names = (p.name for p in self._inventory.projections)
+        return [name for name in names if isinstance(self._modules[name], FactoredLinear)]
+
     @torch.no_grad()
     def __call__(self, pair: LayerPair) -> None:
         """Correct the left factors of one layer in place; inner factors and ranks stay."""
         for group in (g for g in self._inventory.groups if g.layer == pair.index):
-            originals, modules, targets = [], [], []
+            fits = []
             for p in group.members:
-                module, original = self._modules[p.name], self._originals[p.name]
+                module = self._modules[p.name]
                 if isinstance(module, FactoredLinear):
                     if p.kind not in self._targets:
-                        self._targets[p.kind] = find_target(pair.dense, original, pair.dense_entering[0], pair.calls)
-                    originals.append(original)
-                    modules.append(module)
-                    targets.append(self._targets[p.kind])
-            if modules:
-                _correct_group(pair, originals, modules, targets, self._damping)
+                        entering = pair.dense_entering[0]
+                        found = find_target(pair.dense, self._originals[p.name], entering, pair.calls)
+                        self._targets[p.kind] = found
+                    fits.append(_Fit(module, self._targets[p.kind], pair.outputs[p.name]))
+            if fits:
+                _correct_group(pair, fits, self._damping)
 
 
-def _correct_group(
-    pair: LayerPair,
-    originals: Sequence[nn.Module],
-    modules: Sequence[FactoredLinear],
-    targets: Sequence[Target],
-    damping: float,
-) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """One projection, what its output is fitted to, and per batch the dense projection's output."""
+
+    module: FactoredLinear
+    target: Target
+    wanted: Sequence[torch.Tensor]
+
+
+def _correct_group(pair: LayerPair, fits: Sequence[_Fit], damping: float) -> None:
     """Fit the left factors of projections that read the same input."""
-    sums = [_Sums() for _ in modules]
-    for dense_entering, entering, leaving in zip(pair.dense_entering, pair.entering, pair.leaving, strict=True):
-        wanted = run_until(pair.dense, originals, dense_entering, pair.calls, pair.dtype)
-        given = run_until(pair.compressed, modules, entering, pair.calls, pair.dtype)
-        for module, target, total, (_, y), (x, z) in zip(modules, targets, sums, wanted, given, strict=True):
-            if target is Target.LAYER_OUTPUT:
-                size: torch.Tensor | None = leaving
-                error = leaving - run_layer(pair.compressed, entering, pair.calls, pair.dtype)
-            elif target is Target.BESIDE_INPUT:
-                size = dense_entering + y.view_as(entering)
+    modules = [fit.module for fit in fits]
+    ends = any(fit.target is Target.LAYER_OUTPUT for fit in fits)
+    sums = [_Sums() for _ in fits]
+    for batch, entering in enumerate(pair.entering):
+        given, out = run_until(pair.compressed, modules, entering, pair.calls, pair.dtype, to_the_end=ends)
+        for fit, total, (x, z) in zip(fits, sums, given, strict=True):
+            wanted = fit.wanted[batch].float()
+            if fit.target is Target.LAYER_OUTPUT:
+                assert out is not None
+                size: torch.Tensor | None = pair.leaving[batch]
+                error = pair.leaving[batch] - out
+            elif fit.target is Target.BESIDE_INPUT:
+                size = pair.dense_entering[batch] + wanted.view_as(entering)
                 error = size - entering - z.view_as(entering)
             else:
-                size, error = None, y - z
-            total.add(module.inner(x), error, size)
-    for module, total in zip(modules, sums, strict=True):
-        module.left.add_(total.correction(damping))
+                size, error = None, wanted - z
+            total.add(fit.module.inner(x), error, size)
+    for fit, total in zip(fits, sums, strict=True):
+        fit.module.left.add_(total.correction(damping))
 
 
 class _Sums:

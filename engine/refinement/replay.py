@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from engine.model import decoder_layers, device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -75,13 +76,10 @@ def _embed(module: nn.Module, first: nn.Module, batch: torch.Tensor) -> torch.Te
         found.append((arguments[0] if arguments else keywords["hidden_states"]).float())
         raise _ReachedError
 
-    hook = first.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
-        module(input_ids=batch, use_cache=False)
-    except _ReachedError:
-        pass
-    finally:
-        hook.remove()
+    with contextlib.ExitStack() as hooks:
+        hooks.callback(first.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        with contextlib.suppress(_ReachedError):
+            module(input_ids=batch, use_cache=False)
     return found[0]
 
 
@@ -102,29 +100,48 @@ def run_until(
     hidden: torch.Tensor,
     calls: dict[int, LayerCall],
     dtype: torch.dtype,
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Run a layer until the last of ``modules`` has run; return the inputs and outputs of all of them in float32."""
+    *,
+    to_the_end: bool = False,
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], torch.Tensor | None]:
+    """Run a layer until the last of ``modules`` has run, or to its end.
+
+    Returns:
+        The modules' inputs and outputs in float32, and the layer's output if it was run to the end.
+    """
     seen: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def look(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         seen[module] = inputs[0].float(), output.float()
-        if len(seen) == len(modules):
+        if len(seen) == len(modules) and not to_the_end:
             raise _ReachedError
 
-    hooks = [module.register_forward_hook(look) for module in modules]
-    try:
-        run_layer(layer, hidden, calls, dtype)
-    except _ReachedError:
-        pass
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [seen[module] for module in modules]
+    out = None
+    with contextlib.ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_hook(look).remove)
+        with contextlib.suppress(_ReachedError):
+            out = run_layer(layer, hidden, calls, dtype)
+    return [seen[module] for module in modules], out
 
 
+@torch.no_grad()
 def advance(
-    layer: nn.Module, hidden: Sequence[torch.Tensor], calls: dict[int, LayerCall], dtype: torch.dtype
-) -> list[torch.Tensor]:
-    """Send every batch through a layer."""
-    with torch.no_grad():
-        return [run_layer(layer, batch, calls, dtype) for batch in hidden]
+    layer: nn.Module,
+    hidden: Sequence[torch.Tensor],
+    calls: dict[int, LayerCall],
+    dtype: torch.dtype,
+    watched: Mapping[str, nn.Module] | None = None,
+) -> tuple[list[torch.Tensor], dict[str, list[torch.Tensor]]]:
+    """Send every batch through a layer; return what leaves it, and per batch the outputs of ``watched`` modules.
+
+    Outputs are kept in bfloat16: they serve as targets, whose errors are a hundred times what that rounds away.
+    """
+    outputs: dict[str, list[torch.Tensor]] = {name: [] for name in watched or {}}
+    with contextlib.ExitStack() as hooks:
+        for name, module in (watched or {}).items():
+
+            def keep(_: nn.Module, __: object, output: torch.Tensor, name: str = name) -> None:
+                outputs[name].append(output.to(torch.bfloat16))
+
+            hooks.callback(module.register_forward_hook(keep).remove)
+        return [run_layer(layer, batch, calls, dtype) for batch in hidden], outputs

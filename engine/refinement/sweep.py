@@ -11,7 +11,7 @@ from engine.model import decoder_layers
 from engine.refinement.replay import LayerCall, advance, open_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from torch import nn
 
@@ -31,6 +31,7 @@ class LayerPair:
         dense_entering: per batch, (n, length, hidden) hidden states of the dense model, float32.
         entering: per batch, those of the compressed model, whose lower layers are improved already.
         leaving: per batch, what the dense layer makes of ``dense_entering``.
+        outputs: name of a projection -> per batch, what it gives in the dense layer, bfloat16.
     """
 
     index: int
@@ -41,6 +42,7 @@ class LayerPair:
     dense_entering: Sequence[torch.Tensor]
     entering: Sequence[torch.Tensor]
     leaving: Sequence[torch.Tensor]
+    outputs: Mapping[str, Sequence[torch.Tensor]]
 
 
 def improve_layer_by_layer(
@@ -50,6 +52,7 @@ def improve_layer_by_layer(
     improve: Callable[[LayerPair], None],
     report: Report,
     *,
+    watched: Collection[str] = (),
     batch_size: int = 4,
     compute_dtype: str = "bfloat16",
 ) -> None:
@@ -61,6 +64,7 @@ def improve_layer_by_layer(
         tokens: (n_sequences, length) calibration text.
         improve: changes ``compressed`` of the pair in place.
         report: told after every layer.
+        watched: projections whose outputs in the dense model ``improve`` wants to see.
         batch_size: sequences per pass.
         compute_dtype: autocast type of passes.
     """
@@ -68,9 +72,12 @@ def improve_layer_by_layer(
     stream = open_stream(dense, tokens, batch_size)
     dense_hidden = hidden = stream.hidden
     layers = list(zip(decoder_layers(dense), decoder_layers(compressed), strict=True))
+    modules = dict(dense.named_modules())
+    places = {id(m): index for index, (original, _) in enumerate(layers) for m in original.modules()}
     for index, (original, layer) in enumerate(layers):
         calls = stream.calls[index]
-        leaving = advance(original, dense_hidden, calls, dtype)
-        improve(LayerPair(index, original, layer, calls, dtype, dense_hidden, hidden, leaving))
-        dense_hidden, hidden = leaving, advance(layer, hidden, calls, dtype)
+        here = {name: m for name, m in modules.items() if name in watched and places.get(id(m)) == index}
+        leaving, outputs = advance(original, dense_hidden, calls, dtype, here)
+        improve(LayerPair(index, original, layer, calls, dtype, dense_hidden, hidden, leaving, outputs))
+        dense_hidden, hidden = leaving, advance(layer, hidden, calls, dtype)[0]
         report("refinement", (index + 1) / len(layers), f"Refinement: {index + 1} of {len(layers)} layers")

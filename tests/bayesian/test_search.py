@@ -29,7 +29,7 @@ def budget_of(analysis, kept):
 def allocate(store, analysis, kept, locks=(), formats=None):
     evaluated = evaluated_maps(store, analysis.id)
     curves = curves_by_metric(analysis)
-    return allocate_rank_map(analysis, curves, "bolaco", budget_of(analysis, kept), locks, formats, evaluated)
+    return allocate_rank_map(analysis, curves, "bolaco", budget_of(analysis, kept), locks, formats, evaluated=evaluated)
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)

@@ -46,7 +46,10 @@ def compressed_toy(name, skips=False):
 
 
 def refine(module, inventory, compressed, improve, tokens=TOKENS):
-    improve_layer_by_layer(module, compressed, tokens, improve, ignore_progress, batch_size=4, compute_dtype="float32")
+    watched = getattr(improve, "watched", ())
+    improve_layer_by_layer(
+        module, compressed, tokens, improve, ignore_progress, watched=watched, batch_size=4, compute_dtype="float32"
+    )
 
 
 @torch.no_grad()
@@ -55,8 +58,8 @@ def hidden_error(module, compressed, tokens=TOKENS):
     stream = open_stream(module, tokens, 4)
     a = b = stream.hidden
     for index, (dense, layer) in enumerate(zip(decoder_layers(module), decoder_layers(compressed), strict=True)):
-        a = advance(dense, a, stream.calls[index], torch.float32)
-        b = advance(layer, b, stream.calls[index], torch.float32)
+        a, _ = advance(dense, a, stream.calls[index], torch.float32)
+        b, _ = advance(layer, b, stream.calls[index], torch.float32)
     a, b = torch.cat(a), torch.cat(b)
     return ((a - b).pow(2) * token_weights(a)).mean().item()
 
@@ -73,7 +76,7 @@ def test_replaying_the_layers_gives_what_the_model_gives(name):
         module(input_ids=TOKENS[:6], use_cache=False)
     hook.remove()
     for index, layer in enumerate(decoder_layers(module)):
-        hidden = advance(layer, hidden, stream.calls[index], torch.float32)
+        hidden, _ = advance(layer, hidden, stream.calls[index], torch.float32)
     expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
     torch.testing.assert_close(torch.cat(hidden), expected, rtol=1e-3, atol=1e-3)
 
