@@ -59,7 +59,7 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Fa
         left = skip.left
         inner = SkipInner(skip.mix.to(target), skip.columns.to(target.device))
     else:
-        left, right = factors.at_rank(block.rank, stacked)
+        left, right = balanced(*factors.at_rank(block.rank, stacked))
         inner = LowRankInner(right.to(target).contiguous())
     shift = None
     if factors.offset is not None:
@@ -80,3 +80,13 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Fa
         )
         start = rows.stop
     return result
+
+
+def balanced(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bring the rows of ``right`` (r, in) to a norm between 1/2 and 1 and give ``left`` (D, r) the rest.
+
+    Whitened factors span many orders of magnitude, more than float16 holds. The scales are powers of two, so
+    that no bit of the product changes.
+    """
+    exponents = torch.linalg.vector_norm(right, dim=1).frexp().exponent
+    return left.ldexp(exponents), right.ldexp(-exponents[:, None])
