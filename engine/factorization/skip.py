@@ -112,8 +112,8 @@ def _eliminate(tall: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tenso
     T1 holds the rows that LU with partial pivoting takes.
     """
     length, n_columns = tall.shape
-    packed, pivots = torch.linalg.lu_factor(tall.double())
-    if not torch.isfinite(packed).all() or (packed.diagonal() == 0).any():
+    packed, pivots, singular = torch.linalg.lu_factor_ex(tall.double())
+    if singular or not torch.isfinite(packed).all():
         raise NumericalError(
             f"The inner factor of {name} has no {n_columns} independent columns; choose another rank."
         )

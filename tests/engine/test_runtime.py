@@ -94,20 +94,26 @@ def test_checkpointing_leaves_every_gradient_as_it_is(name):
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        elif isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     expected = embedding_gradient(model)
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     assert any(n.endswith("mix") for n in gradients)
     torch.testing.assert_close(embedding_gradient(without_sharing(model)), expected, rtol=1e-4, atol=1e-6)
+    calls = Calls(model)
     for reentrant in (False, True):
-        model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        model.activation_checkpointing_enable({"use_reentrant": reentrant})
         for _ in range(2):
             model.zero_grad()
+            calls.counts.clear()
             torch.testing.assert_close(embedding_gradient(model), expected, rtol=1e-4, atol=1e-6)
             for parameter_name, parameter in model.named_parameters():
                 if parameter_name in gradients:
                     torch.testing.assert_close(parameter.grad, gradients[parameter_name], rtol=1e-4, atol=1e-6)
+            del calls.counts[model]
+            assert set(calls.counts.values()) == {2}  # forward, and once more on the way back
 
 
 @every_architecture
