@@ -23,9 +23,7 @@ HIDDEN, WIDE = 4096, 11008
 GROUPS = ((3, HIDDEN, HIDDEN), (1, HIDDEN, HIDDEN), (2, HIDDEN, WIDE), (1, WIDE, HIDDEN))
 """Projections that read the same input: how many, their input and their output width."""
 FORMATS = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT)
-DTYPES = (torch.float32, torch.bfloat16)
 BATCHES = (1, 16)
-KEPT = (0.8, 0.6)
 
 Layer = list[list[nn.Module]]
 
@@ -84,16 +82,19 @@ def run(layer: Layer, inputs: list[torch.Tensor]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=9)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--kept", type=float, nargs="+", default=(0.8, 0.6))
+    parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
+    chosen = parser.parse_args()
+    dtypes = [getattr(torch, name) for name in chosen.dtypes]
     torch.manual_seed(0)
     ratios: dict[tuple[Format, float], list[float]] = {}
     dense_ms = []
     dense_params = sum(n * width * out for n, width, out in GROUPS)
     kept_exactly = {}
-    for dtype in DTYPES:
+    for dtype in dtypes:
         dense = dense_layer(dtype)
         measured: dict[int, list[float]] = {batch: [] for batch in BATCHES}
-        for kept in KEPT:
+        for kept in chosen.kept:
             for storage in FORMATS:
                 layer, params = factored_layer(storage, kept, dtype)
                 kept_exactly[storage, kept] = params / dense_params
@@ -101,14 +102,14 @@ def main() -> None:
                     inputs = [torch.randn(batch, 1, width).to(dtype) for _, width, _ in GROUPS]
                     run(layer, inputs)
                     pairs = []
-                    for _ in range(repetitions):
+                    for _ in range(chosen.repetitions):
                         ours = timed(lambda x=inputs, m=layer: run(m, x))
                         theirs = timed(lambda x=inputs, m=dense: run(m, x))
                         pairs.append(ours / theirs)
                         measured[batch].append(theirs)
                     ratios.setdefault((storage, kept), []).append(statistics.median(pairs))
         dense_ms += [statistics.median(times) * 1e3 for times in measured.values()]
-    heads = [f"{str(d).removeprefix('torch.')}, batch {b}" for d in DTYPES for b in BATCHES]
+    heads = [f"{dtype}, batch {batch}" for dtype in chosen.dtypes for batch in BATCHES]
     sys.stdout.write(f"| format | kept | {' | '.join(heads)} |\n|---|---|{'---|' * len(heads)}\n")
     for (storage, kept), row in ratios.items():
         cells = " | ".join(f"{ratio:.3f}" for ratio in row)
