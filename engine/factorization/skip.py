@@ -114,9 +114,7 @@ def _eliminate(tall: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tenso
     length, n_columns = tall.shape
     packed, pivots, singular = torch.linalg.lu_factor_ex(tall.double())
     if singular or not torch.isfinite(packed).all():
-        raise NumericalError(
-            f"The inner factor of {name} has no {n_columns} independent columns; choose another rank."
-        )
+        raise NumericalError(f"The inner factor of {name} has no {n_columns} independent columns; choose another rank.")
     order = list(range(length))
     for i, pivot in enumerate((pivots - 1).tolist()):
         order[i], order[pivot] = order[pivot], order[i]

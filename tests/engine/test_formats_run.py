@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from engine.factorization import Factors, decompose_input_side, decompose_output_side, skip_at_rank, to_skip
 from engine.errors import NumericalError
+from engine.factorization import Factors, decompose_input_side, decompose_output_side, skip_at_rank, to_skip
 from engine.factorization.skip import LARGEST_ENTRY
 from engine.formats import rank_params
 from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
@@ -212,7 +212,7 @@ def test_a_copy_made_between_two_members_shares_within_itself_only():
 
 
 def test_an_intermediate_is_not_taken_into_another_mode():
-    counting, members, (left, right) = group()
+    counting, members, _ = group()
     x = torch.randn(4, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert members[0](x).dtype == torch.bfloat16
