@@ -23,7 +23,7 @@ HIDDEN, WIDE = 4096, 11008
 GROUPS = ((3, HIDDEN, HIDDEN), (1, HIDDEN, HIDDEN), (2, HIDDEN, WIDE), (1, WIDE, HIDDEN))
 """Projections that read the same input: how many, their input and their output width."""
 FORMATS = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT)
-BATCHES = (1, 16)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Layer = list[list[nn.Module]]
 
@@ -66,10 +66,10 @@ def factored_layer(storage: Format, kept: float, dtype: torch.dtype) -> tuple[La
     return result, params
 
 
-def timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    begun = clock()
     work()
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def run(layer: Layer, inputs: list[torch.Tensor]) -> None:
@@ -84,7 +84,10 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--kept", type=float, nargs="+", default=(0.8, 0.6))
     parser.add_argument("--dtypes", nargs="+", default=("float32", "bfloat16"))
+    parser.add_argument("--batches", type=int, nargs="+", default=(1, 16))
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on one thread of a machine in use")
     chosen = parser.parse_args()
+    clock = CLOCKS[chosen.clock]
     dtypes = [getattr(torch, name) for name in chosen.dtypes]
     torch.manual_seed(0)
     ratios: dict[tuple[Format, float], list[float]] = {}
@@ -93,23 +96,23 @@ def main() -> None:
     kept_exactly = {}
     for dtype in dtypes:
         dense = dense_layer(dtype)
-        measured: dict[int, list[float]] = {batch: [] for batch in BATCHES}
+        measured: dict[int, list[float]] = {batch: [] for batch in chosen.batches}
         for kept in chosen.kept:
             for storage in FORMATS:
                 layer, params = factored_layer(storage, kept, dtype)
                 kept_exactly[storage, kept] = params / dense_params
-                for batch in BATCHES:
+                for batch in chosen.batches:
                     inputs = [torch.randn(batch, 1, width).to(dtype) for _, width, _ in GROUPS]
                     run(layer, inputs)
                     pairs = []
                     for _ in range(chosen.repetitions):
-                        ours = timed(lambda x=inputs, m=layer: run(m, x))
-                        theirs = timed(lambda x=inputs, m=dense: run(m, x))
+                        ours = timed(lambda x=inputs, m=layer: run(m, x), clock)
+                        theirs = timed(lambda x=inputs, m=dense: run(m, x), clock)
                         pairs.append(ours / theirs)
                         measured[batch].append(theirs)
                     ratios.setdefault((storage, kept), []).append(statistics.median(pairs))
         dense_ms += [statistics.median(times) * 1e3 for times in measured.values()]
-    heads = [f"{dtype}, batch {batch}" for dtype in chosen.dtypes for batch in BATCHES]
+    heads = [f"{dtype}, batch {batch}" for dtype in chosen.dtypes for batch in chosen.batches]
     sys.stdout.write(f"| format | kept | {' | '.join(heads)} |\n|---|---|{'---|' * len(heads)}\n")
     for (storage, kept), row in ratios.items():
         cells = " | ".join(f"{ratio:.3f}" for ratio in row)
