@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
-from engine.factorization.skip import to_skip
+from engine.factorization.skip import skip_at_rank
 from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
 from engine.model import device_of, weight_matrix
 from engine.parallel import single_threaded_workers
@@ -64,18 +64,19 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
     weights = [weight_matrix(linear) for linear in linears]
     target = weights[0]
     stacked = torch.cat(weights).float() if len(weights) > 1 else target.float()
-    left, right = factors.at_rank(block.rank, stacked)
-    shift = None
-    if factors.offset is not None:
-        offset = factors.offset.to(stacked)
-        shift = stacked @ offset - left @ (right @ offset)
     inner: nn.Module
     if block.format.skips:
-        skip = to_skip(left, right, block.name)
+        skip = skip_at_rank(factors, block.rank, stacked)
         left = skip.left
         inner = SkipInner(skip.mix.to(target), skip.columns.to(target.device))
     else:
+        left, right = balanced(*factors.at_rank(block.rank, stacked))
         inner = LowRankInner(right.to(target).contiguous())
+    shift = None
+    if factors.offset is not None:
+        offset = factors.offset.to(stacked)
+        truncated = skip(offset) if block.format.skips else left @ (right @ offset)
+        shift = stacked @ offset - truncated
     if len(linears) > 1:
         inner = SharedInner(inner, len(linears))
     result = []
@@ -90,3 +91,13 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
         )
         start = rows.stop
     return result
+
+
+def balanced(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bring the rows of ``right`` (r, in) to a norm between 1/2 and 1 and give ``left`` (D, r) the rest.
+
+    Whitened factors span many orders of magnitude, more than float16 holds. The scales are powers of two, so
+    that no bit of the product changes.
+    """
+    exponents = torch.linalg.vector_norm(right, dim=1).frexp().exponent
+    return left.ldexp(exponents), right.ldexp(-exponents[:, None])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from engine.allocation import EvaluatedMap, allocators
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.presets import PRESETS, AllocationSettings, allocate_preset, get_preset
-from engine.types import BlockRank, Format, Metric
+from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.strategies import FACTORED, assert_keeps_the_contract, toy_model
 
 MODEL = toy_model(11, 5, 30, "spectrum")
@@ -114,3 +115,31 @@ def test_a_searched_method_takes_the_best_measured_map_under_the_budget():
         chosen(small.params - 1)
     with pytest.raises(InfeasibleBudgetError, match="none is measured yet"):
         chosen(large.params, ())
+
+
+def test_skipcat_on_a_layer_of_llama_2_7b():
+    """q, k, v and gate, up share their inner factor; o and down skip alone, all at the kept fraction 0.8."""
+
+    def curve(out: int, width: int, *names: str) -> DistortionCurve:
+        return DistortionCurve(names, width, out, np.linspace(1, 0, min(width, out) + 1), 1.0)
+
+    groups = [
+        GroupCurves(
+            tuple(curve(out, width, n) for n in names), curve(out * len(names), width, *names) if names[1:] else None
+        )
+        for names, width, out in (
+            (("q", "k", "v"), 4096, 4096),
+            (("o",), 4096, 4096),
+            (("gate", "up"), 4096, 11008),
+            (("down",), 11008, 4096),
+        )
+    ]
+    total = sum(group.dense_params for group in groups)
+    found = allocate_preset("skipcat", {Metric.INPUT: groups}, Budget.of_kept_fraction(0.8, total))
+    assert found.blocks == (
+        BlockRank(("q", "k", "v"), Format.SKIP_CAT, 3010),
+        BlockRank(("o",), Format.SKIP, 2264),
+        BlockRank(("gate", "up"), Format.SKIP_CAT, 3140),
+        BlockRank(("down",), Format.SKIP, 2973),
+    )
+    assert 0.799 * total < found.params <= 0.8 * total

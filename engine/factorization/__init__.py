@@ -2,7 +2,7 @@
 
 from engine.factorization.blocks import Factors, factorize_group
 from engine.factorization.decomposition import cholesky_damped, decompose_input_side, decompose_output_side
-from engine.factorization.skip import SkipFactors, to_skip
+from engine.factorization.skip import SkipFactors, skip_at_rank, to_skip
 
 __all__ = [
     "Factors",
@@ -11,5 +11,6 @@ __all__ = [
     "decompose_input_side",
     "decompose_output_side",
     "factorize_group",
+    "skip_at_rank",
     "to_skip",
 ]

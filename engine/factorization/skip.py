@@ -1,4 +1,4 @@
-"""Turn low-rank factors into the skip format: an identity block of the inner factor is left out.
+"""Turn factors into the skip format: an identity block of the inner factor is left out.
 
 left @ right @ x = (left @ A1) (x1 + A1^-1 A2 x2) with right = [A1 A2] after a permutation of columns.
 
@@ -11,10 +11,15 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from engine.errors import NumericalError
+from engine.types import block_name
+
+if TYPE_CHECKING:
+    from engine.factorization.blocks import Factors
 
 LARGEST_ENTRY = 2.0
 """Swaps stop when no entry of A1^-1 A2 is larger than this (f in Gu & Eisenstat)."""
@@ -35,6 +40,12 @@ class SkipFactors:
     mix: torch.Tensor
     columns: torch.Tensor
 
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map one input (in,) to its output (D,)."""
+        rank = len(self.mix)
+        ordered = x[self.columns]
+        return self.left @ (ordered[:rank] + self.mix @ ordered[rank:])
+
 
 def to_skip(left: torch.Tensor, right: torch.Tensor, name: str = "block") -> SkipFactors:
     """Convert left (D, r) @ right (r, in) exactly, solving in float64.
@@ -44,19 +55,73 @@ def to_skip(left: torch.Tensor, right: torch.Tensor, name: str = "block") -> Ski
     Raises:
         NumericalError: ``right`` has not full row rank.
     """
-    rank, width = right.shape
-    packed, pivots = torch.linalg.lu_factor(right.T.double())
-    if not torch.isfinite(packed).all() or (packed.diagonal() == 0).any():
-        raise NumericalError(
-            f"The inner factor of {name} at rank {rank} has no {rank} independent columns; choose a smaller rank."
-        )
-    order = list(range(width))
+    mixed, columns = _mix_of_row_space(right, name)
+    return SkipFactors(left @ right[:, columns[: len(right)]], mixed.T.to(left).contiguous(), columns)
+
+
+def skip_at_rank(factors: Factors, rank: int, weight: torch.Tensor) -> SkipFactors:
+    """Return the truncation of ``weight`` (D, in) in skip format, by the shortest way there.
+
+    The left factor is the truncated weight at the kept columns, so left itself is never formed. Where basis
+    and dual are square and less than half of the directions is discarded, the rows of [I mix] follow from
+    the discarded directions N, whose null space they span: [I mix] N = 0, hence mix = -N1 N2^-1.
+
+    Raises:
+        NumericalError: the factors have not ``rank`` independent columns.
+    """
+    name = block_name(factors.members)
+    if factors.on_output_side:
+        left, right = factors.at_rank(rank, weight)
+        return to_skip(left, right, name)
+    width = factors.dual.shape[1]
+    if len(factors.dual) == width and 2 * rank > width:
+        discarded = factors.basis[:, rank:]
+        mixed, columns = _mix_of_null_space(discarded, name)
+        kept = columns[:rank]
+        left = torch.addmm(weight[:, kept], weight @ discarded, factors.dual[rank:, kept], alpha=-1)
+    else:
+        right = factors.dual[:rank]
+        mixed, columns = _mix_of_row_space(right, name)
+        left = weight @ (factors.basis[:, :rank] @ right[:, columns[:rank]])
+    return SkipFactors(left, mixed.T.to(left).contiguous(), columns)
+
+
+def _mix_of_row_space(right: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mix^T (in - r, r) in float64 and the columns (in,), from rows right (r, in)."""
+    mixed, columns = _eliminate(right.T, name)
+    _swap_until_bounded(mixed, columns)
+    return mixed, columns
+
+
+def _mix_of_null_space(discarded: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mix^T (in - r, r) in float64 and the columns (in,), from directions (in, in - r) it must annihilate."""
+    n_mixed = discarded.shape[1]
+    if n_mixed == 0:
+        width = len(discarded)
+        nothing = torch.empty(0, width, dtype=torch.float64, device=discarded.device)
+        return nothing, torch.arange(width, device=discarded.device)
+    eliminated, rows = _eliminate(discarded, name)
+    mixed, columns = eliminated.T.neg_(), rows.roll(-n_mixed)
+    _swap_until_bounded(mixed, columns)
+    return mixed, columns
+
+
+def _eliminate(tall: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return T2 T1^-1 (n - k, k) in float64 and the order (n,) of the rows of [T1; T2] = ``tall`` (n, k).
+
+    T1 holds the rows that LU with partial pivoting takes.
+    """
+    length, n_columns = tall.shape
+    packed, pivots, singular = torch.linalg.lu_factor_ex(tall.double())
+    if singular or not torch.isfinite(packed).all():
+        raise NumericalError(f"The inner factor of {name} has no {n_columns} independent columns; choose another rank.")
+    order = list(range(length))
     for i, pivot in enumerate((pivots - 1).tolist()):
         order[i], order[pivot] = order[pivot], order[i]
-    columns = torch.tensor(order, device=right.device)
-    mixed = torch.linalg.solve_triangular(packed[:rank], packed[rank:], upper=False, left=False, unitriangular=True)
-    _swap_until_bounded(mixed, columns)
-    return SkipFactors(left @ right[:, columns[:rank]], mixed.T.to(left).contiguous(), columns)
+    solved = torch.linalg.solve_triangular(
+        packed[:n_columns], packed[n_columns:], upper=False, left=False, unitriangular=True
+    )
+    return solved, torch.tensor(order, device=tall.device)
 
 
 def _swap_until_bounded(mixed: torch.Tensor, columns: torch.Tensor) -> None:
@@ -70,10 +135,11 @@ def _swap_until_bounded(mixed: torch.Tensor, columns: torch.Tensor) -> None:
     if mixed.numel() == 0:
         return
     for _ in range(_MAX_SWAPS_PER_RANK * rank):
+        smallest, largest = mixed.aminmax()
+        if max(-smallest, largest) <= LARGEST_ENTRY:
+            return
         j, i = divmod(int(mixed.abs().argmax()), rank)
         pivot = mixed[j, i].clone()
-        if abs(pivot) <= LARGEST_ENTRY:
-            return
         row = mixed[j].clone()
         column = mixed[:, i] / pivot
         row[i] -= 1.0

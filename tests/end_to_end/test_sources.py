@@ -15,9 +15,16 @@ import pytest
 from cache import DirectoryStore
 from engine.errors import ModelError
 from engine.model import load_module
+from engine.operations import analysis_spec
+from engine.pipeline.analysing import analyse
+from engine.pipeline.evaluating import EvaluationSession
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.presets import PRESETS, allocate_preset
 from engine.progress import ignore_progress
+from engine.rank_map import RankMap
 from engine.sources import known_model_fingerprint, resolve_model
-from engine.specs import ModelSpec
+from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec
+from engine.types import Budget, Format, Metric
 from tests.test_demo import write_tiny_gguf
 
 COMMIT = "c" * 40
@@ -162,3 +169,28 @@ def test_a_truncated_gguf_is_one_sentence_and_leaves_nothing(tmp_path, keep):
     with pytest.raises(ModelError, match=r"tiny\.gguf could not be opened"):
         resolve_model(ModelSpec.parse(str(path)), store, tmp_path, ignore_progress)
     assert not store.keys("converted-model")
+
+
+def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
+    path, text = tmp_path / "tiny.gguf", tmp_path / "notes.txt"
+    write_tiny_gguf(path)
+    text.write_text("\n\n".join(f"{word} cab dab {word[::-1]} abba" * 9 for word in ("river", "snow", "bridge", "low")))
+    store = DirectoryStore(tmp_path / "artifacts")
+    arguments = {"model": str(path), "text": str(text), "n_sequences": 6, "length": 32}
+    key = analyse(analysis_spec(arguments), store, tmp_path, ignore_progress, device="cpu")
+    analysis = load_analysis(store, key.fingerprint)
+    corpus = CorpusSpec.parse(str(text), part="calibration", n_sequences=3, length=32)
+    session = EvaluationSession(store, tmp_path, analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
+    budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
+    curves = curves_by_metric(analysis)
+    for method in PRESETS:
+        rank_map = allocate_rank_map(analysis, curves, method, budget)
+        found = session.measure(rank_map, ignore_progress)
+        assert found["params"] <= budget.params
+        assert found["perplexity"] > 0
+    for storage in (f for f in Format if f is not Format.DENSE):
+        allocation = allocate_preset("svd-llm", curves, budget, formats=frozenset({storage}))
+        rank_map = RankMap(
+            "m", analysis.about["model_fingerprint"], None, storage, Metric.INPUT, None, allocation.blocks
+        )
+        assert session.measure(rank_map, ignore_progress)["kept_fraction"] <= 0.7

@@ -7,9 +7,12 @@ import threading
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from engine.factorization import to_skip
+from engine.errors import NumericalError
+from engine.factorization import Factors, decompose_input_side, decompose_output_side, skip_at_rank, to_skip
 from engine.factorization.skip import LARGEST_ENTRY
 from engine.formats import rank_params
 from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
@@ -73,6 +76,52 @@ def test_pivoting_matters_in_float16():
 
     pivoted = to_skip(left, right).columns
     assert error(torch.arange(96)) >= 5 * error(pivoted)
+
+
+def whitened(out: int, width: int, seed: int) -> tuple[Factors, torch.Tensor]:
+    """Return factors of a random weight in the metric of correlated inputs, decomposed on its smaller side."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(out, width, generator=generator, dtype=torch.float64)
+    x = torch.randn(4 * width, width, generator=generator, dtype=torch.float64).cumsum(1)
+    moment = x.T @ x / len(x)
+    on_output_side = out <= width
+    if on_output_side:
+        found = decompose_output_side(weight @ moment @ weight.T, None, out, 1e-6, "toy")
+    else:
+        found = decompose_input_side(moment, weight.T @ weight, width, 1e-6, "toy")
+    tensors = found.basis.float(), found.dual.float(), found.energies, torch.zeros(len(found.energies) + 1)
+    return Factors(("p",), on_output_side, *tensors, None, found.damping), weight.float()
+
+
+@given(out=st.integers(1, 40), width=st.integers(1, 40), part=st.floats(0, 1), seed=st.integers(0, 999))
+@settings(max_examples=300, deadline=None)
+def test_every_way_to_skip_is_the_truncation_with_a_bounded_mix(out, width, part, seed):
+    block, weight = whitened(out, width, seed)
+    rank = max(1, round(part * min(out, width)))
+    left, right = block.at_rank(rank, weight)
+    expected = left.double() @ right.double()
+    skip = skip_at_rank(block, rank, weight)
+    assert skip.left.shape == (out, rank)
+    assert skip.mix.shape == (rank, width - rank)
+    assert sorted(skip.columns.tolist()) == list(range(width))
+    if skip.mix.numel():
+        assert skip.mix.abs().max() <= LARGEST_ENTRY + 1e-6
+    actual = torch.empty_like(expected)
+    actual[:, skip.columns] = torch.cat([skip.left, skip.left @ skip.mix], dim=1).double()
+    assert (actual - expected).norm() <= 1e-4 * expected.norm()
+    x = torch.randn(width)
+    torch.testing.assert_close(skip(x), (actual @ x.double()).float(), rtol=1e-3, atol=1e-3 * actual.abs().max().item())
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8)])
+def test_factors_without_enough_directions_are_refused_by_name(shape):
+    out, width = shape
+    block, weight = whitened(out, width, 0)
+    block.basis[:, -1] = 0
+    block.dual[-1] = 0
+    rank = min(shape) if out < width else 6
+    with pytest.raises(NumericalError, match="inner factor of p has no"):
+        skip_at_rank(block, rank, weight)
 
 
 @pytest.mark.parametrize("skips", [False, True])
@@ -160,6 +209,26 @@ def test_a_copy_made_between_two_members_shares_within_itself_only():
     assert copies[0].inner is copies[1].inner is not members[0].inner
     torch.testing.assert_close(copies[1](x), members[1](x))
     assert counting.calls == 1
+
+
+def test_an_intermediate_is_not_taken_into_another_mode():
+    counting, members, _ = group()
+    x = torch.randn(4, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert members[0](x).dtype == torch.bfloat16
+    with torch.inference_mode():
+        members[1](x)
+    assert members[2](x).dtype == torch.float32
+    assert not members[2](x).is_inference()
+    assert counting.calls == 3
+
+
+def test_nothing_is_kept_after_the_last_member():
+    _, members, _ = group()
+    x = torch.randn(4, 32)
+    for member in members:
+        member(x)
+    assert not members[0].inner._remembered
 
 
 def test_gradients_flow_through_the_shared_intermediate():
