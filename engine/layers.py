@@ -62,7 +62,7 @@ class SharedInner(nn.Module):
     """An inner factor computed once for all projections of an input group.
 
     The result is kept from the first member's call to the last one's, per thread, and only for the very
-    tensor object it was computed from, unchanged since.
+    tensor object it was computed from, unchanged since, and the rank it was computed at.
 
     Args:
         inner: the wrapped inner factor.
@@ -82,7 +82,8 @@ class SharedInner(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., in) to (..., r)."""
         thread = threading.get_ident()
-        state = (_version(x), torch.is_grad_enabled(), *(_version(p) for p in self.inner.parameters()))
+        rank = getattr(self.inner, "active_rank", None)
+        state = (_version(x), torch.is_grad_enabled(), rank, *(_version(p) for p in self.inner.parameters()))
         known = self._remembered.pop(thread, None)
         if known is not None and known.x() is x and known.state == state:
             known.readers_left -= 1

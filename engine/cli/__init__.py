@@ -10,7 +10,7 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, dashboard, job_commands, stages
+from engine.cli import artifacts, dashboard, generating, job_commands, stages
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 stages.register(app)
+generating.register(app)
 dashboard.register(app)
 app.add_typer(job_commands.app, name="jobs")
 app.add_typer(artifacts.app, name="cache")
