@@ -235,7 +235,8 @@ def make_progressive(
         raise InvalidSpecError(f"The schedule has {schedule.stages} stages, but ranks for {len(stages)} were given.")
     clipped: list[Stage] = []
     for blocks in stages:
-        require_sliceable(blocks)
+        for block in blocks:
+            require_sliceable(block.format, block.name)
         clipped.append(clip_ranks(blocks, clipped[-1]) if clipped else tuple(blocks))
     ranks = _ranks_by_block(clipped)
     stage = ActiveStage()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from jinja2 import TemplateError
 from torch import nn
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from engine.decoding import ProgressiveModel
 from engine.errors import InvalidSpecError, NumericalError
 from engine.model import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Decoder = nn.Module | ProgressiveModel
 """What can generate: a model with transformers' ``generate``, or a progressive one."""
@@ -54,7 +56,7 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
         chat: whether it goes through the model's chat template; ``None``: if the model has one.
 
     Raises:
-        InvalidSpecError: the prompt is empty, or a chat template is asked for and the model has none.
+        InvalidSpecError: the prompt is empty, or the model has no chat template, or one that refuses it.
     """
     if not text.strip():
         raise InvalidSpecError("The prompt is empty; give some text to go on from.")
@@ -62,10 +64,15 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
     if chat and not has_template:
         raise InvalidSpecError("The model has no chat template; leave out --chat, or use a model trained for chat.")
     if chat is False or not has_template:
-        return list(tokenizer(text)["input_ids"])
+        return list(tokenizer(text, verbose=False)["input_ids"])
     messages = [{"role": "user", "content": text}]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+    try:
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise InvalidSpecError(
+            f"The model's chat template does not take a single question ({error}); use --no-chat."
+        ) from error
+    return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def require_positions(module: nn.Module, n_prompt: int, max_new_tokens: int) -> None:
@@ -90,8 +97,8 @@ def generate_tokens(
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt, up to and including the end-of-text token.
 
-    Prompts of different length are padded on the left. Only the settings of ``spec`` decide; what the model's
-    own generation settings say about sampling is not used.
+    Prompts of different length are padded on the left. What the model's own generation settings say about
+    sampling, beams and penalties is not used.
 
     Args:
         decoder: the model.
@@ -100,7 +107,7 @@ def generate_tokens(
         streamer: of transformers; told every token of a single prompt.
 
     Raises:
-        NumericalError: the model's probabilities are not finite, so that nothing can be drawn.
+        NumericalError: the model's numbers are not finite, so that no token can be chosen.
     """
     module = decoder.module if isinstance(decoder, ProgressiveModel) else decoder
     device = device_of(module)
@@ -109,29 +116,52 @@ def generate_tokens(
     longest = max(map(len, prompts))
     input_ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=device)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
-    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
-    if spec.temperature > 0:
-        sampling = {"do_sample": True, "temperature": spec.temperature, "top_k": 0, "top_p": 1.0}
-    on = [device] if device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(on):
-        torch.manual_seed(spec.seed)
-        try:
-            output = decoder.generate(  # type: ignore[operator]
-                input_ids,
-                attention_mask=mask,
-                max_new_tokens=spec.max_new_tokens,
-                pad_token_id=pad,
-                streamer=streamer,
-                **sampling,
-            )
-        except RuntimeError as error:
-            if "probability tensor contains" not in str(error):
-                raise
-            raise NumericalError(
-                "The model's probabilities are not finite, so that no token can be drawn; try --dtype float32 or "
-                "larger ranks."
-            ) from error
+    with torch.no_grad():
+        output = decoder.generate(  # type: ignore[operator]
+            input_ids,
+            attention_mask=mask,
+            max_new_tokens=spec.max_new_tokens,
+            pad_token_id=pad,
+            streamer=streamer,
+            logits_processor=LogitsProcessorList([_Choose(spec, device)]),
+            **_NOTHING_ELSE,
+        )
     return [_until_end(row, ends) for row in output[:, longest:].tolist()]
+
+
+_NOTHING_ELSE: Final[Mapping[str, object]] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "use_cache": True,
+    "temperature": None,
+    "top_k": None,
+    "top_p": None,
+}
+
+
+class _Choose(LogitsProcessor):
+    """Makes the largest score a draw at the temperature: Gumbel noise is added to the scaled scores.
+
+    Unlike transformers' own sampling it draws from a generator of its own, so that a seed gives the same text
+    whatever other threads draw.
+    """
+
+    def __init__(self, spec: GenerationSpec, device: torch.device) -> None:
+        self._temperature = spec.temperature
+        self._generator = torch.Generator(device).manual_seed(spec.seed)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if scores.isnan().any():
+            raise NumericalError(
+                f"The model's scores for token {input_ids.shape[1]} are not finite, so that none can be chosen; try "
+                "--dtype float32 or larger ranks."
+            )
+        if self._temperature == 0:
+            return scores
+        noise = torch.empty_like(scores).exponential_(generator=self._generator).log()
+        return scores / self._temperature - noise
 
 
 def end_tokens(module: nn.Module) -> list[int]:

@@ -114,23 +114,27 @@ def allocate_stages(schedule: RankSchedule, allocate: Callable[[float], Sequence
     stages: list[Stage] = []
     for kept_fraction in schedule.kept_fractions:
         blocks = tuple(allocate(kept_fraction))
-        require_sliceable(blocks)
+        for block in blocks:
+            require_sliceable(block.format, block.name)
         stages.append(clip_ranks(blocks, stages[-1]) if stages else blocks)
     return tuple(stages)
 
 
-def require_sliceable(blocks: Sequence[BlockRank]) -> None:
-    """Check that every block is dense, low-rank or cat.
+def require_sliceable(storage: Format, what: str) -> None:
+    """Check that a format is dense, low-rank or cat.
+
+    Args:
+        storage: the format.
+        what: is stored so, for the message.
 
     Raises:
-        InvalidSpecError: one is stored in a skip format.
+        InvalidSpecError: it is a skip format.
     """
-    for block in blocks:
-        if block.format.skips:
-            raise InvalidSpecError(
-                f"{block.name} is stored as {block.format}, whose inner factor holds for one rank only and cannot be "
-                "sliced while decoding; use the formats low-rank or cat for progressive decoding."
-            )
+    if storage.skips:
+        raise InvalidSpecError(
+            f"{what} is stored as {storage}, whose inner factor holds for one rank only and cannot be sliced while "
+            "decoding; use the format low-rank or cat for progressive decoding."
+        )
 
 
 def clip_ranks(blocks: Sequence[BlockRank], earlier: Sequence[BlockRank]) -> Stage:

@@ -18,7 +18,7 @@ from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_an
 from engine.presets import get_preset
 from engine.rank_map import check_rank_map
 from engine.schedules import allocate_stages, require_sliceable
-from engine.types import BlockRank, Budget, Format
+from engine.types import Budget, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.progress import Report
     from engine.rank_map import RankMap
     from engine.schedules import RankSchedule
+    from engine.types import BlockRank
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +159,7 @@ class GenerationSession:
             InvalidSpecError: a skip format, an unknown method, or a metric that was not analysed.
             InfeasibleBudgetError: a budget cannot be met.
         """
-        require_sliceable([BlockRank(("Every block",), storage, 1)])
+        require_sliceable(storage, "Every projection")
         preset = get_preset(method)
         curves = curves_by_metric(self.analysis)
         inventory = self.analysis.inventory
@@ -198,7 +199,7 @@ class GenerationSession:
             on_text: told every piece of text as soon as it is certain.
 
         Raises:
-            NumericalError: the variant's probabilities are not finite.
+            NumericalError: the variant's numbers are not finite.
         """
         tokenizer = self.model.tokenizer
         watch = _Watch(tokenizer, on_text)

@@ -100,6 +100,7 @@ def main() -> None:
         progressive, mean = study.write(name, study.session.progressive(schedule, chosen.method))
         static, _ = study.write("static at its mean", study.static(mean))
         differences.append(difference_row(f"{name} − static", progressive, static, spec))
+        sys.stderr.write(differences[-1] + "\n")
     head = ["model", "kept: prompt", "kept: mean of generated", "kept: resident"]
     head += ["ROUGE-1", "ROUGE-2", "ROUGE-L", "tokens", "seconds"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *study.rows, ""]

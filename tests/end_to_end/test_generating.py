@@ -109,12 +109,37 @@ def test_sampling_settings_that_come_with_a_model_are_not_used(session):
     prompt = session.encode(PROMPT, SPEC)
     expected = session.complete(session.dense(), prompt, GenerationSpec(12, 1.0, 3)).tokens
     config.top_k, config.temperature, config.do_sample = 1, 0.1, True
+    config.repetition_penalty, config.num_beams = 3.0, 2
     try:
         assert session.complete(session.dense(), prompt, GenerationSpec(12, 1.0, 3)).tokens == expected
         greedy = session.complete(session.dense(), prompt, SPEC).tokens
     finally:
         config.top_k = config.temperature = config.do_sample = None
+        config.repetition_penalty = config.num_beams = None
     assert greedy == session.complete(session.dense(), prompt, SPEC).tokens
+
+
+def test_draws_follow_the_models_probabilities_at_the_temperature(session):
+    import torch
+
+    prompt = session.encode(PROMPT, SPEC)
+    temperature, n = 1.5, 1500
+    with torch.no_grad():
+        logits = session.model.module(input_ids=torch.tensor([prompt])).logits[0, -1]
+    expected = (logits / temperature).softmax(-1)
+    rows = generate_tokens(session.model.module, [prompt] * n, GenerationSpec(1, temperature, 11))
+    counts = torch.bincount(torch.tensor(rows)[:, 0], minlength=len(expected)) / n
+    spread = (expected * (1 - expected) / n).sqrt()
+    assert ((counts - expected).abs() <= 5 * spread + 1 / n).all()
+
+
+def test_a_chat_template_that_refuses_a_question_is_one_sentence(toy_tokenizer):
+    import copy
+
+    picky = copy.deepcopy(toy_tokenizer)
+    picky.chat_template = "{{ raise_exception('A system message is needed') }}"
+    with pytest.raises(InvalidSpecError, match=r"A system message is needed.*--no-chat"):
+        encode_prompt(picky, "Hello", chat=None)
 
 
 def test_the_chat_template_is_used_when_there_is_one_unless_it_is_refused(toy_tokenizer):
@@ -163,4 +188,4 @@ def test_numbers_that_are_not_finite_cannot_be_drawn_from(tmp_path, model_folder
     session = opened("llama", tmp_path, model_folder, text_file)
     session.model.module.lm_head.weight.data[0, 0] = float("nan")
     with pytest.raises(NumericalError, match="not finite"):
-        session.complete(session.dense(), session.encode(PROMPT, SPEC), GenerationSpec(4, 1.0))
+        session.complete(session.dense(), session.encode(PROMPT, SPEC), SPEC)
