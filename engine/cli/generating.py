@@ -42,8 +42,10 @@ def generate(
     progressive: Annotated[
         bool, typer.Option("--progressive", help="Lower the ranks while tokens are generated (FLRC).")
     ] = False,
-    start: Annotated[float, typer.Option(help="Kept fraction of the prompt and the first tokens.")] = 0.9,
-    end: Annotated[float, typer.Option(help="Kept fraction of the last tokens.")] = 0.6,
+    start: Annotated[
+        float | None, typer.Option(help="Kept fraction of the prompt and the first tokens; default 0.9.")
+    ] = None,
+    end: Annotated[float | None, typer.Option(help="Kept fraction of the last tokens; default 0.6.")] = None,
     schedule: Annotated[str, typer.Option(help="staged, or linear over --max-new-tokens.")] = "staged",
     stages: Annotated[int | None, typer.Option(help="Budgets of a staged schedule; default 4.")] = None,
     step: Annotated[
@@ -67,8 +69,12 @@ def generate(
                 f"Progressive decoding makes its own rank maps, but {rank_map} was given too; leave out the map or "
                 "--progressive."
             )
-        chosen = _schedule(schedule, start, end, stages, step, max_new_tokens)
-        storage_format = _storage(storage)
+        chosen = _schedule(
+            schedule, 0.9 if start is None else start, 0.6 if end is None else end, stages, step, max_new_tokens
+        )
+    elif (start, end, stages, step) != (None,) * 4:
+        raise InvalidSpecError("--start, --end, --stages and --step belong to --progressive; add it or leave them out.")
+    storage_format = _storage(storage)
 
     from engine.generation import GenerationSpec
     from engine.pipeline.generating import GenerationSession

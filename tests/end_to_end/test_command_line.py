@@ -150,6 +150,7 @@ def test_generate_prints_the_text_alone_on_standard_output(terminal, analysed, t
         (("--prompt", "a", "--max-new-tokens", 0), "at least 1"),
         (("--prompt", "a", "--progressive", "--start", 0.5, "--end", 0.5), "--start above --end"),
         (("--prompt", "a", "--progressive", "--start", 1.5), "1.5"),
+        (("--prompt", "a", "--end", 0.5), "belong to --progressive"),
         (("--prompt", "a", "--progressive", "--end", -0.5), "-0.5"),
         (("--prompt", "a", "--progressive", "--schedule", "wavy"), "staged, linear"),
         (("--prompt", "a", "--progressive", "--schedule", "linear", "--step", 3), "leave them out"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 
@@ -233,6 +234,30 @@ def test_centred_factors_keep_the_mean_output_at_every_stage():
         for stage in range(SCHEDULE.stages):
             part.stage.advance(stage)
             torch.testing.assert_close(part(mean), dense(mean), rtol=1e-3, atol=1e-3)
+
+
+def test_a_shared_intermediate_of_another_stage_is_not_used():
+    rig = Rig("llama-gqa", Format.CAT)
+    progressive = rig.progressive(SCHEDULE)
+    members = next(b.members for b in progressive.stages[0] if len(b.members) > 1)
+    x = torch.randn(2, rig.toy.projections[members[0]].in_features)
+    modules = dict(progressive.module.named_modules())
+    static = dict(rig.static(progressive.stages[-1]).named_modules())
+    with modules[members[0]].stage.generation():
+        modules[members[0]](x)
+        modules[members[0]].stage.advance(SCHEDULE.stages - 1)
+        torch.testing.assert_close(modules[members[1]](x), static[members[1]](x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_copy_of_a_generating_model_has_stages_of_its_own():
+    progressive = Rig("llama").progressive(SCHEDULE)
+    name = progressive.stages[0][0].members[0]
+    part = dict(progressive.module.named_modules())[name]
+    with part.stage.generation():
+        part.stage.advance(2)
+        copied = dict(copy.deepcopy(progressive.module).named_modules())[name]
+        assert (part.stage.index, copied.stage.index) == (2, 0)
+    assert part.stage.index == 0
 
 
 def test_threads_that_generate_at_once_do_not_mix_their_steps():
