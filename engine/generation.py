@@ -30,16 +30,23 @@ class GenerationSpec:
         temperature: 0 takes the likeliest token; above, tokens are drawn from the whole distribution
             sharpened (below 1) or flattened by it.
         seed: of the draws.
+        min_new_tokens: tokens before which the text cannot end.
     """
 
     max_new_tokens: int = 100
     temperature: float = 0.0
     seed: int = 0
+    min_new_tokens: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.max_new_tokens < 1:
             raise InvalidSpecError(f"{self.max_new_tokens} new tokens were asked for; expected at least 1.")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            raise InvalidSpecError(
+                f"At least {self.min_new_tokens} and at most {self.max_new_tokens} new tokens were asked for; expected "
+                "a minimum from 0 to the maximum."
+            )
         if not 0 <= self.temperature <= 100:
             raise InvalidSpecError(
                 f"The temperature was given as {self.temperature}; expected 0 for the likeliest token, or a number "
@@ -121,6 +128,7 @@ def generate_tokens(
             input_ids,
             attention_mask=mask,
             max_new_tokens=spec.max_new_tokens,
+            min_new_tokens=spec.min_new_tokens or None,
             pad_token_id=pad,
             streamer=streamer,
             logits_processor=LogitsProcessorList([_Choose(spec, device)]),

@@ -43,6 +43,7 @@ class SummarySpec:
         template: the prompt, with ``{article}`` where the article goes.
         chat: whether the prompt goes through the model's chat template; ``None``: if it has one.
         max_new_tokens: longest summary.
+        min_new_tokens: shortest summary; a damaged model that would end at once then has to write.
         dtype: weights and arithmetic.
         batch_size: articles per pass, of similar length.
         n_resamples: of the bootstrap.
@@ -54,6 +55,7 @@ class SummarySpec:
     template: str = DEFAULT_TEMPLATE
     chat: bool | None = None
     max_new_tokens: int = 40
+    min_new_tokens: int = 0
     dtype: str = "float32"
     batch_size: int = 10
     n_resamples: int = 10_000
@@ -140,9 +142,10 @@ def write_summaries(
     # Longest first, so that little is padded and memory is known after the first batch.
     order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
     written: list[list[int]] = [[] for _ in prompts]
+    settings = GenerationSpec(spec.max_new_tokens, min_new_tokens=spec.min_new_tokens)
     for start in range(0, len(order), spec.batch_size):
         batch = order[start : start + spec.batch_size]
-        generated = generate_tokens(decoder, [prompts[i] for i in batch], GenerationSpec(spec.max_new_tokens))
+        generated = generate_tokens(decoder, [prompts[i] for i in batch], settings)
         for index, tokens in zip(batch, generated, strict=True):
             written[index] = tokens
         done = start + len(batch)

@@ -15,7 +15,14 @@ import torch
 
 from cache import DirectoryStore
 from engine import operations
-from engine.evaluation.summaries import MEASURES, Summaries, SummarySpec, build_prompts, write_summaries
+from engine.evaluation.summaries import (
+    DEFAULT_TEMPLATE,
+    MEASURES,
+    Summaries,
+    SummarySpec,
+    build_prompts,
+    write_summaries,
+)
 from engine.pairs import load_pairs
 from engine.pipeline.analysing import analyse
 from engine.pipeline.generating import GenerationSession, Variant
@@ -80,6 +87,9 @@ def main() -> None:
     parser.add_argument("--articles", type=int, default=100)
     parser.add_argument("--article-tokens", type=int, default=300)
     parser.add_argument("--new-tokens", type=int, default=40)
+    parser.add_argument("--min-new-tokens", type=int, default=0)
+    parser.add_argument("--template", default=DEFAULT_TEMPLATE)
+    parser.add_argument("--chat", action=argparse.BooleanOptionalAction)
     parser.add_argument("--batch-size", type=int, default=10)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--method", default="flrc")
@@ -88,7 +98,15 @@ def main() -> None:
     parser.add_argument("--text", default="demo:news")
     chosen = parser.parse_args()
     corpus = CorpusSpec.parse(chosen.text, part="evaluation", n_sequences=chosen.articles, length=chosen.article_tokens)
-    spec = SummarySpec(corpus, max_new_tokens=chosen.new_tokens, dtype=chosen.dtype, batch_size=chosen.batch_size)
+    spec = SummarySpec(
+        corpus,
+        template=chosen.template,
+        chat=chosen.chat,
+        max_new_tokens=chosen.new_tokens,
+        min_new_tokens=chosen.min_new_tokens,
+        dtype=chosen.dtype,
+        batch_size=chosen.batch_size,
+    )
     begun = time.monotonic()
     study = Study(spec, chosen.method)
     study.write("dense", study.session.dense())

@@ -86,8 +86,10 @@ def test_text_ends_after_the_end_of_text_token_of_each_row(session):
     module.generation_config.eos_token_id = [free[0][4]]
     try:
         stopped = generate_tokens(module, prompts, SPEC)
+        longer = generate_tokens(module, prompts, GenerationSpec(12, min_new_tokens=9))
     finally:
         module.generation_config.eos_token_id = None
+    assert all(9 <= len(row) <= 12 and free[0][4] not in row[:9] for row in longer)
     for row, whole in zip(stopped, free, strict=True):
         assert row == (whole[: whole.index(free[0][4]) + 1] if free[0][4] in whole else whole)
 
@@ -158,6 +160,7 @@ def test_the_chat_template_is_used_when_there_is_one_unless_it_is_refused(toy_to
         (lambda s: s.encode(PROMPT, GenerationSpec(1000)), "128 positions"),
         (lambda s: GenerationSpec(0), "at least 1"),
         (lambda s: GenerationSpec(5, -1.0), "temperature"),
+        (lambda s: GenerationSpec(5, min_new_tokens=6), "from 0 to the maximum"),
         (lambda s: GenerationSpec(5, float("nan")), "temperature"),
         (lambda s: s.progressive(RankSchedule.linear(0.8, 0.5, 4), storage=Format.SKIP), "cannot be sliced"),
         (lambda s: s.progressive(RankSchedule.linear(0.8, 0.5, 4), "flcr"), "did you mean 'flrc'"),
