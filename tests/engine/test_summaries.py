@@ -178,6 +178,13 @@ def test_the_demos_pairs_are_articles_and_summaries(tmp_path):
         load_pairs(wikipedia, "summary", tmp_path)
 
 
+@pytest.mark.demo
+def test_the_demo_holds_a_thousand_pairs_less_one_that_is_empty(demo_assets):
+    corpus = CorpusSpec.parse("demo:news", part="evaluation", n_sequences=999, length=300)
+    found = load_pairs(corpus, "summary", demo_assets.texts)
+    assert len(found) == len({pair.text for pair in found}) == 999
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
