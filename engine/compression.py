@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
-from engine.factorization.skip import skip_at_rank
+from engine.factorization.blocks import Factors
+from engine.factorization.skip import skip_at_rank, to_skip
 from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
 from engine.model import device_of, weight_matrix
 from engine.parallel import single_threaded_workers
@@ -41,20 +42,39 @@ def compress(
         blocks: checked decisions; dense ones and projections not mentioned stay as they are.
         factors_of: member names -> the stored factors of that block.
     """
-    shared_tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
-    compressed = copy.deepcopy(module, shared_tensors)
-    modules = dict(compressed.named_modules())
-    factored = [block for block in blocks if block.rank is not None]
+    factored = {block.members: block for block in blocks if block.rank is not None}
 
-    def replacements(block: BlockRank) -> list[FactoredLinear]:
-        return factored_modules([modules[name] for name in block.members], block, factors_of(block.members))
+    def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[FactoredLinear]:
+        return factored_modules(linears, factored[members], factors_of(members))
+
+    return with_replacements(module, list(factored), replacements)
+
+
+def with_replacements(
+    module: nn.Module,
+    blocks: Sequence[tuple[str, ...]],
+    replacements: Callable[[tuple[str, ...], Sequence[nn.Module]], Sequence[nn.Module]],
+) -> nn.Module:
+    """Return a model in which the members of every block are replaced; the rest is shared with ``module``.
+
+    Args:
+        module: the dense model; it is not changed.
+        blocks: names of the linear modules of every block.
+        replacements: member names and their modules -> what stands in their places, in the same order.
+    """
+    shared_tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    replaced = copy.deepcopy(module, shared_tensors)
+    modules = dict(replaced.named_modules())
+
+    def parts_of(members: tuple[str, ...]) -> Sequence[nn.Module]:
+        return replacements(members, [modules[name] for name in members])
 
     with single_threaded_workers(device_of(module)) as pool:
-        for block, parts in zip(factored, pool.map(replacements, factored), strict=True):
-            for name, part in zip(block.members, parts, strict=True):
+        for members, parts in zip(blocks, pool.map(parts_of, blocks), strict=True):
+            for name, part in zip(members, parts, strict=True):
                 parent, _, last = name.rpartition(".")
                 setattr(modules[parent], last, part)
-    return compressed
+    return replaced
 
 
 @torch.no_grad()
@@ -66,7 +86,10 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
     stacked = torch.cat(weights).float() if len(weights) > 1 else target.float()
     inner: nn.Module
     if block.format.skips:
-        skip = skip_at_rank(factors, block.rank, stacked)
+        if isinstance(factors, Factors):
+            skip = skip_at_rank(factors, block.rank, stacked)
+        else:
+            skip = to_skip(*factors.at_rank(block.rank, stacked), block.name)
         left = skip.left
         inner = SkipInner(skip.mix.to(target), skip.columns.to(target.device))
     else:

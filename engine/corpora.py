@@ -25,7 +25,7 @@ from engine.errors import CorpusError
 from engine.specs import CorpusSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from engine.specs import CorpusSpec
 
@@ -81,6 +81,42 @@ def load_texts(spec: CorpusSpec, demo_texts: Path | None = None) -> datasets.Ite
         if field not in columns:
             raise KeyError(f"it has no column {field!r} but {', '.join(columns) or 'none at all'}")
     return _only_text(rows, field)
+
+
+def open_columns(spec: CorpusSpec, second_field: str, demo_texts: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the strings of two columns, ``spec.text_field`` and ``second_field``, row by row.
+
+    Of the demo's texts only the BBC articles have a second column, their summaries, and the fields are not used.
+
+    Raises:
+        CorpusError: the source cannot be opened or read, or a row has no string in one of the columns.
+    """
+    fields = [spec.text_field, second_field]
+    if spec.source is CorpusSource.DEMO:
+        if demo_texts is None or spec.location != "news":
+            raise CorpusError(
+                f"The demo text {spec.location} has no reference answers (or was not fetched); use demo:news, a "
+                ".jsonl file or a data set with two text columns."
+            )
+        fields = ["document", "summary"]
+    elif Path(spec.location).suffix == ".txt":
+        raise CorpusError(
+            f"The file {Path(spec.location).name} is plain text and has no second column; give a .jsonl file whose "
+            f"lines have {fields[0]!r} and {fields[1]!r}."
+        )
+    with _reading(spec, fields):
+        if spec.source is CorpusSource.HUB:
+            rows = _open_hub(spec)
+        elif spec.source is CorpusSource.FILE:
+            rows = _open_file(Path(spec.location))
+        else:
+            assert demo_texts is not None
+            rows = _open_file(demo_texts / "xsum.jsonl")
+        for row in rows:
+            missing = [field for field in fields if not isinstance(row.get(field), str)]
+            if missing:
+                raise KeyError(f"a row has no text in {missing[0]!r}; its columns are {', '.join(row)}")
+            yield row[fields[0]], row[fields[1]]
 
 
 def hub_revision(spec: CorpusSpec) -> str:
@@ -215,7 +251,7 @@ def _only_text(rows: datasets.IterableDataset, field: str) -> datasets.IterableD
 
 
 @contextmanager
-def _reading(spec: CorpusSpec) -> Iterator[None]:
+def _reading(spec: CorpusSpec, fields: Sequence[str] = ()) -> Iterator[None]:
     """Turn whatever is raised while a source is read into a sentence about the source.
 
     ``datasets`` and what it reads with (Arrow, pandas, the hub's client, chat templates) have no common base
@@ -227,7 +263,7 @@ def _reading(spec: CorpusSpec) -> Iterator[None]:
         raise
     except Exception as error:
         if spec.source is CorpusSource.FILE:
-            raise _explain_file(spec, error) from error
+            raise _explain_file(spec, error, fields or [spec.text_field]) from error
         raise _explain_hub(spec, error) from error
 
 
@@ -256,7 +292,7 @@ def _explain_hub(spec: CorpusSpec, error: Exception) -> CorpusError:
     )
 
 
-def _explain_file(spec: CorpusSpec, error: Exception) -> CorpusError:
+def _explain_file(spec: CorpusSpec, error: Exception, fields: Sequence[str]) -> CorpusError:
     """Go through the file in the plainest way to name the first line that is not as expected."""
     path = Path(spec.location)
     reason = f"cannot be read as text: {_reason(error)}"
@@ -264,8 +300,9 @@ def _explain_file(spec: CorpusSpec, error: Exception) -> CorpusError:
         rows = 0
         for number, row in _json_lines(path):
             rows += 1
-            if fault := _fault(row, spec.text_field):
-                return CorpusError(f"{path.name}, line {number} {fault}.")
+            for field in fields:
+                if fault := _fault(row, field):
+                    return CorpusError(f"{path.name}, line {number} {fault}.")
         if rows == 0 and path.suffix != ".txt":
             reason = "is empty"
     except CorpusError as found:

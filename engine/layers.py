@@ -62,9 +62,9 @@ class SharedInner(nn.Module):
     """An inner factor computed once for all projections of an input group.
 
     The result is kept from the first member's call to the last one's, per thread, and only for the very
-    tensor object it was computed from, unchanged since, in the same gradient and autocast mode. Inference
-    tensors do not count their changes, so theirs are not noticed. ``torch.compile`` shares while it traces:
-    its graph holds the inner factor once.
+    tensor object it was computed from, unchanged since, at the same rank and in the same gradient and autocast
+    mode. Inference tensors do not count their changes, so theirs are not noticed. ``torch.compile`` shares
+    while it traces: its graph holds the inner factor once.
 
     The members hold the same module: ``state_dict`` lists its tensors under each of their names, all on one
     storage, ``parameters`` counts them once, and a save that does not know shared tensors writes them once
@@ -91,7 +91,8 @@ class SharedInner(nn.Module):
         if torch.compiler.is_compiling():
             return self._trace(x)
         thread = threading.get_ident()
-        state = (_version(x), *_modes(x.device.type), *(_version(p) for p in self.inner.parameters()))
+        rank = getattr(self.inner, "active_rank", None)
+        state = (_version(x), rank, *_modes(x.device.type), *(_version(p) for p in self.inner.parameters()))
         known = self._remembered.pop(thread, None)
         if known is not None and known.x() is x and known.state == state:
             known.readers_left -= 1

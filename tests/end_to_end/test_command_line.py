@@ -19,6 +19,9 @@ COMMANDS = (
     ("evaluate",),
     ("search",),
     ("post-train",),
+    ("generate",),
+    ("refine",),
+    ("compare",),
     ("app",),
     ("jobs",),
     ("jobs", "show"),
@@ -139,6 +142,62 @@ def test_flrc_takes_its_settings(terminal, analysed, tmp_path):
     ranks = [b["rank"] for b in json.loads(path.read_text())["blocks"] if b["rank"] is not None]
     assert ranks
     assert all(rank % 4 == 0 and rank >= 8 for rank in ranks)
+
+
+GENERATE = ("--prompt", "The river rose", "--max-new-tokens", 8)
+
+
+def test_generate_speaks_the_documented_json(terminal, analysed, rank_map):
+    dense = terminal.json("generate", analysed[1], *GENERATE)
+    static = terminal.json("generate", analysed[1], rank_map, *GENERATE)
+    options = ("--progressive", "--start", 0.8, "--end", 0.5, "--stages", 2, "--step", 3, "--dtype", "float32")
+    progressive = terminal.json("generate", analysed[1][:12], *GENERATE, *options)
+    assert [d["variant"] for d in (dense, static, progressive)] == ["dense", "water-filling", "progressive"]
+    assert dense["mean_kept_fraction"] == 1.0
+    assert dense["schedule"] is None
+    assert static["mean_kept_fraction"] <= 0.7
+    assert progressive["schedule"] == {"kind": "staged", "kept_fractions": [0.8, 0.5], "length": 6}
+    for found in (dense, static, progressive):
+        assert len(found["active_params"]) == found["new_tokens"] <= 8
+        assert found["active_params"][0] == found["prefill_params"] <= found["resident_params"]
+
+
+def test_generate_prints_the_text_alone_on_standard_output(terminal, analysed, tmp_path):
+    file = tmp_path / "prompt.txt"
+    file.write_text("The river rose", encoding="utf-8")
+    shown = terminal("generate", analysed[1], "--prompt-file", file, "--max-new-tokens", 8, "--no-chat")
+    found = terminal.json("generate", analysed[1], *GENERATE, "--no-chat")
+    assert shown.stdout.rstrip("\n") == found["text"].rstrip("\n")
+    assert "mean active parameters" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--prompt", " "), "prompt is empty"),
+        ((), "--prompt-file none was given"),
+        (("--prompt", "a", "--prompt-file", "b"), "both was given"),
+        (("--prompt-file", "nowhere.txt"), "cannot be read"),
+        (("--prompt", "river " * 100), "128 positions"),
+        (("--prompt", "a", "--dtype", "int8"), "int8"),
+        (("--prompt", "a", "--max-new-tokens", 0), "at least 1"),
+        (("--prompt", "a", "--progressive", "--start", 0.5, "--end", 0.5), "--start above --end"),
+        (("--prompt", "a", "--progressive", "--start", 1.5), "1.5"),
+        (("--prompt", "a", "--end", 0.5), "belong to --progressive"),
+        (("--prompt", "a", "--progressive", "--end", -0.5), "-0.5"),
+        (("--prompt", "a", "--progressive", "--schedule", "wavy"), "staged, linear"),
+        (("--prompt", "a", "--progressive", "--schedule", "linear", "--step", 3), "leave them out"),
+        (("--prompt", "a", "--progressive", "--stages", 1), "at least 2"),
+        (("--prompt", "a", "--progressive", "--format", "skip"), "cannot be sliced"),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:60] if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_generated_is_one_sentence(terminal, analysed, words, said):
+    assert said in terminal.error("generate", analysed[1], *words)
+
+
+def test_progressive_decoding_of_a_given_map_is_one_sentence(terminal, analysed, rank_map):
+    assert "leave out the map" in terminal.error("generate", analysed[1], rank_map, *GENERATE, "--progressive")
 
 
 def test_progress_goes_to_standard_error(terminal, analysed, rank_map, text_file):

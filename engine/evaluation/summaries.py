@@ -1,0 +1,163 @@
+"""ROUGE of generated summaries against written ones.
+
+References:
+    Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"; scored by the package rouge-score.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rouge_score.rouge_scorer import RougeScorer
+
+from engine.errors import InvalidSpecError
+from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from engine.generation import GenerationSpec, encode_prompt, generate_tokens, require_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from engine.generation import Decoder
+    from engine.model import OpenModel
+    from engine.pairs import TextPair
+    from engine.progress import Report
+    from engine.specs import CorpusSpec
+
+MEASURES = ("rouge1", "rouge2", "rougeL")
+ARTICLE = "{article}"
+DEFAULT_TEMPLATE = "Article: {article}\n\nSummarize the article in one sentence."
+
+
+@dataclass(frozen=True, slots=True)
+class SummarySpec:
+    """How summaries are generated and scored; greedy, so that nothing is random but the resampling.
+
+    Attributes:
+        corpus: the articles; ``n_sequences`` of them, each cut to ``length`` tokens.
+        reference_field: column of the written summaries; not used for the demo.
+        template: the prompt, with ``{article}`` where the article goes.
+        chat: whether the prompt goes through the model's chat template; ``None``: if it has one.
+        max_new_tokens: longest summary.
+        min_new_tokens: shortest summary; a damaged model that would end at once then has to write.
+        dtype: weights and arithmetic.
+        batch_size: articles per pass, of similar length.
+        n_resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    corpus: CorpusSpec
+    reference_field: str = "summary"
+    template: str = DEFAULT_TEMPLATE
+    chat: bool | None = None
+    max_new_tokens: int = 40
+    min_new_tokens: int = 0
+    dtype: str = "float32"
+    batch_size: int = 10
+    n_resamples: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the template and the ranges."""
+        if self.template.count(ARTICLE) != 1:
+            raise InvalidSpecError(
+                f"The prompt template {self.template!r} was given; expected {ARTICLE} in it exactly once, where the "
+                "article goes."
+            )
+        if self.max_new_tokens < 1 or self.batch_size < 1:
+            raise InvalidSpecError(
+                f"Summaries of {self.max_new_tokens} tokens in batches of {self.batch_size} were asked for; expected "
+                "at least 1 of each."
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Summaries:
+    """What a model wrote, and how it compares.
+
+    Attributes:
+        texts: one summary per article.
+        n_tokens: (n,) tokens generated for each, the end-of-text token included.
+        scores: measure -> (n,) F1 of each summary in [0, 1], words stemmed.
+        seconds: that generation took.
+    """
+
+    texts: tuple[str, ...]
+    n_tokens: NDArray[np.int64]
+    scores: dict[str, NDArray[np.float64]]
+    seconds: float
+
+    def interval(self, measure: str, spec: SummarySpec) -> Interval:
+        """Return the mean score with its bootstrap interval over articles."""
+        return bootstrap_mean(self.scores[measure], n_resamples=spec.n_resamples, seed=spec.seed)
+
+    def difference(self, other: Summaries, measure: str, spec: SummarySpec) -> Interval:
+        """Return the mean of this model's score minus the other's, paired by article."""
+        first, second = self.scores[measure], other.scores[measure]
+        return bootstrap_difference(first, second, n_resamples=spec.n_resamples, seed=spec.seed)
+
+
+def build_prompts(model: OpenModel, pairs: Sequence[TextPair], spec: SummarySpec) -> list[list[int]]:
+    """Return the token ids of the prompt of each article.
+
+    Raises:
+        InvalidSpecError: a prompt does not fit the model, or a chat template is asked for and there is none.
+    """
+    tokenizer = model.tokenizer
+    prompts = []
+    for pair in pairs:
+        ids = tokenizer(pair.text, add_special_tokens=False, verbose=False)["input_ids"][: spec.corpus.length]
+        article = tokenizer.decode(ids, skip_special_tokens=True)
+        prompts.append(encode_prompt(tokenizer, spec.template.replace(ARTICLE, article), chat=spec.chat))
+    require_positions(model.module, max(map(len, prompts)), spec.max_new_tokens)
+    return prompts
+
+
+def write_summaries(
+    decoder: Decoder,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    references: Sequence[str],
+    spec: SummarySpec,
+    report: Report,
+) -> Summaries:
+    """Let a model summarise and score what it writes.
+
+    Args:
+        decoder: the model.
+        tokenizer: its own.
+        prompts: from :func:`build_prompts`.
+        references: the written summaries, in the same order.
+        spec: how.
+        report: told after every batch.
+
+    Raises:
+        NumericalError: the model's numbers are not finite.
+    """
+    begun = time.monotonic()
+    # Longest first, so that little is padded and memory is known after the first batch.
+    order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
+    written: list[list[int]] = [[] for _ in prompts]
+    settings = GenerationSpec(spec.max_new_tokens, min_new_tokens=spec.min_new_tokens)
+    for start in range(0, len(order), spec.batch_size):
+        batch = order[start : start + spec.batch_size]
+        generated = generate_tokens(decoder, [prompts[i] for i in batch], settings)
+        for index, tokens in zip(batch, generated, strict=True):
+            written[index] = tokens
+        done = start + len(batch)
+        report("summaries", done / len(order), f"Summaries: {done} of {len(order)} articles")
+    seconds = time.monotonic() - begun
+    texts = tuple(tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written)
+    n_tokens = np.array([len(tokens) for tokens in written], dtype=np.int64)
+    return Summaries(texts, n_tokens, score_summaries(texts, references), seconds)
+
+
+def score_summaries(texts: Sequence[str], references: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return measure -> (n,) F1 in [0, 1] of ROUGE-1, ROUGE-2 and ROUGE-L, words stemmed."""
+    scorer = RougeScorer(list(MEASURES), use_stemmer=True)
+    found = [scorer.score(reference, text) for text, reference in zip(texts, references, strict=True)]
+    return {m: np.array([scores[m].fmeasure for scores in found], dtype=np.float64) for m in MEASURES}
