@@ -122,5 +122,6 @@ def balanced(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, tor
     Whitened factors span many orders of magnitude, more than float16 holds. The scales are powers of two, so
     that no bit of the product changes.
     """
-    exponents = torch.linalg.vector_norm(right, dim=1).frexp().exponent
-    return left.ldexp(exponents), right.ldexp(-exponents[:, None])
+    norms = torch.linalg.vector_norm(right, dim=1)
+    scales = torch.ones_like(norms).ldexp(norms.frexp().exponent)
+    return left * scales, right / scales[:, None]

@@ -40,6 +40,7 @@ ANALYSE_DEFAULTS: dict[str, Any] = {
     "batch_size": 2,
     "metrics": [Metric.INPUT.value, Metric.LOSS.value],
     "damping": 1e-6,
+    "gradient_shrinkage": 0.05,
     "around_keep": None,
     "feature_groups": None,
     "seed": 0,
@@ -164,6 +165,7 @@ def analysis_spec(arguments: Mapping[str, Any]) -> AnalysisSpec:
         CalibrationSpec(_choice(Fisher, a["fisher"]), a["batch_size"], a["compute_dtype"], a["seed"]),
         tuple(m for m in Metric if m in [_choice(Metric, name) for name in a["metrics"]]),
         a["damping"],
+        a["gradient_shrinkage"],
         a["around_keep"],
         a["feature_groups"],
     )

@@ -211,6 +211,8 @@ class AnalysisSpec:
         calibration: how statistics are taken from it.
         metrics: whose factors are stored; the spectra of all four are always computed.
         damping: first relative damping added to a second moment before its Cholesky factorisation.
+        gradient_shrinkage: how far the gradients' second moments are shrunk towards a multiple of the identity
+            before anything is factorised or predicted with them.
         around_kept_fraction: the statistics are taken on the model that water-filling compressed to this
             kept fraction, after an analysis of the dense model; ``None``: on the dense model.
         feature_groups: groups of neighbouring sequences around whose means the feature metric's pooled
@@ -222,6 +224,7 @@ class AnalysisSpec:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     metrics: tuple[Metric, ...] = DEFAULT_METRICS
     damping: float = 1e-6
+    gradient_shrinkage: float = 0.05
     around_kept_fraction: float | None = None
     feature_groups: int | None = None
 
@@ -230,6 +233,11 @@ class AnalysisSpec:
         if not 0 < self.damping <= 0.1:
             raise InvalidSpecError(
                 f"Damping {self.damping} was given; expected a number above 0 and at most 0.1, for example 1e-6."
+            )
+        if not 0 <= self.gradient_shrinkage < 1:
+            raise InvalidSpecError(
+                f"Gradient shrinkage {self.gradient_shrinkage} was given; expected a number from 0 to below 1, for "
+                "example 0.05."
             )
         if not self.metrics:
             raise InvalidSpecError("No metric was given; expected at least one of input, feature, loss, weight.")

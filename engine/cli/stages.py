@@ -68,6 +68,9 @@ def analyse(
     ] = "empirical",
     metrics: Annotated[str, typer.Option(help="Metrics whose factors are stored, comma-separated.")] = "input,loss",
     damping: Annotated[float, typer.Option(help="Relative damping of Cholesky factorisations.")] = 1e-6,
+    gradient_shrinkage: Annotated[
+        float, typer.Option(help="Shrinkage of the gradients' second moments towards the identity.")
+    ] = 0.05,
     around_keep: Annotated[
         float | None,
         typer.Option(
@@ -97,6 +100,7 @@ def analyse(
         fisher=fisher,
         metrics=[m.strip() for m in metrics.split(",") if m.strip()],
         damping=damping,
+        gradient_shrinkage=gradient_shrinkage,
         around_keep=around_keep,
         feature_groups=feature_groups,
         batch_size=batch_size,

@@ -59,6 +59,7 @@ def factorize_group(
     statistics: LayerStatistics,
     metric: Metric,
     damping: float,
+    shrinkage: float = 0.0,
 ) -> list[Factors]:
     """Factor every member of ``group`` and, if it has several, the stack of all.
 
@@ -68,12 +69,13 @@ def factorize_group(
         statistics: of the group's layer.
         metric: what is decomposed.
         damping: first relative damping of Cholesky factorisations.
+        shrinkage: share of the mean gradient variance in the gradients' second moment, in [0, 1).
 
     Raises:
         NumericalError: a moment cannot be factorised; the message names the block.
     """
     result = []
-    for block in _blocks(group, weights, statistics, metric):
+    for block in _blocks(group, weights, statistics, metric, shrinkage):
         if block.on_output_side:
             moment = block.sensitivity if metric is Metric.LOSS else None
             decomposed = decompose_output_side(block.gram, moment, block.max_rank, damping, block.name)
@@ -100,10 +102,11 @@ def group_energies(
     statistics: LayerStatistics,
     metric: Metric,
     damping: float,
+    shrinkage: float = 0.0,
 ) -> dict[tuple[str, ...], torch.Tensor]:
     """Return only the energies of :func:`factorize_group`, by member names; much cheaper."""
     result = {}
-    for block in _blocks(group, weights, statistics, metric):
+    for block in _blocks(group, weights, statistics, metric, shrinkage):
         if block.on_output_side:
             moment = block.sensitivity if metric is Metric.LOSS else None
             result[block.members] = output_side_energies(block.gram, moment, block.max_rank, damping, block.name)
@@ -142,19 +145,24 @@ class _Block:
 
 
 def _blocks(
-    group: InputGroup, weights: Mapping[str, torch.Tensor], statistics: LayerStatistics, metric: Metric
+    group: InputGroup,
+    weights: Mapping[str, torch.Tensor],
+    statistics: LayerStatistics,
+    metric: Metric,
+    shrinkage: float,
 ) -> Iterator[_Block]:
     """Yield the members' blocks, then the stack's."""
     means = statistics.means[group.name].double()
     centre = means.mean(0) if metric is Metric.FEATURE else None
     doubles = {p.name: weights[p.name].double() for p in group.members}
+    gradients = {p.name: _shrunk_gradient(p, doubles[p.name], statistics, shrinkage) for p in group.members}
     moment = spread = torch.empty(0)
     if needs_input_moment(group):
         raw = statistics.inputs[group.name].double()
         moment, spread = _in_metric(raw, means, metric), _around(raw, centre)
     for projection in group.members:
         weight = doubles[projection.name]
-        gradient = statistics.gradients[projection.name].double()
+        gradient = gradients[projection.name]
         if is_wide(projection):
             output = _output_moment(group, projection, weight, statistics)
             shifted = means @ weight.T
@@ -165,7 +173,9 @@ def _blocks(
             gram = gradient if metric is Metric.LOSS else weight.T @ weight
             yield _Block((projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre)
     if len(group.members) > 1:
-        sensitivity = torch.stack([_input_gradient(p, doubles[p.name], statistics) for p in group.members]).sum(0)
+        sensitivity = torch.stack([_input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(
+            0
+        )
         stacked = torch.cat(list(doubles.values()))
         gram = sensitivity if metric is Metric.LOSS else stacked.T @ stacked
         members = tuple(p.name for p in group.members)
@@ -194,9 +204,24 @@ def _output_moment(
     return statistics.outputs[projection.name].double()
 
 
-def _input_gradient(projection: Projection, weight: torch.Tensor, statistics: LayerStatistics) -> torch.Tensor:
-    """Return W^T H W (in, in), measured or derived."""
+def _shrunk_gradient(
+    projection: Projection, weight: torch.Tensor, statistics: LayerStatistics, shrinkage: float
+) -> torch.Tensor:
+    """Return H (out, out), or W^T H W (in, in) of a tall weight, with H shrunk towards a multiple of the identity.
+
+    A few tokens have most of the gradient's energy, so directions that matter elsewhere look harmless in H.
+    """
     gradient = statistics.gradients[projection.name].double()
+    if is_wide(projection):
+        even = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
+    else:
+        even = weight.T @ weight
+    scale = gradient.trace() / even.trace()
+    return torch.lerp(gradient, even * scale, shrinkage)
+
+
+def _input_gradient(projection: Projection, weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Return W^T H W (in, in) from the gradients' moment on the smaller side."""
     return weight.T @ gradient @ weight if is_wide(projection) else gradient
 
 

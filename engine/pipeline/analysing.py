@@ -173,7 +173,7 @@ def _factorize_layer(
         if spec.feature_groups is not None:
             statistics = statistics.grouped(spec.feature_groups)
     for metric in missing:
-        inputs = [(g, weights, statistics, metric, spec.damping) for g in groups]
+        inputs = [(g, weights, statistics, metric, spec.damping, spec.gradient_shrinkage) for g in groups]
         about = {"model": spec.model.label, "layer": layer, "metric": metric}
         with store.writing(keys_of[metric], about) as into:
             if metric in spec.metrics:

@@ -247,6 +247,7 @@ def analysis_spec(analysis: Analysis) -> AnalysisSpec:
         CalibrationSpec(**{**value["calibration"], "fisher": Fisher(value["calibration"]["fisher"])}),
         tuple(Metric(m) for m in value["metrics"]),
         value["damping"],
+        value.get("gradient_shrinkage", 0.0),
         value.get("around_kept_fraction"),
         value.get("feature_groups"),
     )

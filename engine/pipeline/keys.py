@@ -26,8 +26,10 @@ def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
 def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str) -> Key:
     """Moments of one layer; those around a compressed model also depend on how its factors were damped."""
     around = spec.around_kept_fraction
-    where = {} if around is None else {"around_kept_fraction": around, "damping": spec.damping}
-    return _key("statistics", {"calibration": spec.calibration, "layer": layer, **where}, [model, corpus])
+    shrinkage = spec.gradient_shrinkage
+    where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
+    decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where)}
+    return _key("statistics", decided, [model, corpus])
 
 
 def factors_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
@@ -42,7 +44,11 @@ def spectrum_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
 
 def _metric_spec(metric: Metric, spec: AnalysisSpec) -> dict[str, object]:
     """Return what decides a metric's spectra; groups that are not set leave the keys as they were without them."""
-    decided: dict[str, object] = {"metric": metric, "damping": spec.damping}
+    decided: dict[str, object] = {
+        "metric": metric,
+        "damping": spec.damping,
+        "gradient_shrinkage": spec.gradient_shrinkage,
+    }
     if metric is Metric.FEATURE and spec.feature_groups is not None:
         decided["groups"] = spec.feature_groups
     return decided

@@ -114,10 +114,11 @@ def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_pa
 def assert_targets_are_met(store, analysis, curves):
     """Every method reaches a size and a predicted perplexity that lie between its extremes."""
     predictor, text = newest_predictor(store, analysis.id)
-    assert (predictor.n_runs, text) == (len(PRESETS), "notes.txt")
+    computed = [name for name, preset in PRESETS.items() if not preset.is_searched]
+    assert (predictor.n_runs, text) == (len(computed), "notes.txt")
     dense_mb = analysis.inventory.total_params * 2 / 1e6
     spared_mb = analysis.inventory.compressible_params * 2 / 1e6
-    for method in PRESETS:
+    for method in computed:
         target = Target(mb=dense_mb - 0.3 * spared_mb)
         small = allocate_to_target(analysis, curves, method, target, predictor)
         assert 0.9 * target.mb < cost_of(analysis, small).bytes_at(2) / 1e6 <= target.mb

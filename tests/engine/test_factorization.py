@@ -209,3 +209,20 @@ def test_damping_climbs_a_ladder_and_is_recorded():
 def test_a_moment_that_cannot_be_factorised_names_the_projection(matrix, words):
     with pytest.raises(NumericalError, match=rf"model\.layers\.3\.q.*{words}"):
         cholesky_damped(matrix, 1e-6, "model.layers.3.q")
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_shrinking_is_factorising_with_evened_out_gradients(case, metric):
+    """H becomes 0.7 H + 0.3 h I, with h such that the weight's gradient energy stays what it was."""
+    shrunk = factorize_group(case.group, case.weights, case.statistics, metric, 1e-9, 0.3)
+    for projection in case.group.members:
+        w, h = case.weights[projection.name], case.hs[projection.name]
+        if is_wide(projection):
+            scale = h.trace() / len(h)
+        else:
+            scale = (w.T @ h @ w).trace() / (w.T @ w).trace()
+        even = 0.7 * h + 0.3 * scale * torch.eye(len(h), dtype=torch.float64)
+        case.statistics.gradients[projection.name] = even if is_wide(projection) else w.T @ even @ w
+    for ours, theirs in zip(shrunk, case.factors(metric), strict=True):
+        torch.testing.assert_close(ours.nats, theirs.nats, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(ours.energies, theirs.energies, rtol=1e-6, atol=1e-9)
