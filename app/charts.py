@@ -247,6 +247,33 @@ def quality_curves(
     return _tall(figure)
 
 
+def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
+    """Draw one measured line per method over the kept fraction.
+
+    Args:
+        rows: as :func:`app.tables.comparison` returns them.
+        column: ``ratio`` or ``other_ratio``.
+    """
+    figure = go.Figure()
+    for title, points in rows.sort_values("kept").groupby("method", sort=False):
+        color, symbol = method_style(str(title))
+        figure.add_trace(
+            go.Scatter(
+                x=points["kept"],
+                y=points[column],
+                mode="lines+markers",
+                name=title,
+                line={"color": color},
+                marker={"symbol": symbol, "size": 9},
+                hovertemplate=f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
+            )
+        )
+    figure.add_hline(y=1.0, line={"dash": "dot", "color": _NEUTRAL})
+    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
+    return _tall(figure)
+
+
 def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
     shown = {trace.name for trace in figure.data}
     for title, rows in measured[measured["method"] != "dense"].groupby("method", sort=False):

@@ -93,3 +93,7 @@ def ratio(value: float) -> str:
     if value > 1000:
         return f"> 1000 {TIMES}"
     return f"{value:.3f} {TIMES}" if value < 10 else f"{value:.1f} {TIMES}"
+
+
+REFINEMENTS = {"corrected": "corrected, no training", "trained": "trained"}
+"""Kinds of refinement, for people."""

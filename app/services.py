@@ -169,6 +169,16 @@ def _runs(analysis_id: str, stored: tuple[str, ...]) -> list[dict[str, Any]]:
     return [run for run in reading.evaluations(_store(), analysis_id) if run["id"] in stored]
 
 
+def refined_runs(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the measured rank maps with refined factors, newest first."""
+    return reading.refined_evaluations(_store(), analysis_id)
+
+
+def comparison(analysis_id: str) -> dict[str, Any] | None:
+    """Return the newest table of every method at every budget."""
+    return reading.newest_comparison(_store(), analysis_id)
+
+
 def measured_sensitivity(analysis_id: str) -> dict[str, Any] | None:
     """Return the newest measured sensitivity of an analysis."""
     return reading.measured_sensitivity(_store(), analysis_id)
@@ -226,6 +236,30 @@ def submit_evaluation(analysis_id: str, rank_map: str, arguments: Mapping[str, A
     changed = _changed(arguments, operations.EVALUATE_DEFAULTS)
     changed |= {"analysis": analysis_id, "rank_maps": [rank_map]}
     return _queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
+
+
+def submit_refinement(analysis_id: str, rank_map: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue refining the factors of a rank map and measuring before and after.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    changed = _changed(arguments, operations.REFINE_DEFAULTS)
+    operations.refinement_spec(changed)
+    title = f"Refine one map of {analysis(analysis_id).about['model']}"
+    changed |= {"analysis": analysis_id, "rank_map": rank_map}
+    return _queue().submit("refine", changed, title=title, resubmit=True)
+
+
+def submit_comparison(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue measuring every method at every budget.
+
+    Raises:
+        RankScopeError: a setting is wrong.
+    """
+    changed = {"analysis": analysis_id, **_changed(arguments, operations.COMPARE_DEFAULTS)}
+    title = f"Compare methods on {analysis(analysis_id).about['model']}"
+    return _queue().submit("compare", changed, title=title, resubmit=True)
 
 
 def submit_sensitivity(analysis_id: str, arguments: Mapping[str, Any]) -> Job:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.labels import FORMATS, TIMES, block_label, method_title, projection_label
+from app.labels import FORMATS, REFINEMENTS, TIMES, block_label, method_title, projection_label
 from app.plans import Impossible, measurement_of
 from engine.formats import block_params, max_useful_rank
 from engine.types import BlockRank, Format
@@ -272,3 +272,44 @@ def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def measured_on(run: Mapping[str, Any]) -> str:
     """Return on what a measurement was made, for people; equal texts compare."""
     return f"{run['corpus']}, {run['n_tokens']:,} tokens, {run['dtype']}"
+
+
+def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per method and budget of a stored comparison, in its order."""
+    return pd.DataFrame(
+        {
+            "method": method_title(row["method"]),
+            "target": row["target_kept_fraction"],
+            "kept": row["kept_fraction"],
+            "mb": row["model_mb_float16"],
+            "ratio": row["perplexity"] / row["dense_perplexity"],
+            "predicted_ratio": row["predicted_perplexity"] / row["dense_perplexity"],
+            "predicted_low": row["predicted_perplexity_low"] / row["dense_perplexity"],
+            "predicted_high": row["predicted_perplexity_high"] / row["dense_perplexity"],
+            "other_ratio": row["other_perplexity"] / row["other_dense_perplexity"]
+            if "other_perplexity" in row
+            else None,
+            "agreement": row["agreement"],
+            "search_s": row["search_s"],
+        }
+        for row in rows
+    )
+
+
+def refined(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per measured map with refined factors, newest first."""
+    return pd.DataFrame(
+        {
+            "method": method_title(run["method"]),
+            "refined": REFINEMENTS[run["refinement"]["kind"]],
+            "kept": run["kept_fraction"],
+            "mb": (run["model_params"] * BYTES_PER_PARAM + run["index_bytes"]) / 1e6,
+            "perplexity": run["perplexity"],
+            "ratio": run["perplexity"] / run["dense_perplexity"],
+            "divergence": run["divergence"],
+            "agreement": run["agreement"],
+            "text": measured_on(run),
+            "created": run["created"],
+        }
+        for run in runs
+    )

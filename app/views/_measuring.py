@@ -9,6 +9,7 @@ import streamlit as st
 from app import services
 from app.labels import calibrated, plain, ratio
 from app.plans import measurement_of
+from app.views._refining import refine_plan
 from app.widgets import follow, measuring_form, page_link, watch
 from engine.operations import EVALUATE_DEFAULTS
 
@@ -43,6 +44,7 @@ def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any
     else:
         show_measurement(run, analysis)
         page_link("results", "All measured maps")
+    refine_plan(analysis, plan)
 
 
 def show_measurement(run: Mapping[str, Any], analysis: Analysis) -> None:

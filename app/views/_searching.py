@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import services
 from app.labels import percent
-from app.widgets import follow, option_picker, watch
+from app.widgets import follow, lead_to_analysis, option_picker, watch
 from engine.jobs import JobStatus
 from engine.operations import SEARCH_DEFAULTS
 
@@ -22,7 +22,7 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
     """Offer a search, follow it, and lead to the analysis its trials belong to."""
     job = watch("search", analysis.id)
     if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
-        _lead_to(job.result["analysis"], analysis)
+        lead_to_analysis(job.result["analysis"], analysis)
     with st.expander("Search by measuring", expanded=not has_map, icon=":material/search:"):
         st.caption(
             "Compresses and measures the model once per trial, on a small part of the calibration text; what was "
@@ -36,16 +36,6 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
             arguments = {**_text_of(analysis), **wanted, "trials": int(trials)}
             follow(services.submit_search(analysis.id, arguments))
             st.rerun()
-
-
-def _lead_to(found: str, analysis: Analysis) -> None:
-    if found != analysis.id:
-        st.info("The search added the feature metric to the analysis; its maps belong to the new one.")
-        st.button("Open it", on_click=_choose, args=(found,), icon=":material/open_in_new:")
-
-
-def _choose(analysis_id: str) -> None:
-    st.query_params["analysis"] = analysis_id[:12]
 
 
 def _text_of(analysis: Analysis) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import streamlit as st
 
 from app import charts, services, tables
 from app.views._comparison import quality_chart
-from app.widgets import current_analysis, errors_shown, page_link, results_frame, runs_of_one_text
+from app.views._every_method import compare_every_method
+from app.widgets import current_analysis, errors_shown, page_link, refined_frame, results_frame, runs_of_one_text
 
 
 def render() -> None:
@@ -18,6 +19,7 @@ def render() -> None:
         analysis = current_analysis()
         if analysis is None:
             return
+        compare_every_method(analysis)
         runs = services.measured_runs(analysis.id)
         if not runs:
             st.info(
@@ -42,6 +44,13 @@ def render() -> None:
                 "Each prediction is calibrated on the other maps measured on this text; bars hold nine cases in ten."
             )
         results_frame(shown)
+        refined = services.refined_runs(analysis.id)
+        if refined:
+            st.subheader("Refined factors")
+            st.caption(
+                "The same ranks and sizes with corrected or trained factors; never part of the predictions above."
+            )
+            refined_frame(tables.refined(refined))
         stem = f"rankscope-results-{analysis.id[:8]}"
         downloads = (
             ("CSV", tables.results(runs).to_csv(index=False), "text/csv"),

@@ -1,9 +1,16 @@
 """Functions that ask for one typed value, or show one thing that several pages need."""
 
 from app.widgets.analysis_form import analysis_form
-from app.widgets.analysis_picker import current_analysis, forget_choice
+from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.frames import inventory_frame, methods_frame, plain_frame, results_frame
+from app.widgets.frames import (
+    comparison_frame,
+    inventory_frame,
+    methods_frame,
+    plain_frame,
+    refined_frame,
+    results_frame,
+)
 from app.widgets.job_progress import follow, show_progress, watch
 from app.widgets.links import page_link
 from app.widgets.map_upload import map_upload
@@ -21,6 +28,7 @@ from app.widgets.text_form import measuring_form
 __all__ = [
     "analysis_form",
     "budget_slider",
+    "comparison_frame",
     "current_analysis",
     "errors_shown",
     "follow",
@@ -28,6 +36,7 @@ __all__ = [
     "held_ranks",
     "inventory_frame",
     "kept_fraction_slider",
+    "lead_to_analysis",
     "map_upload",
     "measuring_form",
     "method_picker",
@@ -37,6 +46,7 @@ __all__ = [
     "page_link",
     "plain_frame",
     "rank_table",
+    "refined_frame",
     "release_all",
     "results_frame",
     "runs_of_one_text",

@@ -48,6 +48,17 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     return services.analysis(chosen)
 
 
+def lead_to_analysis(found: str, analysis: Analysis) -> None:
+    """Offer to open the analysis a job's results belong to, where it is not the one shown."""
+    if found != analysis.id:
+        st.info("The job added the feature metric to the analysis; its results belong to the new one.")
+        st.button("Open it", on_click=_choose, args=(found,), icon=":material/open_in_new:")
+
+
+def _choose(analysis_id: str) -> None:
+    st.query_params["analysis"] = analysis_id[:_URL_DIGITS]
+
+
 def forget_choice() -> None:
     """Fall back to the newest analysis, which is the one about to be made."""
     st.session_state.pop(_CHOICE, None)

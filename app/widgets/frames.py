@@ -23,6 +23,8 @@ _HIGH = _number("at most", format=f"%.3f {TIMES}", help="Nine cases in ten lie b
 _MEASURED = _number(
     "Measured ÷ dense", format=f"%.3f {TIMES}", help="Measured perplexity over that of the dense model."
 )
+_DIVERGENCE = _number("Divergence", format="%.4f", help="KL divergence from the dense model, nats per token.")
+_AGREEMENT = _number("Same top token", format="percent", help="Share of positions where both models agree.")
 
 
 def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
@@ -64,14 +66,61 @@ def results_frame(table: pd.DataFrame) -> None:
             "perplexity": _number("Perplexity", format="%.3f"),
             "ratio": _MEASURED,
             "predicted_ratio": _PREDICTED,
-            "divergence": _number(
-                "Divergence", format="%.4f", help="KL divergence from the dense model, nats per token."
-            ),
-            "agreement": _number(
-                "Same top token", format="percent", help="Share of positions where both models agree."
-            ),
+            "divergence": _DIVERGENCE,
+            "agreement": _AGREEMENT,
             "params": _PARAMS,
             "created": st.column_config.DatetimeColumn("Measured at"),
+        },
+    )
+
+
+def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) -> None:
+    """Show :func:`app.tables.comparison`."""
+    other = [] if other_text is None else ["other_ratio"]
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_order=[
+            *("target", "method", "kept", "mb", "ratio", "predicted_ratio", "predicted_low", "predicted_high"),
+            *(*other, "agreement", "search_s"),
+        ],
+        column_config={
+            "target": _number("Budget", format="percent", help="Kept fraction that was allowed."),
+            "method": "Method",
+            "kept": _KEPT,
+            "mb": _MB,
+            "ratio": _number("Measured ÷ dense", format=f"%.3f {TIMES}", help=f"Perplexity over dense, on {text}."),
+            "predicted_ratio": _PREDICTED,
+            "predicted_low": _LOW,
+            "predicted_high": _HIGH,
+            "other_ratio": _number(
+                "Other text ÷ dense", format=f"%.3f {TIMES}", help=f"Perplexity over dense, on {other_text}."
+            ),
+            "agreement": _AGREEMENT,
+            "search_s": _number(
+                "Search, s", format="%.2f", help="Choosing the ranks, after the analysis that all methods share."
+            ),
+        },
+    )
+
+
+def refined_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.refined`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_order=["method", "refined", "kept", "mb", "perplexity", "ratio", "divergence", "agreement", "text"],
+        column_config={
+            "method": "Method",
+            "refined": "Factors",
+            "kept": _KEPT,
+            "mb": _MB,
+            "perplexity": _number("Perplexity", format="%.3f"),
+            "ratio": _MEASURED,
+            "divergence": _DIVERGENCE,
+            "agreement": _AGREEMENT,
+            "text": "Measured on",
         },
     )
 

@@ -217,10 +217,7 @@ def test_shrinking_is_factorising_with_evened_out_gradients(case, metric):
     shrunk = factorize_group(case.group, case.weights, case.statistics, metric, 1e-9, 0.3)
     for projection in case.group.members:
         w, h = case.weights[projection.name], case.hs[projection.name]
-        if is_wide(projection):
-            scale = h.trace() / len(h)
-        else:
-            scale = (w.T @ h @ w).trace() / (w.T @ w).trace()
+        scale = h.trace() / len(h) if is_wide(projection) else (w.T @ h @ w).trace() / (w.T @ w).trace()
         even = 0.7 * h + 0.3 * scale * torch.eye(len(h), dtype=torch.float64)
         case.statistics.gradients[projection.name] = even if is_wide(projection) else w.T @ even @ w
     for ours, theirs in zip(shrunk, case.factors(metric), strict=True):
