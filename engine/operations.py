@@ -99,9 +99,9 @@ SEARCH_DEFAULTS: dict[str, Any] = {
 }
 REFINE_DEFAULTS: dict[str, Any] = {
     "train": False,
-    "epochs": 8,
-    "learning_rate": 0.01,
-    "damping": 1e-3,
+    "epochs": 4,
+    "learning_rate": 3e-4,
+    "damping": 0.1,
     "batch_size": 4,
     "compute_dtype": "bfloat16",
     "minutes": 30.0,

@@ -289,8 +289,8 @@ class TrainingSpec:
         seed: of the order of the batches.
     """
 
-    epochs: int = 8
-    learning_rate: float = 0.01
+    epochs: int = 4
+    learning_rate: float = 3e-4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -314,7 +314,7 @@ class RefinementSpec:
     """
 
     training: TrainingSpec | None = None
-    damping: float = 1e-3
+    damping: float = 0.1
     batch_size: int = 4
     compute_dtype: str = "bfloat16"
 

@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,8 @@ def _factors_in_training(layer: nn.Module) -> Iterator[list[nn.Parameter]]:
 def train_layer(pair: LayerPair, spec: TrainingSpec, deadline: float) -> None:
     """Train the factors of one layer in place, so that it gives what the dense layer gives.
 
-    Every token's squared error counts in relation to its size, because the next layer normalises it.
+    Every token's squared error counts in relation to its size, because the next layer normalises it. A layer that
+    training did not bring nearer on the whole text stays as it was.
 
     Args:
         pair: the layer, what enters it and what shall leave it.
@@ -91,11 +93,27 @@ def train_layer(pair: LayerPair, spec: TrainingSpec, deadline: float) -> None:
         deadline: on :func:`time.monotonic`'s clock; no step begins after it.
 
     Raises:
-        NumericalError: the error is not finite.
+        NumericalError: the error is not finite before training.
     """
+    modules = [m for m in pair.compressed.modules() if isinstance(m, FactoredLinear)]
+    if not modules:
+        return
+    before = {(m, name): p.detach().clone() for m in modules for name, p in m.named_parameters()}
+    error = _error(pair)
+    if not math.isfinite(error):
+        raise NumericalError(
+            f"The error of layer {pair.index} is {error} before training; expected a finite number, try the compute "
+            "dtype float32."
+        )
+    _descend(pair, spec, deadline)
+    if not _error(pair) < error:
+        with torch.no_grad():
+            for (module, name), original in before.items():
+                module.get_parameter(name).copy_(original)
+
+
+def _descend(pair: LayerPair, spec: TrainingSpec, deadline: float) -> None:
     with _factors_in_training(pair.compressed) as parameters:
-        if not parameters:
-            return
         optimiser = torch.optim.Adam(parameters, spec.learning_rate, betas=(0.9, 0.95))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, spec.epochs * len(pair.entering))
         generator = torch.Generator().manual_seed(spec.seed + pair.index)
@@ -103,15 +121,19 @@ def train_layer(pair: LayerPair, spec: TrainingSpec, deadline: float) -> None:
             for batch in torch.randperm(len(pair.entering), generator=generator).tolist():
                 if time.monotonic() > deadline:
                     return
-                wanted = pair.leaving[batch]
-                error = run_layer(pair.compressed, pair.entering[batch], pair.calls, pair.dtype) - wanted
-                loss = (error.pow(2) * token_weights(wanted)).mean()
-                if not torch.isfinite(loss):
-                    raise NumericalError(
-                        f"The error of layer {pair.index} became {loss.item()} in training; use a lower learning rate "
-                        f"than {spec.learning_rate} or the compute dtype float32."
-                    )
+                loss = _batch_error(pair, batch)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
+
+
+@torch.no_grad()
+def _error(pair: LayerPair) -> float:
+    return sum(_batch_error(pair, batch).item() for batch in range(len(pair.entering))) / len(pair.entering)
+
+
+def _batch_error(pair: LayerPair, batch: int) -> torch.Tensor:
+    wanted = pair.leaving[batch]
+    error = run_layer(pair.compressed, pair.entering[batch], pair.calls, pair.dtype) - wanted
+    return (error.pow(2) * token_weights(wanted)).mean()

@@ -152,6 +152,16 @@ def test_no_step_begins_after_the_deadline():
         torch.testing.assert_close(p, before[n], msg=n)
 
 
+def test_a_layer_that_training_makes_worse_stays_as_it_was():
+    module, inventory, compressed = compressed_toy("llama", skips=True)
+    refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-3))
+    before = {n: p.clone() for n, p in compressed.named_parameters()}
+    wild = TrainingSpec(epochs=2, learning_rate=0.9)
+    refine(module, inventory, compressed, lambda pair: train_layer(pair, wild, time.monotonic() + 600))
+    for n, p in compressed.named_parameters():
+        assert torch.equal(p, before[n]), n
+
+
 @pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}])
 def test_training_out_of_range_is_refused(changes):
     with pytest.raises(InvalidSpecError, match="expected at least 1 epoch"):
