@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from engine.bayesian.space import LOWEST
-from engine.errors import InvalidSpecError, NumericalError, RankScopeError
+from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
 from engine.jobs.local import ProcessId, is_alive, this_process
 
 if TYPE_CHECKING:
@@ -145,14 +145,14 @@ def run_trials(
         n_trials: measured trials in all; what other living workers are measuring counts.
 
     Raises:
-        RankScopeError: nearly every proposal is infeasible or fails.
+        InfeasibleBudgetError: nearly every proposal is infeasible or fails.
     """
     distributions = {v.name: FloatDistribution(LOWEST, 1.0) for v in space.variables}
     proposals = 0
     while len(evaluated_trials(study)) + len(_running(study)) < n_trials:
         proposals += 1
         if proposals > _PROPOSALS_PER_TRIAL * n_trials:
-            raise RankScopeError(
+            raise InfeasibleBudgetError(
                 f"{proposals - 1} proposals gave fewer than {n_trials} measured trials; those measured are kept. Give "
                 "another target or a smaller --rank-step."
             )

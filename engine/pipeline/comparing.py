@@ -104,11 +104,14 @@ def compare(
         RankScopeError: the analysis, its model or a text is not there any more, or not the same.
     """
     analysis = load_analysis(store, analysis_id)
-    searched_s = 0.0
+    searched_s, unsearchable = 0.0, None
     if any(get_preset(method).is_searched for method in spec.methods):
         analysis = with_feature(store, downloads, analysis.id, part_of(report, 0.0, 0.1), device=device)
-        searched_s = _search(store, downloads, studies, analysis, spec, part_of(report, 0.1, 0.4), device)
-    entries, impossible = _allocate(store, analysis, spec, searched_s)
+        try:
+            searched_s = _search(store, downloads, studies, analysis, spec, part_of(report, 0.1, 0.4), device)
+        except InfeasibleBudgetError as error:
+            unsearchable = str(error)
+    entries, impossible = _allocate(store, analysis, spec, searched_s, unsearchable)
     middle = 0.4 + 0.6 * (0.7 if spec.other_text else 1.0)
     inside = _measure(store, downloads, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
     outside: list[dict[str, Any]] = []
@@ -174,7 +177,7 @@ def _search(
 
 
 def _allocate(
-    store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float
+    store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float, unsearchable: str | None
 ) -> tuple[list[_Entry], list[dict[str, Any]]]:
     """Return a rank map for every method and budget, and where there is none, why."""
     curves = curves_by_metric(analysis)
@@ -187,7 +190,8 @@ def _allocate(
             try:
                 rank_map = allocate_rank_map(analysis, curves, method, budget, evaluated=evaluated)
             except InfeasibleBudgetError as error:
-                impossible.append({"method": method, "target_kept_fraction": kept, "reason": str(error)})
+                reason = unsearchable if unsearchable and PRESETS[method].is_searched else str(error)
+                impossible.append({"method": method, "target_kept_fraction": kept, "reason": reason})
                 continue
             seconds = time.perf_counter() - begun
             entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].is_searched else seconds))

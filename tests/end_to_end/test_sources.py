@@ -13,17 +13,26 @@ import threading
 import pytest
 
 from cache import DirectoryStore
+from engine.bayesian.goals import Goal
+from engine.bayesian.space import SpaceSpec
+from engine.bayesian.specs import ObjectiveSpec
 from engine.errors import ModelError
+from engine.generation import GenerationSpec
 from engine.model import load_module
 from engine.operations import analysis_spec
 from engine.pipeline.analysing import analyse
+from engine.pipeline.comparing import ComparisonSpec, compare
 from engine.pipeline.evaluating import EvaluationSession
+from engine.pipeline.generating import GenerationSession
 from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.pipeline.refining import refine
+from engine.pipeline.searching import SearchSpec, search
 from engine.presets import PRESETS, allocate_preset
 from engine.progress import ignore_progress
 from engine.rank_map import RankMap
+from engine.schedules import RankSchedule
 from engine.sources import known_model_fingerprint, resolve_model
-from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec
+from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget, Format, Metric
 from tests.test_demo import write_tiny_gguf
 
@@ -183,11 +192,25 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     session = EvaluationSession(store, tmp_path, analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
     budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
     curves = curves_by_metric(analysis)
-    for method in PRESETS:
-        rank_map = allocate_rank_map(analysis, curves, method, budget)
-        found = session.measure(rank_map, ignore_progress)
-        assert found["params"] <= budget.params
-        assert found["perplexity"] > 0
+    texts = EvaluationSpec(corpus), None
+    spec = ComparisonSpec((0.7,), tuple(PRESETS), *texts, search_trials=3)
+    found = compare(store, tmp_path, tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu")
+    # Steps of eight ranks are too coarse for a model as small as this; the search says so and the rest goes on.
+    assert [missing["method"] for missing in found["impossible"]] == ["bolaco"]
+    assert "--rank-step" in found["impossible"][0]["reason"]
+    assert {row["method"] for row in found["rows"]} == set(PRESETS) - {"bolaco"}
+    fine = SearchSpec(ObjectiveSpec(corpus, n_subset=2, n_allocations=2), Goal.at(0.7), SpaceSpec(rank_step=1), 3)
+    searched = search(store, tmp_path, tmp_path / "studies", analysis.id, fine, ignore_progress, device="cpu")
+    assert searched["best"]["kept_fraction"] <= 0.7
+    assert all(row["params"] <= budget.params and row["perplexity"] > 0 for row in found["rows"])
+    rank_map = allocate_rank_map(analysis, curves, "water-filling", budget)
+    trained = RefinementSpec(TrainingSpec(epochs=1), compute_dtype="float32")
+    refined = refine(store, tmp_path, analysis.id, rank_map, trained, ignore_progress, device="cpu")
+    assert session.measure(rank_map, ignore_progress, refined)["perplexity"] > 0
+    speaker = GenerationSession(store, tmp_path, analysis.id, ignore_progress, device="cpu")
+    progressive = speaker.progressive(RankSchedule.staged(0.8, 0.5, 2, 2))
+    said = speaker.complete(progressive, speaker.encode("river", GenerationSpec(4)), GenerationSpec(4))
+    assert sorted(said.active_params, reverse=True) == list(said.active_params)
     for storage in (f for f in Format if f is not Format.DENSE):
         allocation = allocate_preset("svd-llm", curves, budget, formats=frozenset({storage}))
         rank_map = RankMap(
