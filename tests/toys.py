@@ -8,6 +8,13 @@ import torch
 import transformers
 from torch import nn
 
+from engine.calibration import collect_statistics
+from engine.factorization import Factors, factorize_group
+from engine.model import take_inventory, weight_matrix
+from engine.progress import ignore_progress
+from engine.specs import CalibrationSpec
+from engine.types import Inventory, Metric
+
 _SMALL: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 48,
@@ -81,6 +88,23 @@ def build(name: str, seed: int = 0) -> nn.Module:
             elif parameter.ndim >= 2:
                 parameter.mul_(4.0)
     return model
+
+
+def factored(name: str, calibration: torch.Tensor) -> tuple[nn.Module, Inventory, dict[tuple[str, ...], Factors]]:
+    """Return a toy model, its inventory, and the loss-metric factors of every block by member names."""
+    module = build(name)
+    inventory = take_inventory(module)
+    spec = CalibrationSpec(compute_dtype="float32")
+    layers = range(inventory.n_layers)
+    statistics, _ = collect_statistics(module, inventory, calibration, spec, layers, ignore_progress)
+    modules = dict(module.named_modules())
+    weights = {p.name: weight_matrix(modules[p.name]).detach() for p in inventory.projections}
+    factors = {
+        block.members: block
+        for group in inventory.groups
+        for block in factorize_group(group, weights, statistics[group.layer], Metric.LOSS, 1e-6)
+    }
+    return module, inventory, factors
 
 
 def tokens(n_sequences: int, length: int, seed: int = 1) -> torch.Tensor:

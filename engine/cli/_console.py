@@ -71,6 +71,24 @@ def run_job(operation: str, arguments: Mapping[str, Any], title: str) -> Any:
     return follow(queue.submit(operation, arguments, title=title, resubmit=True), queue).result
 
 
+def finish_job(
+    operation: str, arguments: Mapping[str, Any], title: str, *, detach: bool, as_json: bool
+) -> dict[str, Any] | None:
+    """Submit a job; follow it and return its result, or with ``detach`` print its id and return nothing.
+
+    Raises:
+        RankScopeError: it did not finish.
+    """
+    queue = job_queue()
+    job = queue.submit(operation, arguments, title=title, resubmit=True)
+    if detach:
+        print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+        return None
+    result = follow(job, queue).result
+    assert isinstance(result, dict)
+    return result
+
+
 def follow(job: Job, queue: JobQueue) -> Job:
     """Show a job's progress until it ends; interrupting stops the showing, not the job.
 

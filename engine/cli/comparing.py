@@ -17,8 +17,7 @@ from engine.cli._console import (
     absolute_if_there,
     artifact_store,
     changed,
-    follow,
-    job_queue,
+    finish_job,
     out,
     print_json,
     run_job,
@@ -81,17 +80,11 @@ def compare(
         seed=seed,
         device=device,
     )
-    queue = job_queue()
     title = f"Compare methods on {analysis.about['model']}"
-    job = queue.submit("compare", {"analysis": analysis.id, **arguments}, title=title, resubmit=True)
-    if detach:
-        print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
-        return
-    result: Any = follow(job, queue).result
-    if as_json:
-        print_json(result)
-        return
-    _print(result)
+    arguments |= {"analysis": analysis.id}
+    result = finish_job("compare", arguments, title, detach=detach, as_json=as_json)
+    if result is not None:
+        print_json(result) if as_json else _print(result)
 
 
 def _fractions(text: str) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,8 +18,7 @@ from engine.cli._console import (
     absolute_if_there,
     artifact_store,
     changed,
-    follow,
-    job_queue,
+    finish_job,
     out,
     print_json,
 )
@@ -77,14 +76,11 @@ def refine(
         device=device,
     )
     operations.refinement_spec(arguments)
-    queue = job_queue()
     title = f"Refine one {chosen.method} map of {chosen.model_name}"
     arguments |= {"analysis": analysis.id, "rank_map": chosen.to_json()}
-    job = queue.submit("refine", arguments, title=title, resubmit=True)
-    if detach:
-        print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+    result = finish_job("refine", arguments, title, detach=detach, as_json=as_json)
+    if result is None:
         return
-    result: Any = follow(job, queue).result
     if as_json:
         print_json(result)
         return

@@ -19,8 +19,7 @@ from engine.cli._console import (
     absolute_if_there,
     artifact_store,
     changed,
-    follow,
-    job_queue,
+    finish_job,
     out,
     print_json,
     run_job,
@@ -95,13 +94,10 @@ def search(
     )
     operations.search_specs(arguments)
     title = operations.search_title(arguments, analysis.about["model"])
-    queue = job_queue()
-    job = queue.submit("search", {"analysis": analysis.id, **arguments}, title=title, resubmit=True)
-    if detach:
-        print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+    arguments |= {"analysis": analysis.id}
+    result = finish_job("search", arguments, title, detach=detach, as_json=as_json)
+    if result is None:
         return
-    result = follow(job, queue).result
-    assert isinstance(result, dict)
     if as_json:
         print_json(result)
         return

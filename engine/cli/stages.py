@@ -20,8 +20,7 @@ from engine.cli._console import (
     absolute_if_there,
     artifact_store,
     changed,
-    follow,
-    job_queue,
+    finish_job,
     out,
     print_json,
     run_job,
@@ -112,12 +111,11 @@ def analyse(
     )
     known = operations.known_analysis(arguments)
     if known is None:
-        queue = job_queue()
-        job = queue.submit("analyse", arguments, title=operations.analysis_title(arguments), resubmit=True)
-        if detach:
-            print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+        title = operations.analysis_title(arguments)
+        result = finish_job("analyse", arguments, title, detach=detach, as_json=as_json)
+        if result is None:
             return
-        known = follow(job, queue).result["analysis"]  # type: ignore[index]
+        known = str(result["analysis"])
     if as_json:
         print_json({"analysis": known})
         return

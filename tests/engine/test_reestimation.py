@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.calibration import collect_statistics
 from engine.compression import compress
-from engine.factorization import factorize_group
-from engine.model import take_inventory, weight_matrix
-from engine.progress import ignore_progress
 from engine.reestimation import truncated_weights
-from engine.specs import CalibrationSpec
-from engine.types import BlockRank, Format, Metric
+from engine.types import BlockRank, Format
 from tests import toys
 
 TOKENS = toys.tokens(4, 16)
@@ -20,17 +15,7 @@ TOKENS = toys.tokens(4, 16)
 
 @pytest.mark.parametrize("name", ["llama-gqa", "gpt2", "opt"])
 def test_the_model_runs_as_the_compressed_one_and_comes_back_unchanged(name):
-    module = toys.build(name)
-    inventory = take_inventory(module)
-    spec = CalibrationSpec(compute_dtype="float32")
-    statistics, _ = collect_statistics(module, inventory, TOKENS, spec, range(inventory.n_layers), ignore_progress)
-    modules = dict(module.named_modules())
-    weights = {p.name: weight_matrix(modules[p.name]).detach() for p in inventory.projections}
-    factors = {
-        f.members: f
-        for group in inventory.groups
-        for f in factorize_group(group, weights, statistics[group.layer], Metric.LOSS, 1e-6)
-    }
+    module, inventory, factors = toys.factored(name, TOKENS)
     blocks = [
         BlockRank(tuple(p.name for p in g.members), Format.CAT if len(g.members) > 1 else Format.LOW_RANK, 9)
         for g in inventory.groups

@@ -7,18 +7,16 @@ import time
 import pytest
 import torch
 
-from engine.calibration import collect_statistics
 from engine.compression import compress
 from engine.errors import InvalidSpecError
-from engine.factorization import factorize_group
 from engine.layers import FactoredLinear
 from engine.model import decoder_layers, take_inventory, weight_matrix
 from engine.progress import ignore_progress
 from engine.refinement import LeftCorrection, improve_layer_by_layer, train_layer
 from engine.refinement.replay import advance, open_stream
 from engine.refinement.targets import Target, find_target, token_weights
-from engine.specs import CalibrationSpec, TrainingSpec
-from engine.types import BlockRank, Format, Metric
+from engine.specs import TrainingSpec
+from engine.types import BlockRank, Format
 from tests import toys
 
 TOKENS = toys.tokens(12, 16)
@@ -26,17 +24,7 @@ TOKENS = toys.tokens(12, 16)
 
 def compressed_toy(name, skips=False):
     """Return a toy model, its inventory and a heavily compressed copy of it."""
-    module = toys.build(name)
-    inventory = take_inventory(module)
-    spec = CalibrationSpec(compute_dtype="float32")
-    statistics, _ = collect_statistics(module, inventory, TOKENS, spec, range(inventory.n_layers), ignore_progress)
-    modules = dict(module.named_modules())
-    weights = {p.name: weight_matrix(modules[p.name]).detach() for p in inventory.projections}
-    factors = {
-        f.members: f
-        for group in inventory.groups
-        for f in factorize_group(group, weights, statistics[group.layer], Metric.LOSS, 1e-6)
-    }
+    module, inventory, factors = toys.factored(name, TOKENS)
     alone, shared = (Format.SKIP, Format.SKIP_CAT) if skips else (Format.LOW_RANK, Format.CAT)
     blocks = [
         BlockRank(tuple(p.name for p in g.members), shared if len(g.members) > 1 else alone, 8)
