@@ -101,7 +101,7 @@ REFINE_DEFAULTS: dict[str, Any] = {
     "train": False,
     "epochs": 4,
     "learning_rate": 3e-4,
-    "damping": 0.1,
+    "damping": 1e-3,
     "batch_size": 4,
     "compute_dtype": "bfloat16",
     "minutes": 30.0,

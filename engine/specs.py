@@ -314,7 +314,7 @@ class RefinementSpec:
     """
 
     training: TrainingSpec | None = None
-    damping: float = 0.1
+    damping: float = 1e-3
     batch_size: int = 4
     compute_dtype: str = "bfloat16"
 

@@ -38,7 +38,7 @@ def refine(
     epochs: Annotated[int, typer.Option(help="With --train: passes over the text per layer.")] = 4,
     learning_rate: Annotated[float, typer.Option(help="With --train: relative to the entries' size.")] = 3e-4,
     minutes: Annotated[float, typer.Option(help="With --train: no step begins after these.")] = 30.0,
-    damping: Annotated[float, typer.Option(help="Of the correction: ridge towards the factors as they were.")] = 0.1,
+    damping: Annotated[float, typer.Option(help="Of the correction: ridge towards the factors as they were.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 4,
     compute_dtype: Annotated[str, typer.Option(help="Autocast type: bfloat16, float16 or float32.")] = "bfloat16",
     seed: Annotated[int, typer.Option(help="With --train: of the order of the text.")] = 0,
