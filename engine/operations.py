@@ -306,7 +306,6 @@ def _refine(arguments: Mapping[str, Any], report: Report) -> object:
         rank_map,
         refinement_spec(a),
         part_of(report, 0.0, 0.8),
-        minutes=a["minutes"],
         device=a["device"],
     )
     text = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
@@ -329,7 +328,7 @@ def refinement_spec(arguments: Mapping[str, Any]) -> RefinementSpec:
         InvalidSpecError: a value is out of range.
     """
     a = _with_defaults(arguments, REFINE_DEFAULTS)
-    training = TrainingSpec(a["epochs"], a["learning_rate"], a["seed"]) if a["train"] else None
+    training = TrainingSpec(a["epochs"], a["learning_rate"], a["seed"], a["minutes"]) if a["train"] else None
     return RefinementSpec(training, a["damping"], a["batch_size"], a["compute_dtype"])
 
 

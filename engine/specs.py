@@ -280,25 +280,28 @@ class EvaluationSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """How the factors of a layer are trained.
+    """How factors are trained to predict what the dense model predicts.
 
     Attributes:
-        epochs: passes over the text per layer.
+        epochs: passes over the text.
         learning_rate: of Adam at the first step, in relation to the size of each entry's row and column; falls
             to 0 by a cosine.
         seed: of the order of the batches.
+        minutes: no step begins when these are over.
     """
 
     epochs: int = 4
     learning_rate: float = 3e-4
     seed: int = 0
+    minutes: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.epochs < 1 or not 0 < self.learning_rate < 1:
+        if self.epochs < 1 or not 0 < self.learning_rate < 1 or not self.minutes > 0:
             raise InvalidSpecError(
-                f"Training with {self.epochs} epochs and the relative learning rate {self.learning_rate} was asked "
-                "for; expected at least 1 epoch and a rate between 0 and 1."
+                f"Training with {self.epochs} epochs, the relative learning rate {self.learning_rate:g} and "
+                f"{self.minutes:g} minutes was asked for; expected at least 1 epoch, a rate between 0 and 1, and some "
+                "time."
             )
 
 

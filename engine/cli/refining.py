@@ -33,9 +33,9 @@ def refine(
     analysis_id: AnalysisId,
     rank_map: Annotated[Path, typer.Argument(metavar="MAP.json", help="Rank map to refine.")],
     train: Annotated[
-        bool, typer.Option("--train", help="Also train the factors, layer by layer, against the dense layers.")
+        bool, typer.Option("--train", help="Also train the factors to predict what the dense model predicts.")
     ] = False,
-    epochs: Annotated[int, typer.Option(help="With --train: passes over the text per layer.")] = 4,
+    epochs: Annotated[int, typer.Option(help="With --train: passes over the text.")] = 4,
     learning_rate: Annotated[float, typer.Option(help="With --train: relative to the entries' size.")] = 3e-4,
     minutes: Annotated[float, typer.Option(help="With --train: no step begins after these.")] = 30.0,
     damping: Annotated[float, typer.Option(help="Of the correction: ridge towards the factors as they were.")] = 1e-3,

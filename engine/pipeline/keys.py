@@ -80,6 +80,11 @@ def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) 
     return _key("refinement", {**_decided(rank_map), "spec": spec}, [analysis, corpus])
 
 
+def refined_epoch_key(training: Key, epochs: int) -> Key:
+    """Where the training of a refinement stands after a number of epochs."""
+    return _key("refined-epoch", {"epochs": epochs}, [training.fingerprint])
+
+
 def refined_layer_key(refinement: Key, layer: int) -> Key:
     """The refined factors of one layer."""
     return _key("refined-layer", {"layer": layer}, [refinement.fingerprint])

@@ -1,29 +1,38 @@
-"""Refine a compressed model layer by layer; every finished layer is stored, so a killed job goes on after it."""
+"""Refine a compressed model: its left factors in closed form, then perhaps all factors by training.
+
+Every corrected layer and every epoch is stored, so that a killed job goes on after the last finished one.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
+
+from safetensors.torch import load_file, save_file
 
 from cache import write_json
 from engine.compression import compress
 from engine.corpora import load_corpus
-from engine.model import open_model
+from engine.model import decoder_layers, open_model
 from engine.pipeline import keys
 from engine.pipeline.evaluating import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading import load_analysis
-from engine.pipeline.refined import read_layer, write_layer
+from engine.pipeline.refined import apply_refinement, read_layer, write_layer
 from engine.progress import part_of
 from engine.rank_map import check_rank_map
-from engine.refinement import LeftCorrection, improve_layer_by_layer, train_layer
+from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_by_layer
 from engine.sources import corpus_fingerprint, resolve_texts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+    from torch import nn
+
     from cache import Key, Store
+    from engine.model import OpenModel
     from engine.progress import Report
     from engine.rank_map import RankMap
     from engine.refinement.sweep import LayerPair
@@ -38,7 +47,6 @@ def refine(
     spec: RefinementSpec,
     report: Report,
     *,
-    minutes: float = 30.0,
     device: str = "auto",
 ) -> Key:
     """Refine the model a rank map makes, store its factors and return their key.
@@ -49,8 +57,7 @@ def refine(
         analysis_id: the analysis whose factors the map selects.
         rank_map: what the model is compressed to.
         spec: correction and training.
-        report: told after every layer.
-        minutes: training steps stop when these are over; layers share them evenly.
+        report: told after every layer and step.
         device: where it runs.
 
     Raises:
@@ -59,7 +66,11 @@ def refine(
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     corpus = analysis_spec(analysis).corpus
-    key = keys.refinement_key(rank_map, analysis.id, spec, corpus_fingerprint(corpus))
+
+    def key_of(wanted: RefinementSpec) -> Key:
+        return keys.refinement_key(rank_map, analysis.id, wanted, corpus_fingerprint(corpus))
+
+    key = key_of(spec)
     if key in store:
         report("refinement", 1.0, "This refinement exists already")
         return key
@@ -70,19 +81,45 @@ def refine(
     model = open_model(folder.path, dtype="float32", device=device, trust_remote_code=folder.spec.trust_remote_code)
     tokens = load_corpus(corpus, model.tokenizer, texts).tokens
     compressed = compress(model.module, rank_map.blocks, factors_reader(analysis, store, rank_map.metric))
+    corrected = key_of(replace(spec, training=None))
+    middle = 1.0 if spec.training is None else 0.4
+    _correct(store, corrected, model, compressed, tokens, spec, part_of(report, 0.1, middle))
+    document = {"kind": spec.kind, "spec": asdict(spec), "corpus": corpus.label, "epochs": 0}
+    if spec.training is not None:
+        # More minutes go on where fewer stopped.
+        timeless = replace(spec, training=replace(spec.training, minutes=1.0))
+        place = key_of(timeless)
+        document["epochs"] = _train(store, place, model, compressed, tokens, spec, part_of(report, middle, 1.0))
+        for index, layer in enumerate(decoder_layers(compressed)):
+            with store.writing(keys.refined_layer_key(key, index), {"analysis": analysis.id}) as into:
+                write_layer(layer, into)
+    about = {"analysis": analysis.id, "seconds": round(time.monotonic() - began, 2)}
+    with store.writing(key, about) as into:
+        write_json(into / "refinement.json", document)
+        (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+    return key
+
+
+def _correct(
+    store: Store,
+    key: Key,
+    model: OpenModel,
+    compressed: nn.Module,
+    tokens: torch.Tensor,
+    spec: RefinementSpec,
+    report: Report,
+) -> None:
+    """Correct left factors, reading the layers that are stored already."""
+    if key in store:
+        apply_refinement(compressed, store, key)
+        return
     correct = LeftCorrection(model.module, compressed, model.inventory, spec.damping)
-    deadline = time.monotonic() + 60 * minutes
-    layers = sorted({group.layer for group in model.inventory.groups})
 
     def improve(pair: LayerPair) -> None:
         layer_key = keys.refined_layer_key(key, pair.index)
         if layer_key not in store:
             correct(pair)
-            if spec.training is not None:
-                left = sum(layer >= pair.index for layer in layers)
-                now = time.monotonic()
-                train_layer(pair, spec.training, now + (deadline - now) / max(left, 1))
-            with store.writing(layer_key, {"analysis": analysis.id, "layer": pair.index}) as into:
+            with store.writing(layer_key, {"layer": pair.index}) as into:
                 write_layer(pair.compressed, into)
         read_layer(pair.compressed, store.read(layer_key))
 
@@ -91,13 +128,46 @@ def refine(
         compressed,
         tokens,
         improve,
-        part_of(report, 0.1, 1.0),
+        report,
         watched=correct.watched,
         batch_size=spec.batch_size,
         compute_dtype=spec.compute_dtype,
     )
-    about = {"analysis": analysis.id, "seconds": round(time.monotonic() - began, 2)}
-    with store.writing(key, about) as into:
-        write_json(into / "refinement.json", {"kind": spec.kind, "spec": asdict(spec), "corpus": corpus.label})
-        (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-    return key
+
+
+def _train(
+    store: Store,
+    place: Key,
+    model: OpenModel,
+    compressed: nn.Module,
+    tokens: torch.Tensor,
+    spec: RefinementSpec,
+    report: Report,
+) -> int:
+    """Train from the last stored epoch on; return the number of finished epochs."""
+    assert spec.training is not None
+    known = [n for n in range(1, spec.training.epochs + 1) if keys.refined_epoch_key(place, n) in store]
+    start = None
+    if known:
+        stored = store.read(keys.refined_epoch_key(place, known[-1]))
+        start = Checkpoint(known[-1], load_file(stored.path("training.safetensors")))
+
+    def save(checkpoint: Checkpoint) -> None:
+        with store.writing(keys.refined_epoch_key(place, checkpoint.epochs), {"epochs": checkpoint.epochs}) as into:
+            save_file(checkpoint.tensors, into / "training.safetensors")
+        earlier = keys.refined_epoch_key(place, checkpoint.epochs - 1)
+        if earlier in store:
+            store.delete(earlier)
+
+    return distil(
+        model.module,
+        compressed,
+        tokens,
+        spec.training,
+        report,
+        batch_size=spec.batch_size,
+        compute_dtype=spec.compute_dtype,
+        deadline=time.monotonic() + 60 * spec.training.minutes,
+        start=start,
+        save=save,
+    )

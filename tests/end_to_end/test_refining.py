@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from cache import DirectoryStore
-from engine.pipeline import refining
 from engine.pipeline.evaluating import EvaluationSession
 from engine.pipeline.reading import (
     allocate_rank_map,
@@ -54,26 +53,38 @@ class Stopped(Exception):
     """Stands for a kill at a chosen moment."""
 
 
-def test_a_killed_refinement_goes_on_after_the_last_finished_layer(tmp_path, model_folder, text_file, monkeypatch):
+@pytest.mark.parametrize("stop", ["Refinement: 2 of", "Training: step 5 of"])
+def test_a_killed_refinement_goes_on_after_what_was_finished(stop, tmp_path, model_folder, text_file, monkeypatch):
     store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file, method="skipcat")
     whole = DirectoryStore(tmp_path / "whole" / "artifacts")
     run(whole, tmp_path, model_folder("llama"), text_file)
-    expected = refine(whole, tmp_path, analysis.id, rank_map, TRAINED, ignore_progress, device="cpu")
+    spec = RefinementSpec(TrainingSpec(epochs=3), batch_size=2, compute_dtype="float32")
+    expected = refine(whole, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
 
-    def stop_after_two_layers(stage, fraction, message):
-        if message.startswith("Refinement: 2 of"):
+    def kill(stage, fraction, message):
+        if message.startswith(stop):
             raise Stopped
 
     with pytest.raises(Stopped):
-        refine(store, tmp_path, analysis.id, rank_map, TRAINED, stop_after_two_layers, device="cpu")
-    assert len(store.keys("refined-layer")) == 2
+        refine(store, tmp_path, analysis.id, rank_map, spec, kill, device="cpu")
     assert not store.keys("refinement")
-    trained = []
-    real = refining.train_layer
-    monkeypatch.setattr(
-        refining, "train_layer", lambda pair, spec, deadline: (trained.append(pair.index), real(pair, spec, deadline))
+    layers, epochs = len(store.keys("refined-layer")), len(store.keys("refined-epoch"))
+    assert (layers, epochs) == ((2, 0) if stop.startswith("Refinement") else (3, 1))
+    steps = []
+    found = refine(
+        store, tmp_path, analysis.id, rank_map, spec, lambda _, __, message: steps.append(message), device="cpu"
     )
-    assert refine(store, tmp_path, analysis.id, rank_map, TRAINED, ignore_progress, device="cpu") == expected
-    assert trained == [2]
+    assert found == expected
+    assert sum(step.startswith("Training") for step in steps) == (9 if epochs == 0 else 6)
     for key in whole.keys("refined-layer"):
         assert whole.read(key).manifest.members == store.read(key).manifest.members
+
+
+def test_more_minutes_go_on_where_fewer_stopped(tmp_path, model_folder, text_file):
+    store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file)
+    found = []
+    for minutes in (1e-9, 5.0):
+        spec = RefinementSpec(TrainingSpec(epochs=2, minutes=minutes), compute_dtype="float32")
+        key = refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
+        found.append(store.read(key).json("refinement.json")["epochs"])
+    assert found == [0, 2]

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from engine.compression import compress
-from engine.errors import InvalidSpecError
+from engine.errors import InvalidSpecError, NumericalError
 from engine.layers import FactoredLinear
 from engine.model import decoder_layers, take_inventory, weight_matrix
 from engine.progress import ignore_progress
-from engine.refinement import LeftCorrection, improve_layer_by_layer, train_layer
+from engine.refinement import LeftCorrection, distil, improve_layer_by_layer
 from engine.refinement.replay import advance, open_stream
 from engine.refinement.targets import Target, find_target, token_weights
 from engine.specs import TrainingSpec
@@ -94,6 +94,18 @@ def test_where_outputs_are_added_is_found_by_probing(name, beside, end):
     assert {kind for kind, target in found.items() if target is Target.LAYER_OUTPUT} == end
 
 
+@torch.no_grad()
+def divergence(module, compressed):
+    wanted = module(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
+    given = compressed(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
+    return (wanted.exp() * (wanted - given)).sum(-1).mean().item()
+
+
+def train(module, compressed, spec, **settings):
+    settings = {"deadline": time.monotonic() + 600, **settings}
+    return distil(module, compressed, TOKENS, spec, ignore_progress, batch_size=4, compute_dtype="float32", **settings)
+
+
 @pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
 def test_correction_and_training_each_bring_the_model_nearer(name, skips):
@@ -101,19 +113,33 @@ def test_correction_and_training_each_bring_the_model_nearer(name, skips):
     before = hidden_error(module, compressed)
     inner = {n: p.clone() for n, p in compressed.named_parameters() if ".inner." in n}
     refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-3))
-    corrected = hidden_error(module, compressed)
-    assert corrected < before
+    assert hidden_error(module, compressed) < before
     for n, p in compressed.named_parameters():
         assert n not in inner or torch.equal(p, inner[n])
+    corrected = divergence(module, compressed)
     dense = {n: p.clone() for n, p in module.named_parameters()}
-    spec = TrainingSpec(epochs=15, learning_rate=0.01)
-    refine(module, inventory, compressed, lambda pair: train_layer(pair, spec, time.monotonic() + 600))
-    assert hidden_error(module, compressed) < corrected
+    names = [n for n, _ in compressed.named_parameters()]
+    assert train(module, compressed, TrainingSpec(epochs=5, learning_rate=1e-3)) == 5
+    assert divergence(module, compressed) < corrected
     for n, p in module.named_parameters():
         assert torch.equal(p, dense[n]), n
+    assert sorted(n for n, _ in compressed.named_parameters()) == sorted(names)
     assert not any(
         p.requires_grad for m in compressed.modules() if isinstance(m, FactoredLinear) for p in m.parameters()
     )
+
+
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
+    spec = TrainingSpec(epochs=3, learning_rate=3e-3)
+    module, _, whole = compressed_toy("llama-gqa", skips=True)
+    seen = []
+    train(module, whole, spec, save=seen.append)
+    assert [checkpoint.epochs for checkpoint in seen] == [1, 2, 3]
+    _, _, again = compressed_toy("llama-gqa", skips=True)
+    assert train(module, again, spec, start=seen[0]) == 3
+    others = dict(again.named_parameters())
+    for n, p in whole.named_parameters():
+        assert torch.equal(p, others[n]), n
 
 
 def test_a_left_factor_is_the_least_squares_solution():
@@ -133,24 +159,22 @@ def test_a_left_factor_is_the_least_squares_solution():
 
 
 def test_no_step_begins_after_the_deadline():
-    module, inventory, compressed = compressed_toy("llama")
+    module, _, compressed = compressed_toy("llama")
     before = {n: p.clone() for n, p in compressed.named_parameters()}
-    refine(module, inventory, compressed, lambda pair: train_layer(pair, TrainingSpec(), time.monotonic() - 1))
+    assert train(module, compressed, TrainingSpec(), deadline=time.monotonic() - 1) == 0
     for n, p in compressed.named_parameters():
         torch.testing.assert_close(p, before[n], msg=n)
 
 
-def test_a_layer_that_training_makes_worse_stays_as_it_was():
-    module, inventory, compressed = compressed_toy("llama", skips=True)
-    refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-3))
-    before = {n: p.clone() for n, p in compressed.named_parameters()}
-    wild = TrainingSpec(epochs=2, learning_rate=0.9)
-    refine(module, inventory, compressed, lambda pair: train_layer(pair, wild, time.monotonic() + 600))
-    for n, p in compressed.named_parameters():
-        assert torch.equal(p, before[n]), n
+def test_a_divergence_that_is_not_finite_is_a_sentence():
+    module, _, compressed = compressed_toy("llama")
+    with torch.no_grad():
+        next(p for n, p in compressed.named_parameters() if n.endswith("left")).fill_(float("nan"))
+    with pytest.raises(NumericalError, match="use a lower learning rate"):
+        train(module, compressed, TrainingSpec())
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}])
+@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}, {"minutes": 0.0}])
 def test_training_out_of_range_is_refused(changes):
     with pytest.raises(InvalidSpecError, match="expected at least 1 epoch"):
         TrainingSpec(**changes)
