@@ -31,7 +31,8 @@ def refine_plan(analysis: Analysis, plan: Plan) -> None:
     with st.expander("Refine the factors at these ranks", icon=":material/tune:"):
         st.caption(
             "Fits the left factors once more to what the dense model computes, layer by layer; the ranks and the size "
-            "stay. Training against the dense model's predictions goes further and takes longer; refined maps are listed apart."
+            "stay. Training against the dense model's predictions goes further and takes longer; refined maps are "
+            "listed apart."
         )
         train = st.toggle("Also train the factors", key="refine.train")
         minutes = st.number_input(
