@@ -80,13 +80,13 @@ def import_map(analysis_id: str, file_name: str, content: bytes) -> NamedMap:
     return _maps(analysis_id).save_as_new(_name_of(file_name), rank_map)
 
 
-def rename_map(analysis_id: str, map_id: str, name: str) -> None:
+def rename_map(analysis_id: str, map_id: str, name: str) -> NamedMap:
     """Give a saved map another name.
 
     Raises:
         NamedMapError: it is gone, or the name cannot be used or is taken.
     """
-    _maps(analysis_id).rename(map_id, name)
+    return _maps(analysis_id).rename(map_id, name)
 
 
 def duplicate_map(analysis_id: str, map_id: str) -> NamedMap:
