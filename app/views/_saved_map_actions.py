@@ -38,9 +38,9 @@ def map_label(named: NamedMap | DamagedMap) -> str:
 
 def _open_or_close(named: NamedMap) -> None:
     if url_state("map") == named.id:
-        st.button("Close", on_click=close_map, icon=":material/close:")
+        st.button("Close map", on_click=close_map, icon=":material/close:")
     else:
-        st.button("Open", on_click=open_map, args=(named.id,), icon=":material/folder_open:")
+        st.button("Open map", on_click=open_map, args=(named.id,), icon=":material/folder_open:")
 
 
 def _rename(analysis: Analysis, named: NamedMap) -> NamedMap | None:

@@ -54,7 +54,7 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
     (saved,) = saved_maps.all_saved(toy_analysis.id)
     assert isinstance(saved, NamedMap)
     assert saved.rank_map == a_plan(toy_analysis).rank_map
-    page = button(page, "Open").click().run()
+    page = button(page, "Open map").click().run()
     assert not page.error
     assert page.selectbox(key="method").value == "saved map"
     link = query(page)
@@ -67,7 +67,7 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
     # A link with nothing but the map shows it, too.
     short = open_page("allocation", map=saved.id)
     assert short.selectbox(key="method").value == "saved map"
-    closed = button(reloaded, "Close").click().run()
+    closed = button(reloaded, "Close map").click().run()
     assert not closed.error
     assert "map" not in closed.query_params
     assert closed.selectbox(key="method").value == "water-filling"
