@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidRankMapError
 from engine.pipeline.named_maps import NamedMaps
-from engine.rank_map import MAX_BYTES, RankMap, check_rank_map, parse_rank_map
+from engine.rank_map import RankMap, check_rank_map, parse_rank_map, read_map_bytes
 from engine.rank_map_csv import parse_rank_csv
 from engine.settings import settings
 from engine.types import Metric
@@ -73,20 +72,9 @@ def find_rank_map(words: str, analysis: Analysis) -> RankMap:
 
 
 def read_map_file(path: Path, analysis: Analysis, metric: Metric | None = None) -> RankMap:
-    """Read a .json or .csv file, of which no more than the size limit is ever read.
+    """Read a .json or .csv file and check it against the analysed model.
 
     Raises:
         InvalidRankMapError: there is no such file, or it is not a rank map for this model.
     """
-    if not path.is_file():
-        raise InvalidRankMapError(
-            f"There is no rank map at {path}; give the path of a .json or .csv file, or @ and the name of a saved map."
-        )
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidRankMapError(
-            f"The rank map {path} cannot be read ({error.strerror}); check its permissions."
-        ) from error
-    return rank_map_from(path.name, content, analysis, metric)
+    return rank_map_from(path.name, read_map_bytes(path), analysis, metric)

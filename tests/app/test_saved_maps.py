@@ -78,9 +78,7 @@ def test_a_link_survives_other_pages(open_page: Open, toy_analysis: Analysis) ->
     assert query(open_page("spectra", map=saved.id))["map"] == saved.id
 
 
-def test_a_measurement_uses_the_open_map(
-    open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None
-) -> None:
+def test_a_measurement_uses_the_open_map(open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None) -> None:
     from engine.jobs import JobQueue
 
     saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
