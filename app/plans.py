@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Locks = tuple[tuple[str, int], ...]
 """Projection name and the rank a user holds it at; a rank that saves nothing stands for dense."""
 
-UPLOADED = "uploaded map"
+SAVED = "saved map"
+"""Stands for the saved map that is open, where a method could stand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Everything views may ask for; the only use of Streamlit's caches.
+"""Everything views may ask for; with ``saved_maps`` the only use of Streamlit's caches.
 
 Arguments are ids, names and numbers. What is cached is decided by an analysis's id, which is the
 fingerprint of its content, and by the trials there are where a method is searched, so nothing cached
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.plans import UPLOADED, Impossible, Locks, Plan, locked_blocks
+from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
@@ -24,7 +24,6 @@ from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, get_preset
-from engine.rank_map import check_rank_map, parse_rank_map
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
@@ -144,18 +143,6 @@ def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _fit(runs: tuple[tuple[str, float, float], ...]) -> Predictor:
     return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
-
-
-def uploaded_plan(analysis_id: str, content: bytes) -> Plan:
-    """Check a rank map from a file against the analysis.
-
-    Raises:
-        InvalidRankMapError: it is not a rank map, or not one for this model.
-    """
-    found = analysis(analysis_id)
-    rank_map = parse_rank_map(content)
-    check_rank_map(rank_map, found.inventory, found.about["model_fingerprint"])
-    return Plan(UPLOADED, rank_map, reading.cost_of(found, rank_map))
 
 
 def measured_runs(analysis_id: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pandas as pd
 from app.labels import FORMATS, REFINEMENTS, TIMES, block_label, method_title, projection_label
 from app.plans import Impossible, measurement_of
 from engine.formats import block_params, max_useful_rank
+from engine.rank_map import rank_map_params
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
     from engine.curves import SpectrumSummary
     from engine.demo import Licence
+    from engine.pipeline.named_maps import NamedMap
     from engine.prediction import Predictor
+    from engine.rank_map_difference import RankChange
     from engine.types import Inventory
 
 BYTES_PER_PARAM = 2
@@ -217,6 +220,43 @@ def projections(plan: Plan, analysis: Analysis) -> pd.DataFrame:
                 "rank_fraction": rank / full,
                 "kept": block_params(block, analysis.projections) / sum(m.params for m in members),
                 "nats": 0.0 if block.rank is None else float(nats[block.name][block.rank]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def saved_maps(maps: Iterable[NamedMap], analysis: Analysis) -> pd.DataFrame:
+    """Return one row per saved map."""
+    compressible = analysis.inventory.compressible_params
+    rows = [
+        {
+            "name": m.name,
+            "kept": rank_map_params(m.rank_map, analysis.inventory) / compressible,
+            "method": method_title(m.rank_map.method),
+            "metric": m.rank_map.metric,
+            "created": m.created,
+        }
+        for m in maps
+    ]
+    return pd.DataFrame(rows, columns=["name", "kept", "method", "metric", "created"])
+
+
+def difference(changes: Iterable[RankChange], analysis: Analysis) -> pd.DataFrame:
+    """Return one row per projection that two maps decide differently; dense is shown as such, not as a rank."""
+    rows = []
+    for change in changes:
+        sides = {
+            name: "dense" if side.rank is None else f"{side.rank} ({FORMATS[side.format]})"
+            for name, side in (("before", change.before), ("after", change.after))
+        }
+        rows.append(
+            {
+                "block": projection_label(analysis.projections[change.projection]),
+                "layer": change.layer,
+                "kind": change.kind,
+                **sides,
+                "gained": change.params,
+                "share": change.params / analysis.projections[change.projection].params,
             }
         )
     return pd.DataFrame(rows)

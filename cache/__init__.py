@@ -2,10 +2,12 @@
 
 from cache.codecs import read_arrays, read_json, write_arrays, write_json
 from cache.errors import DamagedArtifactError, InvalidKeyError, MissingArtifactError, StoreError
+from cache.files import PARTIAL_SUFFIX, write_in_one_step
 from cache.fingerprint import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
 from cache.store import Artifact, DirectoryStore, Key, Manifest, Member, MemoryStore, Store, damaged
 
 __all__ = [
+    "PARTIAL_SUFFIX",
     "Artifact",
     "DamagedArtifactError",
     "DirectoryStore",
@@ -25,5 +27,6 @@ __all__ = [
     "read_arrays",
     "read_json",
     "write_arrays",
+    "write_in_one_step",
     "write_json",
 ]

@@ -1,7 +1,6 @@
 """Artifacts as folders on disk that appear and disappear in one step."""
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from cache.artifact import Artifact, check_names, missing, require_manifest
 from cache.errors import InvalidKeyError
+from cache.files import sync
 from cache.keys import Key
 from cache.manifest import (
     MANIFEST_NAME,
@@ -112,13 +112,13 @@ class DirectoryStore:
 
     def _publish(self, manifest: Manifest, partial: Path) -> None:
         for name in manifest.members:
-            _sync(partial / name)
+            sync(partial / name)
         (partial / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
-        _sync(partial / MANIFEST_NAME)
-        _sync(partial)
+        sync(partial / MANIFEST_NAME)
+        sync(partial)
         final = self._folder(manifest.key)
         final.parent.mkdir(exist_ok=True)
-        _sync(self.root)
+        sync(self.root)
         while manifest.key not in self:
             try:
                 partial.rename(final)
@@ -127,7 +127,7 @@ class DirectoryStore:
                     raise
                 if manifest.key not in self:  # what lost its manifest is no artifact and makes room
                     self._discard(manifest.key)
-        _sync(final.parent)
+        sync(final.parent)
 
     def _discard(self, key: Key) -> bool:
         """Take a folder out of sight in one step, then remove it; tell whether there was one."""
@@ -138,15 +138,6 @@ class DirectoryStore:
             folder.rename(trash)
         except FileNotFoundError:
             return False
-        _sync(folder.parent)
+        sync(folder.parent)
         shutil.rmtree(trash, ignore_errors=True)
         return True
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,6 +25,10 @@ class InvalidRankMapError(RankScopeError):
     """A rank map does not fit its schema, its model or its budget."""
 
 
+class NamedMapError(RankScopeError):
+    """A named map cannot be found, read or written, or its name cannot be used."""
+
+
 class InfeasibleBudgetError(RankScopeError):
     """No allocation fits the budget, or the locked ranks alone exceed it."""
 

@@ -136,17 +136,19 @@ class Document(_Strict):
     blocks: list[Annotated[DenseEntry | FactoredEntry, Field(discriminator="format")]]
 
 
-def read_rank_map(path: Path) -> RankMap:
-    """Read a rank map from a file, of which no more than the size limit is ever read.
+def read_map_bytes(path: Path) -> bytes:
+    """Return the content of a rank map's file, of which no more than one byte above the size limit is ever read.
 
     Raises:
-        InvalidRankMapError: the file is missing or not a rank map.
+        InvalidRankMapError: there is no such file, or it cannot be read.
     """
     if not path.is_file():
-        raise InvalidRankMapError(f"There is no rank map at {path}; give the path of a .json file.")
+        raise InvalidRankMapError(
+            f"There is no rank map at {path}; give the path of a .json or .csv file, or @ and the name of a saved map."
+        )
     try:
         with path.open("rb") as file:
-            return parse_rank_map(file.read(MAX_BYTES + 1))
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InvalidRankMapError(
             f"The rank map {path} cannot be read ({error.strerror}); check its permissions."

@@ -39,6 +39,16 @@ class Settings:
         return self.home / "studies"
 
     @property
+    def maps(self) -> Path:
+        """Rank maps that people named, by the model they are for."""
+        return self.home / "maps"
+
+    @property
+    def drafts(self) -> Path:
+        """Ranks that people hold by hand while they try things out, by analysis."""
+        return self.home / "drafts"
+
+    @property
     def exports(self) -> Path:
         """Compressed models and reports people asked for."""
         return self.home / "exports"

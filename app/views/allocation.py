@@ -10,17 +10,21 @@ from app import services
 from app.labels import count, method_title, plain
 from app.plans import Plan
 from app.views._comparison import compare_methods
+from app.views._difference import show_difference
 from app.views._measuring import measure_plan
 from app.views._rank_map import show_rank_map
+from app.views._saved_maps import show_saved_maps
 from app.views._searching import search_maps
 from app.widgets import (
     budget_slider,
     current_analysis,
     errors_shown,
     held_ranks,
-    map_upload,
+    keep_held,
     method_picker,
+    opened_map,
     release_all,
+    restore_held,
     runs_of_one_text,
 )
 from engine.presets import PRESETS
@@ -39,11 +43,13 @@ def render() -> None:
         budget = budget_slider(analysis)
         dense = count(budget.compressible_params)
         st.caption(f"At most {count(budget.params)} of {dense} compressible parameters may stay.")
+        restore_held(analysis)
         locks = held_ranks(analysis)
+        keep_held(analysis, locks)
         plans = services.plans(analysis.id, budget.params, locks)
-        uploaded = map_upload(analysis)
-        if uploaded is not None:
-            plans.append(uploaded)
+        opened = opened_map(analysis)
+        if opened is not None:
+            plans.append(opened)
         runs = services.measured_runs(analysis.id)
         compare_methods(analysis, plans, runs_of_one_text(runs), budget.kept_fraction)
         st.subheader("Rank map of one method")
@@ -54,9 +60,12 @@ def render() -> None:
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
             show_rank_map(analysis, plan)
+            show_difference(analysis, plan, plans)
         else:
             st.error(plain(f"{method_title(method)} has no map here. {plan.reason}"))
-        _offer_files_and_release(analysis, plan if isinstance(plan, Plan) else None, len(locks))
+        shown = plan if isinstance(plan, Plan) else None
+        _offer_files_and_release(analysis, shown, len(locks))
+        show_saved_maps(analysis, shown)
 
 
 def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int) -> None:

@@ -5,15 +5,18 @@ from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to
 from app.widgets.errors import errors_shown
 from app.widgets.frames import (
     comparison_frame,
+    difference_frame,
     inventory_frame,
     methods_frame,
     plain_frame,
     refined_frame,
     results_frame,
+    saved_maps_frame,
 )
+from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.job_progress import follow, show_progress, watch
 from app.widgets.links import page_link
-from app.widgets.map_upload import map_upload
+from app.widgets.opened_map import close_map, open_map, opened_map
 from app.widgets.pickers import (
     budget_slider,
     kept_fraction_slider,
@@ -24,32 +27,41 @@ from app.widgets.pickers import (
 from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
+from app.widgets.url_state import carry_url_state, url_state
 
 __all__ = [
     "analysis_form",
     "budget_slider",
+    "carry_url_state",
+    "close_map",
     "comparison_frame",
     "current_analysis",
+    "difference_frame",
     "errors_shown",
     "follow",
     "forget_choice",
     "held_ranks",
     "inventory_frame",
+    "keep_held",
     "kept_fraction_slider",
     "lead_to_analysis",
-    "map_upload",
     "measuring_form",
     "method_picker",
     "methods_frame",
     "metric_picker",
+    "open_map",
+    "opened_map",
     "option_picker",
     "page_link",
     "plain_frame",
     "rank_table",
     "refined_frame",
     "release_all",
+    "restore_held",
     "results_frame",
     "runs_of_one_text",
+    "saved_maps_frame",
     "show_progress",
+    "url_state",
     "watch",
 ]

@@ -125,6 +125,38 @@ def refined_frame(table: pd.DataFrame) -> None:
     )
 
 
+def saved_maps_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.saved_maps`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "name": "Saved map",
+            "kept": _KEPT,
+            "method": "Method",
+            "metric": "Metric",
+            "created": st.column_config.DatetimeColumn("Saved at"),
+        },
+    )
+
+
+def difference_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.difference`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "block": "Projection",
+            "layer": "Layer",
+            "kind": "Kind",
+            "before": "Rank there",
+            "after": "Rank of the active map",
+            "gained": _number("Parameters gained", format="localized", help="Negative: given away."),
+            "share": _number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
+        },
+    )
+
+
 def inventory_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.shapes` or :func:`app.tables.skipped`."""
     st.dataframe(

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
 
 
+HELD_KEY = "held.{}"
+"""Of the ranks held in an analysis, by projection, in the session."""
+
+
 def held_ranks(analysis: Analysis) -> Locks:
     """Return the ranks held by hand, the edit that caused this very run included."""
     held = dict(_base(analysis.id))
@@ -25,7 +29,7 @@ def held_ranks(analysis: Analysis) -> Locks:
         if "held" in cells:
             held[names[int(row)]] = cells["held"]
     locks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
-    st.session_state[f"held.{analysis.id}"] = dict(locks)
+    st.session_state[HELD_KEY.format(analysis.id)] = dict(locks)
     return locks
 
 
@@ -81,7 +85,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
 def release_all(analysis_id: str) -> None:
     """Let the methods decide everything again; the table starts afresh."""
     st.session_state[f"held.generation.{analysis_id}"] = _generation(analysis_id) + 1
-    for name in (f"held.{analysis_id}", f"held.base.{analysis_id}"):
+    for name in (HELD_KEY.format(analysis_id), f"held.base.{analysis_id}"):
         st.session_state.pop(name, None)
 
 
@@ -89,7 +93,7 @@ def _base(analysis_id: str) -> dict[str, int]:
     """Return what was held when the table came onto the page."""
     name = f"held.base.{analysis_id}"
     if _editor_key(analysis_id) not in st.session_state:
-        st.session_state[name] = dict(st.session_state.get(f"held.{analysis_id}", {}))
+        st.session_state[name] = dict(st.session_state.get(HELD_KEY.format(analysis_id), {}))
     base: dict[str, int] = st.session_state[name]
     return base
 

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, comparing, dashboard, generating, job_commands, refining, searching, stages
+from engine.cli import artifacts, comparing, dashboard, generating, job_commands, maps, refining, searching, stages
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -27,6 +27,7 @@ refining.register(app)
 comparing.register(app)
 generating.register(app)
 dashboard.register(app)
+app.add_typer(maps.app, name="maps")
 app.add_typer(job_commands.app, name="jobs")
 app.add_typer(artifacts.app, name="cache")
 

@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def generate(
     analysis_id: AnalysisId,
-    rank_map: Annotated[Path | None, typer.Argument(metavar="[MAP.json]", help="Rank map; none: dense.")] = None,
+    rank_map: Annotated[
+        str | None, typer.Argument(metavar="[MAP]", help="Rank map, a file or @NAME; none: dense.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to go on from, or a question to a chat model.")] = None,
     prompt_file: Annotated[Path | None, typer.Option(help="UTF-8 file with the prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 100,
@@ -78,12 +80,13 @@ def generate(
 
     from engine.generation import GenerationSpec
     from engine.pipeline.generating import GenerationSession
+    from engine.pipeline.map_files import find_rank_map
+    from engine.pipeline.reading import load_analysis
     from engine.progress import ignore_progress
-    from engine.rank_map import read_rank_map
     from engine.settings import settings
 
     spec = GenerationSpec(max_new_tokens, temperature, seed)
-    decided = None if rank_map is None else read_rank_map(rank_map)
+    decided = None if rank_map is None else find_rank_map(rank_map, load_analysis(artifact_store(), analysis_id))
     with err.status("Opening the model"):
         session = GenerationSession(
             artifact_store(), settings().downloads, analysis_id, ignore_progress, dtype=dtype, device=device

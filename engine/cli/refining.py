@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def refine(
     analysis_id: AnalysisId,
-    rank_map: Annotated[Path, typer.Argument(metavar="MAP.json", help="Rank map to refine.")],
+    rank_map: Annotated[str, typer.Argument(metavar="MAP", help="Rank map to refine: a file or @NAME.")],
     train: Annotated[
         bool, typer.Option("--train", help="Also train the factors to predict what the dense model predicts.")
     ] = False,
@@ -52,12 +51,11 @@ def refine(
     as_json: AsJson = False,
 ) -> None:
     """Refine the factors of a rank map against the dense model, and measure before and after."""
+    from engine.pipeline.map_files import find_rank_map
     from engine.pipeline.reading import load_analysis
-    from engine.rank_map import check_rank_map, read_rank_map
 
     analysis = load_analysis(artifact_store(), analysis_id)
-    chosen = read_rank_map(rank_map)
-    check_rank_map(chosen, analysis.inventory, analysis.about["model_fingerprint"])
+    chosen = find_rank_map(rank_map, analysis)
     arguments = changed(
         operations.REFINE_DEFAULTS,
         train=train,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -117,7 +116,7 @@ def search(
 
 def post_train(
     analysis_id: AnalysisId,
-    rank_map: Annotated[Path, typer.Argument(metavar="MAP.json", help="The map to compress with.")],
+    rank_map: Annotated[str, typer.Argument(metavar="MAP", help="The map to compress with: a file or @NAME.")],
     minutes: Annotated[float, typer.Option(help="No step begins after this long.")] = 5.0,
     max_steps: Annotated[int, typer.Option(help="Steps at most.")] = 1000,
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
@@ -132,12 +131,11 @@ def post_train(
     as_json: AsJson = False,
 ) -> None:
     """Train two vectors per projection on the calibration text; the map keeps its ranks and its size."""
+    from engine.pipeline.map_files import find_rank_map
     from engine.pipeline.reading import load_analysis
-    from engine.rank_map import check_rank_map, read_rank_map
 
     analysis = load_analysis(artifact_store(), analysis_id)
-    chosen = read_rank_map(rank_map)
-    check_rank_map(chosen, analysis.inventory, analysis.about["model_fingerprint"])
+    chosen = find_rank_map(rank_map, analysis)
     arguments = changed(
         operations.POST_TRAIN_DEFAULTS,
         minutes=minutes,

@@ -286,7 +286,7 @@ def allocate(
 
 def evaluate(
     analysis_id: AnalysisId,
-    rank_maps: Annotated[list[Path], typer.Argument(metavar="MAP.json...", help="Rank maps to measure.")],
+    rank_maps: Annotated[list[str], typer.Argument(metavar="MAP...", help="Rank maps to measure: files or @NAME.")],
     text: Text = "demo",
     text_field: TextField = "text",
     n_sequences: Annotated[int, typer.Option(help="Held-out sequences.")] = 20,
@@ -297,12 +297,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure rank maps on held-out text, beside the dense model."""
-    from engine.rank_map import check_rank_map, read_rank_map
+    from engine.pipeline.map_files import find_rank_map
 
     analysis = _load(analysis_id)
-    maps = [read_rank_map(path) for path in rank_maps]
-    for rank_map in maps:
-        check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    maps = [find_rank_map(words, analysis) for words in rank_maps]
     arguments = changed(
         operations.EVALUATE_DEFAULTS,
         text=absolute_if_there(text),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import charts, services, tables
+from app import charts, saved_maps, services, tables
 from app.labels import block_label, count, duration, plain, ratio
 from app.plans import Impossible, Plan, locked_blocks, measurement_of
 from cache import DirectoryStore, Key
@@ -109,13 +109,17 @@ def test_a_held_rank_takes_the_methods_cheapest_format(toy_analysis: Analysis) -
         locked_blocks((("model.layers.9.mlp.down_proj", 8),), "skipcat", toy_analysis)
 
 
-def test_an_uploaded_map_is_checked(plans: list[Plan], toy_analysis: Analysis) -> None:
+def test_an_imported_map_is_checked_and_costs_what_it_did(
+    plans: list[Plan], toy_analysis: Analysis, analysed_home: Path
+) -> None:
     text = plans[0].rank_map.to_json()
-    assert services.uploaded_plan(toy_analysis.id, text.encode()).cost == plans[0].cost
-    with pytest.raises(InvalidRankMapError):
-        services.uploaded_plan(toy_analysis.id, text.replace("q_proj", "x_proj").encode())
-    with pytest.raises(InvalidRankMapError):
-        services.uploaded_plan(toy_analysis.id, b"{}")
+    for content in (text.replace("q_proj", "x_proj").encode(), b"{}"):
+        with pytest.raises(InvalidRankMapError):
+            saved_maps.import_map(toy_analysis.id, "map.json", content)
+    saved = saved_maps.import_map(toy_analysis.id, "map.json", text.encode())
+    assert saved_maps.saved_plan(toy_analysis.id, saved.id).cost == plans[0].cost
+    table = tables.saved_maps([saved], toy_analysis)
+    assert table.to_dict("records")[0]["kept"] == plans[0].cost.kept_fraction
 
 
 def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:

@@ -1,0 +1,57 @@
+"""Part of Allocation: what the active map decides otherwise than another method's or a saved one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import saved_maps, tables
+from app.labels import count, method_title
+from app.plans import SAVED, Plan
+from app.widgets import difference_frame, url_state
+from engine.pipeline.named_maps import NamedMap
+from engine.rank_map_difference import difference_to_csv, params_moved, rank_map_difference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.plans import Impossible
+    from engine.analysis import Analysis
+
+
+def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impossible]) -> None:
+    """Ask for another map and show every projection that the active one decides otherwise."""
+    opened = url_state("map") if plan.method == SAVED else None
+    methods = {p.method: p.rank_map for p in plans if isinstance(p, Plan) and p.method not in {plan.method, SAVED}}
+    named = {m.id: m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap) and m.id != opened}
+    with st.expander("Difference to another map", icon=":material/difference:"):
+        other = st.selectbox(
+            "The active map, seen from",
+            [*methods, *named],
+            None,
+            format_func=lambda name: f"Saved: {named[name].name}" if name in named else method_title(name),
+            placeholder="A method at this budget, or a saved map",
+            key="difference.other",
+            width=480,
+        )
+        if other is None:
+            return
+        before = named[other].rank_map if other in named else methods[other]
+        changes = rank_map_difference(before, plan.rank_map, analysis.inventory)
+        gained, lost = params_moved(changes)
+        n_all = len(analysis.inventory.projections)
+        st.caption(
+            f"{len(changes)} of {n_all} projections are decided otherwise: {count(gained)} parameters are added to "
+            f"some and {count(lost)} taken from others. What a group shares is split by output width."
+        )
+        if changes:
+            difference_frame(tables.difference(changes, analysis))
+            st.download_button(
+                "Download the difference",
+                difference_to_csv(changes),
+                f"rankscope-difference-{analysis.id[:8]}.csv",
+                "text/csv",
+                on_click="ignore",
+                icon=":material/download:",
+            )

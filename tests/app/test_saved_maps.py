@@ -1,0 +1,218 @@
+"""Saved maps on the Allocation page: kept under names, open by link, and nothing lost by a reload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import saved_maps, services
+from app.plans import Plan
+from engine.pipeline.map_files import named_maps
+from engine.pipeline.named_maps import NamedMap
+from engine.rank_map import parse_rank_map
+from engine.rank_map_csv import rank_map_to_csv
+from engine.types import Budget
+from tests.app.test_views import button, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+    from engine.analysis import Analysis
+
+    Open = Callable[..., AppTest]
+
+pytestmark = pytest.mark.usefixtures("analysed_home")
+
+
+def query(page: AppTest) -> dict[str, str]:
+    return {name: page.query_params[name] for name in page.query_params}
+
+
+def names(analysis: Analysis) -> list[str]:
+    return [m.name for m in named_maps(analysis).all() if isinstance(m, NamedMap)]
+
+
+def a_plan(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> Plan:
+    return services.plan(
+        analysis.id, method, Budget.of_kept_fraction(kept, analysis.inventory.compressible_params).params
+    )
+
+
+def save_in(page: AppTest, name: str) -> AppTest:
+    page.text_input(key="maps.name.0").set_value(name)
+    return button(page, "Save").click().run()
+
+
+def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_analysis: Analysis) -> None:
+    page = save_in(open_page("allocation", keep="0.6", method="FLRC"), "by hand")
+    assert not page.exception
+    assert not page.error
+    (saved,) = saved_maps.all_saved(toy_analysis.id)
+    assert isinstance(saved, NamedMap)
+    assert saved.rank_map == a_plan(toy_analysis).rank_map
+    page = button(page, "Open map").click().run()
+    assert not page.error
+    assert page.selectbox(key="method").value == "saved map"
+    link = query(page)
+    assert link["map"] == saved.id
+    reloaded = open_page("allocation", **link)
+    assert not reloaded.error
+    assert reloaded.selectbox(key="method").value == "saved map"
+    assert query(reloaded) == link
+    assert reloaded.slider(key="keep").value == 0.6
+    # A link with nothing but the map shows it, too.
+    short = open_page("allocation", map=saved.id)
+    assert short.selectbox(key="method").value == "saved map"
+    closed = button(reloaded, "Close map").click().run()
+    assert not closed.error
+    assert "map" not in closed.query_params
+    assert closed.selectbox(key="method").value == "water-filling"
+
+
+def test_a_link_survives_other_pages(open_page: Open, toy_analysis: Analysis) -> None:
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    assert query(open_page("spectra", map=saved.id))["map"] == saved.id
+
+
+def test_a_measurement_uses_the_open_map(open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None) -> None:
+    from engine.jobs import JobQueue
+
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    button(open_page("allocation", map=saved.id), "Compress and measure").click().run()
+    (job,) = JobQueue(home).jobs()
+    assert parse_rank_map(job.arguments["rank_maps"][0].encode()) == saved.rank_map
+
+
+def test_maps_are_renamed_duplicated_and_deleted_after_a_question(open_page: Open, toy_analysis: Analysis) -> None:
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    page = open_page("allocation", map=saved.id)
+    page.text_input(key=f"maps.rename.{saved.id}.one").set_value("two")
+    page = button(page, "Rename it").click().run()
+    assert names(toy_analysis) == ["two"]
+    assert query(page)["map"] == saved.id
+    page = button(page, "Duplicate").click().run()
+    assert names(toy_analysis) == ["two", "two 2"]
+    copy = next(m for m in saved_maps.all_saved(toy_analysis.id) if m.id != saved.id)
+    assert page.selectbox(key="maps.chosen").value == copy.id
+    page = page.selectbox(key="maps.chosen").set_value(saved.id).run()
+    page = page.button(key=f"maps.delete.{saved.id}").click().run()
+    assert names(toy_analysis) == ["two 2"]
+    assert not page.error
+    assert "map" not in page.query_params
+    assert page.selectbox(key="method").value == "water-filling"
+
+
+def test_a_name_that_is_taken_or_empty_is_a_sentence(open_page: Open, toy_analysis: Analysis) -> None:
+    saved_maps.save_map(toy_analysis.id, "One", a_plan(toy_analysis).rank_map)
+    page = save_in(open_page("allocation"), "one")
+    assert "There is a saved map 'One' already" in page.error[0].value.replace("\\", "")
+    assert "The name is empty" in save_in(page, " ").error[0].value
+    assert names(toy_analysis) == ["One"]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_an_imported_file_is_saved_and_open_at_once(open_page: Open, toy_analysis: Analysis, kind: str) -> None:
+    rank_map = a_plan(toy_analysis).rank_map
+    text = rank_map.to_json() if kind == "json" else rank_map_to_csv(rank_map, toy_analysis.inventory)
+    page = open_page("allocation")
+    file = (f"..\\my map.{kind}", text.encode(), "text/plain")
+    page = page.file_uploader(key="maps.import.0").set_value(file).run()
+    assert not page.exception
+    assert not page.error
+    (saved,) = saved_maps.all_saved(toy_analysis.id)
+    assert isinstance(saved, NamedMap)
+    assert (saved.name, saved.rank_map.blocks, saved.rank_map.metric) == ("my map", rank_map.blocks, rank_map.metric)
+    assert open_page("allocation", **query(page)).selectbox(key="method").value == "saved map"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("x.json", b"{", "The rank map is not JSON"),
+        ("x.csv", b"projection,format,rank\nlayers.9,skip,3\n", "Line 2 of the table has the projection 'layers.9'"),
+        ("x.csv", b"a;b\n", "Line 1 of the table has the columns"),
+    ],
+)
+def test_a_file_that_is_no_map_is_a_sentence(
+    open_page: Open, toy_analysis: Analysis, name: str, content: bytes, sentence: str
+) -> None:
+    page = open_page("allocation")
+    page = page.file_uploader(key="maps.import.0").set_value((name, content, "text/plain")).run()
+    assert not page.exception
+    assert sentence in page.error[0].value.replace("\\", "")
+    assert names(toy_analysis) == []
+
+
+def test_a_map_that_is_gone_or_damaged_is_closed_with_a_sentence(
+    open_page: Open, toy_analysis: Analysis, home: Path
+) -> None:
+    page = open_page("allocation", map="0" * 16, method="saved map")
+    assert not page.exception
+    assert "There is no saved map with the id" in page.error[0].value
+    assert "map" not in page.query_params
+    assert not page.run().error
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    saved_maps.save_map(toy_analysis.id, "two", a_plan(toy_analysis).rank_map)
+    (path,) = (home / "maps").rglob(f"{saved.id}.json")
+    path.write_bytes(path.read_bytes()[:-9])
+    page = open_page("allocation", map=saved.id)
+    assert "is damaged" in page.error[0].value
+    page = page.selectbox(key="maps.chosen").set_value(saved.id).run()
+    page = page.button(key=f"maps.delete.{saved.id}").click().run()
+    assert not page.error
+    assert names(toy_analysis) == ["two"]
+    assert not open_page("allocation", map="../../etc").exception
+
+
+def test_held_ranks_survive_a_reload_and_a_release(open_page: Open, toy_analysis: Analysis) -> None:
+    first = next(iter(toy_analysis.projections))
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}})
+    assert button(page, "Release 1 held rank")
+    link = query(page)
+    reloaded = open_page("allocation", **link)
+    assert not reloaded.exception
+    assert query(reloaded)["held"] == link["held"]
+    table = reloaded.dataframe
+    assert table
+    released = button(reloaded, "Release 1 held rank").click().run()
+    assert "held" not in released.query_params
+    # On another page the link stays whole, so that a reload there loses nothing either.
+    assert query(open_page("spectra", **link))["held"] == link["held"]
+    page = open_page("allocation", held="0" * 16)
+    assert "no longer on this machine" in page.warning[0].value
+    assert not page.run().warning
+
+
+def test_an_older_url_never_undoes_an_edit(open_page: Open, toy_analysis: Analysis) -> None:
+    first, second, *_ = toy_analysis.projections
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}})
+    older = query(page)["held"]
+    page.session_state[f"held.{toy_analysis.id}"] = {first: 5, second: 6}
+    page.session_state[f"held.base.{toy_analysis.id}"] = {first: 5, second: 6}
+    page = page.run()
+    assert query(page)["held"] != older
+    page.query_params["held"] = older
+    page = page.run()
+    assert button(page, "Release 2 held ranks")
+    assert query(page)["held"] != older
+
+
+def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis: Analysis) -> None:
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    page = open_page("allocation", keep="0.6", method="FLRC")
+    page = page.selectbox(key="difference.other").set_value("svd-llm").run()
+    assert not page.exception
+    assert f"of {len(toy_analysis.projections)} projections are decided otherwise" in shown(page)
+    (table,) = [t.value for t in page.dataframe if "gained" in t.value.columns]
+    assert table["gained"].sum() == a_plan(toy_analysis).cost.params - a_plan(toy_analysis, "svd-llm").cost.params
+    # The other method becomes the active one, and is then no choice any more.
+    page = page.selectbox(key="method").set_value("svd-llm").run()
+    assert not page.exception
+    assert page.selectbox(key="difference.other").value is None
+    page = page.selectbox(key="method").set_value("flrc").run()
+    page = page.selectbox(key="difference.other").set_value(saved.id).run()
+    assert "0 of" in shown(page)

@@ -1,0 +1,113 @@
+"""A map saved under a name outlives reloads, restarts and other windows; so do ranks held by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.running_app import settled
+from tests.browser.test_journey import go
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+ACTIVE = "saved map"
+
+
+def active_method(page: Page) -> str:
+    """Return what the picker of the active method shows."""
+    field = page.get_by_role("combobox", name=re.compile("Active method"))
+    return str(field.input_value())
+
+
+@pytest.mark.timeout(900)
+def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
+    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path, tmp_path: Path
+) -> None:
+    address = dashboard(analysed_copy)
+    page.goto(f"{address}/allocation?keep=0.6&method=FLRC")
+    settled(page)
+    page.get_by_label("Save the map shown as").fill("Mine, é")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Open map")).to_be_visible()
+    settled(page)
+    page.reload()
+    settled(page)
+    page.get_by_role("button", name="Open map").click()
+    expect(page.get_by_role("button", name="Close map")).to_be_visible()
+    expect(page).to_have_url(re.compile("map=[0-9a-f]{16}"))
+    settled(page)
+    assert active_method(page) == ACTIVE
+
+    # The link brings the same back, here and in another window; other pages do not lose it.
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download this rank map").click()
+    document = json.loads(download.value.path().read_text())
+    assert document["method"] == "flrc"
+    other = page.context.new_page()
+    other.goto(page.url)
+    settled(other)
+    assert active_method(other) == ACTIVE
+    other.close()
+    go(page, "Spectra")
+    page.reload()
+    settled(page)
+    go(page, "Allocation")
+    expect(page.get_by_role("button", name="Close map")).to_be_visible()
+
+    # Brought in from a file it is another map; both go after a question.
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    table = tmp_path / "from a table.csv"
+    download.value.save_as(table)
+    page.get_by_role("button", name="Import a map").click()
+    page.locator("input[type=file]").first.set_input_files(table)
+    chosen = page.get_by_role("combobox", name="Saved map")
+    expect(chosen).to_have_value("from a table")
+    settled(page)
+    page.keyboard.press("Escape")
+    for name in ("from a table", "Mine, é"):
+        expect(chosen).to_have_value(name)
+        page.get_by_role("button", name="Delete", exact=True).click()
+        page.get_by_role("button", name="Delete for good").click()
+        settled(page)
+    expect(chosen).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("map="))
+    assert active_method(page) == "Water-filling"
+
+
+@pytest.mark.timeout(900)
+def test_held_ranks_outlive_a_reload(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
+    address = dashboard(analysed_copy)
+    page.goto(f"{address}/allocation")
+    settled(page)
+    expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()
+    grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).nth(1)
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box is not None
+    grid.click(position={"x": box["width"] - 40, "y": 52})
+    page.keyboard.type("5")
+    expect(page.locator("#portal input")).to_have_value("5")
+    page.keyboard.press("Enter")
+    release = page.get_by_role("button", name="Release 1 held rank")
+    expect(release).to_be_visible()
+    expect(page).to_have_url(re.compile("held=[0-9a-f]{16}"))
+    page.reload()
+    settled(page)
+    expect(release).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download this rank map").click()
+    blocks = json.loads(download.value.path().read_text())["blocks"]
+    assert {"projections": ["model.layers.0.self_attn.q_proj"], "format": "skip", "rank": 5} in blocks
+    release.click()
+    expect(release).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("held="))
