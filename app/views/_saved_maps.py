@@ -35,7 +35,8 @@ def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
     if _NEXT in st.session_state:
         st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
     if st.session_state.get(_CHOSEN) not in found:
-        st.session_state.pop(_CHOSEN, None)
+        # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
+        st.session_state[_CHOSEN] = next(iter(found))
     chosen = st.selectbox("Saved map", list(found), format_func=lambda i: map_label(found[i]), key=_CHOSEN, width=480)
     changed = offer_actions(analysis, found[chosen])
     if changed is not None:

@@ -9,6 +9,7 @@ import streamlit as st
 from app import saved_maps
 from app.plans import SAVED
 from app.widgets.errors import errors_shown
+from app.widgets.pickers import DEFAULT_METHOD
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def opened_map(analysis: Analysis) -> Plan | None:
             set_url_state("map", None)
         st.session_state.pop(_SHOWN_WITH, None)
         if st.session_state.get(METHOD_KEY) == SAVED:
-            del st.session_state[METHOD_KEY]
+            st.session_state[METHOD_KEY] = DEFAULT_METHOD
         return None
     came_by_link = _SHOWN_WITH not in st.session_state and METHOD_KEY not in st.query_params
     st.session_state[_SHOWN_WITH] = analysis.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import streamlit as st
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
 
 Option = TypeVar("Option", bound=str)
+
+DEFAULT_METHOD: Final = "water-filling"
+"""The active method until another is picked."""
 
 
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
@@ -56,7 +59,7 @@ def method_picker(names: Sequence[str], *, key: str) -> str:
     chosen = st.selectbox(
         "Active method",
         names,
-        names.index("water-filling") if "water-filling" in names else 0,
+        names.index(DEFAULT_METHOD) if DEFAULT_METHOD in names else 0,
         format_func=method_title,
         key=key,
         bind="query-params",
