@@ -117,14 +117,14 @@ class NamedMaps:
             raise NamedMapError(f"The saved map {map_id} cannot be read ({error.strerror}).") from error
 
     def find(self, name_or_id: str) -> NamedMap:
-        """Return a map by its name, in any case, or by its id.
+        """Return a map by its name, in any case and with spaces around it, or by its id.
 
         Raises:
             NamedMapError: there is none; the message lists the names.
         """
         there = [m for m in self.all() if isinstance(m, NamedMap)]
         for found in there:
-            if _folded(found.name) == _folded(name_or_id):
+            if _folded(found.name) == _folded(name_or_id.strip()):
                 return found
         if name_or_id in self:
             return self.read(name_or_id)
