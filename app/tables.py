@@ -246,7 +246,7 @@ def difference(changes: Iterable[RankChange], analysis: Analysis) -> pd.DataFram
     rows = []
     for change in changes:
         sides = {
-            name: "dense" if side.rank is None else f"{side.rank} ({FORMATS[side.format]})"
+            name: "dense" if side.rank is None else f"{side.rank} {side.format}"
             for name, side in (("before", change.before), ("after", change.after))
         }
         rows.append(

@@ -104,6 +104,7 @@ def test_names_that_cannot_be_used_are_refused_with_a_sentence(maps, name, sente
 @settings(max_examples=60, deadline=None)
 @given(name=st.text(min_size=1, max_size=80))
 @example(name="0 ")
+@example(name="0\r")
 def test_any_visible_text_is_a_name_and_never_a_path(tmp_path_factory, name):
     maps = NamedMaps(tmp_path_factory.mktemp("any") / "maps", MODEL)
     try:

@@ -31,7 +31,7 @@ def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impos
         st.session_state[_OTHER] = None
     with st.expander("Difference to another map", icon=":material/difference:"):
         other = st.selectbox(
-            "The active map, seen from",
+            "Compared with",
             [*methods, *named],
             None,
             format_func=lambda name: f"Saved: {named[name].name}" if name in named else method_title(name),

@@ -25,9 +25,11 @@ def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
     st.subheader("Saved maps")
     st.caption("Kept for this model. The address of this page brings back the open one, the budget and held ranks.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if plan is not None:
-            _save(analysis, plan)
+        name = None if plan is None else _name_to_save()
         _import(analysis)
+    if plan is not None and name is not None:
+        with errors_shown():
+            _go_on_with(saved_maps.save_map(analysis.id, name, plan.rank_map))
     found = {m.id: m for m in saved_maps.all_saved(analysis.id)}
     if not found:
         return
@@ -43,12 +45,12 @@ def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
         _go_on_with(changed)
 
 
-def _save(analysis: Analysis, plan: Plan) -> None:
+def _name_to_save() -> str | None:
+    """Ask for a name; return it in the run in which it was submitted."""
     with st.form("maps.save", border=False, width=420), st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Save the map shown as", key=f"maps.name.{_generation()}", max_chars=MAX_NAME)
-        if st.form_submit_button("Save", icon=":material/save:"):
-            with errors_shown():
-                _go_on_with(saved_maps.save_map(analysis.id, name, plan.rank_map))
+        submitted = st.form_submit_button("Save", icon=":material/save:")
+    return name if submitted else None
 
 
 def _import(analysis: Analysis) -> None:

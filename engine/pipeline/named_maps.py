@@ -275,7 +275,7 @@ def checked_name(name: str) -> str:
 
 def _folded(name: str) -> str:
     """Return what equal names share: case and compatible forms of a character make no difference."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.strip()).casefold())
 
 
 def _is_taken(by: NamedMap) -> NamedMapError:
