@@ -1,6 +1,6 @@
 """The comparison table in the README, from `rankscope compare`.
 
-Run: python -m tests.benchmarks.comparison [--keep 0.9,0.8,0.7,0.6,0.5] [--write]
+Run: python -m tests.benchmarks.comparison [--keep 0.9,0.8,0.7,0.6,0.5] [--analysis ID] [--write]
 The home is RANKSCOPE_HOME; what was measured there is not measured again. With --write the table replaces the one in
 README.md, else it goes to standard output.
 """
@@ -18,9 +18,16 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 START, END = "<!-- comparison: python -m tests.benchmarks.comparison --write -->", "<!-- end of comparison -->"
 
 
-def compared(keep: str) -> dict[str, Any]:
+def compared(keep: str, analysis: str | None) -> dict[str, Any]:
     """Return what `rankscope compare --json` says, with its progress on the terminal."""
-    command = [Path(sys.executable).with_name("rankscope"), "compare", "--keep", keep, "--json"]
+    command = [
+        Path(sys.executable).with_name("rankscope"),
+        "compare",
+        *([analysis] if analysis else []),
+        "--keep",
+        keep,
+        "--json",
+    ]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result: dict[str, Any] = json.loads(answer)
     return result
@@ -62,9 +69,10 @@ def _cell(row: dict[str, Any] | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", default="0.9,0.8,0.7,0.6,0.5")
+    parser.add_argument("--analysis", help="default: the newest, or a new one of the demo")
     parser.add_argument("--write", action="store_true", help="replace the table in README.md")
     chosen = parser.parse_args()
-    table = as_markdown(compared(chosen.keep))
+    table = as_markdown(compared(chosen.keep, chosen.analysis))
     if not chosen.write:
         sys.stdout.write(table + "\n")
         return
