@@ -255,8 +255,9 @@ def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
         column: ``ratio`` or ``other_ratio``.
     """
     figure = go.Figure()
-    for title, points in rows.sort_values("kept").groupby("method", sort=False):
-        color, symbol = method_style(str(title))
+    for title in dict.fromkeys(rows["method"]):
+        points = rows[rows["method"] == title].sort_values("kept")
+        color, symbol = method_style(title)
         figure.add_trace(
             go.Scatter(
                 x=points["kept"],
