@@ -126,6 +126,23 @@ def test_allocate_and_evaluate_speak_the_documented_json(terminal, analysed, tex
     assert (found["n_sequences"], found["n_tokens"], found["corpus"]) == (2, 62, "notes.txt")
 
 
+def test_compare_and_refine_speak_the_documented_json(terminal, analysed, rank_map, text_file):
+    text = ("--text", text_file, "--n-sequences", 2, "--length", 32)
+    methods = ("--methods", "svd-llm,water-filling", "--keep", "0.8,0.6", "--other-text", "")
+    found = terminal.json("compare", analysed[1], *methods, *text)
+    assert [(row["method"], row["target_kept_fraction"]) for row in found["rows"]] == [
+        (method, keep) for keep in (0.8, 0.6) for method in ("svd-llm", "water-filling")
+    ]
+    names = {"kept_fraction", "perplexity", "dense_perplexity", "predicted_perplexity", "search_s", "agreement"}
+    assert all(names <= set(row) and "other_perplexity" not in row for row in found["rows"])
+    assert {"prediction_median_relative_error", "impossible", "id"} <= set(found)
+    refined = terminal.json("refine", analysed[1], rank_map, "--train", "--epochs", 1, *text)
+    assert refined["training_free"] is False
+    assert refined["before"]["params"] == refined["after"]["params"]
+    assert refined["after"]["refinement"] == {"id": refined["refinement"], "kind": "trained"}
+    assert "such as 0.8,0.6" in terminal.error("compare", analysed[1], "--keep", "half")
+
+
 @pytest.mark.parametrize("method", ["svd-llm", "water-filling"])
 def test_targets_are_met_in_megabytes_and_in_predicted_perplexity(terminal, analysed, tmp_path, method):
     path = tmp_path / "map.json"
