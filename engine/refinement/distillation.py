@@ -167,7 +167,10 @@ class _Scaled(nn.Module):
 
 @contextlib.contextmanager
 def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Yield the factors of a model, shared ones once, as parameters of ordinary size; they stay as they end up."""
+    """Yield the factors of a model, shared ones once, as parameters of ordinary size; they stay as they end up.
+
+    Meanwhile nothing else takes gradients: the rest is shared with the dense model.
+    """
     modules = [m for m in model.modules() if isinstance(m, (FactoredLinear, LowRankInner, SkipInner))]
     places = [
         (module, name)
@@ -175,6 +178,9 @@ def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
         for name, parameter in list(module.named_parameters(recurse=False))
         if parameter.ndim == _MATRIX and parameter.numel()
     ]
+    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
     parameters = []
     for module, name in places:
         parametrize.register_parametrization(module, name, _Scaled(getattr(module, name)))
@@ -187,3 +193,5 @@ def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
         for module, name in places:
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
             getattr(module, name).requires_grad_(False)
+        for parameter in frozen:
+            parameter.requires_grad_(True)

@@ -123,6 +123,8 @@ def test_correction_and_training_each_bring_the_model_nearer(name, skips):
     assert divergence(module, compressed) < corrected
     for n, p in module.named_parameters():
         assert torch.equal(p, dense[n]), n
+        assert p.requires_grad, n
+        assert p.grad is None, n
     assert sorted(n for n, _ in compressed.named_parameters()) == sorted(names)
     assert not any(
         p.requires_grad for m in compressed.modules() if isinstance(m, FactoredLinear) for p in m.parameters()
