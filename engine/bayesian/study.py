@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+    from sqlalchemy import Connection
 
     from engine.bayesian.goals import Goal
     from engine.bayesian.space import SearchSpace
@@ -55,19 +56,36 @@ def open_storage(storage: str) -> BaseStorage:
     if "://" not in storage:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage))
+    import sqlalchemy.event
     import sqlalchemy.exc
 
     # Several workers write to one SQLite file, each waiting for its turn.
     engine = {"connect_args": {"timeout": _SQLITE_WAITS_S}} if storage.startswith("sqlite") else {}
     for tries_left in reversed(range(_OPENING_TRIES)):
         try:
-            return RDBStorage(storage, engine_kwargs=engine)
+            opened = RDBStorage(storage, engine_kwargs=engine)
         except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
             # Workers that start together on an empty database make the same tables; all but one fail, once.
             if not isinstance(error, sqlalchemy.exc.DBAPIError) or not tries_left:
                 raise InvalidSpecError(_unusable(storage, error)) from error
             time.sleep(_OPENING_PAUSE_S)
+        else:
+            if storage.startswith("sqlite"):
+                sqlalchemy.event.listen(opened.engine, "begin", _lock_at_once)
+            return opened
     raise AssertionError
+
+
+def _lock_at_once(connection: Connection) -> None:
+    """Begin a SQLite transaction with its write lock.
+
+    Optuna takes a queued trial by reading its row for update and then writing it. SQLite locks no rows, and Python's
+    driver locks the file with the first write only, so two workers could read, and take, the same trial.
+    """
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    driver.isolation_level = None
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _unusable(storage: str, error: Exception) -> str:

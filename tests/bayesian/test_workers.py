@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def test_a_trial_of_another_machine_is_left_to_it(storage):
     trial = study.ask()
     trial.set_user_attr("owner", {"host": "elsewhere", "pid": 1, "started": 0.0})
     assert [t.state for t in study_of(storage).get_trials()] == [TrialState.RUNNING]
+
+
+def test_a_queued_trial_is_taken_once(storage):
+    queued = study_of(storage)
+    for index in range(40):
+        queued.enqueue_trial({"q": 0.5 + index / 100})
+
+    def take(_):
+        study = study_of(storage)
+        return [study.ask().number for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as workers:
+        taken = [number for numbers in workers.map(take, range(4)) for number in numbers]
+    assert sorted(taken) == list(range(40))
