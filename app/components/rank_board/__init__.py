@@ -1,0 +1,2 @@
+"""temporary"""
+BOARD_SCRIPT = CURVES_SCRIPT = ""
