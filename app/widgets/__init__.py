@@ -2,6 +2,7 @@
 
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, forget_choice
+from app.widgets.board_state import board_key, board_state, take_report
 from app.widgets.errors import errors_shown
 from app.widgets.frames import inventory_frame, methods_frame, plain_frame, results_frame
 from app.widgets.job_progress import follow, show_progress, watch
@@ -10,7 +11,6 @@ from app.widgets.map_upload import map_upload
 from app.widgets.pickers import (
     budget_slider,
     kept_fraction_slider,
-    method_picker,
     metric_picker,
     option_picker,
 )
@@ -20,6 +20,8 @@ from app.widgets.text_form import measuring_form
 
 __all__ = [
     "analysis_form",
+    "board_key",
+    "board_state",
     "budget_slider",
     "current_analysis",
     "errors_shown",
@@ -30,7 +32,6 @@ __all__ = [
     "kept_fraction_slider",
     "map_upload",
     "measuring_form",
-    "method_picker",
     "methods_frame",
     "metric_picker",
     "option_picker",
@@ -41,5 +42,6 @@ __all__ = [
     "results_frame",
     "runs_of_one_text",
     "show_progress",
+    "take_report",
     "watch",
 ]

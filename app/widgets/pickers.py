@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.labels import METRICS, method_title
-from engine.presets import PRESETS
+from app.labels import METRICS
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from engine.analysis import Analysis
 
@@ -49,25 +48,6 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
         width=400,
         help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
     )
-
-
-def method_picker(names: Sequence[str], *, key: str) -> str:
-    """Ask for the method whose map is shown, edited and measured; kept in the URL."""
-    chosen = st.selectbox(
-        "Active method",
-        names,
-        names.index("water-filling") if "water-filling" in names else 0,
-        format_func=method_title,
-        key=key,
-        bind="query-params",
-        help="The one whose map is shown below and which 'Compress and measure' uses.",
-    )
-    if chosen in PRESETS:
-        preset = PRESETS[chosen]
-        st.caption(
-            preset.summary + (f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else "")
-        )
-    return chosen
 
 
 def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:

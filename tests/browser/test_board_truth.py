@@ -170,7 +170,9 @@ def test_searched_maps_are_taken_as_they_were_measured(modules: Page) -> None:
             model.groups, model.budget(int(model.total * rng.uniform(0.4, 1))), formats=frozenset({Format.LOW_RANK})
         )
         objective = float(rng.integers(4))
-        found.append(EvaluatedMap(allocation.blocks, allocation.params, objective, f"m{k % 3}", f"2026-01-{k // 4:02d}"))
+        found.append(
+            EvaluatedMap(allocation.blocks, allocation.params, objective, f"m{k % 3}", f"2026-01-{k // 4:02d}")
+        )
     evaluated = evaluated_json(found, model.groups)
     wanted = method(None, Metric.LOSS, frozenset({Format.LOW_RANK}))
     cases: list[tuple[Any, Allocation | None]] = []

@@ -27,10 +27,17 @@ function unshuffle(shuffled, width) {
   return width === 8 ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
 }
 
+function readHeader(bytes) {
+  const start = 4 + new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(0, true);
+  return { start, header: JSON.parse(new TextDecoder().decode(bytes.subarray(4, start))) };
+}
+
+export function nameOf(bytes) {
+  return readHeader(bytes).header.name;
+}
+
 export async function decodeCurves(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const start = 4 + view.getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
+  const { start, header } = readHeader(bytes);
   const step = header.rank_step;
   const metrics = {};
   let offset = start;

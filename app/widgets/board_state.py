@@ -1,0 +1,62 @@
+"""What the rank board reports: budget and method, kept in the URL, and held ranks, kept in the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.labels import method_title
+from app.plans import UPLOADED
+from app.widgets.rank_table import hold_instead
+from engine.presets import PRESETS
+
+if TYPE_CHECKING:
+    from engine.analysis import Analysis
+
+_DEFAULT = {"keep": 0.8, "method": "water-filling"}
+_LOWEST_KEEP = 0.1
+
+
+def board_key(analysis: Analysis) -> str:
+    """Return the board's key in the session."""
+    return f"board.{analysis.id[:12]}"
+
+
+def board_state(analysis: Analysis) -> dict[str, Any]:
+    """Return ``keep``, ``method`` and ``revision``, and write the first two into the URL."""
+    session: dict[str, Any] = st.session_state.setdefault("board", dict(_DEFAULT))
+    url = st.query_params
+    session["keep"] = _keep(url.get("keep")) or session["keep"]
+    session["method"] = _method(url.get("method")) or session["method"]
+    url["keep"], url["method"] = str(session["keep"]), session["method"]
+    return {**session, "revision": st.session_state.get(f"{board_key(analysis)}.revision", 0)}
+
+
+def take_report(analysis: Analysis) -> None:
+    """Take over what the board reported; what comes from a browser is checked first."""
+    report = st.session_state[board_key(analysis)].get("board")
+    if not isinstance(report, dict):
+        return
+    keep, method, held = _keep(report.get("keep")), _method(report.get("method")), report.get("held")
+    if keep is None or method is None or not isinstance(held, dict):
+        return
+    st.session_state["board"] = {"keep": keep, "method": method}
+    st.query_params["keep"], st.query_params["method"] = str(keep), method
+    ranks = {n: int(r) for n, r in held.items() if n in analysis.projections and isinstance(r, int | float) and r >= 1}
+    hold_instead(analysis.id, ranks)
+    st.session_state[f"{board_key(analysis)}.revision"] = int(report.get("revision", 0))
+
+
+def _keep(given: object) -> float | None:
+    try:
+        keep = float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return keep if _LOWEST_KEEP <= keep <= 1 else None
+
+
+def _method(given: object) -> str | None:
+    """Return the method of a name or a title."""
+    names = [*PRESETS, UPLOADED]
+    return next((name for name in names if given in (name, method_title(name))), None)
