@@ -19,7 +19,7 @@ from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
 from tests.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
 
@@ -201,15 +201,15 @@ def test_predictions(modules: Page) -> None:
             )
             for value, answer in zip(nats, got, strict=True):
                 expected = predictor.predict(value, metric).perplexities(20.5)
-                for a, b in zip(answer, expected, strict=True):
-                    a = math.inf if a is None else a
-                    assert a == b or math.isclose(a, b, rel_tol=1e-6)
+                for got_value, wanted in zip(answer, expected, strict=True):
+                    found = math.inf if got_value is None else got_value
+                    assert found == wanted or math.isclose(found, wanted, rel_tol=1e-6)
 
 
-def test_the_modules_joined_for_streamlit_are_one_module(modules: Page) -> None:
-    answer: Callable[[Any], Any] = lambda script: modules.evaluate(  # noqa: E731
-        "async (script) => typeof (await import(URL.createObjectURL(new Blob([script], {type: 'text/javascript'})))).default",
-        script,
-    )
-    assert answer(rank_board.BOARD_SCRIPT) == "function"
-    assert answer(rank_board.CURVES_SCRIPT) == "function"
+@pytest.mark.parametrize("script", [rank_board.BOARD_SCRIPT, rank_board.CURVES_SCRIPT])
+def test_the_modules_joined_for_streamlit_are_one_module(modules: Page, script: str) -> None:
+    load = """async (script) => {
+      const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+      return typeof (await import(address)).default;
+    }"""
+    assert modules.evaluate(load, script) == "function"
