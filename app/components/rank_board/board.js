@@ -334,8 +334,15 @@ class Board {
     this.schedule();
     // Keys repeat: report once they rest.
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.report({ ...this.settled, revision }), this.quick ? 0 : PAUSE_MS);
+    this.unsent = { ...this.settled, revision };
+    this.waiting = setTimeout(() => this.flush(), this.quick ? 0 : PAUSE_MS);
     this.quick = false;
+  }
+
+  flush() {
+    clearTimeout(this.waiting);
+    if (this.unsent && this.root.isConnected) this.report(this.unsent);
+    this.unsent = null;
   }
 
   hold(name, rank) {
@@ -391,7 +398,11 @@ class Board {
       this.commit();
     });
     for (const button of this.root.querySelectorAll("[data-do]")) {
-      button.addEventListener("click", () => this.do(button.dataset.do));
+      button.addEventListener("click", () => {
+        this.quick = true;
+        this.do(button.dataset.do);
+        this.quick = false;
+      });
     }
     this.listenToMap();
     this.root.addEventListener("keydown", (event) => {
@@ -406,6 +417,9 @@ class Board {
       event.preventDefault();
       cards[(cards.indexOf(document.activeElement) + step + cards.length) % cards.length]?.focus();
     });
+    // What is pressed elsewhere on the page comes after what was done here.
+    this.root.addEventListener("focusout", () => this.flush());
+    this.root.addEventListener("pointerleave", () => this.flush());
     new ResizeObserver(() => this.state && this.schedule()).observe(this.find(".rb-map"));
   }
 
