@@ -23,6 +23,11 @@ def board_key(analysis: Analysis) -> str:
     return f"board.{analysis.id[:12]}"
 
 
+def remember_budget(keep: float) -> None:
+    """Let the board open at a budget that was chosen on another page."""
+    st.session_state.setdefault("board", dict(_DEFAULT))["keep"] = keep
+
+
 def board_state(analysis: Analysis) -> dict[str, Any]:
     """Return ``keep``, ``method`` and ``revision``, and write the first two into the URL."""
     session: dict[str, Any] = st.session_state.setdefault("board", dict(_DEFAULT))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from app.labels import METRICS
+from app.widgets.board_state import remember_budget
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def budget_slider(analysis: Analysis) -> Budget:
         default=0.8,
         help_text="A hard ceiling on all projections together; embeddings and norms are never touched.",
     )
+    # The slider writes into the URL what was chosen, not its default.
+    if "keep" in st.query_params:
+        remember_budget(kept)
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
 
 
