@@ -17,13 +17,14 @@ import streamlit as st
 from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
+from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
 from engine.prediction import MeasuredRun, Predictor
-from engine.presets import PRESETS, get_preset
+from engine.presets import PRESETS, AllocationSettings, get_preset
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
@@ -87,7 +88,11 @@ def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trial
     budget = Budget(budget_params, found.inventory.compressible_params)
     blocks = locked_blocks(locks, method, found)
     evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
-    rank_map = reading.allocate_rank_map(found, _curves(analysis_id), method, budget, blocks, evaluated=evaluated)
+    curves = _curves(analysis_id)
+    searched = get_preset(method).is_searched
+    # The board's ranks: every one where the curves are small enough to be sent whole.
+    step = AllocationSettings() if searched else AllocationSettings(rank_step=_board_step(analysis_id))
+    rank_map = reading.allocate_rank_map(found, curves, method, budget, blocks, settings=step, evaluated=evaluated)
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
 
 
@@ -99,6 +104,32 @@ def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]: 
 def _trials_there() -> str:
     """Name the trials that are stored: they grow while a search runs, unlike all else that is cached."""
     return fingerprint("trials", [key.fingerprint for key in _store().keys("trial")], [], schema_version=1)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _board_step(analysis_id: str) -> int:
+    return board_step(next(iter(_curves(analysis_id).values())))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Packing the curves for the rank board")
+def board_curves(analysis_id: str) -> tuple[str, bytes]:
+    """Return an analysis's curves as the rank board reads them, and the name they go by there."""
+    step = _board_step(analysis_id)
+    name = f"{analysis_id}.{step}"
+    return name, encode_curves(_curves(analysis_id), step, name)
+
+
+def board_trials(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the maps that searches have measured, as the rank board reads them."""
+    return _board_trials(analysis_id, _trials_there())
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
+    curves = _curves(analysis_id)
+    if Metric.FEATURE not in curves:
+        return []
+    return evaluated_json(_evaluated_maps(analysis_id, trials), curves[Metric.FEATURE])
 
 
 def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:

@@ -2,6 +2,7 @@
 
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
+from app.widgets.board_state import board_key, board_state, take_report
 from app.widgets.errors import errors_shown
 from app.widgets.frames import (
     comparison_frame,
@@ -20,7 +21,6 @@ from app.widgets.opened_map import close_map, open_map, opened_map
 from app.widgets.pickers import (
     budget_slider,
     kept_fraction_slider,
-    method_picker,
     metric_picker,
     option_picker,
 )
@@ -31,6 +31,8 @@ from app.widgets.url_state import carry_url_state, url_state
 
 __all__ = [
     "analysis_form",
+    "board_key",
+    "board_state",
     "budget_slider",
     "carry_url_state",
     "close_map",
@@ -46,7 +48,6 @@ __all__ = [
     "kept_fraction_slider",
     "lead_to_analysis",
     "measuring_form",
-    "method_picker",
     "methods_frame",
     "metric_picker",
     "open_map",
@@ -62,6 +63,7 @@ __all__ = [
     "runs_of_one_text",
     "saved_maps_frame",
     "show_progress",
+    "take_report",
     "url_state",
     "watch",
 ]

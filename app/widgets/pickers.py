@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.labels import METRICS, method_title
-from engine.presets import PRESETS
+from app.labels import METRICS
+from app.widgets.board_state import remember_budget
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from engine.analysis import Analysis
 
 Option = TypeVar("Option", bound=str)
-
-DEFAULT_METHOD: Final = "water-filling"
-"""The active method until another is picked."""
 
 
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
@@ -36,6 +33,9 @@ def budget_slider(analysis: Analysis) -> Budget:
         default=0.8,
         help_text="A hard ceiling on all projections together; embeddings and norms are never touched.",
     )
+    # The slider writes into the URL what was chosen, not its default.
+    if "keep" in st.query_params:
+        remember_budget(kept)
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
 
 
@@ -52,25 +52,6 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
         width=400,
         help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
     )
-
-
-def method_picker(names: Sequence[str], *, key: str) -> str:
-    """Ask for the method whose map is shown, edited and measured; kept in the URL."""
-    chosen = st.selectbox(
-        "Active method",
-        names,
-        names.index(DEFAULT_METHOD) if DEFAULT_METHOD in names else 0,
-        format_func=method_title,
-        key=key,
-        bind="query-params",
-        help="The one whose map is shown below and which 'Compress and measure' uses.",
-    )
-    if chosen in PRESETS:
-        preset = PRESETS[chosen]
-        st.caption(
-            preset.summary + (f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else "")
-        )
-    return chosen
 
 
 def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:

@@ -44,7 +44,7 @@ def test_every_page_of_the_demo(page: Page, dashboard: Callable[[Path], str], de
         "model": "What can be compressed",
         "spectra": "Energy kept at every rank",
         "sensitivity": "FLRC importance",
-        "allocation": "Rank map of one method",
+        "allocation": "Ranks, projection by projection",
         "results": "Every rank map that was compressed",
     }
     for path, text in told.items():
