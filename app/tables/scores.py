@@ -1,0 +1,92 @@
+"""Spectra and scores of every projection."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from app.labels import block_label, projection_label
+from engine.formats import max_useful_rank
+from engine.types import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.analysis import Analysis
+    from engine.curves import SpectrumSummary
+
+SUMMARIES = {
+    "effective_rank": "Effective rank",
+    "rank_99": "Rank at 99 % energy",
+    "stable_rank": "Stable rank",
+}
+"""Columns of :func:`spectra` that a heatmap can show."""
+
+
+SCORES = {
+    "importance": "FLRC importance",
+    "predicted": "Predicted nats",
+    "measured": "Measured nats",
+}
+"""Columns of :func:`sensitivity` that a heatmap can show."""
+
+
+def spectra(analysis: Analysis, summaries: Mapping[str, SpectrumSummary]) -> pd.DataFrame:
+    """Return one row per block, joined blocks included, with its spectrum's summary and break-even ranks."""
+    rows = []
+    for group in analysis.inventory.groups:
+        blocks: list[tuple[str, ...]] = [(p.name,) for p in group.members]
+        if len(group.members) > 1:
+            blocks.append(tuple(p.name for p in group.members))
+        for members in blocks:
+            name = "+".join(members)
+            if name not in summaries:
+                continue
+            s = summaries[name]
+            joined = len(members) > 1
+            width = sum(analysis.projections[m].out_features for m in members)
+            factored = (Format.CAT, Format.SKIP_CAT) if joined else (Format.LOW_RANK, Format.SKIP)
+            plain, skip = (max_useful_rank(f, group.in_features, width) for f in factored)
+            rows.append(
+                {
+                    "name": name,
+                    "block": block_label(members, analysis.projections),
+                    "layer": group.layer,
+                    "kind": "+".join(analysis.projections[m].kind for m in members),
+                    "joined": joined,
+                    "full_rank": s.full_rank,
+                    "effective_rank": s.effective_rank,
+                    "rank_99": s.rank_99,
+                    "stable_rank": s.stable_rank,
+                    "break_even": plain,
+                    "break_even_skip": skip,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sensitivity(
+    analysis: Analysis, predicted: Mapping[str, float], measured: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Return the scores of every projection; ``measured`` is missing where it was not."""
+    rows = [
+        {
+            "name": p.name,
+            "block": projection_label(p),
+            "layer": p.layer,
+            "kind": p.kind,
+            "importance": float(analysis.importances[p.name][0]),
+            "predicted": predicted[p.name],
+            "measured": math.nan if measured is None else measured.get(p.name, math.nan),
+        }
+        for p in analysis.inventory.projections
+    ]
+    return pd.DataFrame(rows)
+
+
+def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the Spearman correlation of every two scores that are there."""
+    there = [column for column in SCORES if scores[column].notna().any()]
+    return scores[there].corr(method="spearman").rename(index=SCORES, columns=SCORES)
