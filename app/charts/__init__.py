@@ -7,7 +7,7 @@ from app.charts.heatmap import layer_heatmap, log_limits
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
 from app.charts.score_lines import agreement_matrix, score_shares
 from app.charts.spectrum_lines import BREAK_EVEN, spectra
-from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, line_style, method_style
+from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, line_style, method_dash, method_style
 
 __all__ = [
     "BREAK_EVEN",
@@ -20,6 +20,7 @@ __all__ = [
     "layer_heatmap",
     "line_style",
     "log_limits",
+    "method_dash",
     "method_style",
     "predicted_against_measured",
     "quality_curves",

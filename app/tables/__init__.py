@@ -1,7 +1,7 @@
 """Engine values as rows for people: pandas tables, one function per table; free of Streamlit."""
 
 from app.tables.maps import difference, methods, projections, saved_maps
-from app.tables.measured import comparison, measured_on, refined, results
+from app.tables.measured import comparison, measured_on, quality, refined, results
 from app.tables.scores import (
     SCORES,
     SUMMARIES,
@@ -27,6 +27,7 @@ __all__ = [
     "measured_on",
     "methods",
     "projections",
+    "quality",
     "rank_agreement",
     "refined",
     "results",

@@ -207,9 +207,9 @@ def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
     measured = tables.results(services.measured_runs(toy_analysis.id))
     figure = charts.quality_curves(services.predicted_curves(toy_analysis.id, services.predictor([])), 0.8, measured)
-    assert len(figure.data) == 2 * len(COMPUTED) + 2
+    assert len(figure.data) == 2 * len(COMPUTED) + 3
     in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert sorted(in_legend) == sorted(PRESETS[name].title for name in COMPUTED)
+    assert sorted(in_legend) == sorted(["dense model", *(PRESETS[name].title for name in COMPUTED)])
     ticks = np.log10(figure.layout.yaxis.tickvals)
     assert ticks[0] == 0
     assert (np.diff(ticks) > 0).all()

@@ -210,7 +210,7 @@ def test_predictions_say_how_wide_they_are_and_what_they_rest_on(
 ) -> None:
     for path in ("overview", "allocation", "results"):
         assert "calibrated on 2 measured maps" in shown(open_page(path))
-    (tile,) = [m for m in open_page("overview").metric if m.label == "Predicted perplexity"]
+    (tile,) = [m for m in open_page("overview").metric if m.label == "Perplexity, predicted"]
     assert " to " in tile.delta
     assert "2 measured maps" in tile.help
     store = DirectoryStore(analysed_home / "artifacts")
