@@ -14,6 +14,7 @@ from app.widgets import (
     follow,
     forget_choice,
     page_link,
+    show_estimate,
     watch,
 )
 from engine.jobs import JobStatus
@@ -34,6 +35,8 @@ def render() -> None:
             _welcome()
         with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
             arguments = analysis_form()
+            if arguments is not None:
+                show_estimate("analyse", arguments)
             if st.button("Analyse", type="primary", disabled=arguments is None) and arguments is not None:
                 _submit(arguments)
 

@@ -3,6 +3,7 @@
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
 from app.widgets.errors import errors_shown
+from app.widgets.estimate import show_estimate
 from app.widgets.frames import (
     comparison_frame,
     difference_frame,
@@ -63,6 +64,7 @@ __all__ = [
     "results_frame",
     "runs_of_one_text",
     "saved_maps_frame",
+    "show_estimate",
     "show_progress",
     "url_state",
     "watch",
