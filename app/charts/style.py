@@ -9,14 +9,14 @@ import plotly.graph_objects as go
 from engine.presets import PRESETS
 
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
-DASHES: Final = ("solid", "dash", "dot", "dashdot")
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 PATTERNS: Final = ("", "/", ".", "x")
 NEUTRAL: Final = "#808080"
 
 
 def line_style(index: int) -> tuple[str, str]:
-    """Return the colour and dash of one of several lines; neighbours differ in both, and no two of 28 agree in both."""
+    """Return the colour and dash of one of several lines; neighbours differ in both, and no two of 42 agree in both."""
     return OKABE_ITO[index % len(OKABE_ITO)], DASHES[index % len(DASHES)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import charts, services, tables
+from app import services, tables
 from app.headline import headline, uncertainty
 from cache import DirectoryStore
 from engine.presets import PRESETS
@@ -80,8 +80,3 @@ def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_hom
     assert table["predicted_ratio"].notna().sum() == sum(len(points) for points in curves.values())
     assert table["measured_ratio"].notna().sum() == len(runs) + 1
     assert set(table["method"]) >= {PRESETS[name].title for name in curves} | {"dense"}
-
-
-def test_no_two_methods_lines_look_alike() -> None:
-    titles = [p.title for p in PRESETS.values()]
-    assert len({(charts.method_style(t)[0], charts.method_dash(t)) for t in titles}) == len(titles)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
-from app.views._block_choice import MOST_LINES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,13 +64,6 @@ def test_on_a_logarithmic_axis_zeros_are_left_out() -> None:
     assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "log")
     for trace in figure.data:
         assert not (np.array(trace.y, dtype=float) <= 0).any()
-
-
-def test_no_two_lines_look_alike() -> None:
-    for one, other in combinations(range(MOST_LINES), 2):
-        assert charts.line_style(one) != charts.line_style(other)
-        if other == one + 1:
-            assert all(a != b for a, b in zip(charts.line_style(one), charts.line_style(other), strict=True))
 
 
 def picked(page: AppTest) -> list[str]:
