@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from engine.types import Inventory
 
 
-def headline(plan: Plan, inventory: Inventory, predicted: tuple[float, float, float], measured: float | None) -> str:
+def headline(
+    plan: Plan, inventory: Inventory, predicted: tuple[float, float, float], measured: float | None, text: str
+) -> str:
     """Return one sentence: how much smaller, and how much harm.
 
     Args:
@@ -19,24 +21,25 @@ def headline(plan: Plan, inventory: Inventory, predicted: tuple[float, float, fl
         inventory: of its model.
         predicted: perplexity over dense, with the ends of the interval that holds nine cases in ten.
         measured: perplexity over dense, where exactly this map was measured.
+        text: of which both are.
     """
     smaller = 1 - plan.cost.model_params / inventory.total_params
     size = f"**{percent(smaller, 0)} smaller**" if round(100 * smaller) >= 1 else "**Hardly smaller**"
     if measured is not None:
-        return f"{size}, and **{uncertainty(measured)}** about the next word, as measured."
+        return f"{size}, and **{uncertainty(measured)}** about the next word of {text}, as measured."
     estimate, low, high = predicted
     between = f"likely between {_more(low)} and {_more(high)}"
-    return f"{size}, and about **{uncertainty(estimate)}** about the next word: a prediction, {between}."
+    return f"{size}, and roughly **{uncertainty(estimate)}** about the next word of {text}: a prediction, {between}."
 
 
 def uncertainty(perplexity_ratio: float) -> str:
-    """Return how much less certain a model is whose perplexity is so many times the dense one's."""
+    """Return how much more uncertain a model is whose perplexity is so many times the dense one's."""
     if abs(perplexity_ratio - 1) < 0.0005:
-        return "as certain"
+        return "no more uncertain"
     if perplexity_ratio < 1:
-        return f"{percent(1 - perplexity_ratio)} more certain"
+        return f"{percent(1 - perplexity_ratio)} less uncertain"
     if perplexity_ratio < 2:
-        return f"{_more(perplexity_ratio)} less certain"
+        return f"{_more(perplexity_ratio)} more uncertain"
     return f"{_more(perplexity_ratio)} as uncertain"
 
 

@@ -73,9 +73,10 @@ def spectra(
         style = {"mode": "markers", "marker": _mark(symbol, NEUTRAL), "name": f"break-even: {formats}"}
         figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip", **style))
     rank_title = "rank, as a fraction of full rank" if relative else "rank"
-    figure.update_xaxes(title=rank_title, type="log" if log_rank else "linear")
+    figure.update_xaxes(title=rank_title, type="log" if log_rank else "linear", dtick="D2" if log_rank else None)
     figure.update_xaxes(tickformat=".0%" if relative and not log_rank else "")
     figure.update_yaxes(title=title, type="log" if log_height else "linear", exponentformat="power")
+    figure.update_yaxes(dtick=1 if log_height else None)
     return framed(figure, 480)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import tables
 from app.headline import headline
-from app.labels import calibrated, count, megabytes, percent, ratio
+from app.labels import calibrated, count, megabytes, percent, plain, ratio
 from app.plans import measurement_of
 
 if TYPE_CHECKING:
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from engine.prediction import Predictor
 
 
+_WIDTH = 235
+"""Five tiles fit beside each other on 1,440 pixels, three on 900."""
+
+
 def show_outcome(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]], predictor: Predictor) -> bool:
     """Show size, arithmetic, predicted and measured quality; return whether exactly this map was measured."""
     predicted = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()
     run = measurement_of(plan, runs)
     measured = None if run is None else float(run["perplexity"]) / float(run["dense_perplexity"])
-    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured)}")
+    text = str(runs[0]["corpus"] if runs else analysis.about["corpus"])
+    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured, plain(text))}")
     with st.container(horizontal=True):
         _show_sizes(plan, analysis)
         estimate, low, high = predicted
@@ -69,4 +74,4 @@ def _show_sizes(plan: Plan, analysis: Analysis) -> None:
 
 
 def _tile(label: str, value: str, note: str, help_text: str) -> None:
-    st.metric(label, value, note, delta_color="off", delta_arrow="off", border=True, help=help_text)
+    st.metric(label, value, note, delta_color="off", delta_arrow="off", border=True, help=help_text, width=_WIDTH)

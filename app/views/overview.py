@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import services
-from app.labels import calibrated, method_title, plain
+from app.labels import calibrated, method_title
 from app.plans import Plan
 from app.views._comparison import quality_chart, quality_table
 from app.views._outcome import show_outcome
@@ -45,9 +45,8 @@ def _show_best(analysis: Analysis, budget: Budget, runs: Sequence[Mapping[str, A
     predictor = services.predictor(runs)
     best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
     is_measured = show_outcome(analysis, best, runs, predictor)
-    on = plain(runs[0]["corpus"]) if runs else f"the calibration text ({plain(analysis.about['corpus'])})"
     st.caption(
-        f"With {method_title(best.method)}, the method predicted to harm the model least here. How certain it is about "
-        f"the next word of {on} is what its perplexity says; predictions are {calibrated(predictor.n_runs)}."
+        f"With {method_title(best.method)}, the method predicted to harm the model least here. Perplexity says between "
+        f"how many next words a model hesitates. Predictions are {calibrated(predictor.n_runs)}."
     )
     page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")

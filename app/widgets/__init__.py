@@ -1,7 +1,7 @@
 """Functions that ask for one typed value, or show one thing that several pages need."""
 
 from app.widgets.analysis_form import analysis_form
-from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
+from app.widgets.analysis_picker import current_analysis, lead_to_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.frames import (
@@ -30,6 +30,7 @@ from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
 from app.widgets.url_state import carry_url_state, url_state
+from app.widgets.welcome import start_analysis, welcome
 
 __all__ = [
     "analysis_form",
@@ -41,7 +42,6 @@ __all__ = [
     "difference_frame",
     "errors_shown",
     "follow",
-    "forget_choice",
     "held_ranks",
     "inventory_frame",
     "keep_held",
@@ -66,6 +66,8 @@ __all__ = [
     "saved_maps_frame",
     "show_estimate",
     "show_progress",
+    "start_analysis",
     "url_state",
     "watch",
+    "welcome",
 ]

@@ -30,11 +30,11 @@ def title_of(page: AppTest) -> str:
 @pytest.mark.parametrize(
     ("ratio", "words"),
     [
-        (0.95, "5.0 % more certain"),
-        (1.0, "as certain"),
-        (1.0004, "as certain"),
-        (1.05, "5.0 % less certain"),
-        (1.5, "50 % less certain"),
+        (0.95, "5.0 % less uncertain"),
+        (1.0, "no more uncertain"),
+        (1.0004, "no more uncertain"),
+        (1.05, "5.0 % more uncertain"),
+        (1.5, "50 % more uncertain"),
         (3.0, "3.0 × as uncertain"),
         (math.inf, "more than 1000 × as uncertain"),
     ],
@@ -48,10 +48,10 @@ def test_the_headline_is_a_prediction_until_exactly_this_map_was_measured(
 ) -> None:
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
     plan = services.plan(toy_analysis.id, "water-filling", budget.params)
-    predicted = headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), None)
+    predicted = headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), None, "news")
     assert "smaller**" in predicted
     assert "a prediction, likely between 1.0 % and 2.5 ×" in predicted
-    assert "as measured" in headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), 1.07)
+    assert "as measured" in headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), 1.07, "news")
 
 
 def test_the_next_step_is_to_measure_until_it_was(open_page: Open, analysed_home: Path) -> None:

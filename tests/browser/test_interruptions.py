@@ -106,9 +106,6 @@ def test_an_analysis_deleted_under_an_open_page_is_one_sentence_and_a_way_on(
     expect(page.get_by_text("is no longer here")).to_be_visible()
     settled(page)
     expect(page.get_by_test_id("stException")).to_have_count(0)
-    page.get_by_role("link", name="Analyse a model first").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Model")
-    settled(page)
     expect(page.get_by_role("button", name="Analyse the demo model")).to_be_visible()
 
 
