@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import streamlit as st
 
 from app import services
 from app.labels import duration, plain
+from app.views._job_end import explain_end, show_log
 from app.widgets import show_progress
 from engine.jobs import JobStatus
 
@@ -37,7 +37,7 @@ def show_job(job: Job) -> None:
             st.markdown(f":{color}-badge[{icon} {job.status}] **{plain(job.title)}**")
             if job.status.is_final:
                 st.caption(_history(job))
-                _explain_end(job)
+                explain_end(job)
             else:
                 show_progress(job, titled=False)
         with actions.container(horizontal=True, horizontal_alignment="right"):
@@ -66,36 +66,7 @@ def show_job(job: Job) -> None:
                     args=(job.id,),
                     help="Deletes this entry and its log; what it computed stays.",
                 )
-        _show_log(job)
-
-
-def _explain_end(job: Job) -> None:
-    """Say why a job did not finish and what to do."""
-    match job.status:
-        case JobStatus.FAILED:
-            st.error(f"{plain(job.error or 'It failed.')} When that is mended, 'Try again' goes on where it stopped.")
-        case JobStatus.INTERRUPTED:
-            st.warning(plain(job.error or "Its process is gone."))
-        case JobStatus.CANCELLED:
-            st.caption("Cancelled before its end; 'Resume' goes on after the last finished stage.")
-
-
-def _show_log(job: Job) -> None:
-    """Show the log's end, read again with every refresh while it is open."""
-    log = st.expander("Log", key=f"log.{job.id}", on_change="rerun")
-    if not log.open:
-        return
-    with log:
-        st.code(services.job_log(job.id) or "Nothing was printed.", language=None, height=240)
-        st.download_button(
-            "Download the log",
-            lambda: services.job_log(job.id, last_lines=sys.maxsize),
-            f"rankscope-{job.operation}-{job.id}.txt",
-            "text/plain",
-            key=f"log.file.{job.id}",
-            on_click="ignore",
-            icon=":material/download:",
-        )
+        show_log(job)
 
 
 def _history(job: Job) -> str:
