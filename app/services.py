@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app import estimates
 from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
@@ -31,6 +33,7 @@ from engine.types import Budget, GroupCurves, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from app.estimates import Estimate
     from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
@@ -319,9 +322,19 @@ def forget_job(job_id: str) -> None:
     _queue().forget(job_id)
 
 
-def job_log(job_id: str) -> str:
+def job_log(job_id: str, last_lines: int = 200) -> str:
     """Return what a job printed last."""
-    return _queue().log(job_id)
+    return _queue().log(job_id, last_lines)
+
+
+def remaining_seconds(job_id: str) -> float | None:
+    """Return how long a running job may still take, or ``None`` while its pace is not known."""
+    return estimates.remaining_seconds(_queue().progress_history(job_id), time.time())
+
+
+def estimate(operation: str, arguments: Mapping[str, Any]) -> Estimate | None:
+    """Return how long a job may take, judged by finished ones, or ``None`` where none compares."""
+    return estimates.estimate(operation, arguments, jobs())
 
 
 def store_upload(name: str, content: bytes) -> str:

@@ -1,15 +1,17 @@
 """Functions that ask for one typed value, or show one thing that several pages need."""
 
 from app.widgets.analysis_form import analysis_form
-from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
+from app.widgets.analysis_picker import current_analysis, lead_to_analysis
 from app.widgets.board_state import board_key, board_state, take_report
 from app.widgets.errors import errors_shown
+from app.widgets.estimate import show_estimate
 from app.widgets.frames import (
     comparison_frame,
     difference_frame,
     inventory_frame,
     methods_frame,
     plain_frame,
+    quality_frame,
     refined_frame,
     results_frame,
     saved_maps_frame,
@@ -28,6 +30,7 @@ from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
 from app.widgets.url_state import carry_url_state, url_state
+from app.widgets.welcome import start_analysis, welcome
 
 __all__ = [
     "analysis_form",
@@ -41,7 +44,6 @@ __all__ = [
     "difference_frame",
     "errors_shown",
     "follow",
-    "forget_choice",
     "held_ranks",
     "inventory_frame",
     "keep_held",
@@ -55,6 +57,7 @@ __all__ = [
     "option_picker",
     "page_link",
     "plain_frame",
+    "quality_frame",
     "rank_table",
     "refined_frame",
     "release_all",
@@ -62,8 +65,11 @@ __all__ = [
     "results_frame",
     "runs_of_one_text",
     "saved_maps_frame",
+    "show_estimate",
     "show_progress",
+    "start_analysis",
     "take_report",
     "url_state",
     "watch",
+    "welcome",
 ]

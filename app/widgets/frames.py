@@ -51,6 +51,23 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
     )
 
 
+def quality_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.quality`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "method": "Method",
+            "kept": _KEPT,
+            "predicted_ratio": _PREDICTED,
+            "predicted_low": _LOW,
+            "predicted_high": _HIGH,
+            "measured_ratio": _MEASURED,
+        },
+    )
+
+
 def results_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.results`."""
     shown = ["method", "kept", "mb", "perplexity", "ratio", "predicted_ratio", "divergence", "agreement"]
