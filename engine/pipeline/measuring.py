@@ -102,10 +102,12 @@ def measure_all(
     for rank_map in distinct.values():
         check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
         analysis.require_factors(rank_map.metric)
-    models = Models(store, analysis, folder, part_of(report, 0.02, 0.1), dtype=plan.dtype, device=device)
-    parts = _parts(models, downloads, plan, export, part_of(report, 0.02, 0.05))
+    models = Models(store, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
+    parts = _parts(models, downloads, plan, export, part_of(report, 0.02, 0.03))
     subjects = (None, *distinct.values())
     work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
+    if work:
+        models.open()
     total, done = sum(part.weight for _, part in work), 0
     for subject, part in work:
         within = part_of(report, 0.1 + 0.9 * done / total, 0.1 + 0.9 * (done + part.weight) / total)

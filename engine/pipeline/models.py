@@ -53,6 +53,10 @@ class Models:
         remote_code = spec.trust_remote_code
         return open_model(self.folder.path, dtype=self.dtype, device=self._device, trust_remote_code=remote_code)
 
+    def open(self) -> None:
+        """Open the dense model now, so that what follows does not begin with it."""
+        _ = self.dense
+
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:
         """Return the dense model for ``None``, or the model under a checked rank map; it is kept, do not change it."""
         if rank_map is None:

@@ -91,7 +91,7 @@ def test_progress_is_told_while_items_are_scored(demo_texts, toy_tokenizer):
 def test_yes_or_no_has_no_acc_norm(demo_texts):
     (task,) = load_tasks(["demo_boolq"], None, demo_texts)
     requests = [instance.arguments for instance in task.task.instances]
-    assert requests == [(f"It is.\nQuestion: is it?\nAnswer:", f" {word}") for word in ("no", "yes")]
+    assert requests == [("It is.\nQuestion: is it?\nAnswer:", f" {word}") for word in ("no", "yes")]
     assert DEMO_TASKS["demo_boolq"].metrics == ("acc",)
 
 
