@@ -10,7 +10,18 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, comparing, dashboard, generating, job_commands, maps, refining, searching, stages
+from engine.cli import (
+    artifacts,
+    comparing,
+    dashboard,
+    exporting,
+    generating,
+    job_commands,
+    maps,
+    refining,
+    searching,
+    stages,
+)
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -24,6 +35,7 @@ app = typer.Typer(
 stages.register(app)
 searching.register(app)
 refining.register(app)
+exporting.register(app)
 comparing.register(app)
 generating.register(app)
 dashboard.register(app)

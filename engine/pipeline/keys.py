@@ -72,12 +72,12 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
 def evaluation_key(rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None) -> Key:
     """A measured rank map; its method's name does not matter, its blocks, metric and refinement do."""
     refined = [] if refinement is None else [refinement.fingerprint]
-    return _key("evaluation", _decided(rank_map), [analysis, reference.fingerprint, *refined])
+    return _key("evaluation", decisions(rank_map), [analysis, reference.fingerprint, *refined])
 
 
 def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:
     """A rank map's factors refined on a text."""
-    return _key("refinement", {**_decided(rank_map), "spec": spec}, [analysis, corpus])
+    return _key("refinement", {**decisions(rank_map), "spec": spec}, [analysis, corpus])
 
 
 def refined_epoch_key(training: Key, epochs: int) -> Key:
@@ -98,7 +98,7 @@ def subset_key(spec: ObjectiveSpec, analysis: str, corpus: str, skipped: int) ->
 
 def trial_key(rank_map: RankMap, subset: Key, divergence_weight: float) -> Key:
     """A rank map measured by a search; the subset's key covers analysis, text and arithmetic."""
-    return _key("trial", {**_decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
+    return _key("trial", {**decisions(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
 
 
 def post_training_key(evaluation: str, spec: PostTrainingSpec) -> Key:
@@ -106,7 +106,8 @@ def post_training_key(evaluation: str, spec: PostTrainingSpec) -> Key:
     return _key("post-training", spec, [evaluation])
 
 
-def _decided(rank_map: RankMap) -> dict[str, object]:
+def decisions(rank_map: RankMap) -> dict[str, object]:
+    """Return what makes a rank map the one it is: its factored blocks and their metric."""
     blocks = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
     return {"blocks": blocks, "metric": rank_map.metric}
 
