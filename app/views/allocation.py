@@ -11,6 +11,7 @@ from app.labels import count, method_title, plain
 from app.plans import Plan
 from app.views._comparison import compare_methods
 from app.views._difference import show_difference
+from app.views._exporting import export_plan
 from app.views._measuring import measure_plan
 from app.views._rank_map import show_rank_map
 from app.views._saved_maps import show_saved_maps
@@ -59,6 +60,7 @@ def render() -> None:
             search_maps(analysis, budget.kept_fraction, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
+            export_plan(analysis, plan)
             show_rank_map(analysis, plan)
             show_difference(analysis, plan, plans)
         else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LAYERS = "factored_layers"
 _MODELING = "modeling_factored"
-_SHARD_BYTES = 5 * 10**9
+SHARD_BYTES = 5 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,14 @@ def original_classes(module: nn.Module) -> OriginalClasses:
     return OriginalClasses(*(kind.__name__ for kind in kinds))
 
 
-def export_factored(module: nn.Module, tokenizer: Any, folder: Path) -> None:
+def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a compressed model so that transformers opens it with ``trust_remote_code=True``.
 
     Args:
         module: of transformers' own class, with :class:`FactoredLinear` in the places of linear modules.
         tokenizer: of the model.
         folder: there and empty.
+        shard_bytes: largest weight file; more weights go into several.
 
     Raises:
         ModelError: the module's class is not transformers' own.
@@ -67,7 +68,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path) -> None:
     """
     classes = original_classes(module)
     causal: Any = module
-    _write_weights(causal, folder)
+    _write_weights(causal, folder, shard_bytes)
     (folder / f"{_LAYERS}.py").write_text(Path(layers.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     (folder / f"{_MODELING}.py").write_text(_modeling_source(classes), encoding="utf-8")
     config = {
@@ -126,10 +127,10 @@ def stored_bytes(module: nn.Module) -> int:
     return sum(t.nbytes for t in tensors.values())
 
 
-def _write_weights(causal: Any, folder: Path) -> None:
+def _write_weights(causal: Any, folder: Path, shard_bytes: int) -> None:
     left_out = {*(causal._keys_to_ignore_on_save or ()), *causal.all_tied_weights_keys}
     state = {name: _alone(tensor) for name, tensor in causal.state_dict().items() if name not in left_out}
-    save_torch_state_dict(state, folder, max_shard_size=_SHARD_BYTES, metadata={"format": "pt"})
+    save_torch_state_dict(state, folder, max_shard_size=shard_bytes, metadata={"format": "pt"})
 
 
 def _alone(tensor: torch.Tensor) -> torch.Tensor:
