@@ -23,8 +23,10 @@ from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
+from engine.export.specs import check_export_name
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
+from engine.pipeline.new_folder import require_new
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, AllocationSettings, get_preset
 from engine.settings import settings
@@ -270,6 +272,21 @@ def submit_refinement(analysis_id: str, rank_map: str, arguments: Mapping[str, A
     title = f"Refine one map of {analysis(analysis_id).about['model']}"
     changed |= {"analysis": analysis_id, "rank_map": rank_map}
     return _queue().submit("refine", changed, title=title, resubmit=True)
+
+
+def submit_export(analysis_id: str, rank_map: str, name: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue writing the compressed model as a folder below the exports.
+
+    Raises:
+        RankScopeError: the name cannot be used or is taken, or a setting is wrong.
+    """
+    folder = settings().exports / check_export_name(name)
+    require_new(folder)
+    changed = _changed(arguments, operations.EXPORT_DEFAULTS)
+    operations.export_spec(changed)
+    title = f"Export one map of {analysis(analysis_id).about['model']} as {name}"
+    changed |= {"analysis": analysis_id, "rank_map": rank_map, "folder": str(folder)}
+    return _queue().submit("export", changed, title=title, resubmit=True)
 
 
 def submit_comparison(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
