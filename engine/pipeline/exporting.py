@@ -16,7 +16,6 @@ from engine.export.factored import export_factored, original_classes, stored_byt
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
 from engine.model import dtype_of, open_model
-from engine.pipeline import keys
 from engine.pipeline.evaluating import reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.map_keys import decided
