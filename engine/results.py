@@ -140,7 +140,7 @@ class TaskResult:
 
     @property
     def acc_norm(self) -> Score | None:
-        """The same with likelihoods per byte of the choice; some tasks have none."""
+        """The same with log-likelihoods per character of the choice; some tasks have none."""
         return self.metrics.get("acc_norm")
 
     @property
