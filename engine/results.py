@@ -24,7 +24,8 @@ class Provenance:
     """Where a number comes from.
 
     Attributes:
-        artifact: ``stage/fingerprint`` of the stored measurement.
+        artifact: ``stage/fingerprint`` of the stored measurement; perplexity and cost of the dense model are stored
+            with a rank map's.
         created: ISO 8601, UTC.
         model: for people.
         model_fingerprint: of its content, or of its hub id and commit.
