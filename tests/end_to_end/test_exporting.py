@@ -112,7 +112,7 @@ def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):
 
     with pytest.raises(InvalidSpecError, match=r"No refinement of this rank map starts with 'abc'; there are: \w{12}"):
         attempt(spec=ExportSpec(refinement="abc"))
-    with pytest.raises(InvalidRankMapError, match="another model"):
+    with pytest.raises(InvalidRankMapError, match="is for the model"):
         attempt(replace(rank_map, model_fingerprint="0" * 64))
     with pytest.raises(InvalidSpecError, match="float64"):
         ExportSpec(dtype="float64")

@@ -94,6 +94,7 @@ def look(folder, inputs, out, trust):
         "inner_calls": inner_calls(model, tokens),
         "model_type": AutoConfig.from_pretrained(folder, **options).model_type,
         "tokens": AutoTokenizer.from_pretrained(folder)("The rank")["input_ids"],
+        "attention_backend": type(base)._supports_attention_backend,
         "tp_plan": bool(model.supports_tp_plan),
     }
     if trust:

@@ -147,6 +147,8 @@ def test_exports_keep_ties_types_tokenizer_and_shared_work(opened):
         assert found.facts["tied"] == bool(config.tie_word_embeddings), label
         assert found.facts["dtype"] == str(found.case.module.dtype), label
         assert found.facts["tokens"], label
+        kind = type(found.case.module.base_model)
+        assert found.facts["attention_backend"] == kind._supports_attention_backend, label
         if found.case.is_factored:
             assert found.facts["inner_calls"] == [1], label
             assert found.facts["model_type"] == f"factored-{config.model_type}", label
