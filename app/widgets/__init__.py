@@ -17,6 +17,7 @@ from app.widgets.frames import (
     saved_maps_frame,
 )
 from app.widgets.held_draft import keep_held, restore_held
+from app.widgets.history import keep_history_tidy
 from app.widgets.job_progress import follow, show_progress, watch
 from app.widgets.links import page_link
 from app.widgets.opened_map import close_map, open_map, opened_map
@@ -47,6 +48,7 @@ __all__ = [
     "held_ranks",
     "inventory_frame",
     "keep_held",
+    "keep_history_tidy",
     "kept_fraction_slider",
     "lead_to_analysis",
     "measuring_form",

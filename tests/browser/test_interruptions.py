@@ -90,6 +90,7 @@ def test_tabs_keep_their_own_budget_and_back_returns_to_it(
     expect(page.get_by_role("heading", level=1)).to_have_text("RankScope")
     settled(page)
     assert budget(page) == "60%"
+    assert "keep=0.6" in page.url
     page.go_forward()
     expect(page.get_by_role("heading", level=1)).to_have_text("Spectra")
     settled(page)
