@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from engine.schedules import RankSchedule
+
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
@@ -345,6 +347,36 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="predicted, nats per token")
     figure.update_yaxes(title="measured, nats per token")
     return _tall(figure)
+
+
+def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: int) -> go.Figure:
+    """Draw the share of the compressible parameters that produced each token, over the schedule's budgets.
+
+    Args:
+        fractions: one per token so far.
+        schedule: what the model follows.
+        n_tokens: most there can be, so that the axis stays while tokens come.
+    """
+    tokens = np.arange(1, n_tokens + 1)
+    budgets = [schedule.kept_fractions[schedule.stage_at(n)] for n in range(n_tokens)]
+    figure = go.Figure()
+    for name, values, style in (
+        ("budget", budgets, {"color": _NEUTRAL, "dash": "dot"}),
+        ("active", list(fractions), {"color": OKABE_ITO[0], "width": 3}),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=tokens[: len(values)],
+                y=values,
+                mode="lines",
+                name=name,
+                line={**style, "shape": "hv"},
+                hovertemplate=f"token %{{x}}<br>{name} %{{y:.1%}} of dense<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="generated token", range=[1, max(n_tokens, 2)])
+    figure.update_yaxes(title="share of dense", tickformat=".0%", range=[0, 1.02])
+    return _tall(figure, 280)
 
 
 def _ratio_axis(figure: go.Figure) -> dict[str, Any]:

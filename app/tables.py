@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.pipeline.named_maps import NamedMap
     from engine.prediction import Predictor
     from engine.rank_map_difference import RankChange
+    from engine.schedules import RankSchedule
     from engine.types import Inventory
 
 BYTES_PER_PARAM = 2
@@ -352,4 +353,22 @@ def refined(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "created": run["created"],
         }
         for run in runs
+    )
+
+
+def stages(fractions: Sequence[float], schedule: RankSchedule) -> pd.DataFrame:
+    """Return one row per budget of a schedule, with the share that ran once it was reached.
+
+    Args:
+        fractions: active share of the compressible parameters of each token so far.
+        schedule: what the model follows.
+    """
+    firsts = [next(n for n in range(schedule.length) if schedule.stage_at(n) == s) for s in range(schedule.stages)]
+    return pd.DataFrame(
+        {
+            "first": first + 1,
+            "budget": budget,
+            "active": fractions[first] if first < len(fractions) else None,
+        }
+        for first, budget in zip(firsts, schedule.kept_fractions, strict=True)
     )

@@ -12,6 +12,7 @@ from app.widgets.frames import (
     refined_frame,
     results_frame,
     saved_maps_frame,
+    stages_frame,
 )
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.job_progress import follow, show_progress, watch
@@ -24,10 +25,11 @@ from app.widgets.pickers import (
     metric_picker,
     option_picker,
 )
+from app.widgets.prompt_form import generation_settings, prompt_input
 from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
-from app.widgets.url_state import carry_url_state, url_state
+from app.widgets.url_state import carry_url_state, set_url_state, url_state
 
 __all__ = [
     "analysis_form",
@@ -40,6 +42,7 @@ __all__ = [
     "errors_shown",
     "follow",
     "forget_choice",
+    "generation_settings",
     "held_ranks",
     "inventory_frame",
     "keep_held",
@@ -54,6 +57,7 @@ __all__ = [
     "option_picker",
     "page_link",
     "plain_frame",
+    "prompt_input",
     "rank_table",
     "refined_frame",
     "release_all",
@@ -61,7 +65,9 @@ __all__ = [
     "results_frame",
     "runs_of_one_text",
     "saved_maps_frame",
+    "set_url_state",
     "show_progress",
+    "stages_frame",
     "url_state",
     "watch",
 ]

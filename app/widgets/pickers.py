@@ -54,8 +54,13 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
     )
 
 
-def method_picker(names: Sequence[str], *, key: str) -> str:
-    """Ask for the method whose map is shown, edited and measured; kept in the URL."""
+def method_picker(
+    names: Sequence[str],
+    *,
+    key: str,
+    help_text: str = "The one whose map is shown below and which 'Compress and measure' uses.",
+) -> str:
+    """Ask for the method whose map is used; kept in the URL."""
     chosen = st.selectbox(
         "Active method",
         names,
@@ -63,7 +68,7 @@ def method_picker(names: Sequence[str], *, key: str) -> str:
         format_func=method_title,
         key=key,
         bind="query-params",
-        help="The one whose map is shown below and which 'Compress and measure' uses.",
+        help=help_text,
     )
     if chosen in PRESETS:
         preset = PRESETS[chosen]

@@ -110,7 +110,7 @@ def updated(answer: Answer, event: Mapping[str, Any]) -> Answer:
 
 
 def _with_side(answer: Answer, event: Mapping[str, Any], *, ended: bool) -> Answer:
-    before: Side = getattr(answer, event["side"])
+    before = answer.dense if event["side"] == "dense" else answer.compressed
     side = Side(
         before.text + event["text"],
         (*before.active_params, *event["active_params"]),
@@ -118,4 +118,4 @@ def _with_side(answer: Answer, event: Mapping[str, Any], *, ended: bool) -> Answ
         event["decode_s"],
         ended,
     )
-    return replace(answer, **{event["side"]: side})
+    return replace(answer, dense=side) if event["side"] == "dense" else replace(answer, compressed=side)

@@ -54,6 +54,7 @@ class Playground:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._asked: dict[str, float] = {}
         self._seen: dict[str, float] = {}
+        self._reasons: dict[str, str] = {}
         self._active = time.monotonic()
 
     @property
@@ -77,6 +78,7 @@ class Playground:
             while len(self._answers) > _REMEMBERED:
                 forgotten, _ = self._answers.popitem(last=False)
                 del self._asked[forgotten], self._seen[forgotten]
+                self._reasons.pop(forgotten, None)
         return answer_id
 
     def answer(self, answer_id: str) -> Answer | None:
@@ -92,13 +94,20 @@ class Playground:
             return replace(found, ahead=unfinished.index(answer_id))
 
     def stop(self, answer_id: str, note: str = "") -> None:
-        """End an unfinished answer where it is."""
+        """End an unfinished answer: at once if nothing is written yet, else after the token under way.
+
+        Args:
+            answer_id: of the answer.
+            note: why, in words.
+        """
         with self._lock:
-            if answer_id not in self._unfinished():
+            if answer_id not in self._unfinished() or answer_id in self._reasons:
                 return
-            self._change(answer_id, {"event": "end", "status": AnswerStatus.STOPPED, "note": note})
+            self._reasons[answer_id] = note
             with contextlib.suppress(OSError):
                 self._send({"stop": answer_id})
+            if self._answers[answer_id].status is not AnswerStatus.WRITING:
+                self._change(answer_id, {"event": "end", "status": AnswerStatus.STOPPED, "note": note})
 
     def close(self) -> None:
         """End the host and every answer."""
@@ -113,6 +122,8 @@ class Playground:
 
     def _change(self, answer_id: str, event: Mapping[str, Any]) -> None:
         before = self._answers[answer_id]
+        if event["event"] == "end" and not event["note"]:
+            event = {**event, "note": self._reasons.get(answer_id, "")}
         after = updated(before, event)
         if after.waited_s is None and (after.dense.active_params or after.compressed.active_params):
             after = replace(after, waited_s=time.monotonic() - self._asked[answer_id])

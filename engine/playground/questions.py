@@ -48,6 +48,7 @@ class Question:
         chat: whether it goes through the model's chat template; ``None``: if the model has one.
         spec: how tokens are chosen; the same draws for both models.
         compressed: the model beside the dense one.
+        title: what people call that.
     """
 
     analysis: str
@@ -55,6 +56,7 @@ class Question:
     chat: bool | None
     spec: GenerationSpec
     compressed: MapChoice | ProgressiveChoice
+    title: str = ""
 
     def __post_init__(self) -> None:
         """Check the prompt; the rest was checked when it was made."""

@@ -47,7 +47,7 @@ class Writer:
         def is_stopped() -> bool:
             return question_id in self._stopped
 
-        def report(_stage: str, _fraction: float, message: str) -> None:
+        def report(stage: str, fraction: float | None, message: str) -> None:  # noqa: ARG001 - a progress report
             tell("loading", message=message)
 
         if is_stopped():
@@ -65,10 +65,10 @@ class Writer:
         if is_stopped():
             return AnswerStatus.STOPPED
         turns = Turns()
-        running = [
-            self._pool.submit(_Side(name, variant, Runner(turns), tell, is_stopped).write, session, prompt, question.spec)
-            for name, variant in zip(SIDES, variants, strict=True)
-        ]
+        running = []
+        for name, variant in zip(SIDES, variants, strict=True):
+            side = _Side(name, variant, Runner(turns), tell, is_stopped)
+            running.append(self._pool.submit(side.write, session, prompt, question.spec))
         failures = [failure for side in running if (failure := side.exception()) is not None]
         if failures:
             raise failures[0]
@@ -78,9 +78,7 @@ class Writer:
 class _Side:
     """One model's part in an answer."""
 
-    def __init__(
-        self, name: str, variant: Variant, runner: Runner, tell: Tell, is_stopped: Callable[[], bool]
-    ) -> None:
+    def __init__(self, name: str, variant: Variant, runner: Runner, tell: Tell, is_stopped: Callable[[], bool]) -> None:
         self._name = name
         self._variant = variant
         self._runner = runner
@@ -93,9 +91,7 @@ class _Side:
     def write(self, session: GenerationSession, prompt: list[int], spec: GenerationSpec) -> None:
         with self._runner as runner:
             self._begun = runner.clock()
-            found = session.complete(
-                self._variant, prompt, spec, self._pieces.append, self._after_token, runner.clock
-            )
+            found = session.complete(self._variant, prompt, spec, self._pieces.append, self._after_token, runner.clock)
             self._send("side", found.prefill_s, found.decode_s)
 
     def _after_token(self) -> bool:
@@ -112,6 +108,4 @@ class _Side:
         text = "".join(self._pieces)
         self._pieces.clear()
         active = self._variant.active_params(self._n_tokens)[-1:] if event == "token" else []
-        self._tell(
-            event, side=self._name, text=text, active_params=active, prefill_s=prefill_s, decode_s=decode_s
-        )
+        self._tell(event, side=self._name, text=text, active_params=active, prefill_s=prefill_s, decode_s=decode_s)
