@@ -42,7 +42,7 @@ class Playground:
     """
 
     def __init__(
-        self, home: Path, *, idle_s: float = 600.0, lease_s: float = 3.0, spared_bytes: int = SPARED_BYTES
+        self, home: Path, *, idle_s: float = 600.0, lease_s: float = 2.5, spared_bytes: int = SPARED_BYTES
     ) -> None:
         self._home = home
         self._idle_s = idle_s
@@ -180,7 +180,7 @@ class Playground:
                 unfinished = self._unfinished()
                 for answer_id in unfinished:
                     if now - self._seen[answer_id] > self._lease_s:
-                        self.stop(answer_id, "It was stopped because its page was closed.")
+                        self.stop(answer_id, "Its page was closed or out of sight.")
                 if not unfinished and now - self._active > self._idle_s:
                     self._end_host()
 

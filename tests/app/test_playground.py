@@ -26,7 +26,7 @@ def answered(page: AppTest) -> AppTest:
     """Press Answer, and look until it is complete."""
     button(page, "Answer").click()
     page.run()
-    (answer_id,) = page.query_params["answer"]
+    answer_id = page.query_params["answer"]
     until(lambda: services.playground().answer(answer_id).status.is_final)
     return page.run()
 
@@ -48,7 +48,7 @@ def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_h
     assert not page.exception
     assert not page.error
     assert "Done." in shown(page)
-    (answer_id,) = page.query_params["answer"]
+    answer_id = page.query_params["answer"]
     found = services.playground().answer(answer_id)
     assert found.status is AnswerStatus.DONE
     assert found.question.title.startswith("Water-filling, ")

@@ -67,7 +67,7 @@ def test_an_answer_nobody_looks_at_is_stopped(toy_home, question):
     time.sleep(2)
     found = playground.answer(answer_id)
     assert found.status is AnswerStatus.STOPPED
-    assert "page was closed" in found.note
+    assert "page was closed or out of sight" in found.note
     playground.close()
 
 
