@@ -125,6 +125,8 @@ def _explanation(answer: Answer | None) -> str:
     if answer is not None and answer.n_prompt_tokens:
         template = "with" if answer.uses_chat_template else "without"
         prompt = f"The prompt has {answer.n_prompt_tokens:,} tokens, {template} a chat template. "
+        if answer.waited_s is not None:
+            prompt += f"The first word came after {answer.waited_s:.1f} s, loading included. "
         if answer.dense.tokens_per_s and answer.compressed.tokens_per_s:
             ratio = answer.compressed.tokens_per_s / answer.dense.tokens_per_s
             prompt += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one. "

@@ -87,7 +87,7 @@ def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:
     kinds = {run["refinement"]["id"]: f"Refined: {REFINEMENTS[run['refinement']['kind']]}" for run in runs}
     if not kinds:
         return None
-    chosen = option_picker("Factors", {"": "As decomposed", **kinds}, key="playground.factors")
+    chosen = option_picker("Factors", {"": "As decomposed", **kinds}, key="factors", in_url=True)
     return chosen or None
 
 
@@ -98,7 +98,9 @@ def _choose_schedule() -> Choice:
     end = kept_fraction_slider(
         "Last tokens: kept fraction", key="end", default=0.6, help_text="Reached at the largest number of tokens."
     )
-    kind = option_picker("Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.")
+    kind = option_picker(
+        "Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
+    )
     methods = [name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.is_searched]
     method = st.selectbox(
         "Ranks chosen by",

@@ -78,8 +78,10 @@ def method_picker(
     return chosen
 
 
-def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:
-    """Ask for one of a few options, the first being the default."""
+def option_picker(
+    label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None, in_url: bool = False
+) -> Option:
+    """Ask for one of a few options, the first being the default; kept in the URL if asked."""
     chosen = st.segmented_control(
         label,
         list(options),
@@ -88,5 +90,6 @@ def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_t
         format_func=options.__getitem__,
         key=key,
         help=help_text,
+        bind="query-params" if in_url else None,
     )
     return chosen if chosen is not None else next(iter(options))

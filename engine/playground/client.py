@@ -165,7 +165,9 @@ class Playground:
             return
         self._host = None
         killed = host.wait() == -signal.SIGKILL
-        why = "was killed, most often because the machine ran out of memory" if killed else "ended unexpectedly"
+        why = (
+            "was killed, most often because the machine ran out of memory" if killed else "crashed (see playground.log)"
+        )
         note = f"The process that runs the models {why}; press Answer to start a new one."
         for answer_id in self._unfinished():
             self._change(answer_id, {"event": "end", "status": AnswerStatus.FAILED, "note": note})

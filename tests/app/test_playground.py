@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app import services
+from app import saved_maps, services
 from app.prompts import PROMPTS, summaries_of
-from engine.playground import AnswerStatus
+from cache import DirectoryStore
+from engine.pipeline.evaluating import EvaluationSession
+from engine.pipeline.generating import GenerationSession
+from engine.pipeline.refining import refine
+from engine.playground import AnswerStatus, MapChoice
+from engine.progress import ignore_progress
+from engine.specs import RefinementSpec
+from engine.types import Budget
+from tests.app.test_comparing_and_refining import text
 from tests.app.test_views import button, shown
 from tests.playground.conftest import until
 
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
 
     from streamlit.testing.v1 import AppTest
 
+    from engine.analysis import Analysis
     from tests.app.test_views import Open
 
 
@@ -82,6 +91,39 @@ def test_a_method_without_a_map_is_one_sentence_and_cannot_answer(open_page: Ope
     page = open_page("playground", method="Bolaco")
     assert len(page.error) == 1
     assert button(page, "Answer").disabled
+
+
+def test_an_open_map_answers(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
+    budget = Budget.of_kept_fraction(0.7, toy_analysis.inventory.compressible_params)
+    rank_map = services.plan(toy_analysis.id, "svd-llm", budget.params).rank_map
+    saved = saved_maps.save_map(toy_analysis.id, "Mine", rank_map)
+    page = answered(open_page("playground", map=saved.id, tokens="4"))
+    found = services.playground().answer(page.query_params["answer"])
+    assert found.question.title.startswith("saved map, ")
+    assert found.question.compressed == MapChoice(rank_map.to_json())
+
+
+def test_refined_factors_answer_where_there_are_some(
+    open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
+) -> None:
+    store, downloads = DirectoryStore(analysed_home / "artifacts"), analysed_home / "downloads"
+    budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
+    rank_map = services.plan(toy_analysis.id, "water-filling", budget.params).rank_map
+    spec = RefinementSpec(compute_dtype="float32")
+    key = refine(store, downloads, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    session = EvaluationSession(store, downloads, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
+    session.measure(rank_map, ignore_progress, key)
+    assert not open_page("playground", keep="0.7").get("button_group")
+    page = open_page("playground", keep="0.8", tokens="6")
+    page.button_group(key="factors").set_value(key.fingerprint).run()
+    page = answered(page)
+    found = services.playground().answer(page.query_params["answer"])
+    assert found.question.compressed == MapChoice(rank_map.to_json(), key.fingerprint)
+    generating = GenerationSession(store, downloads, toy_analysis.id, ignore_progress)
+    asked = found.question
+    prompt = generating.encode(asked.prompt, asked.spec, chat=asked.chat)
+    expected = generating.complete(generating.compressed(rank_map, key), prompt, asked.spec)
+    assert found.compressed.text == expected.text
 
 
 def test_progressive_decoding_draws_what_ran_for_each_token(open_page: Open, analysed_home: Path) -> None:
