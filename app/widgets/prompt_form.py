@@ -48,6 +48,6 @@ def generation_settings() -> GenerationSpec:
         seed = st.number_input(
             "Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params", help="The same seed draws the same answer."
         )
-    drawn = "always the likeliest" if temperature == 0 else f"temperature {temperature:g}, seed {seed}"
+    drawn = "always the likeliest one" if temperature == 0 else f"temperature {temperature:g}, seed {seed}"
     st.caption(f"At most {length} tokens, {drawn}")
     return GenerationSpec(int(length), float(temperature), int(seed))
