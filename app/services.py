@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import estimates
+from app import estimates, prompts
 from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
@@ -27,6 +27,7 @@ from engine.export.specs import check_export_name
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
 from engine.pipeline.new_folder import require_new
+from engine.playground import Playground
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, AllocationSettings, get_preset
 from engine.settings import settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.estimates import Estimate
+    from app.prompts import Prompt
     from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
@@ -215,6 +217,27 @@ def demo_licences() -> tuple[Licence, ...]:
 def demo_disk_bytes() -> int:
     """Return how much disk space fetching the demo needs at most."""
     return MODEL_WHEEL.needed_bytes + TEXTS_WHEEL.needed_bytes
+
+
+def news_prompts() -> dict[str, Prompt]:
+    """Return prompts to summarise some of the demo's articles, by title; none where the demo was not fetched."""
+    key = TEXTS_WHEEL.key("demo-texts")
+    return _news_prompts(str(settings().home)) if key in _store() else {}
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _news_prompts(home: str) -> dict[str, Prompt]:  # noqa: ARG001 - part of the cache's key
+    return prompts.summaries_of(_store().read(TEXTS_WHEEL.key("demo-texts")).path("xsum.jsonl"))
+
+
+def playground() -> Playground:
+    """Return what the models are asked through; one for all visitors."""
+    return _playground(settings().home)
+
+
+@st.cache_resource(show_spinner=False, on_release=Playground.close)
+def _playground(home: Path) -> Playground:
+    return Playground(home)
 
 
 def jobs() -> list[Job]:

@@ -3,6 +3,7 @@
 Colours stay apart for the colour-blind (Okabe-Ito, cividis).
 """
 
+from app.charts.active_curve import active_curve
 from app.charts.heatmap import layer_heatmap, log_limits
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
 from app.charts.score_lines import agreement_matrix, score_shares
@@ -15,6 +16,7 @@ __all__ = [
     "NEUTRAL",
     "OKABE_ITO",
     "SYMBOLS",
+    "active_curve",
     "agreement_matrix",
     "comparison_lines",
     "layer_heatmap",

@@ -1,5 +1,6 @@
 """Engine values as rows for people: pandas tables, one function per table; free of Streamlit."""
 
+from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, measured_on, quality, refined, results
 from app.tables.scores import (
@@ -38,4 +39,5 @@ __all__ = [
     "skipped",
     "spectra",
     "spectrum_lines",
+    "stages",
 ]

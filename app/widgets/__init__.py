@@ -15,6 +15,7 @@ from app.widgets.frames import (
     refined_frame,
     results_frame,
     saved_maps_frame,
+    stages_frame,
 )
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.history import keep_history_tidy
@@ -24,13 +25,15 @@ from app.widgets.opened_map import close_map, open_map, opened_map
 from app.widgets.pickers import (
     budget_slider,
     kept_fraction_slider,
+    method_picker,
     metric_picker,
     option_picker,
 )
+from app.widgets.prompt_form import generation_settings, prompt_input
 from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
-from app.widgets.url_state import carry_url_state, url_state
+from app.widgets.url_state import carry_url_state, set_url_state, url_state
 from app.widgets.welcome import start_analysis, welcome
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "difference_frame",
     "errors_shown",
     "follow",
+    "generation_settings",
     "held_ranks",
     "inventory_frame",
     "keep_held",
@@ -52,6 +56,7 @@ __all__ = [
     "kept_fraction_slider",
     "lead_to_analysis",
     "measuring_form",
+    "method_picker",
     "methods_frame",
     "metric_picker",
     "open_map",
@@ -59,6 +64,7 @@ __all__ = [
     "option_picker",
     "page_link",
     "plain_frame",
+    "prompt_input",
     "quality_frame",
     "rank_table",
     "refined_frame",
@@ -67,8 +73,10 @@ __all__ = [
     "results_frame",
     "runs_of_one_text",
     "saved_maps_frame",
+    "set_url_state",
     "show_estimate",
     "show_progress",
+    "stages_frame",
     "start_analysis",
     "take_report",
     "url_state",

@@ -174,6 +174,20 @@ def difference_frame(table: pd.DataFrame) -> None:
     )
 
 
+def stages_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.stages`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "first": _number("From token", help="The first token that this budget produces."),
+            "budget": _number("Budget", format="percent", help="Kept fraction that was allowed."),
+            "active": _number("Active", format="percent", help="Share of the compressible parameters that ran."),
+        },
+    )
+
+
 def inventory_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.shapes` or :func:`app.tables.skipped`."""
     st.dataframe(

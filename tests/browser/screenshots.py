@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results")
+PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")
 SIZES = ((1440, 900), (900, 900))
 THEMES = ("light", "dark")
 
