@@ -87,7 +87,7 @@ def compare(
     arguments |= {"analysis": analysis.id}
     result = finish_job("compare", arguments, title, detach=detach, as_json=as_json)
     if result is not None:
-        print_json(result) if as_json else _print(result)
+        print_json(result) if as_json else print_comparison(result)
 
 
 def _fractions(text: str) -> list[float]:
@@ -99,7 +99,8 @@ def _fractions(text: str) -> list[float]:
         ) from None
 
 
-def _print(result: dict[str, Any]) -> None:
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print a comparison as a table."""
     table = Table("kept", "method", "MB (float16)", "perplexity", "predicted", "other text", "agreement", "search")
     for row in result["rows"]:
         low, high = row["predicted_perplexity_low"], row["predicted_perplexity_high"]

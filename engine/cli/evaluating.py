@@ -108,7 +108,7 @@ def evaluate(
     elif as_json:
         print_json(result)
     else:
-        _print_rows([result["dense"], *result["maps"]])
+        print_rows([result["dense"], *result["maps"]])
 
 
 def _show_perplexities(results: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -119,7 +119,7 @@ def _show_perplexities(results: list[dict[str, Any]], *, as_json: bool) -> None:
         print_values({name: value for name, value in result.items() if not isinstance(value, dict)})
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
+def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print a column per model; where a row measured something more than once, the newest."""
     columns = [_figures(row) for row in rows]
     table = Table("", *(f"{row['method']} {row['size']['kept_fraction']:.3f}" for row in rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,9 +44,11 @@ def export(
     result = finish_job("export", arguments, title, detach=detach, as_json=as_json)
     if result is None:
         return
-    if as_json:
-        print_json(result)
-        return
+    print_json(result) if as_json else print_export(result)
+
+
+def print_export(result: dict[str, Any]) -> None:
+    """Print what an export wrote and how it is loaded."""
     sizes = f"{result['weight_bytes'] / 1e6:,.1f} MB of weights, {result['dense_weight_bytes'] / 1e6:,.1f} MB dense"
     lines = [f"Wrote {result['folder']}: {sizes} ({result['dtype']})."]
     if not result["saves_memory"]:

@@ -21,7 +21,7 @@ from engine.results import DENSE
 from engine.sources import corpus_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cache import Store
@@ -45,7 +45,7 @@ class Plan:
         limit: items scored of each task; ``None``: all.
         summaries: ``None`` for none.
         cost: multiply-adds and tokens per second; ``None`` for neither.
-        memory: of the dense model; ``None`` for none.
+        memory: peak of a process that only loads and runs the model; ``None`` for none.
         dtype: weights and arithmetic.
     """
 
@@ -76,7 +76,6 @@ def measure_all(
     report: Report,
     *,
     device: str = "auto",
-    export: Callable[[RankMap], Path] | None = None,
 ) -> list[ResultRow]:
     """Measure what is not stored yet; return the rows of the dense model and of these maps, in their order.
 
@@ -91,7 +90,6 @@ def measure_all(
         plan: in which ways.
         report: told about every part.
         device: where the models run.
-        export: rank map -> the folder it was exported to, for its memory; ``None`` measures the dense model's only.
 
     Raises:
         RankScopeError: a map does not fit, a task or a text cannot be had, or numbers are not finite.
@@ -103,7 +101,7 @@ def measure_all(
         check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
         analysis.require_factors(rank_map.metric)
     models = Models(store, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
-    parts = _parts(models, downloads, plan, export, part_of(report, 0.02, 0.03))
+    parts = _parts(models, downloads, plan, part_of(report, 0.02, 0.03))
     subjects = (None, *distinct.values())
     work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
     if work:
@@ -117,9 +115,7 @@ def measure_all(
     return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]
 
 
-def _parts(
-    models: Models, downloads: Path, plan: Plan, export: Callable[[RankMap], Path] | None, report: Report
-) -> list[Part]:
+def _parts(models: Models, downloads: Path, plan: Plan, report: Report) -> list[Part]:
     parts: list[Part] = [PerplexityPart(models, downloads, text) for text in plan.texts]
     if plan.cost is not None:
         parts.append(CostPart(models, plan.cost))
@@ -128,7 +124,7 @@ def _parts(
     if plan.summaries is not None:
         parts.append(summaries_part(models, downloads, plan.summaries, part_of(report, 0.5, 1.0)))
     if plan.memory is not None:
-        parts.append(MemoryPart(models, plan.memory, export))
+        parts.append(MemoryPart(models, downloads, plan.memory))
     return parts
 
 

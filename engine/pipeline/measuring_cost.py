@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from engine.evaluation.cost import Seconds, count_token_cost, spread, time_beside
 from engine.evaluation.memory import measure_peak_memory
+from engine.export.dense import export_dense
+from engine.export.factored import export_factored
 from engine.model import device_of
 from engine.pipeline.map_keys import part_key
 from engine.pipeline.parts import write_part
 from engine.progress import part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from torch import nn
 
     from cache import Key
@@ -94,17 +95,17 @@ class CostPart:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPart:
-    """Peak memory of model folders.
+    """Peak memory of the dense model and of rank maps, each written to a folder of its own in the same type.
 
     Attributes:
-        models: whose dense folder is measured.
-        spec: how.
-        export: rank map -> the folder it was exported to; ``None`` leaves rank maps out.
+        models: what is written.
+        scratch: where the folders are for a moment.
+        spec: how they are run.
     """
 
     models: Models
+    scratch: Path
     spec: MemorySpec
-    export: Callable[[RankMap], Path] | None = None
 
     @property
     def weight(self) -> int:
@@ -117,18 +118,23 @@ class MemoryPart:
         return part_key("memory", self.spec, self.models.folder.fingerprint, "", subject)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
-        """Return whether the peak is there, or there is no folder to measure."""
-        return (rank_map is not None and self.export is None) or self.key(rank_map) in self.models.store
+        """Return whether the peak is there."""
+        return self.key(rank_map) in self.models.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Measure and store."""
         report("memory", None, "Memory: a process that only loads and runs the model")
         begun = time.monotonic()
-        folder, remote_code = self.models.folder.path, self.models.folder.spec.trust_remote_code
-        if rank_map is not None:
-            assert self.export is not None
-            folder, remote_code = self.export(rank_map), True  # the code in it is our own
-        peak = measure_peak_memory(folder, self.spec, trust_remote_code=remote_code)
+        module, tokenizer = self.models.module(rank_map), self.models.dense.tokenizer
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.scratch) as name:
+            folder = Path(name)
+            if rank_map is None:
+                export_dense(module, tokenizer, folder)
+            else:
+                export_factored(module, tokenizer, folder)
+            # Code in the folder is the dense model's, which the user allowed or there is none, or our own.
+            peak = measure_peak_memory(folder, self.spec, trust_remote_code=True)
         document = {
             **asdict(peak),
             "n_tokens": self.spec.n_tokens,

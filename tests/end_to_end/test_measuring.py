@@ -63,7 +63,6 @@ def plan(text_file):
         None,
         SummarySpec(articles, template="{article} Short:", chat=False, max_new_tokens=6, n_resamples=200),
         CostSpec(12, 2, (1, 2), 2),
-        MemorySpec(n_tokens=12),
     )
 
 
@@ -99,7 +98,6 @@ def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path,
         assert row.tasks[0].config["doc_to_text"] == "Question: {{question}}\nAnswer:"
         assert (row.tasks[0].n, row.tasks[0].n_available, row.tasks[0].is_limited) == (8, 8, False)
         assert {len(values) for values in item_scores(store, row.tasks[0]).values()} == {8}
-        assert len(row.memories) == (1 if row.is_dense else 0)
     assert (
         dense.costs[0].decode_multiply_adds > large.costs[0].decode_multiply_adds > small.costs[0].decode_multiply_adds
     )
@@ -116,7 +114,7 @@ def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path,
 
 
 def test_differences_are_paired_with_the_stored_scores_of_the_dense_model(store, tmp_path, analysis, plan):
-    dense, small = run(store, tmp_path, analysis, rank_maps(analysis, 0.4), replace(plan, cost=None, memory=None))
+    dense, small = run(store, tmp_path, analysis, rank_maps(analysis, 0.4), replace(plan, cost=None))
     own, other = item_scores(store, small.tasks[0])["acc"], item_scores(store, dense.tasks[0])["acc"]
     difference = small.tasks[0].differences["acc"]
     assert difference.mean == pytest.approx(np.mean(own - other))
@@ -167,11 +165,8 @@ def test_the_dense_model_is_measured_once_for_all_maps_and_opened_once(store, tm
     assert {about["analysis"] for about in new} == {analysis.id}
 
 
-def test_an_exported_folder_gives_the_memory_of_a_map(store, tmp_path, analysis, plan, model_folder):
-    only_memory = Plan((), memory=plan.memory)
-    maps = rank_maps(analysis, 0.6)
-    export = {map_id(maps[0]): model_folder("llama-gqa")}
-    dense, row = run(store, tmp_path, analysis, maps, only_memory, export=lambda m: export[map_id(m)])
+def test_memory_is_measured_alike_for_the_dense_model_and_for_a_map(store, tmp_path, analysis):
+    dense, row = run(store, tmp_path, analysis, rank_maps(analysis, 0.6), Plan((), memory=MemorySpec(n_tokens=12)))
     assert row.memories[0].setting == dense.memories[0].setting
     assert row.memories[0].peak_bytes > row.memories[0].base_bytes > 0
 
