@@ -30,7 +30,7 @@ def main(folder: str, dtype: str, n_tokens: str, remote_code: str) -> None:
     base = peak_bytes()
     module = AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype="auto" if dtype == "auto" else getattr(torch, dtype),
+        dtype=dtype,
         trust_remote_code=remote_code == "remote-code",
     ).eval()
     rows = module.get_input_embeddings().weight.shape[0]
