@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app import estimates, prompts
 from app.plans import Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
+from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
+from engine.export.specs import check_export_name
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
+from engine.pipeline.new_folder import require_new
+from engine.playground import Playground
 from engine.prediction import MeasuredRun, Predictor
-from engine.presets import PRESETS, get_preset
+from engine.presets import PRESETS, AllocationSettings, get_preset
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from app.estimates import Estimate
+    from app.prompts import Prompt
     from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
@@ -87,7 +95,11 @@ def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trial
     budget = Budget(budget_params, found.inventory.compressible_params)
     blocks = locked_blocks(locks, method, found)
     evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
-    rank_map = reading.allocate_rank_map(found, _curves(analysis_id), method, budget, blocks, evaluated=evaluated)
+    curves = _curves(analysis_id)
+    searched = get_preset(method).is_searched
+    # The board's ranks: every one where the curves are small enough to be sent whole.
+    step = AllocationSettings() if searched else AllocationSettings(rank_step=_board_step(analysis_id))
+    rank_map = reading.allocate_rank_map(found, curves, method, budget, blocks, settings=step, evaluated=evaluated)
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
 
 
@@ -99,6 +111,32 @@ def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]: 
 def _trials_there() -> str:
     """Name the trials that are stored: they grow while a search runs, unlike all else that is cached."""
     return fingerprint("trials", [key.fingerprint for key in _store().keys("trial")], [], schema_version=1)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _board_step(analysis_id: str) -> int:
+    return board_step(next(iter(_curves(analysis_id).values())))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Packing the curves for the rank board")
+def board_curves(analysis_id: str) -> tuple[str, bytes]:
+    """Return an analysis's curves as the rank board reads them, and the name they go by there."""
+    step = _board_step(analysis_id)
+    name = f"{analysis_id}.{step}"
+    return name, encode_curves(_curves(analysis_id), step, name)
+
+
+def board_trials(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the maps that searches have measured, as the rank board reads them."""
+    return _board_trials(analysis_id, _trials_there())
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
+    curves = _curves(analysis_id)
+    if Metric.FEATURE not in curves:
+        return []
+    return evaluated_json(_evaluated_maps(analysis_id, trials), curves[Metric.FEATURE])
 
 
 def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
@@ -181,6 +219,27 @@ def demo_disk_bytes() -> int:
     return MODEL_WHEEL.needed_bytes + TEXTS_WHEEL.needed_bytes
 
 
+def news_prompts() -> dict[str, Prompt]:
+    """Return prompts to summarise some of the demo's articles, by title; none where the demo was not fetched."""
+    key = TEXTS_WHEEL.key("demo-texts")
+    return _news_prompts(str(settings().home)) if key in _store() else {}
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _news_prompts(home: str) -> dict[str, Prompt]:  # noqa: ARG001 - part of the cache's key
+    return prompts.summaries_of(_store().read(TEXTS_WHEEL.key("demo-texts")).path("xsum.jsonl"))
+
+
+def playground() -> Playground:
+    """Return what the models are asked through; one for all visitors."""
+    return _playground(settings().home)
+
+
+@st.cache_resource(show_spinner=False, on_release=Playground.close)
+def _playground(home: Path) -> Playground:
+    return Playground(home)
+
+
 def jobs() -> list[Job]:
     """Return all jobs, the last submitted first."""
     return _queue().jobs()
@@ -238,6 +297,21 @@ def submit_refinement(analysis_id: str, rank_map: str, arguments: Mapping[str, A
     return _queue().submit("refine", changed, title=title, resubmit=True)
 
 
+def submit_export(analysis_id: str, rank_map: str, name: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue writing the compressed model as a folder below the exports.
+
+    Raises:
+        RankScopeError: the name cannot be used or is taken, or a setting is wrong.
+    """
+    folder = settings().exports / check_export_name(name)
+    require_new(folder)
+    changed = _changed(arguments, operations.EXPORT_DEFAULTS)
+    operations.export_spec(changed)
+    title = f"Export one map of {analysis(analysis_id).about['model']} as {name}"
+    changed |= {"analysis": analysis_id, "rank_map": rank_map, "folder": str(folder)}
+    return _queue().submit("export", changed, title=title, resubmit=True)
+
+
 def submit_comparison(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
     """Queue measuring every method at every budget.
 
@@ -288,9 +362,19 @@ def forget_job(job_id: str) -> None:
     _queue().forget(job_id)
 
 
-def job_log(job_id: str) -> str:
+def job_log(job_id: str, last_lines: int = 200) -> str:
     """Return what a job printed last."""
-    return _queue().log(job_id)
+    return _queue().log(job_id, last_lines)
+
+
+def remaining_seconds(job_id: str) -> float | None:
+    """Return how long a running job may still take, or ``None`` while its pace is not known."""
+    return estimates.remaining_seconds(_queue().progress_history(job_id), time.time())
+
+
+def estimate(operation: str, arguments: Mapping[str, Any]) -> Estimate | None:
+    """Return how long a job may take, judged by finished ones, or ``None`` where none compares."""
+    return estimates.estimate(operation, arguments, jobs())
 
 
 def store_upload(name: str, content: bytes) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 from app import charts, services, tables
 from app.labels import calibrated, method_title, plain
 from app.plans import Impossible
-from app.widgets import methods_frame
+from app.widgets import methods_frame, quality_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def compare_methods(
     analysis: Analysis, plans: Sequence[Plan | Impossible], runs: Sequence[Mapping[str, Any]], kept: float
 ) -> None:
     """Show the methods' table and their predicted curves with every measured point."""
-    dense, text = _dense_perplexity(analysis, runs)
+    dense, text = dense_perplexity(analysis, runs)
     predictor = services.predictor(runs)
     possible = [p for p in plans if not isinstance(p, Impossible)]
     methods_frame(
@@ -42,7 +42,7 @@ def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: f
     """Show predicted curves and measured points."""
     measured = tables.results(runs) if runs else None
     predictor = services.predictor(runs)
-    _, text = _dense_perplexity(analysis, runs)
+    _, text = dense_perplexity(analysis, runs)
     figure = charts.quality_curves(services.predicted_curves(analysis.id, predictor), kept, measured)
     st.plotly_chart(figure, key="quality", alt="Predicted perplexity over dense against kept fraction")
     on = f" on {plain(tables.measured_on(runs[0]))}" if runs else ""
@@ -53,7 +53,13 @@ def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: f
     )
 
 
-def _dense_perplexity(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+def quality_table(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Show the numbers of :func:`quality_chart`."""
+    curves = services.predicted_curves(analysis.id, services.predictor(runs))
+    quality_frame(tables.quality(curves, tables.results(runs) if runs else None))
+
+
+def dense_perplexity(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     """Return the dense perplexity that predictions are given for, and of which text it is."""
     if runs:
         return float(runs[0]["dense_perplexity"]), plain(runs[0]["corpus"])

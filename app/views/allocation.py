@@ -1,4 +1,4 @@
-"""Allocation: a budget, every method's answer to it, ranks held by hand, and the measurement of the chosen map."""
+"""Allocation: the rank board, the measurement of the chosen map, and the same as tables."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import services
-from app.labels import count, method_title, plain
+from app.labels import method_title, plain
 from app.plans import Plan
+from app.views._board import show_board
 from app.views._comparison import compare_methods
 from app.views._difference import show_difference
+from app.views._exporting import export_plan
 from app.views._measuring import measure_plan
 from app.views._rank_map import show_rank_map
 from app.views._saved_maps import show_saved_maps
 from app.views._searching import search_maps
 from app.widgets import (
-    budget_slider,
+    board_state,
     current_analysis,
     errors_shown,
     held_ranks,
     keep_held,
-    method_picker,
     opened_map,
     release_all,
     restore_held,
     runs_of_one_text,
 )
 from engine.presets import PRESETS
+from engine.types import Budget
 
 if TYPE_CHECKING:
     from engine.analysis import Analysis
@@ -35,37 +37,41 @@ if TYPE_CHECKING:
 
 def render() -> None:
     st.title("Allocation")
-    st.caption("Set a budget, compare what the methods make of it, change ranks by hand, then compress and measure.")
+    st.caption("Drag the budget and every method follows; drag a bar to hold a rank. Then compress and measure.")
     with errors_shown():
         analysis = current_analysis()
         if analysis is None:
             return
-        budget = budget_slider(analysis)
-        dense = count(budget.compressible_params)
-        st.caption(f"At most {count(budget.params)} of {dense} compressible parameters may stay.")
         restore_held(analysis)
         locks = held_ranks(analysis)
         keep_held(analysis, locks)
-        plans = services.plans(analysis.id, budget.params, locks)
         opened = opened_map(analysis)
+        state = board_state(analysis)
+        budget = Budget.of_kept_fraction(state["keep"], analysis.inventory.compressible_params)
+        plans = services.plans(analysis.id, budget.params, locks)
         if opened is not None:
             plans.append(opened)
+        plan = next(p for p in plans if p.method == state["method"])
         runs = services.measured_runs(analysis.id)
-        compare_methods(analysis, plans, runs_of_one_text(runs), budget.kept_fraction)
-        st.subheader("Rank map of one method")
-        method = method_picker([p.method for p in plans], key="method")
-        plan = next(p for p in plans if p.method == method)
-        if method in PRESETS and PRESETS[method].is_searched:
+        of_text = runs_of_one_text(runs)
+        show_board(analysis, state, locks, plans, of_text)
+        if plan.method in PRESETS and PRESETS[plan.method].is_searched:
             search_maps(analysis, budget.kept_fraction, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
-            show_rank_map(analysis, plan)
-            show_difference(analysis, plan, plans)
+            export_plan(analysis, plan)
         else:
-            st.error(plain(f"{method_title(method)} has no map here. {plan.reason}"))
+            st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
         shown = plan if isinstance(plan, Plan) else None
         _offer_files_and_release(analysis, shown, len(locks))
         show_saved_maps(analysis, shown)
+        compare_methods(analysis, plans, of_text, budget.kept_fraction)
+        if isinstance(plan, Plan):
+            show_difference(analysis, plan, plans)
+            with st.expander(
+                "The rank map as a heatmap and as a table in which ranks are held by typing", expanded=True
+            ):
+                show_rank_map(analysis, plan)
 
 
 def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int) -> None:

@@ -8,25 +8,21 @@ import streamlit as st
 
 from app import saved_maps
 from app.plans import SAVED
+from app.widgets.board_state import activate, active_method
 from app.widgets.errors import errors_shown
-from app.widgets.pickers import DEFAULT_METHOD
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
     from app.plans import Plan
     from engine.analysis import Analysis
 
-METHOD_KEY = "method"
-"""Of the picker of the active method."""
-
-_ACTIVATE = "map.activate"
 _SHOWN_WITH = "map.shown-with"
 
 
 def opened_map(analysis: Analysis) -> Plan | None:
     """Return the open map as a plan; one that is gone or damaged is closed, with a sentence.
 
-    To be called before the picker of the active method, which a map just opened becomes.
+    To be called before the board's state is asked for, whose method a map that a link names becomes.
     """
     plan, map_id = None, url_state("map")
     if map_id is not None:
@@ -39,20 +35,19 @@ def opened_map(analysis: Analysis) -> Plan | None:
         if map_id is not None:
             set_url_state("map", None)
         st.session_state.pop(_SHOWN_WITH, None)
-        if st.session_state.get(METHOD_KEY) == SAVED:
-            st.session_state[METHOD_KEY] = DEFAULT_METHOD
+        if active_method() == SAVED:
+            activate()
         return None
-    came_by_link = _SHOWN_WITH not in st.session_state and METHOD_KEY not in st.query_params
+    if _SHOWN_WITH not in st.session_state and "method" not in st.query_params:
+        activate(SAVED)
     st.session_state[_SHOWN_WITH] = analysis.id
-    if st.session_state.pop(_ACTIVATE, False) or came_by_link:
-        st.session_state[METHOD_KEY] = SAVED
     return plan
 
 
 def open_map(map_id: str) -> None:
     """Open a saved map and make it the active one in the run that follows."""
     set_url_state("map", map_id)
-    st.session_state[_ACTIVATE] = True
+    activate(SAVED)
 
 
 def close_map() -> None:

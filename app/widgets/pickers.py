@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
 from app.labels import METRICS, method_title
-from engine.presets import PRESETS
+from app.widgets.board_state import activate, active_method, remember_budget
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
 
 Option = TypeVar("Option", bound=str)
-
-DEFAULT_METHOD: Final = "water-filling"
-"""The active method until another is picked."""
 
 
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
@@ -36,6 +33,9 @@ def budget_slider(analysis: Analysis) -> Budget:
         default=0.8,
         help_text="A hard ceiling on all projections together; embeddings and norms are never touched.",
     )
+    # The slider writes into the URL what was chosen, not its default.
+    if "keep" in st.query_params:
+        remember_budget(kept)
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
 
 
@@ -54,27 +54,26 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
     )
 
 
-def method_picker(names: Sequence[str], *, key: str) -> str:
-    """Ask for the method whose map is shown, edited and measured; kept in the URL."""
+def method_picker(names: Sequence[str], *, help_text: str) -> str:
+    """Ask for the method whose map is used; the same one as on the board."""
+    active = active_method()
+    st.session_state["method.picked"] = active if active in names else names[0]
     chosen = st.selectbox(
-        "Active method",
+        "Method",
         names,
-        names.index(DEFAULT_METHOD) if DEFAULT_METHOD in names else 0,
         format_func=method_title,
-        key=key,
-        bind="query-params",
-        help="The one whose map is shown below and which 'Compress and measure' uses.",
+        key="method.picked",
+        on_change=lambda: activate(st.session_state["method.picked"]),
+        help=help_text,
     )
-    if chosen in PRESETS:
-        preset = PRESETS[chosen]
-        st.caption(
-            preset.summary + (f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else "")
-        )
+    activate(chosen)
     return chosen
 
 
-def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:
-    """Ask for one of a few options, the first being the default."""
+def option_picker(
+    label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None, in_url: bool = False
+) -> Option:
+    """Ask for one of a few options, the first being the default; kept in the URL if asked."""
     chosen = st.segmented_control(
         label,
         list(options),
@@ -83,5 +82,6 @@ def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_t
         format_func=options.__getitem__,
         key=key,
         help=help_text,
+        bind="query-params" if in_url else None,
     )
     return chosen if chosen is not None else next(iter(options))

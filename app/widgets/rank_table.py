@@ -89,6 +89,13 @@ def release_all(analysis_id: str) -> None:
         st.session_state.pop(name, None)
 
 
+def hold_instead(analysis_id: str, held: dict[str, int]) -> None:
+    """Hold other ranks than before; the table starts afresh if they differ from what it shows."""
+    if held != st.session_state.get(f"held.{analysis_id}", {}):
+        release_all(analysis_id)
+        st.session_state[f"held.{analysis_id}"] = held
+
+
 def _base(analysis_id: str) -> dict[str, int]:
     """Return what was held when the table came onto the page."""
     name = f"held.base.{analysis_id}"

@@ -59,7 +59,7 @@ def test_from_an_empty_home_to_a_measured_model(
     page.goto(address)
     settled(page)
     expect(page.get_by_text("Nothing has been analysed yet")).to_be_visible()
-    page.get_by_role("link", name="Analyse a model first").click()
+    page.get_by_role("link", name="Analyse your own model").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Model")
     settled(page)
     expect(page.get_by_role("button", name="Analyse the demo model")).to_be_visible()
@@ -87,16 +87,17 @@ def test_from_an_empty_home_to_a_measured_model(
 
     # A budget, another method, a held rank, and the measurement, with a reload while it runs.
     go(page, "Allocation")
-    slider = page.get_by_role("slider", name=re.compile("Budget"))
-    for _ in range(10):
-        slider.press("ArrowLeft")
-    expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("70%")
+    board = page.get_by_test_id("rank-board")
+    expect(board).to_have_attribute("data-confirmed-revision", "0")
+    page.get_by_test_id("budget").fill("0.7")
     expect(page).to_have_url(re.compile("keep=0.7"))
+    expect(board).to_have_attribute("data-confirmed-revision", "1")
+    settled(page)
     page.get_by_role("button", name="Compress and measure").click()
     expect(page).to_have_url(re.compile("job="))
     page.reload()
     settled(page)
-    expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("70%")
+    expect(board).to_have_attribute("data-kept-fraction", "0.7")
     expect(page.get_by_text("Dense perplexity")).to_be_visible(timeout=LONG_MS)
     for label in ("Predicted", "Measured", "Same top token"):
         expect(page.get_by_test_id("stMetricLabel").filter(has_text=label)).to_be_visible()
@@ -137,12 +138,15 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     settled(page)
     # The held rank is still there when the budget moves and when another page was visited.
-    page.get_by_role("slider", name=re.compile("Budget")).press("ArrowLeft")
+    board = page.get_by_test_id("rank-board")
+    expect(board).to_have_attribute("data-held", '{"model.layers.0.self_attn.q_proj":5}')
+    page.get_by_test_id("budget").press("ArrowLeft")
+    expect(page).to_have_url(re.compile("keep=0.799"))
     settled(page)
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     go(page, "Spectra")
     go(page, "Allocation")
-    expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("79%")
+    expect(board).to_have_attribute("data-kept-fraction", "0.799")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download this rank map").click()
     blocks = json.loads(download.value.path().read_text())["blocks"]

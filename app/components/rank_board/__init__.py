@@ -1,0 +1,55 @@
+"""The rank board: every method's answer to a budget, computed in the browser while the pointer moves.
+
+Two mounts: one hands the curves of an analysis to the page as bytes, which Streamlit sends once because they do not
+change; the other is what people see and touch. It reports its state when the pointer is released.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_HERE = Path(__file__).parent
+
+
+def _join(*modules: str) -> str:
+    """Return modules as one, because Streamlit takes a single script: imports between them fall away.
+
+    Each module imports only from modules before it, and only the last has a default export.
+    """
+    sources = [(_HERE / name).read_text(encoding="utf-8") for name in modules]
+    without_imports = [re.sub(r"^import .*\n", "", source, flags=re.MULTILINE) for source in sources]
+    before = [re.sub(r"^export ", "", source, flags=re.MULTILINE) for source in without_imports[:-1]]
+    return "\n".join([*before, without_imports[-1]])
+
+
+CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
+BOARD_SCRIPT = _join("allocators.js", "prediction.js", "shelf.js", "map.js", "board.js")
+
+_curves = st.components.v2.component("rankscope.curves", js=CURVES_SCRIPT, isolate_styles=False)
+_board = st.components.v2.component(
+    "rankscope.rank_board",
+    html=(_HERE / "board.html").read_text(encoding="utf-8"),
+    css=(_HERE / "board.css").read_text(encoding="utf-8"),
+    js=BOARD_SCRIPT,
+    isolate_styles=False,
+)
+
+
+def rank_board(data: Mapping[str, Any], curves: bytes, *, key: str, on_change: Callable[[], None]) -> None:
+    """Show the board.
+
+    Args:
+        data: what changes with every run, as ``app.board.board_data`` returns it.
+        curves: from :func:`engine.board.encode_curves`, under the name that ``data`` gives.
+        key: under ``st.session_state[key]["board"]`` the reported state is found.
+        on_change: called before the run that a released pointer causes.
+    """
+    _board(key=key, data=dict(data), on_board_change=on_change)
+    _curves(key=f"{key}.curves", data=curves)

@@ -1,0 +1,20 @@
+// engine.prediction.PowerLaw: from the nats of a rank map to the increase of the loss, with its interval.
+
+export function predictIncrease(predictor, metric, nats) {
+  const law = predictor.laws[metric];
+  if (nats <= 0) return { increase: 0, low: 0, high: 0 };
+  const logNats = Math.log(nats);
+  const u = logNats - predictor.centre;
+  const logIncrease = Math.log(law.scale) + law.exponent * logNats;
+  const width = predictor.deviations * Math.sqrt(law.v0 + law.v1 * u + law.v2 * u * u);
+  return {
+    increase: Math.exp(logIncrease),
+    low: Math.exp(logIncrease - width),
+    high: Math.exp(logIncrease + width),
+  };
+}
+
+export function predictPerplexity(predictor, metric, nats, densePerplexity) {
+  const { increase, low, high } = predictIncrease(predictor, metric, nats);
+  return [increase, low, high].map((value) => Math.exp(value) * densePerplexity);
+}

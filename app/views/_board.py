@@ -1,0 +1,49 @@
+"""Part of Allocation: the rank board, with Python's own answer to what it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import services
+from app.board import board_data
+from app.components.rank_board import rank_board
+from app.labels import calibrated
+from app.views._comparison import dense_perplexity
+from app.widgets import board_key, take_report
+from engine.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from app.plans import Impossible, Locks, Plan
+    from engine.analysis import Analysis
+
+
+def show_board(
+    analysis: Analysis,
+    state: Mapping[str, Any],
+    locks: Locks,
+    plans: Sequence[Plan | Impossible],
+    runs: Sequence[Mapping[str, Any]],
+) -> None:
+    """Show the board; what is changed on it comes back in the next run's state."""
+    predictor = services.predictor(runs)
+    dense, text = dense_perplexity(analysis, runs)
+    name, curves = services.board_curves(analysis.id)
+    data = board_data(analysis, plans, locks, state, predictor, runs)
+    data |= {
+        "curves": name,
+        "evaluated": services.board_trials(analysis.id),
+        "dense_perplexity": dense,
+        "basis": (
+            f"Predictions are for {text.replace(chr(92), '')}, where the dense model has a perplexity of {dense:.2f}, "
+            f"{calibrated(predictor.n_runs)}."
+        ),
+    }
+    rank_board(data, curves, key=board_key(analysis), on_change=lambda: take_report(analysis))
+    if state["method"] in PRESETS:
+        preset = PRESETS[state["method"]]
+        paper = f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else ""
+        st.caption(f"**{preset.title}**: {preset.summary}{paper}")

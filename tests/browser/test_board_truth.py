@@ -1,0 +1,215 @@
+"""The board's allocators, run by a real browser, against Python's: the same rank maps to the last rank."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from app.components import rank_board
+from engine.allocation import EvaluatedMap, allocators, best_evaluated
+from engine.board import encode_curves, evaluated_json
+from engine.errors import RankScopeError
+from engine.prediction import MeasuredRun, Predictor
+from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
+from tests.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+    from engine.types import Allocation
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+MODULES = Path(rank_board.__file__).parent
+
+RUN = """async ([bytes, cases]) => {
+  const { decodeCurves } = await import("./curves.js");
+  const a = await import("./allocators.js");
+  const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
+  const methods = new a.Methods([], curves);
+  return cases.map(({ method, budget, locks, evaluated }) => {
+    methods.evaluated = evaluated;
+    try {
+      const { blocks, params, nats } = methods.allocate(method, budget, locks);
+      return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats };
+    } catch (error) {
+      if (error instanceof a.NoAllocation) return null;
+      throw error;
+    }
+  });
+}"""
+
+
+@pytest.fixture(scope="module")
+def modules(browser: Browser) -> Iterator[Page]:
+    """A bare page that can import the board's modules."""
+    context = browser.new_context()
+    page = context.new_page()
+
+    def serve(route: Any) -> None:
+        name = route.request.url.rsplit("/", 1)[1]
+        script = name.endswith(".js")
+        body = (MODULES / name).read_text(encoding="utf-8") if script else "<title>board</title>"
+        route.fulfill(body=body, content_type="text/javascript" if script else "text/html")
+
+    page.route("http://board.test/**", serve)
+    page.goto("http://board.test/")
+    yield page
+    context.close()
+
+
+def method(allocator: str | None, metric: Metric, formats: frozenset[Format]) -> dict[str, Any]:
+    return {"allocator": allocator, "metric": metric.value, "formats": sorted(formats)}
+
+
+def lock_json(lock: BlockRank) -> dict[str, Any]:
+    return {"members": list(lock.members), "format": lock.format.value, "rank": lock.rank}
+
+
+def blocks_of(allocation: Allocation) -> list[list[Any]]:
+    return [[list(b.members), b.format.value, b.rank] for b in allocation.blocks]
+
+
+def cases_of(model: ToyModel, rng: np.random.Generator, n: int, rank_step: int) -> Iterator[tuple[Any, Any]]:
+    """Yield what to ask the browser for and what Python answers (``None``: nothing fits)."""
+    for _ in range(n):
+        name = str(rng.choice(["water-filling", "water-filling", "uniform", "flrc"]))
+        if name == "water-filling":
+            formats = frozenset(f for f in FACTORED if rng.random() < 0.7)
+            metric = Metric.LOSS
+        else:
+            formats, metric = frozenset({FACTORED[rng.integers(4)]}), Metric.INPUT
+        held = toy_locks(model, int(rng.integers(2**32)), float(rng.choice([0.0, 0.1, 0.5])))
+        budget = model.budget(int(model.total * rng.choice([rng.random(), rng.integers(1, 21) / 20])))
+        asked = {
+            "method": method(name, metric, formats),
+            "budget": budget.params,
+            "locks": [lock_json(lock) for lock in held],
+        }
+        allocate = allocators.get(name)
+        try:
+            yield asked, allocate(model.groups, budget, formats=formats, locks=held, rank_step=rank_step)
+        except RankScopeError:
+            yield asked, None
+
+
+def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]], rank_step: int) -> int:
+    curves = {Metric.LOSS: model.groups, Metric.INPUT: model.groups}
+    data = base64.b64encode(encode_curves(curves, rank_step, "toy")).decode()
+    answers = page.evaluate(RUN, [data, [asked for asked, _ in cases]])
+    for (asked, expected), answer in zip(cases, answers, strict=True):
+        if expected is None:
+            assert answer is None, asked
+            continue
+        assert answer is not None, asked
+        assert answer["blocks"] == blocks_of(expected), asked
+        assert answer["params"] == expected.params, asked
+        if rank_step == 1:
+            assert math.isclose(answer["nats"], expected.nats, rel_tol=1e-6, abs_tol=1e-12), asked
+    return sum(expected is not None for _, expected in cases)
+
+
+def large_model(seed: int, n_layers: int, width: int) -> ToyModel:
+    """Return a model of seven projections a layer in the demo's groups, with spectra that fall as real ones do."""
+    rng = np.random.default_rng(seed)
+
+    def curve(members: tuple[str, ...], n_in: int, n_out: int) -> DistortionCurve:
+        full = min(n_in, n_out)
+        energies = rng.lognormal(-9, 1) * np.arange(1, full + 1) ** -rng.uniform(0.5, 1.5)
+        energies *= rng.lognormal(0, 0.01, full)
+        nats = np.append(np.cumsum(np.sort(energies))[::-1], 0.0)
+        return DistortionCurve(members, n_in, n_out, nats, float(rng.lognormal(0, 2)))
+
+    groups = []
+    shapes = (("qkv", width, (width, width // 4, width // 4)), ("o", width, (width,)))
+    shapes += (("gu", width, (width * 3, width * 3)), ("d", width * 3, (width,)))
+    for layer in range(n_layers):
+        for name, n_in, outs in shapes:
+            names = tuple(f"layers.{layer}.{name}{m}" for m in range(len(outs)))
+            separate = tuple(curve((member,), n_in, n_out) for member, n_out in zip(names, outs, strict=True))
+            groups.append(GroupCurves(separate, curve(names, n_in, sum(outs)) if len(outs) > 1 else None))
+    return ToyModel(tuple(groups))
+
+
+@pytest.mark.parametrize("style", [None, *STYLES])
+def test_small_models_with_ties_and_odd_curves(modules: Page, style: str | None) -> None:
+    rng = np.random.default_rng([7, *(style or "").encode()])
+    checked = 0
+    for index in range(12):
+        model = toy_model(
+            int(rng.integers(2**32)), int(rng.integers(1, 6)), int(rng.integers(1, 25)), style, truncated=index % 2 == 1
+        )
+        checked += check(modules, model, list(cases_of(model, rng, 20, 1)), 1)
+    assert checked >= 60
+
+
+@pytest.mark.parametrize(("n_layers", "width", "rank_step"), [(32, 96, 1), (80, 64, 1), (32, 96, 8)])
+def test_models_of_224_and_560_projections(modules: Page, n_layers: int, width: int, rank_step: int) -> None:
+    rng = np.random.default_rng([n_layers, rank_step])
+    model = large_model(n_layers, n_layers, width)
+    assert len(model.curves) == 7 * n_layers
+    cases = list(cases_of(model, rng, 24, 1))
+    if rank_step > 1:
+        cases = [case for case in cases_of(model, rng, 24, rank_step) if not case[0]["locks"]]
+    assert check(modules, model, cases, rank_step) >= 4
+
+
+def test_searched_maps_are_taken_as_they_were_measured(modules: Page) -> None:
+    model = toy_model(5, 3, 12, "spectrum")
+    rng = np.random.default_rng(0)
+    found = []
+    for k in range(40):
+        allocation = allocators.get("uniform")(
+            model.groups, model.budget(int(model.total * rng.uniform(0.4, 1))), formats=frozenset({Format.LOW_RANK})
+        )
+        objective = float(rng.integers(4))
+        found.append(
+            EvaluatedMap(allocation.blocks, allocation.params, objective, f"m{k % 3}", f"2026-01-{k // 4:02d}")
+        )
+    evaluated = evaluated_json(found, model.groups)
+    wanted = method(None, Metric.LOSS, frozenset({Format.LOW_RANK}))
+    cases: list[tuple[Any, Allocation | None]] = []
+    for share in np.linspace(0.1, 1, 50):
+        budget = model.budget(int(model.total * share))
+        asked = {"method": wanted, "budget": budget.params, "locks": [], "evaluated": evaluated}
+        try:
+            cases.append((asked, best_evaluated(found, model.groups, budget)))
+        except RankScopeError:
+            cases.append((asked, None))
+    assert check(modules, model, cases, 1) > 20
+
+
+def test_predictions(modules: Page) -> None:
+    rng = np.random.default_rng(3)
+    runs = [MeasuredRun(Metric.LOSS, x, x * rng.lognormal(0.1, 0.1)) for x in rng.uniform(0.01, 2, 12)]
+    for predictor in (Predictor.fit([]), Predictor.fit(runs)):
+        nats = [0.0, *np.geomspace(1e-9, 30, 200).tolist()]
+        for metric in (Metric.LOSS, Metric.INPUT):
+            got = modules.evaluate(
+                """async ([predictor, metric, nats]) => {
+                  const { predictPerplexity } = await import("./prediction.js");
+                  return nats.map((value) => predictPerplexity(predictor, metric, value, 20.5));
+                }""",
+                [predictor.to_json(), metric.value, nats],
+            )
+            for value, answer in zip(nats, got, strict=True):
+                expected = predictor.predict(value, metric).perplexities(20.5)
+                for got_value, wanted in zip(answer, expected, strict=True):
+                    found = math.inf if got_value is None else got_value
+                    assert found == wanted or math.isclose(found, wanted, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("script", [rank_board.BOARD_SCRIPT, rank_board.CURVES_SCRIPT])
+def test_the_modules_joined_for_streamlit_are_one_module(modules: Page, script: str) -> None:
+    load = """async (script) => {
+      const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+      return typeof (await import(address)).default;
+    }"""
+    assert modules.evaluate(load, script) == "function"

@@ -1,0 +1,97 @@
+"""The rank board under a real pointer: everything moves with it, and Python agrees when it is released."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.running_app import settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Locator, Page
+
+pytestmark = pytest.mark.browser
+
+
+def box_of(found: Locator) -> dict[str, float]:
+    found.scroll_into_view_if_needed()
+    box = found.bounding_box()
+    assert box is not None
+    return dict(box)
+
+
+@pytest.mark.timeout(600)
+def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
+    page.goto(f"{dashboard(analysed_copy)}/allocation")
+    settled(page)
+    board = page.get_by_test_id("rank-board")
+    expect(board).to_have_attribute("data-confirmed-revision", "0")
+    expect(board).to_have_attribute("data-differing", "")
+
+    # Before the pointer is released every card has followed it, and Python has not been asked.
+    budget, cards = page.get_by_test_id("budget"), page.get_by_test_id("method-card")
+    before = [card.get_attribute("data-params") for card in cards.all()]
+    box = box_of(budget)
+    page.mouse.move(box["x"] + box["width"] * 0.77, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] / 2, steps=8)
+    expect(board).to_have_attribute("data-kept-fraction", re.compile(r"0\.5[3-6]"))
+    kept = float(board.get_attribute("data-kept-fraction") or 0)
+    for card, params in zip(cards.all(), before, strict=True):
+        if params:
+            assert card.get_attribute("data-params") != params
+            assert float(card.get_attribute("data-kept-fraction") or 1) <= kept
+            assert float(card.get_attribute("data-predicted-perplexity") or 0) > 1
+    assert board.get_attribute("data-confirmed-revision") == "0"
+    page.mouse.up()
+    expect(board).to_have_attribute("data-confirmed-revision", "1")
+    expect(board).to_have_attribute("data-differing", "")
+    expect(page).to_have_url(re.compile(f"keep={kept}"))
+
+    # A bar of the third layer's first kind is lowered, then given back.
+    box = box_of(page.get_by_test_id("rank-map"))
+    x, y = box["x"] + 64 + (box["width"] - 64) * 0.9, box["y"] + 15
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 22, steps=4)
+    page.mouse.up()
+    expect(board).to_have_attribute("data-confirmed-revision", "2")
+    expect(board).to_have_attribute("data-differing", "")
+    held = json.loads(board.get_attribute("data-held") or "{}")
+    assert list(held) == ["model.layers.2.self_attn.q_proj"]
+    expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
+    page.get_by_test_id("undo").click()
+    expect(board).to_have_attribute("data-held", "{}")
+    page.get_by_test_id("redo").click()
+    expect(board).to_have_attribute("data-held", json.dumps(held, separators=(",", ":")))
+    page.get_by_role("button", name="Release 1 held rank").click()
+    expect(board).to_have_attribute("data-held", "{}")
+
+
+@pytest.mark.timeout(600)
+def test_the_board_by_keyboard(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
+    page.goto(f"{dashboard(analysed_copy)}/allocation?keep=0.6&method=flrc")
+    settled(page)
+    board = page.get_by_test_id("rank-board")
+    expect(board).to_have_attribute("data-confirmed-revision", "0")
+    expect(board).to_have_attribute("data-method", "flrc")
+    page.get_by_test_id("budget").press("ArrowRight")
+    expect(page.get_by_test_id("budget")).to_have_attribute("aria-valuetext", re.compile("^60.1 % kept"))
+    ranks = page.get_by_test_id("rank-map")
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "d"):
+        ranks.press(key)
+    expect(board).to_have_attribute("data-held", '{"model.layers.1.self_attn.k_proj":32}')
+    expect(page.get_by_test_id("cell-status")).to_have_text(re.compile("Layer 1, k: dense, held"))
+    for key in ("-", "Control+z", "l"):
+        ranks.press(key)
+    expect(board).to_have_attribute("data-held", "{}")
+    expect(board).to_have_attribute("data-differing", "")
+    page.locator('[data-testid=method-card][data-method="svd-llm"]').press("Enter")
+    expect(page).to_have_url(re.compile("method=svd-llm"))
