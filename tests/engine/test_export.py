@@ -116,7 +116,6 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4)
 
 @torch.no_grad()
 def test_every_export_answers_as_the_model_in_memory(opened):
-    assert len(opened) == 2 * len(toys.ARCHITECTURES) + 2 * (len(FACTORED) + 1) + 1
     for label, found in opened.items():
         module = found.case.module
         expected = module(input_ids=TOKENS, use_cache=False).logits.float()
