@@ -97,7 +97,9 @@ def _why_it_waits(job: Job) -> str:
         return "Its process is being started."
     names = ", then ".join(f"'{plain(other.title)}'" for other in ahead[:_MOST_NAMED])
     more = f" and {len(ahead) - _MOST_NAMED} more" if len(ahead) > _MOST_NAMED else ""
-    return f"Waits for {names}{more}: jobs run one after another, because each uses all cores and much memory."
+    left = services.remaining_seconds(ahead[0].id)
+    first = "" if left is None else f" The first takes about {duration(left)} more."
+    return f"Waits for {names}{more}: jobs run one after another, because each uses all cores and much memory.{first}"
 
 
 def _show_end(job: Job) -> None:

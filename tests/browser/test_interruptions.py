@@ -64,7 +64,7 @@ def test_a_reload_and_a_second_tab_show_the_same_running_job_without_jumps(
         settled(page)
         expect(page.get_by_text("50 % · a much longer")).to_be_visible()
 
-        # Another tab cancels it; this one follows by itself.
+        # Another tab shows it too, and both follow its end by themselves.
         other = page.context.new_page()
         open_at(other, f"{address}/model")
         expect(other.get_by_text("50 % · a much longer")).to_be_visible()
