@@ -67,8 +67,17 @@ def test_an_answer_nobody_looks_at_is_stopped(toy_home, question):
     time.sleep(2)
     found = playground.answer(answer_id)
     assert found.status is AnswerStatus.STOPPED
-    assert "page was closed or out of sight" in found.note
+    assert "page was closed" in found.note
     playground.close()
+
+
+def test_an_answer_whose_page_is_gone_is_stopped_at_once(playground, question):
+    answer_id = playground.ask(question(n_tokens=1900))
+    until(lambda: playground.answer(answer_id, lambda: False).dense.active_params)
+    begun = time.monotonic()
+    until(lambda: playground._answers[answer_id].status.is_final)
+    assert time.monotonic() - begun < 5
+    assert playground.answer(answer_id).status is AnswerStatus.STOPPED
 
 
 def test_a_killed_host_is_one_sentence_and_the_next_question_starts_another(toy_home, question):
