@@ -27,8 +27,8 @@ def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: i
     budgets = [schedule.kept_fractions[schedule.stage_at(n)] for n in range(n_tokens)]
     figure = go.Figure()
     for name, values, style in (
+        ("active", list(fractions), {"color": OKABE_ITO[0], "width": 5}),
         ("budget", budgets, {"color": NEUTRAL, "dash": "dot"}),
-        ("active", list(fractions), {"color": OKABE_ITO[0], "width": 3}),
     ):
         figure.add_trace(
             go.Scatter(

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import answer_text, charts, services, tables
 from app.labels import TIMES, plain
-from app.widgets import errors_shown, stages_frame
+from app.widgets import errors_shown, presence, stages_frame
 from engine.playground import AnswerStatus, ProgressiveChoice, Side
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ def show_answer(answer_id: str | None, stop_place: DeltaGenerator) -> None:
         answer_id: of the answer; ``None`` shows where one will be.
         stop_place: where the button goes that ends it.
     """
-    answer = None if answer_id is None else services.playground().answer(answer_id)
+    answer = None if answer_id is None else services.playground().answer(answer_id, presence())
     is_active = answer is not None and not answer.status.is_final
     st.fragment(_show, run_every=_POLL_S if is_active else None)(answer_id, stop_place, is_active)
 
 
 def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -> None:
     with errors_shown():
-        answer = None if answer_id is None else services.playground().answer(answer_id)
+        answer = None if answer_id is None else services.playground().answer(answer_id, presence())
         is_active = answer is not None and not answer.status.is_final
         if was_active and not is_active:
             st.rerun()  # without refreshing

@@ -92,12 +92,15 @@ def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:
 
 
 def _choose_schedule() -> Choice:
-    start = kept_fraction_slider(
-        "First tokens: kept fraction", key="start", default=0.9, help_text="Of the prompt and the first tokens."
-    )
-    end = kept_fraction_slider(
-        "Last tokens: kept fraction", key="end", default=0.6, help_text="Reached at the largest number of tokens."
-    )
+    first, last = st.columns(2)
+    with first:
+        start = kept_fraction_slider(
+            "First tokens keep", key="start", default=0.9, help_text="Kept fraction of the prompt and the first tokens."
+        )
+    with last:
+        end = kept_fraction_slider(
+            "Last tokens keep", key="end", default=0.6, help_text="Reached at the largest number of tokens."
+        )
     kind = option_picker(
         "Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
     )

@@ -29,6 +29,7 @@ from app.widgets.pickers import (
     metric_picker,
     option_picker,
 )
+from app.widgets.presence import presence
 from app.widgets.prompt_form import generation_settings, prompt_input
 from app.widgets.rank_table import held_ranks, rank_table, release_all
 from app.widgets.text_choice import runs_of_one_text
@@ -64,6 +65,7 @@ __all__ = [
     "option_picker",
     "page_link",
     "plain_frame",
+    "presence",
     "prompt_input",
     "quality_frame",
     "rank_table",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from engine.playground.answers import Answer, AnswerStatus, updated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from engine.playground.questions import Question
@@ -25,24 +25,26 @@ if TYPE_CHECKING:
 SPARED_BYTES: Final = 512 * 2**20
 _REMEMBERED: Final = 100
 _WATCH_S: Final = 0.25
+_RETURN_S: Final = 1.0
+"""A page whose connection was lost for less than this has not been closed."""
 
 
 class Playground:
     """Questions to a host process that is shared by everybody who has this object.
 
     The host starts with the first question, ends itself with the process that started it, and is ended after a
-    while without questions to give its memory back. Questions are answered one after another. An answer that
-    nobody has looked at for a moment is stopped: its page was closed.
+    while without questions to give its memory back. Questions are answered one after another. An answer whose page
+    is gone is stopped.
 
     Args:
         home: holds the store; the host's log goes there.
         idle_s: seconds without questions after which the host is ended.
-        lease_s: seconds without a look at an unfinished answer after which it is stopped.
+        lease_s: seconds without a look at an unfinished answer after which it is stopped, even if its page is there.
         spared_bytes: of memory that are left to others when models are loaded.
     """
 
     def __init__(
-        self, home: Path, *, idle_s: float = 600.0, lease_s: float = 2.5, spared_bytes: int = SPARED_BYTES
+        self, home: Path, *, idle_s: float = 600.0, lease_s: float = 15.0, spared_bytes: int = SPARED_BYTES
     ) -> None:
         self._home = home
         self._idle_s = idle_s
@@ -54,6 +56,7 @@ class Playground:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._asked: dict[str, float] = {}
         self._seen: dict[str, float] = {}
+        self._is_open: dict[str, Callable[[], bool]] = {}
         self._reasons: dict[str, str] = {}
         self._active = time.monotonic()
 
@@ -79,15 +82,22 @@ class Playground:
                 forgotten, _ = self._answers.popitem(last=False)
                 del self._asked[forgotten], self._seen[forgotten]
                 self._reasons.pop(forgotten, None)
+                self._is_open.pop(forgotten, None)
         return answer_id
 
-    def answer(self, answer_id: str) -> Answer | None:
-        """Return what is known of an answer, and keep it alive; ``None`` if it is not remembered."""
+    def answer(self, answer_id: str, is_open: Callable[[], bool] = lambda: True) -> Answer | None:
+        """Return what is known of an answer, and keep it alive; ``None`` if it is not remembered.
+
+        Args:
+            answer_id: of the answer.
+            is_open: whether the page that looks is still there; asked from another thread until the next look.
+        """
         with self._lock:
             found = self._answers.get(answer_id)
             if found is None:
                 return None
             self._seen[answer_id] = time.monotonic()
+            self._is_open[answer_id] = is_open
             if found.status is not AnswerStatus.WAITING:
                 return found
             unfinished = self._unfinished()
@@ -181,10 +191,15 @@ class Playground:
                 now = time.monotonic()
                 unfinished = self._unfinished()
                 for answer_id in unfinished:
-                    if now - self._seen[answer_id] > self._lease_s:
-                        self.stop(answer_id, "Its page was closed or out of sight.")
+                    unseen_s = now - self._seen[answer_id]
+                    if unseen_s > self._lease_s or (unseen_s > _RETURN_S and not self._page_is_open(answer_id)):
+                        self.stop(answer_id, "Its page was closed, reloaded or left.")
                 if not unfinished and now - self._active > self._idle_s:
                     self._end_host()
+
+    def _page_is_open(self, answer_id: str) -> bool:
+        is_open = self._is_open.get(answer_id)
+        return is_open is None or is_open()
 
     def _end_host(self) -> None:
         host, self._host = self._host, None

@@ -89,4 +89,4 @@ def test_a_closed_page_does_not_keep_the_models_busy(
     # What was left behind was ended, not finished.
     page.goto(f"{address}/playground?answer={answer.group(1)}")
     settled(page)
-    says(page, r"Stopped\. Its page was closed or out of sight")
+    says(page, r"Stopped\. Its page was closed")

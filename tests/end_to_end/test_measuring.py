@@ -166,7 +166,7 @@ def test_the_dense_model_is_measured_once_for_all_maps_and_opened_once(store, tm
 
 
 def test_memory_is_measured_alike_for_the_dense_model_and_for_a_map(store, tmp_path, analysis):
-    dense, row = run(store, tmp_path, analysis, rank_maps(analysis, 0.6), Plan((), memory=MemorySpec(n_tokens=12)))
+    dense, row = run(store, tmp_path, analysis, rank_maps(analysis, 0.6), Plan((), memory=MemorySpec("float32", 12)))
     assert row.memories[0].setting == dense.memories[0].setting
     assert row.memories[0].peak_bytes > row.memories[0].base_bytes > 0
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 120.0
 
-Ask = "Callable[..., Question]"
-
 
 def until(is_so: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Look again and again until something is so."""

