@@ -6,18 +6,17 @@ from typing import Final
 
 import plotly.graph_objects as go
 
-from engine.presets import PRESETS
+from engine import palette
 
-OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
+OKABE_ITO: Final = palette.OKABE_ITO
 DASHES: Final = ("solid", "dash", "dot", "dashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
-NEUTRAL: Final = "#808080"
+NEUTRAL: Final = palette.NEUTRAL
 
 
 def method_style(title: str) -> tuple[str, str]:
     """Return the colour and marker of a method by its title; the same on every page."""
-    known = [preset.title for preset in PRESETS.values()]
-    place = known.index(title) if title in known else len(known)
+    place = palette.method_place(title)
     return OKABE_ITO[place], SYMBOLS[place]
 
 

@@ -10,7 +10,18 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, comparing, dashboard, generating, job_commands, maps, refining, searching, stages
+from engine.cli import (
+    artifacts,
+    comparing,
+    dashboard,
+    generating,
+    job_commands,
+    maps,
+    refining,
+    reporting,
+    searching,
+    stages,
+)
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -26,6 +37,7 @@ searching.register(app)
 refining.register(app)
 comparing.register(app)
 generating.register(app)
+reporting.register(app)
 dashboard.register(app)
 app.add_typer(maps.app, name="maps")
 app.add_typer(job_commands.app, name="jobs")

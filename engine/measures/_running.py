@@ -1,0 +1,146 @@
+"""What running a model costs: speed, multiply-adds, memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.measures._base import Figure, Kind, Measure, Role, by_setting, of_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from engine.results import CostResult, MemoryResult, ResultRow, SpeedResult, Spread
+
+Get = "Callable[[SpeedResult], Figure]"
+
+
+def running_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
+    """Return the columns of every way speed and memory were measured, the newest first."""
+    costs = by_setting(sorted((c for row in rows for c in row.costs), key=lambda c: c.provenance.created, reverse=True))
+    memories = by_setting(
+        sorted((m for row in rows for m in row.memories), key=lambda m: m.provenance.created, reverse=True)
+    )
+    found = [measure for place, cost in enumerate(costs) for measure in _of_cost(cost, _mark(place))]
+    return (*found, *(measure for place, memory in enumerate(memories) for measure in _of_memory(memory, _mark(place))))
+
+
+def _mark(place: int) -> str:
+    """Tell later settings from the newest one."""
+    return "" if place == 0 else f" ({place + 1})"
+
+
+def _of_cost(cost: CostResult, mark: str) -> list[Measure]:
+    how = f"{cost.prompt_tokens} prompt and {cost.new_tokens} new tokens, {cost.provenance.dtype} on {_where(cost)}"
+    found = []
+    for speed in cost.speeds:
+        size = speed.batch_size
+        batch = f"batch {size}"
+        about = f"generated tokens per second, {how}, {batch}; medians over {cost.repetitions} runs, with quartiles."
+        found += [
+            _speed(
+                cost.setting,
+                size,
+                f"decode_ratio[{batch}]{mark}",
+                f"Speed ÷ dense, {batch}{mark}",
+                f"Over the dense model's, measured in turns: {about}",
+                Kind.RATIO,
+                Role.COST,
+                lambda s: _spread(s.decode_ratio),
+            ),
+            _speed(
+                cost.setting,
+                size,
+                f"decode_tokens_per_s[{batch}]{mark}",
+                f"Tokens/s, {batch}{mark}",
+                f"All sequences together: {about}",
+                Kind.NUMBER,
+                Role.DETAIL,
+                lambda s: _spread(s.decode),
+            ),
+            _speed(
+                cost.setting,
+                size,
+                f"prefill_ratio[{batch}]{mark}",
+                f"Prompt speed ÷ dense, {batch}{mark}",
+                f"Reading the prompt, over the dense model's, {how}, {batch}.",
+                Kind.RATIO,
+                Role.DETAIL,
+                lambda s: _spread(s.prefill_ratio),
+            ),
+        ]
+    counted = (
+        ("decode_multiply_adds", "Multiply-adds per new token", "Per generated token, attention and head included"),
+        ("prefill_multiply_adds", "Multiply-adds per prompt token", "Per token of the prompt, attention included"),
+        ("cache_bytes_per_token", "Cache, bytes per token", "Keys and values kept for one token of one sequence"),
+    )
+    for name, title, about in counted:
+        found.append(_counted(cost.setting, name, title, f"{about}; {how}.", mark))
+    return found
+
+
+def _speed(
+    setting: tuple[Hashable, ...],
+    batch_size: int,
+    name: str,
+    title: str,
+    about: str,
+    kind: Kind,
+    role: Role,
+    get: Callable[[SpeedResult], Figure],
+) -> Measure:
+    def of(row: ResultRow) -> Figure | None:
+        cost = of_setting(row.costs, setting)
+        speeds = () if cost is None else cost.speeds
+        return next((get(speed) for speed in speeds if speed.batch_size == batch_size), None)
+
+    return Measure(name, title, about, kind, role, lower_is_better=False, of=of)
+
+
+def _counted(setting: tuple[Hashable, ...], name: str, title: str, about: str, mark: str) -> Measure:
+    def of(row: ResultRow) -> Figure | None:
+        cost = of_setting(row.costs, setting)
+        return None if cost is None else Figure(float(getattr(cost, name)))
+
+    role = Role.COST if name == "decode_multiply_adds" else Role.DETAIL
+    return Measure(name + mark, title + mark, about, Kind.COUNT, role, lower_is_better=True, of=of)
+
+
+def _of_memory(memory: MemoryResult, mark: str) -> list[Measure]:
+    def peak(row: ResultRow) -> Figure | None:
+        found = of_setting(row.memories, memory.setting)
+        return None if found is None else Figure(found.peak_bytes / 1e6)
+
+    def base(row: ResultRow) -> Figure | None:
+        found = of_setting(row.memories, memory.setting)
+        return None if found is None else Figure(found.base_bytes / 1e6)
+
+    how = f"{memory.n_tokens} tokens, {memory.provenance.dtype} on {memory.provenance.device}"
+    return [
+        Measure(
+            f"peak_memory_mb{mark}",
+            f"Peak memory, MB{mark}",
+            f"Resident memory of a fresh process that loads the model and runs it, Python included; {how}.",
+            Kind.MB,
+            Role.COST,
+            lower_is_better=True,
+            of=peak,
+        ),
+        Measure(
+            f"memory_without_model_mb{mark}",
+            f"Memory without the model, MB{mark}",
+            f"Of the same process before the model was loaded; {how}.",
+            Kind.MB,
+            Role.DETAIL,
+            lower_is_better=True,
+            of=base,
+        ),
+    ]
+
+
+def _spread(spread: Spread) -> Figure:
+    return Figure(spread.median, spread.low, spread.high)
+
+
+def _where(cost: CostResult) -> str:
+    threads = f", {cost.threads} thread{'s' if cost.threads > 1 else ''}" if cost.provenance.device == "cpu" else ""
+    return f"{cost.provenance.device}{threads}"

@@ -1,0 +1,68 @@
+"""Reports from what is stored; without torch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from engine.pipeline.map_keys import map_id
+from engine.pipeline.reading import cost_of, load_analysis, newest_predictor
+from engine.pipeline.results import new_row, results, summary_texts
+from engine.rank_map import check_rank_map
+from engine.report import ReportContent, TextSample
+from engine.results import Prediction
+
+if TYPE_CHECKING:
+    from cache import Store
+    from engine.rank_map import RankMap
+    from engine.results import ResultRow
+
+SAMPLES = 3
+"""Articles whose summaries are shown."""
+
+
+def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportContent:
+    """Return everything that is known of a rank map; predictions where nothing was measured.
+
+    Args:
+        store: holds the analysis.
+        analysis_id: its id, or the start of it.
+        rank_map: for the analysed model.
+
+    Raises:
+        InvalidRankMapError: the map does not fit the model.
+        RankScopeError: there is no such analysis, or it has no factors in the map's metric.
+        DamagedArtifactError: a measurement is not what was written.
+    """
+    analysis = load_analysis(store, analysis_id)
+    check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    found = results(store, analysis.id)
+    own = map_id(rank_map)
+    measured = tuple(row for row in found if row.refinement is None and not row.is_dense)
+    row = next((row for row in measured if row.id == own), None) or new_row(analysis, own, rank_map)
+    predictor, text = newest_predictor(store, analysis.id)
+    expected = predictor.predict(cost_of(analysis, rank_map).nats, rank_map.metric)
+    return ReportContent(
+        analysis=analysis,
+        rank_map=rank_map,
+        row=row,
+        dense=found[0],
+        others=measured,
+        refined=tuple(row for row in found if row.refinement is not None and row.id.startswith(f"{own}+")),
+        forecast=Prediction(*expected.perplexities(), predictor.n_runs),
+        forecast_text=text,
+        samples=_samples(store, row),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("rankscope"),
+    )
+
+
+def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:
+    if not row.summaries:
+        return ()
+    newest = row.summaries[0]
+    return tuple(
+        TextSample(newest.text, one.article, one.reference, one.dense, one.compressed)
+        for one in summary_texts(store, newest)[:SAMPLES]
+    )

@@ -1,0 +1,80 @@
+"""Where every number of a report comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.words import REFINEMENTS, duration
+
+if TYPE_CHECKING:
+    from engine.report._content import ReportContent
+    from engine.results import Provenance, ResultRow
+
+
+class Source(NamedTuple):
+    """One measurement."""
+
+    what: str
+    on: str
+    where: str
+    when: str
+    took: str
+    data: str
+    seed: str
+    artifact: str
+
+
+class ReportProvenance(NamedTuple):
+    """What all numbers share, and where each comes from."""
+
+    shared: list[tuple[str, str]]
+    sources: list[Source]
+
+
+def provenance(content: ReportContent) -> ReportProvenance:
+    """Return the provenance of this map's numbers, refined ones included."""
+    about = content.analysis.about
+    spec = about["spec"]
+    text = spec["corpus"]
+    versions = {
+        name: version
+        for row in (content.row, *content.refined)
+        for one in _all(row)
+        for name, version in one.versions.items()
+    }
+    shared = [
+        ("Model", about["model"]),
+        ("Model fingerprint (SHA-256)", about["model_fingerprint"]),
+        ("Model revision", spec["model"].get("revision") or "none was named"),
+        ("Analysis", content.analysis.id),
+        ("Calibration text", f"{about['corpus']}, {text['n_sequences']} × {text['length']} tokens"),
+        ("Seed of the analysis", str(spec["calibration"]["seed"])),
+        ("Rank map made by", f"{content.rank_map.method}, factors in the {content.rank_map.metric} metric"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in (versions or about["versions"]).items())),
+    ]
+    return ReportProvenance(shared, [s for row in (content.row, *content.refined) for s in sources(row)])
+
+
+def sources(row: ResultRow) -> list[Source]:
+    """Return a line per measurement of a row."""
+    factors = "" if row.refinement is None else f", factors {REFINEMENTS[row.refinement]}"
+    found = [(f"Perplexity{factors}", f"{p.text}, {p.n_tokens:,} tokens", p.provenance) for p in row.perplexities]
+    found += [("Zero-shot accuracy", f"{t.task}, {t.n:,} of {t.n_available:,} items", t.provenance) for t in row.tasks]
+    found += [("ROUGE", f"{s.text}, {s.n:,} articles", s.provenance) for s in row.summaries]
+    found += [
+        ("Speed and multiply-adds", f"{c.prompt_tokens} + {c.new_tokens} tokens", c.provenance) for c in row.costs
+    ]
+    found += [("Peak memory", f"{m.n_tokens:,} tokens", m.provenance) for m in row.memories]
+    return [_source(what, on, one) for what, on, one in found]
+
+
+def _source(what: str, on: str, one: Provenance) -> Source:
+    took = "" if one.seconds is None else duration(one.seconds)
+    seed = "nothing drawn" if one.seed is None else str(one.seed)
+    data = (one.data_fingerprint or "not recorded")[:16]
+    return Source(what, on, f"{one.dtype}, {one.device}", one.created, took, data, seed, one.artifact)
+
+
+def _all(row: ResultRow) -> list[Provenance]:
+    parts = (row.perplexities, row.tasks, row.summaries, row.costs, row.memories)
+    return [one.provenance for part in parts for one in part]
