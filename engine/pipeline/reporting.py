@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.pipeline.map_keys import map_id
-from engine.pipeline.reading import cost_of, load_analysis, newest_predictor
+from engine.pipeline.predicting import fit_predictor, text_of
+from engine.pipeline.reading import cost_of, load_analysis, measurements
 from engine.pipeline.results import new_row, results, summary_texts
 from engine.rank_map import check_rank_map
 from engine.report import ReportContent, TextSample
 from engine.results import Prediction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cache import Store
     from engine.rank_map import RankMap
     from engine.results import ResultRow
@@ -41,7 +44,8 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
     own = map_id(rank_map)
     measured = tuple(row for row in found if row.refinement is None and not row.is_dense)
     row = next((row for row in measured if row.id == own), None) or new_row(analysis, own, rank_map)
-    predictor, text = newest_predictor(store, analysis.id)
+    runs = _runs_on_longest_text(measurements(store, analysis.id))
+    predictor = fit_predictor(runs)
     expected = predictor.predict(cost_of(analysis, rank_map).nats, rank_map.metric)
     return ReportContent(
         analysis=analysis,
@@ -51,11 +55,20 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
         others=measured,
         refined=tuple(row for row in found if row.refinement is not None and row.id.startswith(f"{own}+")),
         forecast=Prediction(*expected.perplexities(), predictor.n_runs),
-        forecast_text=text,
+        forecast_text=runs[0]["corpus"] if runs else None,
+        forecast_setting=text_of(runs[0])[1:] if runs else (),
         samples=_samples(store, row),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("rankscope"),
     )
+
+
+def _runs_on_longest_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the runs on the text with the most tokens, the last used one of several."""
+    if not runs:
+        return []
+    longest = text_of(max(runs, key=lambda run: run["n_tokens"]))
+    return [run for run in runs if text_of(run) == longest]
 
 
 def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:

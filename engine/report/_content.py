@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from engine.analysis import Analysis
     from engine.rank_map import RankMap
     from engine.results import Prediction, ResultRow
@@ -33,8 +35,9 @@ class ReportContent:
         dense: the dense model's.
         others: the measured maps of the analysis, without refinement, this one included.
         refined: this map's with refined factors.
-        forecast: what is predicted of its perplexity over the dense model's, which counts as 1, on ``forecast_text``.
-        forecast_text: which text; ``None`` where no map was measured on any.
+        forecast: what is predicted of its perplexity over the dense model's, which counts as 1.
+        forecast_text: on which text; ``None`` where no map was measured on any.
+        forecast_setting: of the perplexities measured on that text; empty where there are none.
         samples: of the summaries.
         created: ISO 8601, UTC.
         version: of RankScope.
@@ -48,6 +51,7 @@ class ReportContent:
     refined: tuple[ResultRow, ...]
     forecast: Prediction
     forecast_text: str | None
+    forecast_setting: tuple[Hashable, ...]
     samples: tuple[TextSample, ...]
     created: str
     version: str

@@ -9,6 +9,7 @@ from engine.words import TIMES, megabytes, method_title, percent, ratio
 
 if TYPE_CHECKING:
     from engine.report._content import ReportContent
+    from engine.results import PerplexityResult, ResultRow
 
 
 class Tile(NamedTuple):
@@ -30,15 +31,16 @@ def headline(content: ReportContent) -> str:
         f"{percent(saved, 0)} smaller. "
     )
     if content.row.perplexities:
-        found = content.row.perplexities[0]
+        found = longest_first(content.row)[0]
         return done + (
             f"On {found.text} its perplexity was measured as {ratio(found.ratio)} that of the dense model. "
             "No weight was trained."
         )
     forecast = content.forecast
+    on = "" if content.forecast_text is None else f" on {content.forecast_text}"
     return done + (
         f"It has not been run yet: its perplexity is predicted to be {ratio(forecast.perplexity)} that of the dense "
-        f"model, in nine cases of ten between {ratio(forecast.low)} and {ratio(forecast.high)}."
+        f"model{on}, in nine cases of ten between {ratio(forecast.low)} and {ratio(forecast.high)}."
     )
 
 
@@ -57,9 +59,10 @@ def tiles(content: ReportContent) -> list[Tile]:
     ]
     if not row.perplexities:
         forecast = content.forecast
-        between = f"{ratio(forecast.low)} to {ratio(forecast.high)}, over the dense model's"
+        on = "" if content.forecast_text is None else f" on {content.forecast_text}"
+        between = f"the dense model's{on}; {ratio(forecast.low)} to {ratio(forecast.high)}"
         found.append(Tile("Perplexity", ratio(forecast.perplexity), between, "predicted"))
-    for one in row.perplexities[:2]:
+    for one in longest_first(row)[:2]:
         found.append(Tile("Perplexity", ratio(one.ratio), f"the dense model's on {one.text}", "measured"))
     return found + [_measured(content, measure) for measure in _main(measures([row, dense]), content)]
 
@@ -80,7 +83,17 @@ def _measured(content: ReportContent, measure: Measure) -> Tile:
     beside = "" if dense is None else f"dense: {written(measure, dense.value)}"
     if measure.name.startswith("decode_ratio"):
         beside = f"tokens per second, of the dense model's, {measure.title.rpartition(', ')[2]}"
-    return Tile(measure.title.partition(":")[0].partition(" ÷")[0], written(measure, own.value), beside, "measured")
+    return Tile(name_of(measure).partition(":")[0].partition(" ÷")[0], written(measure, own.value), beside, "measured")
+
+
+def longest_first(row: ResultRow) -> list[PerplexityResult]:
+    """Return the texts with the most tokens first: they say most."""
+    return sorted(row.perplexities, key=lambda one: -one.n_tokens)
+
+
+def name_of(measure: Measure) -> str:
+    """Return a column's title without the unit that its numbers carry here."""
+    return measure.title.removesuffix(", MB")
 
 
 def written(measure: Measure, value: float) -> str:

@@ -16,11 +16,9 @@ class Source(NamedTuple):
 
     what: str
     on: str
-    where: str
+    how: str
     when: str
-    took: str
     data: str
-    seed: str
     artifact: str
 
 
@@ -69,10 +67,12 @@ def sources(row: ResultRow) -> list[Source]:
 
 
 def _source(what: str, on: str, one: Provenance) -> Source:
-    took = "" if one.seconds is None else duration(one.seconds)
-    seed = "nothing drawn" if one.seed is None else str(one.seed)
-    data = (one.data_fingerprint or "not recorded")[:16]
-    return Source(what, on, f"{one.dtype}, {one.device}", one.created, took, data, seed, one.artifact)
+    took = "" if one.seconds is None else f", {duration(one.seconds)}"
+    seed = ", nothing drawn" if one.seed is None else f", seed {one.seed}"
+    stage, _, fingerprint = one.artifact.partition("/")
+    data = "" if one.data_fingerprint is None else one.data_fingerprint[:12]
+    how = f"{one.dtype}, {one.device}{seed}{took}"
+    return Source(what, on, how, one.created[:16].replace("T", " "), data, f"{stage}/{fingerprint[:12]}")
 
 
 def _all(row: ResultRow) -> list[Provenance]:

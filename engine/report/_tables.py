@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine.measures import Role
 from engine.rank_map_difference import decisions
-from engine.report._headline import written
+from engine.report._headline import longest_first, name_of, written
 from engine.words import REFINEMENTS, TIMES, percent, ratio
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RefinedRow(NamedTuple):
 def perplexity_rows(row: ResultRow) -> list[PerplexityRow]:
     """Return a line per text that was measured."""
     found = []
-    for one in row.perplexities:
+    for one in longest_first(row):
         predicted = held = ""
         if one.prediction is not None:
             p, dense = one.prediction, one.dense_perplexity
@@ -88,7 +88,7 @@ def cost_rows(every: Sequence[Measure], row: ResultRow, dense: ResultRow) -> lis
         number = written(measure, own.value)
         if own.low is not None and own.high is not None:
             number += f" ({written(measure, own.low)} to {written(measure, own.high)})"
-        found.append(CostRow(measure.title, measure.about, beside, number, change))
+        found.append(CostRow(name_of(measure), measure.about, beside, number, change))
     return found
 
 
