@@ -228,12 +228,15 @@ def _analyse(arguments: Mapping[str, Any], report: Report) -> object:
 
 
 def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
+    level = arguments.get("level", "perplexity")
+    if level != "perplexity":
+        return _evaluate_at_level(level, arguments, report)
     from engine.pipeline.evaluating import EvaluationSession
     from engine.progress import part_of
     from engine.rank_map import parse_rank_map
 
     here = settings()
-    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps"}}
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
     a = _with_defaults(rest, EVALUATE_DEFAULTS)
     spec = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
     rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
@@ -249,6 +252,33 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
         session.measure(m, part_of(report, 0.4 + 0.6 * i / len(rank_maps), 0.4 + 0.6 * (i + 1) / len(rank_maps)))
         for i, m in enumerate(rank_maps)
     ]
+
+
+def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.levels import evaluation_plan, level_settings
+    from engine.pipeline.measuring import measure_all
+    from engine.pipeline.results import row_to_json
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
+    a = _with_defaults(rest, level_settings(level))
+    rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
+    dense, *rows = measure_all(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        rank_maps,
+        evaluation_plan(a),
+        report,
+        device=a["device"],
+    )
+    return {
+        "analysis": arguments["analysis"],
+        "level": level,
+        "dense": row_to_json(dense),
+        "maps": [row_to_json(row) for row in rows],
+    }
 
 
 def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:

@@ -14,6 +14,7 @@ from engine.cli import (
     artifacts,
     comparing,
     dashboard,
+    evaluating,
     generating,
     job_commands,
     maps,
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
 )
 stages.register(app)
+evaluating.register(app)
 searching.register(app)
 refining.register(app)
 comparing.register(app)

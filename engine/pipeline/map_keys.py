@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MEASUREMENT = "measurement.json"
 """The member of every part of an evaluation that says what was measured, of what and how."""
+ITEMS = "items.safetensors"
+"""The member of a task's scores that holds the score of every item."""
+ARTICLES = "scores.safetensors"
+"""The member of summaries that holds the score of every article."""
 
 
 def decided(rank_map: RankMap) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, MissingArtifactError
-from engine.pipeline.map_keys import MEASUREMENT, map_id
+from engine.pipeline.map_keys import ARTICLES, ITEMS, MEASUREMENT, map_id
 from engine.pipeline.reading import cost_of, evaluations, load_analysis, refined_evaluations
 from engine.pipeline.result_documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
 from engine.rank_map import parse_rank_map
@@ -52,14 +52,21 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
     return sorted(rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, row.id))
 
 
+def row_to_json(row: ResultRow) -> dict[str, Any]:
+    """Return a row as plain JSON, without its rank map; the names are those of :class:`~engine.results.ResultRow`."""
+    document = asdict(replace(row, rank_map=None))
+    del document["rank_map"]
+    return document
+
+
 def item_scores(store: Store, task: TaskResult) -> dict[str, NDArray[np.float64]]:
     """Return metric -> (n,) the score of every item, in the order of the task, for pairing two models by item."""
-    return _artifact(store, task.provenance).arrays("items.safetensors")
+    return _artifact(store, task.provenance).arrays(ITEMS)
 
 
 def article_scores(store: Store, summaries: SummaryResult) -> dict[str, NDArray[np.float64]]:
     """Return measure -> (n,) the F1 of every summary, for pairing two models by article."""
-    return _artifact(store, summaries.provenance).arrays("scores.safetensors")
+    return _artifact(store, summaries.provenance).arrays(ARTICLES)
 
 
 def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
