@@ -11,11 +11,11 @@ from app.widgets.frames import (
     methods_frame,
     plain_frame,
     refined_frame,
-    results_frame,
     saved_maps_frame,
 )
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.job_progress import follow, show_progress, watch
+from app.widgets.level_picker import evaluation_form
 from app.widgets.links import page_link
 from app.widgets.opened_map import close_map, open_map, opened_map
 from app.widgets.pickers import (
@@ -25,21 +25,27 @@ from app.widgets.pickers import (
     option_picker,
 )
 from app.widgets.rank_table import held_ranks, rank_table, release_all
+from app.widgets.run_pickers import RunFilter, chosen_runs, run_filter
+from app.widgets.runs_frame import differences_frame, provenance_frame, runs_frame
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
 from app.widgets.url_state import carry_url_state, url_state
 
 __all__ = [
+    "RunFilter",
     "analysis_form",
     "board_key",
     "board_state",
     "budget_slider",
     "carry_url_state",
+    "chosen_runs",
     "close_map",
     "comparison_frame",
     "current_analysis",
     "difference_frame",
+    "differences_frame",
     "errors_shown",
+    "evaluation_form",
     "follow",
     "forget_choice",
     "held_ranks",
@@ -55,11 +61,13 @@ __all__ = [
     "option_picker",
     "page_link",
     "plain_frame",
+    "provenance_frame",
     "rank_table",
     "refined_frame",
     "release_all",
     "restore_held",
-    "results_frame",
+    "run_filter",
+    "runs_frame",
     "runs_of_one_text",
     "saved_maps_frame",
     "show_progress",

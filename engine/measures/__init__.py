@@ -1,7 +1,7 @@
 """Stored results as columns: every number once, with its interval, named so that equal names compare; free of torch."""
 
 from engine.measures._base import Figure, Kind, Measure, Role
-from engine.measures._export import measures, results_to_csv, results_to_json
+from engine.measures._export import measures, results_to_csv
 from engine.measures._running import running_measures
 from engine.measures._size import size_measures
 from engine.measures._tasks import SummariesColumn, TaskColumn, summaries_columns, task_columns, task_measures
@@ -17,7 +17,6 @@ __all__ = [
     "TextColumn",
     "measures",
     "results_to_csv",
-    "results_to_json",
     "running_measures",
     "size_measures",
     "summaries_columns",

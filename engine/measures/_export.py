@@ -1,12 +1,10 @@
-"""The whole table as files: a flat CSV, and JSON with everything."""
+"""The whole table as a flat file."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.measures._running import running_measures
 from engine.measures._size import size_measures
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from engine.results import ResultRow
 
 ABOUT = ("id", "method", "metric", "refinement")
-SCHEMA = "rankscope/results/1"
 
 
 def measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
@@ -44,29 +41,9 @@ def results_to_csv(rows: Sequence[ResultRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([_cell(name) for name in columns])
-    for values in zip(*columns.values(), strict=True):
-        writer.writerow([_cell(value) for value in values])
+    for cells in zip(*columns.values(), strict=True):
+        writer.writerow([_cell(cell) for cell in cells])
     return text.getvalue()
-
-
-def results_to_json(rows: Sequence[ResultRow], analysis_id: str) -> str:
-    """Return every row with its rank map, every measurement and where each comes from."""
-    return json.dumps(
-        {"schema": SCHEMA, "analysis": analysis_id, "rows": [_row(row) for row in rows]},
-        indent=2,
-        ensure_ascii=False,
-    )
-
-
-def _row(row: ResultRow) -> dict[str, Any]:
-    parts = ("size", "perplexities", "tasks", "summaries", "costs", "memories")
-    measured = {name: _plain(getattr(row, name)) for name in parts}
-    rank_map = None if row.rank_map is None else json.loads(row.rank_map.to_json())
-    return {**{name: getattr(row, name) for name in ABOUT}, **measured, "rank_map": rank_map}
-
-
-def _plain(value: Any) -> Any:
-    return [asdict(one) for one in value] if isinstance(value, tuple) else asdict(value)
 
 
 def _cell(value: float | str | None) -> float | str:

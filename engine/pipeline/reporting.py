@@ -1,7 +1,8 @@
-"""Reports from what is stored; without torch."""
+"""Reports and files from what is stored; without torch."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.pipeline.map_keys import map_id
 from engine.pipeline.predicting import fit_predictor, text_of
 from engine.pipeline.reading import cost_of, load_analysis, measurements
-from engine.pipeline.results import new_row, results, summary_texts
+from engine.pipeline.results import new_row, results, row_to_json, summary_texts
 from engine.rank_map import check_rank_map
 from engine.report import ReportContent, TextSample
 from engine.results import Prediction
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.rank_map import RankMap
     from engine.results import ResultRow
 
+RESULTS_SCHEMA = "rankscope/results/1"
 SAMPLES = 3
 """Articles whose summaries are shown."""
 
@@ -61,6 +63,15 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("rankscope"),
     )
+
+
+def results_to_json(rows: Sequence[ResultRow], analysis_id: str) -> str:
+    """Return every row with its rank map, every measurement and where each comes from."""
+    documents = [
+        {**row_to_json(row), "rank_map": None if row.rank_map is None else json.loads(row.rank_map.to_json())}
+        for row in rows
+    ]
+    return json.dumps({"schema": RESULTS_SCHEMA, "analysis": analysis_id, "rows": documents}, indent=2)
 
 
 def _runs_on_longest_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

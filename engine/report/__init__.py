@@ -2,5 +2,6 @@
 
 from engine.report._content import ReportContent, TextSample
 from engine.report._page import render_report
+from engine.report._provenance import Source, sources
 
-__all__ = ["ReportContent", "TextSample", "render_report"]
+__all__ = ["ReportContent", "Source", "TextSample", "render_report", "sources"]

@@ -34,12 +34,8 @@ def provenance(content: ReportContent) -> ReportProvenance:
     about = content.analysis.about
     spec = about["spec"]
     text = spec["corpus"]
-    versions = {
-        name: version
-        for row in (content.row, *content.refined)
-        for one in _all(row)
-        for name, version in one.versions.items()
-    }
+    found = [pair for row in (content.row, *content.refined) for pair in sources(row)]
+    versions = {name: version for _, one in found for name, version in one.versions.items()}
     shared = [
         ("Model", about["model"]),
         ("Model fingerprint (SHA-256)", about["model_fingerprint"]),
@@ -50,11 +46,11 @@ def provenance(content: ReportContent) -> ReportProvenance:
         ("Rank map made by", f"{content.rank_map.method}, factors in the {content.rank_map.metric} metric"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (versions or about["versions"]).items())),
     ]
-    return ReportProvenance(shared, [s for row in (content.row, *content.refined) for s in sources(row)])
+    return ReportProvenance(shared, [s for s, _ in found])
 
 
-def sources(row: ResultRow) -> list[Source]:
-    """Return a line per measurement of a row."""
+def sources(row: ResultRow) -> list[tuple[Source, Provenance]]:
+    """Return a line per measurement of a row, with all that is known of where it comes from."""
     factors = "" if row.refinement is None else f", factors {REFINEMENTS[row.refinement]}"
     found = [(f"Perplexity{factors}", f"{p.text}, {p.n_tokens:,} tokens", p.provenance) for p in row.perplexities]
     found += [("Zero-shot accuracy", f"{t.task}, {t.n:,} of {t.n_available:,} items", t.provenance) for t in row.tasks]
@@ -63,7 +59,7 @@ def sources(row: ResultRow) -> list[Source]:
         ("Speed and multiply-adds", f"{c.prompt_tokens} + {c.new_tokens} tokens", c.provenance) for c in row.costs
     ]
     found += [("Peak memory", f"{m.n_tokens:,} tokens", m.provenance) for m in row.memories]
-    return [_source(what, on, one) for what, on, one in found]
+    return [(_source(what, on, one), one) for what, on, one in found]
 
 
 def _source(what: str, on: str, one: Provenance) -> Source:
@@ -73,8 +69,3 @@ def _source(what: str, on: str, one: Provenance) -> Source:
     data = "" if one.data_fingerprint is None else one.data_fingerprint[:12]
     how = f"{one.dtype}, {one.device}{seed}{took}"
     return Source(what, on, how, one.created[:16].replace("T", " "), data, f"{stage}/{fingerprint[:12]}")
-
-
-def _all(row: ResultRow) -> list[Provenance]:
-    parts = (row.perplexities, row.tasks, row.summaries, row.costs, row.memories)
-    return [one.provenance for part in parts for one in part]
