@@ -44,10 +44,13 @@ class MeasuredToy(NamedTuple):
 
 
 def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
-    """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed and the dense model's memory."""
+    """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed, the dense one's memory."""
     store = DirectoryStore(home / "artifacts")
     lines = [f"The river number {i} runs to the sea and the sea is not full." for i in range(6)]
-    items = [{"question": line[:16], "options": "A. the sea\nB. a wide matrix", "answer": "A. "} for line in lines]
+    items = [
+        {"question": line[:16], "options": "A. the sea\nB. a wide matrix", "answer": f"{letter}. "}
+        for line, letter in zip(lines, "AABABB", strict=True)
+    ]
     pairs = [{"document": f"{HOSTILE} {line}", "summary": f"{HOSTILE} {line[:20]}"} for line in lines]
     with store.writing(TEXTS_WHEEL.key("demo-texts"), {}) as into:
         for name in ("piqa.jsonl", "openbookqa.jsonl"):

@@ -46,10 +46,12 @@ def show_texts(chosen: Sequence[ResultRow]) -> None:
     n = min(_ARTICLES, *(len(texts) for texts in written.values()))
     place = int(st.number_input(f"Article, 1 to {n}", 1, n, 1, key="runs.article", width=160)) - 1
     first = next(iter(written.values()))[place]
-    st.caption(f"Article: {plain(first.article[:1200])}{' …' if len(first.article) > 1200 else ''}")
+    with st.container(border=True):
+        st.markdown("**Article**")
+        st.text(f"{first.article[:1200]}{' …' if len(first.article) > 1200 else ''}")
     sides = [("Written by a person", first.reference), ("Dense model", first.dense)]
     sides += [(tables.run_label(row), written[row.id][place].compressed) for row in chosen if row.id in written]
     for column, (title, text) in zip(st.columns(len(sides)), sides, strict=True):
         with column.container(border=True, height="stretch"):
             st.markdown(f"**{plain(title)}**")
-            st.markdown(plain(text) or "*nothing*")
+            st.text(text or "nothing")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from engine.results import CostResult, MemoryResult, ResultRow, SpeedResult, Spread
 
-Get = "Callable[[SpeedResult], Figure]"
+    Get = Callable[[SpeedResult], Spread]
 
 
 def running_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
@@ -31,43 +31,37 @@ def _mark(place: int) -> str:
 
 def _of_cost(cost: CostResult, mark: str) -> list[Measure]:
     how = f"{cost.prompt_tokens} prompt and {cost.new_tokens} new tokens, {cost.provenance.dtype} on {_where(cost)}"
+    over = f"medians over {cost.repetitions} runs, with quartiles"
+    stages: tuple[tuple[str, str, str, Get, Get], ...] = (
+        ("decode", "Speed", "Generated tokens per second", lambda s: s.decode_ratio, lambda s: s.decode),
+        ("prefill", "Prompt speed", "Prompt tokens read per second", lambda s: s.prefill_ratio, lambda s: s.prefill),
+    )
     found = []
-    for speed in cost.speeds:
-        size = speed.batch_size
-        batch = f"batch {size}"
-        about = f"generated tokens per second, {how}, {batch}; medians over {cost.repetitions} runs, with quartiles."
-        found += [
-            _speed(
-                cost.setting,
-                size,
-                f"decode_ratio[{batch}]{mark}",
-                f"Speed ÷ dense, {batch}{mark}",
-                f"Over the dense model's, measured in turns: {about}",
-                Kind.RATIO,
-                Role.COST,
-                lambda s: _spread(s.decode_ratio),
-            ),
-            _speed(
-                cost.setting,
-                size,
-                f"decode_tokens_per_s[{batch}]{mark}",
-                f"Tokens/s, {batch}{mark}",
-                f"All sequences together: {about}",
-                Kind.NUMBER,
-                Role.DETAIL,
-                lambda s: _spread(s.decode),
-            ),
-            _speed(
-                cost.setting,
-                size,
-                f"prefill_ratio[{batch}]{mark}",
-                f"Prompt speed ÷ dense, {batch}{mark}",
-                f"Reading the prompt, over the dense model's, {how}, {batch}.",
-                Kind.RATIO,
-                Role.DETAIL,
-                lambda s: _spread(s.prefill_ratio),
-            ),
-        ]
+    for batch_size in (speed.batch_size for speed in cost.speeds):
+        batch = f"batch {batch_size}"
+        for stage, title, about, get_ratio, get_speed in stages:
+            role = Role.COST if stage == "decode" else Role.DETAIL
+            ratio, speed = _at(cost.setting, batch_size, get_ratio), _at(cost.setting, batch_size, get_speed)
+            found += [
+                Measure(
+                    f"{stage}_ratio[{batch}]{mark}",
+                    f"{title} ÷ dense, {batch}{mark}",
+                    f"{about}, over the dense model's, both in turns; {how}, {batch}; {over}.",
+                    Kind.RATIO,
+                    role,
+                    lower_is_better=False,
+                    of=ratio,
+                ),
+                Measure(
+                    f"{stage}_tokens_per_s[{batch}]{mark}",
+                    f"{'Tokens' if stage == 'decode' else 'Prompt tokens'}/s, {batch}{mark}",
+                    f"{about}, all sequences together; {how}; {over}.",
+                    Kind.NUMBER,
+                    Role.DETAIL,
+                    lower_is_better=False,
+                    of=speed,
+                ),
+            ]
     counted = (
         ("decode_multiply_adds", "Multiply-adds per new token", "Per generated token, attention and head included"),
         ("prefill_multiply_adds", "Multiply-adds per prompt token", "Per token of the prompt, attention included"),
@@ -78,22 +72,13 @@ def _of_cost(cost: CostResult, mark: str) -> list[Measure]:
     return found
 
 
-def _speed(
-    setting: tuple[Hashable, ...],
-    batch_size: int,
-    name: str,
-    title: str,
-    about: str,
-    kind: Kind,
-    role: Role,
-    get: Callable[[SpeedResult], Figure],
-) -> Measure:
+def _at(setting: tuple[Hashable, ...], batch_size: int, get: Get) -> Callable[[ResultRow], Figure | None]:
     def of(row: ResultRow) -> Figure | None:
         cost = of_setting(row.costs, setting)
-        speeds = () if cost is None else cost.speeds
-        return next((get(speed) for speed in speeds if speed.batch_size == batch_size), None)
+        spreads = [get(speed) for speed in (() if cost is None else cost.speeds) if speed.batch_size == batch_size]
+        return next((Figure(spread.median, spread.low, spread.high) for spread in spreads), None)
 
-    return Measure(name, title, about, kind, role, lower_is_better=False, of=of)
+    return of
 
 
 def _counted(setting: tuple[Hashable, ...], name: str, title: str, about: str, mark: str) -> Measure:
@@ -135,10 +120,6 @@ def _of_memory(memory: MemoryResult, mark: str) -> list[Measure]:
             of=base,
         ),
     ]
-
-
-def _spread(spread: Spread) -> Figure:
-    return Figure(spread.median, spread.low, spread.high)
 
 
 def _where(cost: CostResult) -> str:

@@ -23,18 +23,18 @@ class ScoreRow(NamedTuple):
     Attributes:
         title: of the task or of the measure.
         n: items or articles.
-        dense: as text, with its uncertainty; empty if the dense model was not scored.
+        dense: as text, and its uncertainty; empty if the dense model was not scored.
         compressed: the same.
-        difference: paired, with its interval; empty where items are not paired.
+        difference: paired, and its interval; empty where items are not paired.
         settled: what the interval of the difference says.
         bars: both, drawn.
     """
 
     title: str
     n: str
-    dense: str
-    compressed: str
-    difference: str
+    dense: tuple[str, str]
+    compressed: tuple[str, str]
+    difference: tuple[str, str]
     settled: str
     bars: Markup
 
@@ -90,17 +90,18 @@ def _top(found: Sequence[Measure], rows: Sequence[ResultRow]) -> float:
     return scale_top([measure.of(row) for measure in found for row in rows])
 
 
-def _written(figure: Figure | None) -> str:
+def _written(figure: Figure | None) -> tuple[str, str]:
     if figure is None:
-        return ""
+        return "", ""
     if figure.stderr is not None:
-        return f"{percent(figure.value)} ± {100 * figure.stderr:.1f}"
+        return percent(figure.value), f"± {100 * figure.stderr:.1f}"
     if figure.low is not None and figure.high is not None:
-        return f"{percent(figure.value)} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
-    return percent(figure.value)
+        return percent(figure.value), f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
+    return percent(figure.value), ""
 
 
-def _points(figure: Figure | None) -> str:
+def _points(figure: Figure | None) -> tuple[str, str]:
     if figure is None or figure.low is None or figure.high is None:
-        return ""
-    return f"{100 * figure.value:+.1f} ({100 * figure.low:+.1f} to {100 * figure.high:+.1f})".replace("-", "\u2212")
+        return "", ""
+    value, low, high = (f"{100 * x:+.1f}".replace("-", "\u2212") for x in (figure.value, figure.low, figure.high))
+    return value, f"{low} to {high}"

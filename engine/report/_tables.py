@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import Role
 from engine.rank_map_difference import decisions
 from engine.report._headline import longest_first, name_of, written
 from engine.words import REFINEMENTS, TIMES, percent, ratio
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
     from engine.results import ResultRow
 
 
+_COSTS = (
+    *("model_mb_float16", "params", "decode_tokens_per_s[", "prefill_tokens_per_s[", "decode_multiply_adds"),
+    *("prefill_multiply_adds", "cache_bytes_per_token", "peak_memory_mb", "memory_without_model_mb"),
+)
+
+
 class PerplexityRow(NamedTuple):
     """One text."""
 
@@ -26,6 +31,7 @@ class PerplexityRow(NamedTuple):
     compressed: str
     ratio: str
     predicted: str
+    between: str
     held: str
     agreement: str
 
@@ -38,6 +44,7 @@ class CostRow(NamedTuple):
     dense: str
     compressed: str
     change: str
+    between: str
 
 
 class RankRow(NamedTuple):
@@ -63,32 +70,37 @@ def perplexity_rows(row: ResultRow) -> list[PerplexityRow]:
     """Return a line per text that was measured."""
     found = []
     for one in longest_first(row):
-        predicted = held = ""
+        predicted = between = held = ""
         if one.prediction is not None:
             p, dense = one.prediction, one.dense_perplexity
-            predicted = f"{ratio(p.perplexity / dense)} ({ratio(p.low / dense)} to {ratio(p.high / dense)})"
+            predicted, between = ratio(p.perplexity / dense), f"{ratio(p.low / dense)} to {ratio(p.high / dense)}"
             held = "yes" if p.low <= one.perplexity <= p.high else "no"
         amount = f"{one.n_tokens:,} tokens, {one.provenance.dtype}"
         numbers = (f"{one.dense_perplexity:.2f}", f"{one.perplexity:.2f}", ratio(one.ratio))
-        found.append(PerplexityRow(one.text, amount, *numbers, predicted, held, percent(one.agreement)))
+        found.append(PerplexityRow(one.text, amount, *numbers, predicted, between, held, percent(one.agreement)))
     return found
 
 
 def cost_rows(every: Sequence[Measure], row: ResultRow, dense: ResultRow) -> list[CostRow]:
-    """Return a line per cost this map has: counted ones, then measured ones."""
-    names = ("decode_", "prefill_", "cache_", "peak_memory", "memory_without")
-    shown = [m for m in every if m.role is Role.COST or m.name.startswith(names)]
+    """Return a line per cost this map has: counted ones, then measured ones.
+
+    Speeds are over the dense model's of the same repetition, with quartiles; all else is divided as it is.
+    """
+    named = {measure.name: measure for measure in every}
     found = []
-    for measure in shown:
+    for name, measure in named.items():
         own, of_dense = measure.of(row), measure.of(dense)
-        if own is None:
+        if own is None or not name.startswith(_COSTS):
             continue
-        change = "" if of_dense is None or not of_dense.value else f"{own.value / of_dense.value:.2f} {TIMES}"
         beside = "" if of_dense is None else written(measure, of_dense.value)
-        number = written(measure, own.value)
-        if own.low is not None and own.high is not None:
-            number += f" ({written(measure, own.low)} to {written(measure, own.high)})"
-        found.append(CostRow(name_of(measure), measure.about, beside, number, change))
+        change, between = "", ""
+        if "_tokens_per_s[" in name:
+            over = named[name.replace("_tokens_per_s[", "_ratio[")].of(row)
+            if over is not None and over.low is not None and over.high is not None:
+                change, between = f"{over.value:.2f} {TIMES}", f"{over.low:.2f} to {over.high:.2f}"
+        elif of_dense is not None and of_dense.value:
+            change = f"{own.value / of_dense.value:.2f} {TIMES}"
+        found.append(CostRow(name_of(measure), measure.about, beside, written(measure, own.value), change, between))
     return found
 
 
