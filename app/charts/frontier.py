@@ -55,9 +55,9 @@ def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.F
     for method in dict.fromkeys(row.method for row, *_ in points):
         own = [point for point in points if point[0].method == method]
         figure.add_trace(_trace(method, own, [row in on_front for row, *_ in own], cost, quality))
-    figure.update_xaxes(title=cost.title, **_axis(cost))
+    figure.update_xaxes(title=cost.title.partition(":")[0], **_axis(cost))
     upwards = ratio_axis(figure) if quality.kind is Kind.RATIO else _axis(quality)
-    figure.update_yaxes(title=quality.title, **upwards)
+    figure.update_yaxes(title=quality.title.partition(":")[0], **upwards)
     return framed(figure)
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, services, tables
 from app.labels import calibrated, plain
-from app.widgets import option_picker, run_filter, runs_frame
+from app.widgets import run_filter, runs_frame
 from engine.measures import Role, measures, text_columns
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
         st.caption("Nothing of these was measured.")
         return
     by_name = {m.name: m for m in (*qualities, *costs)}
-    quality = st.selectbox(
-        "Quality", [m.name for m in qualities], format_func=lambda name: by_name[name].title, key="runs.quality"
-    )
-    cost = option_picker("Against", {m.name: m.title for m in costs}, key="runs.cost")
+    left, right = st.columns(2)
+
+    def title(name: str) -> str:
+        return by_name[name].title
+
+    quality = left.selectbox("Quality", [m.name for m in qualities], format_func=title, key="runs.quality")
+    cost = right.selectbox("Against", [m.name for m in costs], format_func=title, key="runs.cost")
     figure = charts.frontier(rows, by_name[cost], by_name[quality])
     st.plotly_chart(figure, key="runs.front", alt=f"{by_name[quality].title} against {by_name[cost].title}")
     st.caption(
@@ -71,5 +74,5 @@ def _show_predictions(analysis: Analysis, rows: Sequence[ResultRow], text: str) 
     n = max(run["prediction_calibrated_on"] for run in runs)
     st.caption(
         f"On {plain(text)}. On the dotted line the prediction is exact; above it the harm is larger than predicted. "
-        f"Each prediction is {calibrated(n)}, never on the run itself; bars hold nine cases in ten."
+        f"Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; bars hold nine cases in ten."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ def share_button(analysis: Analysis, plan: Plan, *, label: str | None = None) ->
     st.download_button(
         label or "Share as a report",
         partial(measured.report_html, analysis.id, rank_map),
-        f"rankscope-{plan.method}-{100 * plan.cost.kept_fraction:.0f}.html".replace(" ", "-"),
+        f"rankscope-{re.sub(r'[^A-Za-z0-9]+', '-', plan.method)[:40]}-{100 * plan.cost.kept_fraction:.0f}.html",
         "text/html",
         key=f"share.{map_id(plan.rank_map)}",
         on_click="ignore",

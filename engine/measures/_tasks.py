@@ -72,23 +72,30 @@ def summaries_columns(rows: Sequence[ResultRow]) -> tuple[SummariesColumn, ...]:
     return tuple(SummariesColumn(title, s.setting, s.n) for title, s in zip(titles, found, strict=True))
 
 
-def suites(tasks: Sequence[TaskColumn]) -> dict[int | None, tuple[TaskColumn, ...]]:
-    """Return the tasks that are averaged together: by the number of first items (``None``: all); two tasks at least.
+def suites(rows: Sequence[ResultRow], tasks: Sequence[TaskColumn]) -> tuple[tuple[TaskColumn, ...], ...]:
+    """Return the sets of tasks that are averaged: for every row what it has of one amount of items, two tasks at least.
 
-    A task that has no more items than a limit belongs to the limited suite as well.
+    A task that has no more items than a limit belongs to the limited set as well. The largest sets come first.
     """
-    limits = dict.fromkeys(sorted((t.limit for t in tasks), key=lambda n: -(n or math.inf)))
-    found = {
-        limit: tuple(t for t in tasks if t.limit == limit or (t.limit is None and limit is not None and t.n <= limit))
+    limits = dict.fromkeys(task.limit for task in tasks)
+    found = dict.fromkeys(
+        tuple(task for task in tasks if task.of(row) is not None and _within(task, limit))
         for limit in limits
-    }
-    return {limit: members for limit, members in found.items() if len(members) > 1}
+        for row in rows
+    )
+    return tuple(sorted((members for members in found if len(members) > 1), key=lambda m: (-len(m), m[0].n)))
+
+
+def _within(task: TaskColumn, limit: int | None) -> bool:
+    return task.limit == limit or (task.limit is None and limit is not None and task.n <= limit)
 
 
 def task_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
     """Return the means over tasks, every task, and ROUGE."""
     tasks = task_columns(rows)
-    means = [_mean(limit, members) for limit, members in suites(tasks).items()]
+    sets = suites([row for row in rows if not row.is_dense] or rows, tasks)
+    amounts = [f"{len(members)} tasks, {_items(members)}" for members in sets]
+    means = [_mean(members, name) for members, name in zip(sets, unambiguous(amounts, amounts), strict=True)]
     each = [measure for task in tasks for measure in _of_task(task)]
     summaries = [measure for column in summaries_columns(rows) for measure in _of_summaries(column)]
     return (*means, *each, *summaries)
@@ -102,7 +109,7 @@ def score_figure(score: Score) -> Figure:
     return Figure(score.value, max(score.value - reach, 0.0), min(score.value + reach, 1.0), score.stderr)
 
 
-def _mean(limit: int | None, members: tuple[TaskColumn, ...]) -> Measure:
+def _mean(members: tuple[TaskColumn, ...], name: str) -> Measure:
     def of(row: ResultRow) -> Figure | None:
         from engine.results import Score
 
@@ -114,16 +121,20 @@ def _mean(limit: int | None, members: tuple[TaskColumn, ...]) -> Measure:
         stderr = None if None in errors else math.sqrt(sum((e or 0.0) ** 2 for e in errors)) / len(scores)
         return score_figure(Score(sum(score.value for score in scores) / len(scores), stderr))
 
-    items = "all items" if limit is None else f"the first {limit:,} items of each"
     return Measure(
-        f"zero_shot_mean[{'all' if limit is None else limit}]",
-        "Zero-shot mean" if limit is None else f"Zero-shot mean, first {limit:,}",
-        f"Mean accuracy over {', '.join(task.title for task in members)}; {items}.",
+        f"zero_shot_mean[{name}]",
+        f"Zero-shot mean: {name}",
+        f"Mean accuracy over {', '.join(task.title for task in members)}, each task counting the same.",
         Kind.PERCENT,
         Role.QUALITY,
         lower_is_better=False,
         of=of,
     )
+
+
+def _items(members: tuple[TaskColumn, ...]) -> str:
+    limit = max((task.limit for task in members if task.limit is not None), default=None)
+    return "all items" if limit is None else f"first {limit:,} items"
 
 
 def _of_task(task: TaskColumn) -> tuple[Measure, ...]:

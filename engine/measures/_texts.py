@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,10 @@ class TextColumn:
 
 
 def text_columns(rows: Sequence[ResultRow]) -> tuple[TextColumn, ...]:
-    """Return the texts on which any of the rows was measured, the last used one first."""
-    found = by_setting(
-        sorted((p for row in rows for p in row.perplexities), key=lambda p: p.provenance.created, reverse=True)
-    )
+    """Return the texts on which any of the rows was measured: those of most rows first, then the last used."""
+    every = sorted((p for row in rows for p in row.perplexities), key=lambda p: p.provenance.created, reverse=True)
+    n_rows = Counter(p.setting for p in every)
+    found = sorted(by_setting(every), key=lambda p: -n_rows[p.setting])
     short = [p.text for p in found]
     long = [f"{p.text}, {p.n_tokens:,} tokens, {p.provenance.dtype}" for p in found]
     return tuple(

@@ -62,9 +62,9 @@ def tiles(content: ReportContent) -> list[Tile]:
         on = "" if content.forecast_text is None else f" on {content.forecast_text}"
         between = f"the dense model's{on}; {ratio(forecast.low)} to {ratio(forecast.high)}"
         found.append(Tile("Perplexity", ratio(forecast.perplexity), between, "predicted"))
-    for one in longest_first(row)[:2]:
+    for one in _once_per_text(row)[:2]:
         found.append(Tile("Perplexity", ratio(one.ratio), f"the dense model's on {one.text}", "measured"))
-    return found + [_measured(content, measure) for measure in _main(measures([row, dense]), content)]
+    return found + [_measured(content, measure) for measure in _main(measures([row]), content)]
 
 
 def _main(every: tuple[Measure, ...], content: ReportContent) -> list[Measure]:
@@ -87,8 +87,15 @@ def _measured(content: ReportContent, measure: Measure) -> Tile:
 
 
 def longest_first(row: ResultRow) -> list[PerplexityResult]:
-    """Return the texts with the most tokens first: they say most."""
+    """Return what was measured on the most tokens first: it says most."""
     return sorted(row.perplexities, key=lambda one: -one.n_tokens)
+
+
+def _once_per_text(row: ResultRow) -> list[PerplexityResult]:
+    found: dict[str, PerplexityResult] = {}
+    for one in longest_first(row):
+        found.setdefault(one.text, one)
+    return list(found.values())
 
 
 def name_of(measure: Measure) -> str:

@@ -34,7 +34,7 @@ def render_report(content: ReportContent) -> str:
             perplexities=perplexity_rows(row),
             tasks=task_rows(row, dense),
             rouges=rouge_rows(row, dense),
-            costs=cost_rows(measures([row, dense]), row, dense),
+            costs=cost_rows(measures([row]), row, dense),
             refined=refined_rows(content.refined),
             refinements=REFINEMENTS,
             provenance=provenance(content),

@@ -64,7 +64,7 @@ def sources(row: ResultRow) -> list[tuple[Source, Provenance]]:
 
 def _source(what: str, on: str, one: Provenance) -> Source:
     took = "" if one.seconds is None else f", {duration(one.seconds)}"
-    seed = ", nothing drawn" if one.seed is None else f", seed {one.seed}"
+    seed = "" if one.seed is None else f", seed {one.seed}"
     stage, _, fingerprint = one.artifact.partition("/")
     data = "" if one.data_fingerprint is None else one.data_fingerprint[:12]
     how = f"{one.dtype}, {one.device}{seed}{took}"
