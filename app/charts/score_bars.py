@@ -24,7 +24,10 @@ def score_bars(rows: Mapping[str, ResultRow], measures: Sequence[Measure]) -> go
     """
     figure = go.Figure()
     for place, (name, row) in enumerate(rows.items()):
-        found = [(measure.title.removeprefix("Accuracy: "), measure.of(row)) for measure in measures]
+        found = [
+            (measure.title.removeprefix("Accuracy: ").replace(": ", ":<br>").replace(", ", ",<br>"), measure.of(row))
+            for measure in measures
+        ]
         there = [(title, one) for title, one in found if one is not None]
         figure.add_trace(
             go.Bar(

@@ -21,17 +21,15 @@ class TextColumn:
 
     Attributes:
         title: unique among the texts of a table.
+        about: its name with its amount and type.
         setting: of the perplexities measured on it.
         dense_perplexity: of the dense model.
-        n_tokens: scored.
-        dtype: of the arithmetic.
     """
 
     title: str
+    about: str
     setting: tuple[Hashable, ...]
     dense_perplexity: float
-    n_tokens: int
-    dtype: str
 
     def of(self, row: ResultRow) -> PerplexityResult | None:
         """Return what was measured of a row on this text."""
@@ -39,15 +37,15 @@ class TextColumn:
 
 
 def text_columns(rows: Sequence[ResultRow]) -> tuple[TextColumn, ...]:
-    """Return the texts on which any of the rows was measured: those of most rows first, then the last used."""
+    """Return the texts on which any of the rows was measured: those of most rows first, then the longest."""
     every = sorted((p for row in rows for p in row.perplexities), key=lambda p: p.provenance.created, reverse=True)
     n_rows = Counter(p.setting for p in every)
-    found = sorted(by_setting(every), key=lambda p: -n_rows[p.setting])
+    found = sorted(by_setting(every), key=lambda p: (-n_rows[p.setting], -p.n_tokens))
     short = [p.text for p in found]
     long = [f"{p.text}, {p.n_tokens:,} tokens, {p.provenance.dtype}" for p in found]
     return tuple(
-        TextColumn(title, p.setting, p.dense_perplexity, p.n_tokens, p.provenance.dtype)
-        for title, p in zip(unambiguous(short, long), found, strict=True)
+        TextColumn(title, about, p.setting, p.dense_perplexity)
+        for title, about, p in zip(unambiguous(short, long), long, found, strict=True)
     )
 
 
@@ -73,7 +71,7 @@ def _of_text(text: TextColumn) -> tuple[Measure, ...]:
         dense, prediction = found.dense_perplexity, found.prediction
         return Figure(prediction.perplexity / dense, prediction.low / dense, prediction.high / dense)
 
-    on = f"on {text.title}: {text.n_tokens:,} tokens, {text.dtype}"
+    on = f"on {text.about}"
     return (
         measure(
             "perplexity_ratio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
     own = map_id(rank_map)
     measured = tuple(row for row in found if row.refinement is None and not row.is_dense)
     row = next((row for row in measured if row.id == own), None) or new_row(analysis, own, rank_map)
-    runs = _runs_on_longest_text(measurements(store, analysis.id))
+    runs = _runs_on_most_used_text(measurements(store, analysis.id))
     predictor = fit_predictor(runs)
     expected = predictor.predict(cost_of(analysis, rank_map).nats, rank_map.metric)
     return ReportContent(
@@ -74,12 +75,12 @@ def results_to_json(rows: Sequence[ResultRow], analysis_id: str) -> str:
     return json.dumps({"schema": RESULTS_SCHEMA, "analysis": analysis_id, "rows": documents}, indent=2)
 
 
-def _runs_on_longest_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the runs on the text with the most tokens, the last used one of several."""
-    if not runs:
-        return []
-    longest = text_of(max(runs, key=lambda run: run["n_tokens"]))
-    return [run for run in runs if text_of(run) == longest]
+def _runs_on_most_used_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the runs on the text that most of them were measured on, the longest of several."""
+    n_runs = Counter(text_of(run) for run in runs)
+    most_used = max(((n, run["n_tokens"]) for run in runs for n in [n_runs[text_of(run)]]), default=None)
+    chosen = next((text_of(run) for run in runs if (n_runs[text_of(run)], run["n_tokens"]) == most_used), None)
+    return [run for run in runs if text_of(run) == chosen]
 
 
 def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:

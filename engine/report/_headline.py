@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import Measure, Role, measures
+from engine.measures import Measure, Role, measures, text_columns
 from engine.words import TIMES, megabytes, method_title, percent, ratio
 
 if TYPE_CHECKING:
     from engine.report._content import ReportContent
-    from engine.results import PerplexityResult, ResultRow
+    from engine.results import PerplexityResult
 
 
 class Tile(NamedTuple):
@@ -31,7 +31,7 @@ def headline(content: ReportContent) -> str:
         f"{percent(saved, 0)} smaller. "
     )
     if content.row.perplexities:
-        found = longest_first(content.row)[0]
+        found = by_use(content)[0]
         return done + (
             f"On {found.text} its perplexity was measured as {ratio(found.ratio)} that of the dense model. "
             "No weight was trained."
@@ -62,7 +62,7 @@ def tiles(content: ReportContent) -> list[Tile]:
         on = "" if content.forecast_text is None else f" on {content.forecast_text}"
         between = f"the dense model's{on}; {ratio(forecast.low)} to {ratio(forecast.high)}"
         found.append(Tile("Perplexity", ratio(forecast.perplexity), between, "predicted"))
-    for one in _once_per_text(row)[:2]:
+    for one in _once_per_text(content)[:2]:
         found.append(Tile("Perplexity", ratio(one.ratio), f"the dense model's on {one.text}", "measured"))
     return found + [_measured(content, measure) for measure in _main(measures([row]), content)]
 
@@ -86,14 +86,15 @@ def _measured(content: ReportContent, measure: Measure) -> Tile:
     return Tile(name_of(measure).partition(":")[0].partition(" ÷")[0], written(measure, own.value), beside, "measured")
 
 
-def longest_first(row: ResultRow) -> list[PerplexityResult]:
-    """Return what was measured on the most tokens first: it says most."""
-    return sorted(row.perplexities, key=lambda one: -one.n_tokens)
+def by_use(content: ReportContent) -> list[PerplexityResult]:
+    """Return this map's perplexities, those on the texts of most maps first: they compare with most."""
+    found = (text.of(content.row) for text in text_columns(content.others))
+    return [one for one in found if one is not None]
 
 
-def _once_per_text(row: ResultRow) -> list[PerplexityResult]:
+def _once_per_text(content: ReportContent) -> list[PerplexityResult]:
     found: dict[str, PerplexityResult] = {}
-    for one in longest_first(row):
+    for one in by_use(content):
         found.setdefault(one.text, one)
     return list(found.values())
 

@@ -6,7 +6,6 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from engine.measures import measures
 from engine.report._content import ReportContent
 from engine.report._headline import headline, tiles
 from engine.report._provenance import provenance
@@ -31,10 +30,10 @@ def render_report(content: ReportContent) -> str:
             quality=quality_section(content),
             rank_map=rank_map_chart(content.rank_map, content.analysis.inventory),
             ranks=rank_rows(content),
-            perplexities=perplexity_rows(row),
+            perplexities=perplexity_rows(content),
             tasks=task_rows(row, dense),
             rouges=rouge_rows(row, dense),
-            costs=cost_rows(measures([row]), row, dense),
+            costs=cost_rows(row, dense),
             refined=refined_rows(content.refined),
             refinements=REFINEMENTS,
             provenance=provenance(content),

@@ -26,9 +26,10 @@ class QualitySection(NamedTuple):
 
 
 def quality_section(content: ReportContent) -> QualitySection:
-    """Return the chart on the longest text this map was measured on, or else on that of the forecast."""
-    columns = sorted(text_columns([content.row]), key=lambda text: -text.n_tokens) or [
-        text for text in text_columns(content.others) if text.setting == content.forecast_setting
+    """Return the chart on the text most maps were measured on, this one among them if it was."""
+    texts = text_columns(content.others)
+    columns = [text for text in texts if text.of(content.row) is not None] or [
+        text for text in texts if text.setting == content.forecast_setting
     ]
     prediction, dense_perplexity, ratio = content.forecast, 1.0, None
     points = [_point(content.dense.size.model_bytes["float16"], "dense", 1.0, 1.0)]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.measures import measures
 from engine.rank_map_difference import decisions
-from engine.report._headline import longest_first, name_of, written
+from engine.report._headline import by_use, name_of, written
 from engine.words import REFINEMENTS, TIMES, percent, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.measures import Measure
     from engine.report._content import ReportContent
     from engine.results import ResultRow
 
@@ -66,10 +67,10 @@ class RefinedRow(NamedTuple):
     ratio: str
 
 
-def perplexity_rows(row: ResultRow) -> list[PerplexityRow]:
+def perplexity_rows(content: ReportContent) -> list[PerplexityRow]:
     """Return a line per text that was measured."""
     found = []
-    for one in longest_first(row):
+    for one in by_use(content):
         predicted = between = held = ""
         if one.prediction is not None:
             p, dense = one.prediction, one.dense_perplexity
@@ -81,24 +82,26 @@ def perplexity_rows(row: ResultRow) -> list[PerplexityRow]:
     return found
 
 
-def cost_rows(every: Sequence[Measure], row: ResultRow, dense: ResultRow) -> list[CostRow]:
-    """Return a line per cost this map has: counted ones, then measured ones.
+def cost_rows(row: ResultRow, dense: ResultRow) -> list[CostRow]:
+    """Return a line per cost this map has: counted ones, then those measured last.
 
-    Speeds are over the dense model's of the same repetition, with quartiles; all else is divided as it is.
+    Speeds are over the dense model's of the same repetitions, with quartiles; the dense model's speed of another time
+    would not belong beside them. All else is divided as it is.
     """
-    named = {measure.name: measure for measure in every}
+    newest = replace(row, costs=row.costs[:1], memories=row.memories[:1])
+    named = {measure.name: measure for measure in measures([newest])}
     found = []
     for name, measure in named.items():
-        own, of_dense = measure.of(row), measure.of(dense)
+        own, of_dense = measure.of(newest), measure.of(dense)
         if own is None or not name.startswith(_COSTS):
             continue
-        beside = "" if of_dense is None else written(measure, of_dense.value)
-        change, between = "", ""
+        beside = change = between = ""
         if "_tokens_per_s[" in name:
-            over = named[name.replace("_tokens_per_s[", "_ratio[")].of(row)
+            over = named[name.replace("_tokens_per_s[", "_ratio[")].of(newest)
             if over is not None and over.low is not None and over.high is not None:
                 change, between = f"{over.value:.2f} {TIMES}", f"{over.low:.2f} to {over.high:.2f}"
         elif of_dense is not None and of_dense.value:
+            beside = written(measure, of_dense.value)
             change = f"{own.value / of_dense.value:.2f} {TIMES}"
         found.append(CostRow(name_of(measure), measure.about, beside, written(measure, own.value), change, between))
     return found
