@@ -24,7 +24,8 @@ class Provenance:
     """Where a number comes from.
 
     Attributes:
-        artifact: ``stage/fingerprint`` of the stored measurement.
+        artifact: ``stage/fingerprint`` of the stored measurement; perplexity and cost of the dense model are stored
+            with a rank map's.
         created: ISO 8601, UTC.
         model: for people.
         model_fingerprint: of its content, or of its hub id and commit.
@@ -140,7 +141,7 @@ class TaskResult:
 
     @property
     def acc_norm(self) -> Score | None:
-        """The same with likelihoods per byte of the choice; some tasks have none."""
+        """The same with log-likelihoods per character of the choice; some tasks have none."""
         return self.metrics.get("acc_norm")
 
     @property

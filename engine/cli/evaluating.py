@@ -131,7 +131,8 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 def _figures(row: Mapping[str, Any]) -> dict[str, str]:
     figures: dict[str, str] = {}
     for found in row["perplexities"]:
-        figures.setdefault(f"perplexity, {found['text']}, {found['n_tokens']:,} tokens", f"{found['perplexity']:.2f}")
+        name = f"perplexity, {found['text']}, {found['n_tokens']:,} tokens, {found['provenance']['dtype']}"
+        figures.setdefault(name, f"{found['perplexity']:.2f}")
     for found in row["tasks"]:
         for metric, score in found["metrics"].items():
             stderr = "" if score["stderr"] is None else f" ± {score['stderr']:.3f}"

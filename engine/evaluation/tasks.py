@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from engine.demo_tasks import DEMO_TASKS, task_definition
-from engine.errors import InvalidSpecError
+from engine.errors import InvalidSpecError, NumericalError
 from engine.registry import did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def run_task(
 
     Raises:
         InvalidSpecError: an item is longer than the model has positions.
+        NumericalError: the model's numbers are not finite.
     """
     requests = loaded.task.instances
     _require_fit(module, tokenizer, loaded)
@@ -125,6 +127,7 @@ def run_task(
         )
     finally:
         hook.remove()
+    _require_finite(loaded)
     return _scores(found["results"][loaded.name], found["samples"][loaded.name])
 
 
@@ -157,6 +160,10 @@ def _load_stock(name: str) -> Any:
 
 
 def _loaded(name: str, task: Any, limit: int | None) -> LoadedTask:
+    if task.get_config("unsafe_code"):
+        raise InvalidSpecError(
+            f"The task {name} runs code that the model writes, which is not done here; leave it out."
+        )
     if task.get_config("num_fewshot") is None:
         task.set_config("num_fewshot", 0)
     task.set_fewshot_seed(seed=1234)  # what simple_evaluate sets
@@ -182,6 +189,16 @@ def _require_fit(module: nn.Module, tokenizer: Any, loaded: LoadedTask) -> None:
         )
 
 
+def _require_finite(loaded: LoadedTask) -> None:
+    """Raise where a choice would be taken among numbers that mean nothing."""
+    for instance in loaded.task.instances:
+        if instance.request_type == "loglikelihood" and not all(math.isfinite(found[0]) for found in instance.resps):
+            raise NumericalError(
+                f"The model gives a log-likelihood that is not finite for item {instance.doc_id} of {loaded.name}; try "
+                "--dtype float32 or larger ranks."
+            )
+
+
 def _scores(means: dict[str, Any], samples: Sequence[dict[str, Any]]) -> TaskScores:
     metrics: dict[str, tuple[float, float | None]] = {}
     items: dict[str, NDArray[np.float64]] = {}
@@ -191,7 +208,9 @@ def _scores(means: dict[str, Any], samples: Sequence[dict[str, Any]]) -> TaskSco
             continue
         stderr = means.get(f"{metric}_stderr,{filtered}")
         label = metric if filtered == "none" else name
-        metrics[label] = (float(value), float(stderr) if isinstance(stderr, (int, float)) else None)
+        # lm-eval says N/A, or NaN for a single item, where there is no standard error.
+        error = float(stderr) if isinstance(stderr, (int, float)) else math.nan
+        metrics[label] = (float(value), error if math.isfinite(error) else None)
         rows = sorted((s for s in samples if s["filter"] == filtered), key=lambda s: int(s["doc_id"]))
         values = [row.get(metric) for row in rows]
         if values and all(isinstance(v, (bool, int, float)) for v in values):

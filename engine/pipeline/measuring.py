@@ -10,7 +10,7 @@ from engine.pipeline import keys
 from engine.pipeline.evaluating import EvaluationSession, reopen_folder
 from engine.pipeline.map_keys import map_id
 from engine.pipeline.measuring_cost import CostPart, MemoryPart
-from engine.pipeline.measuring_summaries import SummariesPart
+from engine.pipeline.measuring_summaries import summaries_part
 from engine.pipeline.measuring_tasks import task_parts
 from engine.pipeline.models import Models
 from engine.pipeline.reading import load_analysis
@@ -124,9 +124,9 @@ def _parts(
     if plan.cost is not None:
         parts.append(CostPart(models, plan.cost))
     if plan.tasks:
-        parts += task_parts(models, downloads, plan.tasks, plan.limit, report)
+        parts += task_parts(models, downloads, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
     if plan.summaries is not None:
-        parts.append(SummariesPart(models, downloads, plan.summaries))
+        parts.append(summaries_part(models, downloads, plan.summaries, part_of(report, 0.5, 1.0)))
     if plan.memory is not None:
         parts.append(MemoryPart(models, plan.memory, export))
     return parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cache import fingerprint
@@ -24,14 +24,23 @@ if TYPE_CHECKING:
     from engine.rank_map import RankMap
 
 
-@dataclass(slots=True)
+def summaries_part(models: Models, downloads: Path, spec: SummarySpec, report: Report) -> SummariesPart:
+    """Return the part that summarises; its articles are read, so that what is wrong with them comes first.
+
+    Raises:
+        CorpusError: the articles cannot be read, or are too few.
+    """
+    texts = resolve_texts(spec.corpus, models.store, downloads, report)
+    return SummariesPart(models, spec, tuple(load_pairs(spec.corpus, spec.reference_field, texts)))
+
+
+@dataclass(frozen=True, slots=True)
 class SummariesPart:
     """Summaries of the same articles; article, reference and the dense model's summary are stored once."""
 
     models: Models
-    downloads: Path
     spec: SummarySpec
-    _pairs: list[TextPair] = field(default_factory=list, init=False)
+    pairs: tuple[TextPair, ...]
 
     @property
     def weight(self) -> int:
@@ -52,15 +61,13 @@ class SummariesPart:
         """Generate, score and store.
 
         Raises:
-            RankScopeError: the articles cannot be read, or do not fit the model.
+            InvalidSpecError: a prompt does not fit the model.
+            NumericalError: the model's numbers are not finite.
         """
         begun = time.monotonic()
         spec, models = self.spec, self.models
-        if not self._pairs:
-            texts = resolve_texts(spec.corpus, models.store, self.downloads, report)
-            self._pairs = load_pairs(spec.corpus, spec.reference_field, texts)
-        prompts = build_prompts(models.dense, self._pairs, spec)
-        references = [pair.reference for pair in self._pairs]
+        prompts = build_prompts(models.dense, self.pairs, spec)
+        references = [pair.reference for pair in self.pairs]
         module = models.module(rank_map)
         found = write_summaries(module, models.dense.tokenizer, prompts, references, spec, report)
         document = {
@@ -85,7 +92,7 @@ class SummariesPart:
     def _scored(self, found: Summaries, rank_map: RankMap | None) -> dict[str, Any]:
         rouge = {measure: asdict(found.interval(measure, self.spec)) for measure in MEASURES}
         if rank_map is None:
-            articles, references = [pair.text for pair in self._pairs], [pair.reference for pair in self._pairs]
+            articles, references = [pair.text for pair in self.pairs], [pair.reference for pair in self.pairs]
             return {"rouge": rouge, "differences": {}, "articles": articles, "references": references}
         dense = self.models.store.read(self.key(None)).arrays(ARTICLES)
         resampling = {"n_resamples": self.spec.n_resamples, "seed": self.spec.seed}

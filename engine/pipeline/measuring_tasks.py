@@ -50,7 +50,7 @@ class TaskPart:
     @property
     def weight(self) -> int:
         """About the tokens of all requests."""
-        return sum(len(str(argument)) for i in self.task.task.instances for argument in i.arguments) // 4
+        return 1 + sum(len(str(argument)) for i in self.task.task.instances for argument in i.arguments) // 4
 
     def key(self, rank_map: RankMap | None) -> Key:
         """Return where the score is stored; the items' fingerprint covers prompts, limit and lm-eval's version."""

@@ -149,7 +149,8 @@ def _add_perplexities(rows: dict[str, ResultRow], store: Store, analysis: Analys
 def _add_dense_once(rows: dict[str, ResultRow], column: str, found: PerplexityResult | CostResult) -> None:
     """Enter what was measured of the dense model beside a rank map, unless a newer one is there."""
     if found.setting not in {known.setting for known in getattr(rows[DENSE], column)}:
-        rows[DENSE] = _with(rows[DENSE], column, found)
+        provenance = replace(found.provenance, analysis=None, seconds=None)
+        rows[DENSE] = _with(rows[DENSE], column, replace(found, provenance=provenance))
 
 
 _PARTS: tuple[tuple[str, str, Callable[[Mapping[str, Any], Artifact], object]], ...] = (

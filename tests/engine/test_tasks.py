@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from engine.compression import compress
 from engine.demo_tasks import DEMO_TASKS, read_items
-from engine.errors import CorpusError, InvalidSpecError
+from engine.errors import CorpusError, InvalidSpecError, NumericalError
 from engine.evaluation.tasks import load_tasks, run_task
 from engine.progress import ignore_progress
+from engine.types import BlockRank, Format
 from tests import toys
 
 ROWS = [
@@ -72,6 +74,17 @@ def test_accuracies_follow_from_the_logits(architecture, demo_texts, toy_tokeniz
     assert toy_tokenizer.pad_token is None
 
 
+def test_scoring_leaves_a_compressed_model_as_it_was(demo_texts, toy_tokenizer):
+    module, inventory, factors = toys.factored("llama-gqa", toys.tokens(4, 32))
+    blocks = [BlockRank(tuple(p.name for p in group.members), Format.CAT, 6) for group in inventory.groups]
+    compressed = compress(module, [b for b in blocks if len(b.members) > 1], factors.__getitem__)
+    tokens = toys.tokens(2, 16)
+    before = compressed(tokens).logits
+    (task,) = load_tasks(["demo_piqa"], None, demo_texts)
+    run_task(compressed, toy_tokenizer, task, ignore_progress)
+    torch.testing.assert_close(compressed(tokens).logits, before, rtol=0, atol=0)
+
+
 def test_a_limit_takes_the_first_items_and_changes_what_is_measured(demo_texts, toy_tokenizer):
     whole, part, more = (load_tasks(["demo_piqa"], limit, demo_texts)[0] for limit in (None, 2, 99))
     assert (part.n, part.n_available, whole.n, more.n) == (2, 5, 5, 5)
@@ -104,6 +117,17 @@ def test_what_cannot_be_scored_is_one_sentence(demo_texts, toy_tokenizer, monkey
     (task,) = load_tasks(["demo_piqa"], None, demo_texts)
     with pytest.raises(InvalidSpecError, match="128 positions"):
         run_task(toys.build("llama"), toy_tokenizer, task, ignore_progress)
+
+
+def test_one_item_has_no_standard_error_and_numbers_that_are_not_finite_no_score(demo_texts, toy_tokenizer):
+    (task,) = load_tasks(["demo_piqa"], 1, demo_texts)
+    module = toys.build("llama")
+    mean, stderr = run_task(module, toy_tokenizer, task, ignore_progress).metrics["acc"]
+    assert mean in {0.0, 1.0}
+    assert stderr is None
+    module.get_output_embeddings().weight.data[5] = float("nan")
+    with pytest.raises(NumericalError, match="item 0 of demo_piqa"):
+        run_task(module, toy_tokenizer, task, ignore_progress)
 
 
 def test_a_stock_task_offline_is_one_sentence(monkeypatch):
