@@ -49,6 +49,8 @@ def report(
 
 
 def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, Any]:
+    from engine.report import by_use
+
     row, forecast = content.row, content.forecast
     return {
         "analysis": content.analysis.id,
@@ -56,7 +58,7 @@ def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, An
         "kept_fraction": row.size.kept_fraction,
         "model_mb_float16": row.size.model_bytes["float16"] / 1e6,
         "measured": content.is_measured,
-        "perplexity_ratios": {one.text: one.ratio for one in reversed(row.perplexities)},
+        "perplexity_ratios": {one.text: one.ratio for one in reversed(by_use(content))},
         "predicted_perplexity_ratio": forecast.perplexity,
         "predicted_perplexity_ratio_low": forecast.low,
         "predicted_perplexity_ratio_high": forecast.high,
