@@ -93,3 +93,12 @@ def test_the_files_hold_every_row(rows, measured_toy):
     assert [row["id"] for row in document["rows"]] == [row.id for row in rows]
     assert document["rows"][1]["rank_map"] == json.loads(rows[1].rank_map.to_json())
     assert document["rows"][1]["costs"][0]["provenance"]["artifact"].startswith("cost/")
+
+
+def test_speeds_of_two_settings_are_told_apart(rows):
+    dense, water, _ = rows
+    other = replace(water.costs[0], setting=("other",), prompt_tokens=64, new_tokens=8)
+    named = by_name(measures([dense, replace(water, costs=(other, *water.costs))]))
+    assert "decode_ratio[batch 1] (64 + 8 tokens)" in named
+    assert named["decode_multiply_adds (12 + 2 tokens)"].of(dense) is not None
+    assert named["decode_multiply_adds (64 + 8 tokens)"].of(dense) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.measures._base import Figure, Kind, Measure, Role, by_setting, of_setting
+from engine.words import unambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -20,13 +21,23 @@ def running_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
     memories = by_setting(
         sorted((m for row in rows for m in row.memories), key=lambda m: m.provenance.created, reverse=True)
     )
-    found = [measure for place, cost in enumerate(costs) for measure in _of_cost(cost, _mark(place))]
-    return (*found, *(measure for place, memory in enumerate(memories) for measure in _of_memory(memory, _mark(place))))
+    short = [f"{cost.prompt_tokens} + {cost.new_tokens} tokens" for cost in costs]
+    long = [f"{tokens}, {c.provenance.dtype}, {_where(c)}" for tokens, c in zip(short, costs, strict=True)]
+    loaded = [f"{memory.n_tokens} tokens" for memory in memories]
+    typed = [f"{tokens}, {m.provenance.dtype}" for tokens, m in zip(loaded, memories, strict=True)]
+    return (
+        *(one for cost, mark in zip(costs, _marks(short, long), strict=True) for one in _of_cost(cost, mark)),
+        *(
+            one
+            for memory, mark in zip(memories, _marks(loaded, typed), strict=True)
+            for one in _of_memory(memory, mark)
+        ),
+    )
 
 
-def _mark(place: int) -> str:
-    """Tell later settings from the newest one."""
-    return "" if place == 0 else f" ({place + 1})"
+def _marks(short: list[str], long: list[str]) -> list[str]:
+    """Return what tells settings apart: nothing if there is one."""
+    return [""] if len(short) == 1 else [f" ({name})" for name in unambiguous(short, long)]
 
 
 def _of_cost(cost: CostResult, mark: str) -> list[Measure]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from engine.pipeline.reporting import report_content
 from engine.pipeline.results import results
 from engine.report import render_report
+from tests.browser.conftest import LONG_MS
+from tests.browser.running_app import settled
 from tests.measured_toy import HOSTILE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
     from tests.measured_toy import MeasuredToy
 
@@ -68,3 +73,29 @@ def test_a_report_opens_offline_shows_the_stores_numbers_and_prints(
     assert paper.startswith(b"%PDF")
     assert paper.count(b"/Type /Page\n") > 0
     context.close()
+
+
+@pytest.mark.timeout(900)
+def test_more_is_evaluated_from_results_and_appears_without_a_reload(
+    page: Page, dashboard: Callable[[Path], str], measured_toy: MeasuredToy, tmp_path: Path
+) -> None:
+    shutil.copytree(measured_toy.home / "artifacts", tmp_path / "home" / "artifacts")
+    page.goto(f"{dashboard(tmp_path / 'home')}/results")
+    settled(page)
+    page.get_by_text("Evaluate more", exact=True).click()
+    page.get_by_role("button", name="Evaluate this run").click()
+    expect(page.get_by_text("Measure one water-filling map of toy-model: done")).to_be_visible(timeout=LONG_MS)
+    settled(page)
+    # The same text in bfloat16 is another text to choose, and the first is told apart from it.
+    page.get_by_role("combobox", name="Text", exact=True).click()
+    expect(page.get_by_role("option", name="bfloat16")).to_be_visible()
+    expect(page.get_by_role("option", name="float32")).to_be_visible()
+    page.keyboard.press("Escape")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Share as a report").click()
+    shared = download.value.path().read_text(encoding="utf-8")
+    assert "bfloat16" in shared
+    assert "<script" not in shared
+    with page.expect_download() as download:
+        page.locator("[data-testid=stDownloadButton]", has_text="Download as CSV").get_by_role("button").click()
+    assert "bfloat16" in download.value.path().read_text(encoding="utf-8").splitlines()[0]
