@@ -116,6 +116,6 @@ def evaluation_plan(a: Mapping[str, Any]) -> Plan:
         a["limit"] or None,
         summaries,
         cost,
-        MemorySpec(a["dtype"], a["prompt_tokens"]) if a["memory"] else None,
+        MemorySpec(n_tokens=a["prompt_tokens"]) if a["memory"] else None,
         a["dtype"],
     )

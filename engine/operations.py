@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import DirectoryStore
@@ -9,6 +10,7 @@ from engine.bayesian.goals import Goal
 from engine.bayesian.space import Layout, SpaceSpec
 from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.errors import InvalidSpecError
+from engine.export.specs import ExportFormat, ExportSpec
 from engine.presets import PRESETS
 from engine.settings import settings
 from engine.specs import (
@@ -113,6 +115,7 @@ REFINE_DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "device": "auto",
 }
+EXPORT_DEFAULTS: dict[str, Any] = {"format": ExportFormat.FACTORED.value, "dtype": "auto", "refinement": None}
 COMPARE_DEFAULTS: dict[str, Any] = {
     "kept_fractions": [0.9, 0.8, 0.7, 0.6, 0.5],
     "methods": list(PRESETS),
@@ -144,6 +147,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "sensitivity": _sensitivity,
         "search": _search,
         "refine": _refine,
+        "export": _export,
         "compare": _compare,
         "post-train": _post_train,
     }
@@ -360,6 +364,33 @@ def refinement_spec(arguments: Mapping[str, Any]) -> RefinementSpec:
     a = _with_defaults(arguments, REFINE_DEFAULTS)
     training = TrainingSpec(a["epochs"], a["learning_rate"], a["seed"], a["minutes"]) if a["train"] else None
     return RefinementSpec(training, a["damping"], a["batch_size"], a["compute_dtype"])
+
+
+def _export(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.exporting import export
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    own = {"analysis", "rank_map", "folder"}
+    return export(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        parse_rank_map(arguments["rank_map"].encode()),
+        Path(arguments["folder"]),
+        export_spec({k: v for k, v in arguments.items() if k not in own}),
+        report,
+    )
+
+
+def export_spec(arguments: Mapping[str, Any]) -> ExportSpec:
+    """Return the spec that ``export`` arguments describe.
+
+    Raises:
+        InvalidSpecError: a value names nothing.
+    """
+    a = _with_defaults(arguments, EXPORT_DEFAULTS)
+    return ExportSpec(_choice(ExportFormat, a["format"]), a["dtype"], a["refinement"])
 
 
 def _compare(arguments: Mapping[str, Any], report: Report) -> object:

@@ -3,25 +3,30 @@
 Colours stay apart for the colour-blind (Okabe-Ito, cividis).
 """
 
+from app.charts.active_curve import active_curve
 from app.charts.frontier import front_of, frontier
 from app.charts.heatmap import layer_heatmap, log_limits
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
 from app.charts.score_bars import score_bars
-from app.charts.score_lines import score_shares
-from app.charts.spectrum_lines import cumulative_energy, spectra
-from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, method_style
+from app.charts.score_lines import agreement_matrix, score_shares
+from app.charts.spectrum_lines import BREAK_EVEN, spectra
+from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, line_style, method_dash, method_style
 
 __all__ = [
+    "BREAK_EVEN",
     "DASHES",
     "NEUTRAL",
     "OKABE_ITO",
     "SYMBOLS",
+    "active_curve",
+    "agreement_matrix",
     "comparison_lines",
-    "cumulative_energy",
     "front_of",
     "frontier",
     "layer_heatmap",
+    "line_style",
     "log_limits",
+    "method_dash",
     "method_style",
     "predicted_against_measured",
     "quality_curves",

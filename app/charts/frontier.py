@@ -63,7 +63,7 @@ def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.F
 
 def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: Measure, quality: Measure) -> go.Scatter:
     dense = method == "dense"
-    color, symbol = (NEUTRAL, "circle-open") if dense else method_style(method_title(method))
+    color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
     texts = [
         f"{'dense model' if dense else method_title(method)}, {row.size.kept_fraction:.1%} kept<br>"
         f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
@@ -82,7 +82,7 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
             "symbol": symbol,
             "size": [13 if best else 9 for best in on_front],
             "opacity": [1.0 if best else 0.65 for best in on_front],
-            "line": {"width": 2 if dense else 1, "color": NEUTRAL if dense else "#FFFFFF"},
+            "line": {"width": 1, "color": "#FFFFFF"},
         },
         hovertext=texts,
         hoverinfo="text",

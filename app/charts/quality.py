@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
+from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
 from app.labels import TIMES, method_title
 from engine.presets import PRESETS
 
@@ -54,7 +54,7 @@ def quality_curves(
                 mode="lines",
                 name=title,
                 legendgroup=title,
-                line={"color": color, "shape": shape},
+                line={"color": color, "shape": shape, "dash": method_dash(title)},
                 customdata=np.stack([lows, highs], axis=1),
                 hovertemplate=(
                     f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
@@ -64,6 +64,16 @@ def quality_curves(
         )
     if measured is not None:
         _add_measured(figure, measured)
+    figure.add_trace(
+        go.Scatter(
+            x=[1.0],
+            y=[1.0],
+            mode="markers",
+            name="dense model",
+            marker={"color": NEUTRAL, "symbol": "hexagon2", "size": 13, "line": {"width": 1, "color": "#FFFFFF"}},
+            hovertemplate=f"the dense model: 100% kept, 1 {TIMES}<extra></extra>",
+        )
+    )
     if kept is not None:
         figure.add_vline(x=kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
     figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})

@@ -1,4 +1,4 @@
-"""Scores by depth and by kind."""
+"""Scores by depth and by kind, and how far their orders agree."""
 
 from __future__ import annotations
 
@@ -6,28 +6,54 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from app.charts.style import DASHES, OKABE_ITO, SYMBOLS, framed
+from app.charts.style import PATTERNS, SYMBOLS, framed, line_style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
 
-def score_shares(scores: pd.DataFrame, by: str, columns: Mapping[str, str]) -> go.Figure:
-    """Draw how each score's total is spread over layers or kinds, so that scores compare."""
+def score_shares(shares: pd.DataFrame) -> go.Figure:
+    """Draw how each score's total is spread: lines over layers, bars over kinds.
+
+    Args:
+        shares: as :func:`app.tables.score_shares` returns them.
+    """
     figure = go.Figure()
-    for index, (column, title) in enumerate(columns.items()):
-        if not scores[column].notna().any():
-            continue
-        sums = scores.assign(value=scores[column].clip(lower=0)).groupby(by, sort=by == "layer")["value"].sum()
-        share = sums / sums.sum() if sums.sum() > 0 else sums
-        style: dict[str, Any] = {"name": title, "x": list(share.index), "y": share.to_numpy()}
-        if by == "layer":
-            line = {"color": OKABE_ITO[index], "dash": DASHES[index]}
-            figure.add_trace(go.Scatter(**style, mode="lines+markers", line=line, marker={"symbol": SYMBOLS[index]}))
+    by_layer = shares.index.name == "layer"
+    for index, title in enumerate(shares.columns):
+        color, dash = line_style(index)
+        style: dict[str, Any] = {"name": title, "x": list(shares.index), "y": shares[title].to_numpy()}
+        if by_layer:
+            marker = {"symbol": SYMBOLS[index]}
+            figure.add_trace(
+                go.Scatter(**style, mode="lines+markers", line={"color": color, "dash": dash}, marker=marker)
+            )
         else:
-            figure.add_trace(go.Bar(**style, marker={"color": OKABE_ITO[index]}))
-    figure.update_xaxes(title="layer (0 reads the input)" if by == "layer" else "kind of projection")
+            figure.add_trace(go.Bar(**style, marker={"color": color, "pattern": {"shape": PATTERNS[index]}}))
+    figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
     figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
     return framed(figure, 340)
+
+
+def agreement_matrix(agreement: pd.DataFrame) -> go.Figure:
+    """Draw :func:`app.tables.rank_agreement`, each cell with its number."""
+    titles = list(agreement.columns)
+    figure = go.Figure(
+        go.Heatmap(
+            x=titles,
+            y=titles,
+            z=agreement.to_numpy(),
+            zmin=-1,
+            zmax=1,
+            colorscale="PuOr",
+            texttemplate="%{z:.2f}",
+            textfont={"size": 15},
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False)
+    return framed(figure, 90 + 55 * len(titles))

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 OKABE_ITO: Final = palette.OKABE_ITO
-DASHES: Final = ("solid", "dash", "dot", "dashdot")
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
+PATTERNS: Final = ("", "/", ".", "x")
 NEUTRAL: Final = palette.NEUTRAL
+
+
+def line_style(index: int) -> tuple[str, str]:
+    """Return the colour and dash of one of several lines; neighbours differ in both, and no two of 42 agree in both."""
+    return OKABE_ITO[index % len(OKABE_ITO)], DASHES[index % len(DASHES)]
 
 
 def method_style(title: str) -> tuple[str, str]:
@@ -24,12 +30,17 @@ def method_style(title: str) -> tuple[str, str]:
     return OKABE_ITO[place], SYMBOLS[place]
 
 
+def method_dash(title: str) -> str:
+    """Return the dash of a method's line by its title; with :func:`method_style` no two lines look alike."""
+    return DASHES[palette.method_place(title) % len(DASHES)]
+
+
 def framed(figure: go.Figure, height: int = 420) -> go.Figure:
     """Give a figure its height, narrow margins and the legend above it."""
     figure.update_layout(
         height=height,
         margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemwidth": 45},
         hovermode="closest",
         barmode="group",
     )

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+def quality(
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]], measured: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return the points of :func:`app.charts.quality_curves`, by method and size.
+
+    Args:
+        curves: method -> (kept fraction, predicted perplexity over dense, lowest, highest).
+        measured: as :func:`results` returns it.
+    """
+    columns = ["method", "kept", "predicted_ratio", "predicted_low", "predicted_high", "measured_ratio"]
+    rows = [(method_title(m), *point, math.nan) for m, points in curves.items() for point in points]
+    if measured is not None:
+        found = measured[["method", "kept", "ratio"]].itertuples(index=False)
+        rows += [(str(m), k, math.nan, math.nan, math.nan, ratio) for m, k, ratio in found]
+    return pd.DataFrame(rows, columns=columns).sort_values(["method", "kept"], ascending=[True, False], kind="stable")
+
+
 def measured_on(run: Mapping[str, Any]) -> str:
     """Return on what a measurement was made, for people; equal texts compare."""
     return f"{run['corpus']}, {run['n_tokens']:,} tokens, {run['dtype']}"

@@ -86,7 +86,42 @@ def sensitivity(
     return pd.DataFrame(rows)
 
 
+def score_shares(scores: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return what share of each score's total lies in every layer or kind; a score that is missing is left out.
+
+    Args:
+        scores: as :func:`sensitivity` returns them; what is below zero counts as nothing.
+        by: ``layer`` or ``kind``.
+    """
+    there = [column for column in SCORES if scores[column].notna().any()]
+    sums = scores[there].clip(lower=0).groupby(scores[by], sort=by == "layer").sum()
+    return (sums / sums.sum().where(lambda total: total > 0, 1)).rename(columns=SCORES)
+
+
 def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the Spearman correlation of every two scores that are there."""
     there = [column for column in SCORES if scores[column].notna().any()]
     return scores[there].corr(method="spearman").rename(index=SCORES, columns=SCORES)
+
+
+def agreement_sentence(agreement: pd.DataFrame) -> str:
+    """Say what :func:`rank_agreement` means, pair by pair."""
+    names = list(agreement.columns)
+    told = []
+    for row, one in enumerate(names):
+        for column, other in enumerate(names[row + 1 :], row + 1):
+            number = float(agreement.iloc[:, column].iloc[row])
+            told.append(f"{one} and {other.lower()} {_agreement_in_words(number)} ({number:.2f})")
+    return "; ".join(told) + "." if told else "There is only one score so far."
+
+
+def _agreement_in_words(correlation: float) -> str:
+    if correlation >= 0.9:
+        return "put the projections in nearly the same order"
+    if correlation >= 0.6:
+        return "mostly agree on which projections matter"
+    if correlation >= 0.25:
+        return "agree only roughly on which projections matter"
+    if correlation > -0.25:
+        return "have hardly anything in common"
+    return "put the projections in opposite orders"

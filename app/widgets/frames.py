@@ -51,6 +51,23 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
     )
 
 
+def quality_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.quality`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "method": "Method",
+            "kept": _KEPT,
+            "predicted_ratio": _PREDICTED,
+            "predicted_low": _LOW,
+            "predicted_high": _HIGH,
+            "measured_ratio": _MEASURED,
+        },
+    )
+
+
 def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) -> None:
     """Show :func:`app.tables.comparison`."""
     other = [] if other_text is None else ["other_ratio"]
@@ -130,6 +147,20 @@ def difference_frame(table: pd.DataFrame) -> None:
             "after": "Rank after",
             "gained": _number("Parameters gained", format="localized", help="Negative: given away."),
             "share": _number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
+        },
+    )
+
+
+def stages_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.stages`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "first": _number("From token", help="The first token that this budget produces."),
+            "budget": _number("Budget", format="percent", help="Kept fraction that was allowed."),
+            "active": _number("Active", format="percent", help="Share of the compressible parameters that ran."),
         },
     )
 

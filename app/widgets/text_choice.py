@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def runs_of_one_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the measurements on the text that was used last, or on the one the user chooses."""
+    """Return the measurements on the text with most of them, or on the one the user chooses."""
     texts = [text_of(run) for run in runs]
     labels = {text: measured_on(run) for text, run in zip(texts, runs, strict=True)}
     if len(set(texts)) <= 1:
@@ -22,6 +22,7 @@ def runs_of_one_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any
     chosen = st.selectbox(
         "Measurements shown: those on",
         list(labels),
+        list(labels).index(max(labels, key=texts.count)),
         format_func=labels.__getitem__,
         key="measured-on",
         width=640,

@@ -15,6 +15,7 @@ from engine.cli import (
     comparing,
     dashboard,
     evaluating,
+    exporting,
     generating,
     job_commands,
     maps,
@@ -37,6 +38,7 @@ stages.register(app)
 evaluating.register(app)
 searching.register(app)
 refining.register(app)
+exporting.register(app)
 comparing.register(app)
 generating.register(app)
 reporting.register(app)

@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
 def compare(
     analysis_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ANALYSIS]", help="Id of an analysis; default: the newest, or a new one of the demo."),
+        typer.Argument(
+            metavar="[ANALYSIS]",
+            help="Id of an analysis; default: the newest of a dense model, or a new one of the demo.",
+        ),
     ] = None,
     keep: Annotated[str, typer.Option(help="Kept fractions, comma-separated.")] = "0.9,0.8,0.7,0.6,0.5",
     methods: Annotated[str, typer.Option(help="Methods, comma-separated.")] = ",".join(PRESETS),
@@ -61,8 +64,8 @@ def compare(
     for name in chosen:
         get_preset(name)
     if analysis_id is None:
-        there = analysis_headings(artifact_store())
-        analysis_id = there[0].id if there else run_job("analyse", {}, operations.analysis_title({}))["analysis"]
+        plain = [h for h in analysis_headings(artifact_store()) if h.about["spec"].get("around_kept_fraction") is None]
+        analysis_id = plain[0].id if plain else run_job("analyse", {}, operations.analysis_title({}))["analysis"]
     analysis = load_analysis(artifact_store(), analysis_id)
     arguments = changed(
         operations.COMPARE_DEFAULTS,

@@ -29,7 +29,9 @@ def main(folder: str, dtype: str, n_tokens: str, remote_code: str) -> None:
     """Measure and print."""
     base = peak_bytes()
     module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), trust_remote_code=remote_code == "remote-code"
+        folder,
+        dtype=dtype,
+        trust_remote_code=remote_code == "remote-code",
     ).eval()
     rows = module.get_input_embeddings().weight.shape[0]
     prompt = (torch.arange(int(n_tokens)) * 7 % rows)[None]

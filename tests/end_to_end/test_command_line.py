@@ -21,6 +21,7 @@ COMMANDS = (
     ("post-train",),
     ("generate",),
     ("refine",),
+    ("export",),
     ("compare",),
     ("app",),
     ("jobs",),
