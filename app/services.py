@@ -1,4 +1,4 @@
-"""Everything views may ask for; with ``saved_maps`` the only use of Streamlit's caches.
+"""Everything views may ask for; with ``saved_maps`` and ``measured`` the only use of Streamlit's caches.
 
 Arguments are ids, names and numbers. What is cached is decided by an analysis's id, which is the
 fingerprint of its content, and by the trials there are where a method is searched, so nothing cached
@@ -270,18 +270,6 @@ def submit_analysis(arguments: Mapping[str, Any]) -> Job:
     """
     changed = _changed(arguments, operations.ANALYSE_DEFAULTS)
     return _queue().submit("analyse", changed, title=operations.analysis_title(changed), resubmit=True)
-
-
-def submit_evaluation(analysis_id: str, rank_map: str, arguments: Mapping[str, Any]) -> Job:
-    """Queue compressing with a rank map and measuring the result.
-
-    Raises:
-        RankScopeError: a setting is wrong, or there is no such text.
-    """
-    operations.corpus_spec({**operations.EVALUATE_DEFAULTS, **arguments}, "evaluation")
-    changed = _changed(arguments, operations.EVALUATE_DEFAULTS)
-    changed |= {"analysis": analysis_id, "rank_maps": [rank_map]}
-    return _queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
 
 
 def submit_refinement(analysis_id: str, rank_map: str, arguments: Mapping[str, Any]) -> Job:

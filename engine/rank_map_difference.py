@@ -51,7 +51,7 @@ class RankChange:
 
 def rank_map_difference(before: RankMap, after: RankMap, inventory: Inventory) -> tuple[RankChange, ...]:
     """Return the projections two maps of one model decide differently about, in model order."""
-    old, new = _decisions(before, inventory), _decisions(after, inventory)
+    old, new = decisions(before, inventory), decisions(after, inventory)
     return tuple(
         RankChange(p.name, p.layer, p.kind, old[p.name], new[p.name])
         for p in inventory.projections
@@ -81,7 +81,8 @@ def difference_to_csv(changes: Sequence[RankChange]) -> str:
     return text.getvalue()
 
 
-def _decisions(rank_map: RankMap, inventory: Inventory) -> Mapping[str, Decision]:
+def decisions(rank_map: RankMap, inventory: Inventory) -> Mapping[str, Decision]:
+    """Return what a map decides about every projection, by name."""
     projections = {p.name: p for p in inventory.projections}
     found = {p.name: Decision(Format.DENSE, None, p.params) for p in inventory.projections}
     for block in rank_map.blocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Test processes share the cores: one arithmetic thread each, here and in the children they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from cache import DirectoryStore
 from engine.demo import DemoAssets, fetch_demo
+
+if TYPE_CHECKING:
+    from tests.measured_toy import MeasuredToy
 
 TOY_LINES = (
     "The rank of a matrix is the number of its singular values that are not zero.",
@@ -51,3 +55,11 @@ def toy_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(TOY_LINES, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", chat_template=TOY_CHAT)
+
+
+@pytest.fixture(scope="session")
+def measured_toy(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
+    """A toy of which two maps were measured in every way, once per run; copy its home before changing anything."""
+    from tests.measured_toy import measure_toy
+
+    return measure_toy(tmp_path_factory.mktemp("measured"), toy_tokenizer)

@@ -4,8 +4,10 @@ Colours stay apart for the colour-blind (Okabe-Ito, cividis).
 """
 
 from app.charts.active_curve import active_curve
+from app.charts.frontier import front_of, frontier
 from app.charts.heatmap import layer_heatmap, log_limits
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
+from app.charts.score_bars import score_bars
 from app.charts.score_lines import agreement_matrix, score_shares
 from app.charts.spectrum_lines import BREAK_EVEN, spectra
 from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, line_style, method_dash, method_style
@@ -19,6 +21,8 @@ __all__ = [
     "active_curve",
     "agreement_matrix",
     "comparison_lines",
+    "front_of",
+    "frontier",
     "layer_heatmap",
     "line_style",
     "log_limits",
@@ -26,6 +30,7 @@ __all__ = [
     "method_style",
     "predicted_against_measured",
     "quality_curves",
+    "score_bars",
     "score_shares",
     "spectra",
 ]

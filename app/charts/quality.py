@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, method_dash, method_style
+from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
 from app.labels import TIMES, method_title
 from engine.presets import PRESETS
 
@@ -78,7 +78,7 @@ def quality_curves(
         figure.add_vline(x=kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
     figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
     figure.update_xaxes(title="kept fraction", tickformat=".0%")
-    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
+    figure.update_yaxes(title="perplexity over dense", **ratio_axis(figure))
     return framed(figure)
 
 
@@ -106,7 +106,7 @@ def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
         )
     figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
     figure.update_xaxes(title="kept fraction", tickformat=".0%")
-    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
+    figure.update_yaxes(title="perplexity over dense", **ratio_axis(figure))
     return framed(figure)
 
 
@@ -180,24 +180,3 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="predicted, nats per token")
     figure.update_yaxes(title="measured, nats per token")
     return framed(figure)
-
-
-def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
-    """Return log-axis settings whose range holds every point and shows at least a tenth."""
-    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.fill is None]
-    ratios = np.concatenate([*drawn, np.ones(1)])
-    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
-    high = max(float(ratios.max()), 1.1)
-    low = float(ratios.min()) / high**0.05
-    # 1 is always a tick, and none comes closer to the one below than a ninth of the axis.
-    room = (np.log10(high) - np.log10(low)) / 9
-    shown = [1.0]
-    for tick in (1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6):
-        if tick <= high * 1.1 and np.log10(tick / shown[-1]) >= room:
-            shown.append(tick)
-    return {
-        "type": "log",
-        "range": [np.log10(low), np.log10(high) * 1.05],
-        "tickvals": shown,
-        "ticktext": [f"{t:g} {TIMES}" for t in shown],
-    }

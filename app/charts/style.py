@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import plotly.graph_objects as go
+import numpy as np
 
-from engine.presets import PRESETS
+from app.labels import TIMES
+from engine import palette
 
-OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+OKABE_ITO: Final = palette.OKABE_ITO
 DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 PATTERNS: Final = ("", "/", ".", "x")
-NEUTRAL: Final = "#808080"
+NEUTRAL: Final = palette.NEUTRAL
 
 
 def line_style(index: int) -> tuple[str, str]:
@@ -22,15 +26,13 @@ def line_style(index: int) -> tuple[str, str]:
 
 def method_style(title: str) -> tuple[str, str]:
     """Return the colour and marker of a method by its title; the same on every page."""
-    known = [preset.title for preset in PRESETS.values()]
-    place = known.index(title) if title in known else len(known)
+    place = palette.method_place(title)
     return OKABE_ITO[place], SYMBOLS[place]
 
 
 def method_dash(title: str) -> str:
     """Return the dash of a method's line by its title; with :func:`method_style` no two lines look alike."""
-    known = [preset.title for preset in PRESETS.values()]
-    return DASHES[(known.index(title) if title in known else len(known)) % len(DASHES)]
+    return DASHES[palette.method_place(title) % len(DASHES)]
 
 
 def framed(figure: go.Figure, height: int = 420) -> go.Figure:
@@ -43,3 +45,24 @@ def framed(figure: go.Figure, height: int = 420) -> go.Figure:
         barmode="group",
     )
     return figure
+
+
+def ratio_axis(figure: go.Figure) -> dict[str, Any]:
+    """Return log-axis settings whose range holds every point and shows at least a tenth."""
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.fill is None]
+    ratios = np.concatenate([*drawn, np.ones(1)])
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    high = max(float(ratios.max()), 1.1)
+    low = float(ratios.min()) / high**0.05
+    # 1 is always a tick, and none comes closer to the one below than a ninth of the axis.
+    room = (np.log10(high) - np.log10(low)) / 9
+    shown = [1.0]
+    for tick in (1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6):
+        if tick <= high * 1.1 and np.log10(tick / shown[-1]) >= room:
+            shown.append(tick)
+    return {
+        "type": "log",
+        "range": [np.log10(low), np.log10(high) * 1.05],
+        "tickvals": shown,
+        "ticktext": [f"{t:g} {TIMES}" for t in shown],
+    }

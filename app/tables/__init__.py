@@ -3,6 +3,7 @@
 from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, measured_on, quality, refined, results
+from app.tables.runs import differences, measures_of_role, provenance, run_label, runs, shown_measures
 from app.tables.scores import (
     SCORES,
     SUMMARIES,
@@ -24,18 +25,24 @@ __all__ = [
     "agreement_sentence",
     "comparison",
     "difference",
+    "differences",
     "licences",
     "measured_on",
+    "measures_of_role",
     "methods",
     "projections",
+    "provenance",
     "quality",
     "rank_agreement",
     "refined",
     "results",
+    "run_label",
+    "runs",
     "saved_maps",
     "score_shares",
     "sensitivity",
     "shapes",
+    "shown_measures",
     "skipped",
     "spectra",
     "spectrum_lines",

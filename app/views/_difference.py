@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from app.plans import Impossible
     from engine.analysis import Analysis
+    from engine.rank_map import RankMap
 
 _OTHER = "difference.other"
 
@@ -41,21 +42,25 @@ def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impos
         )
         if other is None:
             return
-        before = named[other].rank_map if other in named else methods[other]
-        changes = rank_map_difference(before, plan.rank_map, analysis.inventory)
-        gained, lost = params_moved(changes)
-        n_all = len(analysis.inventory.projections)
-        st.caption(
-            f"{len(changes)} of {n_all} projections are decided otherwise: {count(gained)} parameters are added to "
-            f"some and {count(lost)} taken from others. What a group shares is split by output width."
+        show_map_difference(analysis, named[other].rank_map if other in named else methods[other], plan.rank_map)
+
+
+def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> None:
+    """Show every projection that ``after`` decides otherwise than ``before``."""
+    changes = rank_map_difference(before, after, analysis.inventory)
+    gained, lost = params_moved(changes)
+    n_all = len(analysis.inventory.projections)
+    st.caption(
+        f"{len(changes)} of {n_all} projections are decided otherwise: {count(gained)} parameters are added to "
+        f"some and {count(lost)} taken from others. What a group shares is split by output width."
+    )
+    if changes:
+        difference_frame(tables.difference(changes, analysis))
+        st.download_button(
+            "Download the difference",
+            difference_to_csv(changes),
+            f"rankscope-difference-{analysis.id[:8]}.csv",
+            "text/csv",
+            on_click="ignore",
+            icon=":material/download:",
         )
-        if changes:
-            difference_frame(tables.difference(changes, analysis))
-            st.download_button(
-                "Download the difference",
-                difference_to_csv(changes),
-                f"rankscope-difference-{analysis.id[:8]}.csv",
-                "text/csv",
-                on_click="ignore",
-                icon=":material/download:",
-            )

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import services
+from app import measured
 from app.labels import calibrated, plain, ratio
 from app.plans import measurement_of
 from app.views._refining import refine_plan
-from app.widgets import follow, measuring_form, page_link, watch
-from engine.operations import EVALUATE_DEFAULTS
+from app.widgets import evaluation_form, follow, page_link, watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,20 +21,19 @@ if TYPE_CHECKING:
 
 def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]]) -> None:
     """Offer the measurement of a plan, follow it, and show it."""
-    n_sequences, length = EVALUATE_DEFAULTS["n_sequences"], EVALUATE_DEFAULTS["length"]
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
-        with st.popover("Measured on…", icon=":material/settings:", help="Text and amount"):
-            arguments = measuring_form(analysis, key="evaluate", n_sequences=n_sequences, length=length)
+        with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):
+            level, arguments = evaluation_form(analysis, key="evaluate", levels=("perplexity", "quick", "full"))
     pressed = button.button(
         "Compress and measure",
         type="primary",
         disabled=arguments is None,
         icon=":material/play_arrow:",
-        help="Compresses the model with the active map and measures its perplexity; the page may be closed.",
+        help="Compresses the model with the active map and measures it; the page may be closed.",
     )
     if pressed and arguments is not None:
-        follow(services.submit_evaluation(analysis.id, plan.rank_map.to_json(), arguments))
+        follow(measured.submit_evaluation(analysis.id, [plan.rank_map.to_json()], level, arguments))
         st.rerun()
     watch("evaluate", analysis.id)
     run = measurement_of(plan, runs)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import streamlit as st
 
-from app import charts, services, tables
-from app.views._comparison import quality_chart
+from app import measured, services, tables
+from app.views._evaluating import watch_measurements
 from app.views._every_method import compare_every_method
-from app.widgets import current_analysis, errors_shown, page_link, refined_frame, results_frame, runs_of_one_text
+from app.views._run_details import show_details
+from app.views._runs import show_runs
+from app.widgets import current_analysis, errors_shown, page_link, refined_frame
+from engine.measures import results_to_csv
 
 
 def render() -> None:
@@ -20,8 +21,10 @@ def render() -> None:
         if analysis is None:
             return
         compare_every_method(analysis)
-        runs = services.measured_runs(analysis.id)
-        if not runs:
+        watch_measurements(analysis)
+        rows = measured.result_rows(analysis.id)
+        as_they_are = [row for row in rows if row.refinement is None]
+        if len(as_they_are) == 1:
             st.info(
                 "Nothing has been measured with this analysis yet. Choose a budget and a method, then press "
                 "'Compress and measure'.",
@@ -29,33 +32,21 @@ def render() -> None:
             )
             page_link("allocation", "Go to Allocation")
             return
-        chosen = runs_of_one_text(runs)
-        shown = tables.results(chosen)
-        left, right = st.columns(2)
-        with left:
-            st.markdown("**Quality against size**")
-            quality_chart(analysis, chosen, None)
-        with right:
-            st.markdown("**Predicted against measured** increase of the loss")
-            figure = charts.predicted_against_measured(shown)
-            st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
-            st.caption(
-                "On the dotted line the prediction is exact; above it the harm is larger than predicted. "
-                "Each prediction is calibrated on the other maps measured on this text; bars hold nine cases in ten."
-            )
-        results_frame(shown)
-        refined = services.refined_runs(analysis.id)
+        refined = [row for row in rows if row.refinement is not None]
+        show_runs(analysis, as_they_are)
+        show_details(analysis, as_they_are, refined)
         if refined:
             st.subheader("Refined factors")
-            st.caption(
-                "The same ranks and sizes with corrected or trained factors; never part of the predictions above."
-            )
-            refined_frame(tables.refined(refined))
-        stem = f"rankscope-results-{analysis.id[:8]}"
-        downloads = (
-            ("CSV", tables.results(runs).to_csv(index=False), "text/csv"),
-            ("JSON", json.dumps(runs, indent=2), "application/json"),
-        )
-        with st.container(horizontal=True):
-            for name, content, kind in downloads:
-                st.download_button(f"Download as {name}", content, f"{stem}.{name.lower()}", kind, on_click="ignore")
+            st.caption("The same ranks and sizes with corrected or trained factors; never part of the tables above.")
+            refined_frame(tables.refined(services.refined_runs(analysis.id)))
+        _offer_files(analysis.id)
+
+
+def _offer_files(analysis_id: str) -> None:
+    stem = f"rankscope-results-{analysis_id[:8]}"
+    st.subheader("Everything as a file")
+    with st.container(horizontal=True):
+        rows = measured.result_rows(analysis_id)
+        csv, document = (lambda: results_to_csv(rows)), (lambda: measured.results_json(analysis_id))
+        for name, content, kind in (("CSV", csv, "text/csv"), ("JSON", document, "application/json")):
+            st.download_button(f"Download as {name}", content, f"{stem}.{name.lower()}", kind, on_click="ignore")

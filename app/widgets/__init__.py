@@ -13,13 +13,13 @@ from app.widgets.frames import (
     plain_frame,
     quality_frame,
     refined_frame,
-    results_frame,
     saved_maps_frame,
     stages_frame,
 )
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.history import keep_history_tidy
 from app.widgets.job_progress import follow, show_progress, watch
+from app.widgets.level_picker import evaluation_form
 from app.widgets.links import page_link
 from app.widgets.opened_map import close_map, open_map, opened_map
 from app.widgets.pickers import (
@@ -32,22 +32,28 @@ from app.widgets.pickers import (
 from app.widgets.presence import presence
 from app.widgets.prompt_form import generation_settings, prompt_input
 from app.widgets.rank_table import held_ranks, rank_table, release_all
+from app.widgets.run_pickers import RunFilter, chosen_runs, run_filter
+from app.widgets.runs_frame import differences_frame, provenance_frame, runs_frame
 from app.widgets.text_choice import runs_of_one_text
 from app.widgets.text_form import measuring_form
 from app.widgets.url_state import carry_url_state, set_url_state, url_state
 from app.widgets.welcome import start_analysis, welcome
 
 __all__ = [
+    "RunFilter",
     "analysis_form",
     "board_key",
     "board_state",
     "budget_slider",
     "carry_url_state",
+    "chosen_runs",
     "close_map",
     "comparison_frame",
     "current_analysis",
     "difference_frame",
+    "differences_frame",
     "errors_shown",
+    "evaluation_form",
     "follow",
     "generation_settings",
     "held_ranks",
@@ -67,12 +73,14 @@ __all__ = [
     "plain_frame",
     "presence",
     "prompt_input",
+    "provenance_frame",
     "quality_frame",
     "rank_table",
     "refined_frame",
     "release_all",
     "restore_held",
-    "results_frame",
+    "run_filter",
+    "runs_frame",
     "runs_of_one_text",
     "saved_maps_frame",
     "set_url_state",

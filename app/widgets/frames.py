@@ -68,29 +68,6 @@ def quality_frame(table: pd.DataFrame) -> None:
     )
 
 
-def results_frame(table: pd.DataFrame) -> None:
-    """Show :func:`app.tables.results`."""
-    shown = ["method", "kept", "mb", "perplexity", "ratio", "predicted_ratio", "divergence", "agreement"]
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder="–",
-        column_order=[*shown, "params", "created"],
-        column_config={
-            "method": "Method",
-            "kept": _KEPT,
-            "mb": _MB,
-            "perplexity": _number("Perplexity", format="%.3f"),
-            "ratio": _MEASURED,
-            "predicted_ratio": _PREDICTED,
-            "divergence": _DIVERGENCE,
-            "agreement": _AGREEMENT,
-            "params": _PARAMS,
-            "created": st.column_config.DatetimeColumn("Measured at"),
-        },
-    )
-
-
 def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) -> None:
     """Show :func:`app.tables.comparison`."""
     other = [] if other_text is None else ["other_ratio"]
@@ -166,8 +143,8 @@ def difference_frame(table: pd.DataFrame) -> None:
             "block": "Projection",
             "layer": "Layer",
             "kind": "Kind",
-            "before": "Rank there",
-            "after": "Rank of the active map",
+            "before": "Rank before",
+            "after": "Rank after",
             "gained": _number("Parameters gained", format="localized", help="Negative: given away."),
             "share": _number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
         },

@@ -20,6 +20,7 @@ from engine.cli import (
     job_commands,
     maps,
     refining,
+    reporting,
     searching,
     stages,
 )
@@ -40,6 +41,7 @@ refining.register(app)
 exporting.register(app)
 comparing.register(app)
 generating.register(app)
+reporting.register(app)
 dashboard.register(app)
 app.add_typer(maps.app, name="maps")
 app.add_typer(job_commands.app, name="jobs")

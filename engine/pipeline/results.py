@@ -102,11 +102,12 @@ def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, 
     if map_id is None:
         return rows[DENSE]
     if map_id not in rows:
-        rows[map_id] = _new_row(analysis, map_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
+        rows[map_id] = new_row(analysis, map_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
     return rows[map_id]
 
 
-def _new_row(analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None) -> ResultRow:
+def new_row(analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None) -> ResultRow:
+    """Return the row of a rank map of which nothing was measured."""
     size = _size(analysis, rank_map)
     return ResultRow(row_id, rank_map.method, rank_map.metric, refinement, rank_map, size)
 
@@ -138,7 +139,7 @@ def _add_perplexities(rows: dict[str, ResultRow], store: Store, analysis: Analys
         refinement = run.get("refinement") or {}
         row_id = map_id(rank_map) + (f"+{refinement['id']}" if refinement else "")
         if row_id not in rows:
-            rows[row_id] = _new_row(analysis, row_id, rank_map, refinement.get("kind"))
+            rows[row_id] = new_row(analysis, row_id, rank_map, refinement.get("kind"))
         result = read_perplexity(run, analysis, artifact)
         rows[row_id] = _with(rows[row_id], "perplexities", result)
         dense = replace(result, perplexity=result.dense_perplexity, divergence=0.0, agreement=1.0, prediction=None)

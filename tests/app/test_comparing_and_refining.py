@@ -82,3 +82,6 @@ def test_refined_maps_are_listed_apart(
     table = next(frame.value for frame in page.dataframe if "refined" in frame.value)
     assert list(table["refined"]) == ["corrected, no training"]
     assert len(services.measured_runs(toy_analysis.id)) == 2
+    runs = next(frame.value for frame in page.dataframe if "kept_fraction" in frame.value)
+    assert list(runs["method"]) == ["dense", "Water-filling", "SVD-LLM"]
+    assert len(page.multiselect(key="runs.chosen").options) == 2

@@ -220,8 +220,9 @@ def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed
 def test_predictions_say_how_wide_they_are_and_what_they_rest_on(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:
-    for path in ("overview", "allocation", "results"):
+    for path in ("overview", "allocation"):
         assert "calibrated on 2 measured maps" in shown(open_page(path))
+    assert "calibrated on 1 measured map, never on the run itself" in shown(open_page("results"))
     (tile,) = [m for m in open_page("overview").metric if m.label == "Perplexity, predicted"]
     assert " to " in tile.delta
     assert "2 measured maps" in tile.help

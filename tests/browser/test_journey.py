@@ -107,10 +107,10 @@ def test_from_an_empty_home_to_a_measured_model(
     expect(page.get_by_text("Predicted against measured")).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as JSON").click()
-    (run,) = json.loads(download.value.path().read_text())
-    assert run["method"] == "water-filling"
-    assert run["kept_fraction"] <= 0.7
-    assert run["perplexity"] > 0
+    dense, run = json.loads(download.value.path().read_text())["rows"]
+    assert (dense["method"], run["method"]) == ("dense", "water-filling")
+    assert run["size"]["kept_fraction"] <= 0.7
+    assert run["perplexities"][0]["perplexity"] > 0
 
     # Both jobs are listed with their logs.
     go(page, "Jobs")

@@ -1,0 +1,121 @@
+"""Something gained against something paid, with the runs that no other beats."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
+from app.labels import method_title
+from engine.measures import Kind
+from engine.pareto import pareto_front
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.measures import Figure, Measure
+    from engine.results import ResultRow
+
+Point = "tuple[ResultRow, Figure, Figure]"
+
+
+def front_of(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[ResultRow]:
+    """Return the rows that no other row with both numbers beats, the cheapest first."""
+    points = _points(rows, cost, quality)
+    front = pareto_front([(_harm(cost, paid), _harm(quality, gained)) for _, paid, gained in points])
+    best = [(paid.value, row) for (row, paid, _), is_best in zip(points, front, strict=True) if is_best]
+    return [row for _, row in sorted(best, key=lambda pair: pair[0] if cost.lower_is_better else -pair[0])]
+
+
+def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.Figure:
+    """Draw a point per row that has both numbers, intervals where there are any, and a line along the front.
+
+    Args:
+        rows: none of them refined, the dense model among them.
+        cost: along.
+        quality: upwards.
+    """
+    points = _points(rows, cost, quality)
+    on_front = front_of(rows, cost, quality)
+    figure = go.Figure()
+    line = [(paid.value, gained.value) for row, paid, gained in points if row in on_front]
+    line.sort()
+    figure.add_trace(
+        go.Scatter(
+            x=[x for x, _ in line],
+            y=[y for _, y in line],
+            mode="lines",
+            name="beaten by none",
+            line={"dash": "dash", "color": NEUTRAL, "width": 1.5},
+            hoverinfo="skip",
+        )
+    )
+    for method in dict.fromkeys(row.method for row, *_ in points):
+        own = [point for point in points if point[0].method == method]
+        figure.add_trace(_trace(method, own, [row in on_front for row, *_ in own], cost, quality))
+    figure.update_xaxes(title=cost.title.partition(":")[0], **_axis(cost))
+    upwards = ratio_axis(figure) if quality.kind is Kind.RATIO else _axis(quality)
+    figure.update_yaxes(title=quality.title.partition(":")[0], **upwards)
+    return framed(figure)
+
+
+def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: Measure, quality: Measure) -> go.Scatter:
+    dense = method == "dense"
+    color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
+    texts = [
+        f"{'dense model' if dense else method_title(method)}, {row.size.kept_fraction:.1%} kept<br>"
+        f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
+        + ("<br>beaten by none" if best else "")
+        for (row, paid, gained), best in zip(points, on_front, strict=True)
+    ]
+    return go.Scatter(
+        x=[paid.value for _, paid, _ in points],
+        y=[gained.value for *_, gained in points],
+        error_x=_bars([paid for _, paid, _ in points]),
+        error_y=_bars([gained for *_, gained in points]),
+        mode="markers",
+        name="dense model" if dense else method_title(method),
+        marker={
+            "color": color,
+            "symbol": symbol,
+            "size": [13 if best else 9 for best in on_front],
+            "opacity": [1.0 if best else 0.65 for best in on_front],
+            "line": {"width": 1, "color": "#FFFFFF"},
+        },
+        hovertext=texts,
+        hoverinfo="text",
+    )
+
+
+def _points(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[Any]:
+    found = [(row, cost.of(row), quality.of(row)) for row in rows]
+    return [point for point in found if point[1] is not None and point[2] is not None]
+
+
+def _harm(measure: Measure, figure: Figure) -> float:
+    return figure.value if measure.lower_is_better else -figure.value
+
+
+def _bars(figures: Sequence[Figure]) -> dict[str, Any] | None:
+    if all(figure.low is None or figure.high is None for figure in figures):
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [math.nan if f.high is None else f.high - f.value for f in figures],
+        "arrayminus": [math.nan if f.low is None else f.value - f.low for f in figures],
+        "color": NEUTRAL,
+        "thickness": 1,
+    }
+
+
+def _axis(measure: Measure) -> dict[str, Any]:
+    return {"tickformat": ".0%"} if measure.kind is Kind.PERCENT else {}
+
+
+def _written(measure: Measure, figure: Figure) -> str:
+    return {Kind.PERCENT: f"{figure.value:.1%}", Kind.COUNT: f"{figure.value:,.0f}"}.get(
+        measure.kind, f"{figure.value:.3f}" if measure.kind is Kind.RATIO else f"{figure.value:,.2f}"
+    )

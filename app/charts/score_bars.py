@@ -1,0 +1,50 @@
+"""Accuracies and ROUGE, the dense model beside compressed ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from app.charts.style import NEUTRAL, OKABE_ITO, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.measures import Measure
+    from engine.results import ResultRow
+
+
+def score_bars(rows: Mapping[str, ResultRow], measures: Sequence[Measure]) -> go.Figure:
+    """Draw a group of bars per score and a bar per row; thin lines are 95 % intervals.
+
+    Args:
+        rows: what each is called -> row; the dense model first.
+        measures: fractions, with intervals where there are any.
+    """
+    figure = go.Figure()
+    for place, (name, row) in enumerate(rows.items()):
+        found = [
+            (measure.title.removeprefix("Accuracy: ").replace(": ", ":<br>").replace(", ", ",<br>"), measure.of(row))
+            for measure in measures
+        ]
+        there = [(title, one) for title, one in found if one is not None]
+        figure.add_trace(
+            go.Bar(
+                x=[title for title, _ in there],
+                y=[one.value for _, one in there],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [0.0 if one.high is None else one.high - one.value for _, one in there],
+                    "arrayminus": [0.0 if one.low is None else one.value - one.low for _, one in there],
+                    "color": NEUTRAL,
+                    "thickness": 1.2,
+                },
+                name=name,
+                marker={"color": NEUTRAL if row.is_dense else OKABE_ITO[(place - 1) % len(OKABE_ITO)]},
+                hovertemplate=f"{name}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
+            )
+        )
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return framed(figure, 380)

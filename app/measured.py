@@ -1,0 +1,88 @@
+"""What views ask for about stored measurements: rows, texts, files, reports, and more measuring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import services
+from app.plans import Plan
+from cache import DirectoryStore
+from engine import operations
+from engine.jobs import JobQueue
+from engine.levels import level_settings
+from engine.pipeline import reading, reporting, results
+from engine.rank_map import parse_rank_map
+from engine.report import render_report
+from engine.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.jobs import Job
+    from engine.results import ResultRow, SummaryResult, SummaryTexts
+
+_STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
+
+
+def stored() -> tuple[str, ...]:
+    """Return the names of all stored measurements, which grow while a job runs."""
+    store = _store()
+    return tuple(str(key) for stage in _STAGES for key in store.keys(stage))
+
+
+def result_rows(analysis_id: str) -> tuple[ResultRow, ...]:
+    """Return everything measured with an analysis: the dense model first, then the largest map first."""
+    return _rows(analysis_id, stored())
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the measurements")
+def _rows(analysis_id: str, names: tuple[str, ...]) -> tuple[ResultRow, ...]:  # noqa: ARG001 - part of the cache's key
+    return tuple(results.results(_store(), analysis_id))
+
+
+def summary_texts(summaries: SummaryResult) -> list[SummaryTexts]:
+    """Return the articles with what people and the models wrote of them."""
+    return results.summary_texts(_store(), summaries)
+
+
+def plan_of(analysis_id: str, row: ResultRow) -> Plan:
+    """Return a measured map as what a method would do."""
+    assert row.rank_map is not None
+    return Plan(row.method, row.rank_map, reading.cost_of(services.analysis(analysis_id), row.rank_map))
+
+
+def report_html(analysis_id: str, rank_map: str) -> str:
+    """Return the report about a rank map as one HTML document.
+
+    Raises:
+        RankScopeError: the map is not one of the analysed model.
+    """
+    return render_report(reporting.report_content(_store(), analysis_id, parse_rank_map(rank_map.encode())))
+
+
+def results_json(analysis_id: str) -> str:
+    """Return every measurement with everything that is known of it."""
+    return reporting.results_to_json(result_rows(analysis_id), analysis_id)
+
+
+def submit_evaluation(analysis_id: str, rank_maps: Sequence[str], level: str, changes: Mapping[str, Any]) -> Job:
+    """Queue the measurement of rank maps at a level.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    defaults = level_settings(level)
+    changed: dict[str, Any] = {name: value for name, value in changes.items() if value != defaults[name]}
+    if level == "perplexity":
+        operations.corpus_spec({**defaults, **changed}, "evaluation")
+    else:
+        changed["level"] = level
+    changed |= {"analysis": analysis_id, "rank_maps": list(rank_maps)}
+    queue = JobQueue(settings().home)
+    return queue.submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
+
+
+def _store() -> DirectoryStore:
+    return DirectoryStore(settings().artifacts)

@@ -1,0 +1,94 @@
+"""Results as one table: a row per map, a column per number that any of them has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from app.labels import method_title
+from engine.measures import Role
+from engine.report import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.measures import Measure
+    from engine.results import ResultRow
+
+_ALWAYS = ("kept_fraction", "model_mb_float16")
+_SHOWN = ("zero_shot_mean[", "acc[", "rougeL[", "decode_ratio[", "decode_multiply_adds", "peak_memory_mb")
+_OF_TEXT = ("perplexity[", "perplexity_ratio[")
+_OF_ONE_TEXT = ("predicted_perplexity_ratio[", "divergence[", "agreement[")
+
+
+def runs(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.DataFrame:
+    """Return one row per map in the given order, with the columns of ``measures`` and their intervals."""
+    return pd.DataFrame([_run(row, measures) for row in rows])
+
+
+def run_label(row: ResultRow) -> str:
+    """Return what a measured map is called, such as ``Water-filling, 80.0 % kept``."""
+    return f"{method_title(row.method)}, {100 * row.size.kept_fraction:.1f} % kept"
+
+
+def shown_measures(measures: Sequence[Measure], text: str | None) -> list[Measure]:
+    """Return the columns a table starts with: of one text in detail, or of all of them in short."""
+    found = [m for m in measures if m.name in _ALWAYS]
+    of_text = (*_OF_TEXT, *_OF_ONE_TEXT) if text is not None else _OF_TEXT
+    found += [m for m in measures if m.name.startswith(of_text) and text in {None, m.text}]
+    return found + [m for m in measures if m.name.startswith(_SHOWN)]
+
+
+def measures_of_role(rows: Sequence[ResultRow], measures: Sequence[Measure], role: Role) -> list[Measure]:
+    """Return the columns of a role in which at least one compressed model has a number."""
+    compressed = [row for row in rows if not row.is_dense]
+    return [m for m in measures if m.role is role and any(m.of(row) is not None for row in compressed)]
+
+
+def provenance(rows: Sequence[ResultRow]) -> pd.DataFrame:
+    """Return one row per measurement with where it comes from."""
+    found = [
+        {
+            "run": "dense model" if row.is_dense else run_label(row),
+            **source._asdict(),
+            "model": one.model_fingerprint[:12] + (f" @ {one.model_revision}" if one.model_revision else ""),
+            "versions": ", ".join(f"{name} {version}" for name, version in one.versions.items()),
+        }
+        for row in rows
+        for source, one in sources(row)
+    ]
+    return pd.DataFrame(found)
+
+
+def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.DataFrame:
+    """Return one row per map and paired score: how much it differs from the dense model, with its interval."""
+    found: list[dict[str, Any]] = []
+    for measure in measures:
+        for row in rows:
+            figure = measure.of(row)
+            if "_difference[" not in measure.name or figure is None or figure.low is None or figure.high is None:
+                continue
+            apart = figure.low > 0 or figure.high < 0
+            found.append(
+                {
+                    "score": measure.title,
+                    "run": run_label(row),
+                    "difference": figure.value,
+                    "low": figure.low,
+                    "high": figure.high,
+                    "settled": ("better" if figure.value > 0 else "worse") if apart else "not settled",
+                }
+            )
+    return pd.DataFrame(found)
+
+
+def _run(row: ResultRow, measures: Sequence[Measure]) -> dict[str, Any]:
+    cells: dict[str, Any] = {"id": row.id, "method": method_title(row.method)}
+    for measure in measures:
+        figure = measure.of(row)
+        for end in ("value", "low", "high", "stderr"):
+            value = None if figure is None else getattr(figure, end)
+            if end == "value" or value is not None:
+                cells[measure.name if end == "value" else f"{measure.name}_{end}"] = value
+    return cells

@@ -1,0 +1,57 @@
+"""Part of Results: scores of tasks and summaries, and the summaries themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import charts, measured, tables
+from app.labels import plain
+from app.widgets import differences_frame
+from engine.measures import Role, task_measures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.results import ResultRow
+
+_ARTICLES = 20
+"""Articles that can be looked at."""
+
+
+def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
+    """Show accuracies and ROUGE as bars, and how far they differ from the dense model's."""
+    every = task_measures([dense, *chosen])
+    shown = [m for m in every if m.role is Role.QUALITY and any(m.of(row) is not None for row in chosen)]
+    if not shown:
+        st.caption("No task was scored and no summary written yet; 'Evaluate more' does both.")
+        return
+    st.markdown("**Tasks and summaries**, dense beside compressed")
+    named = {"dense model": dense} | {tables.run_label(row): row for row in chosen}
+    figure = charts.score_bars(named, shown)
+    st.plotly_chart(figure, key="runs.scores", alt="Accuracy per task and ROUGE-L with 95 % intervals")
+    paired = tables.differences(chosen, every)
+    if len(paired):
+        differences_frame(paired)
+        st.caption("Differences are paired item by item (article by article), so they settle more than the bars do.")
+
+
+def show_texts(chosen: Sequence[ResultRow]) -> None:
+    """Show what people, the dense model and the chosen maps wrote of one article."""
+    written = {row.id: measured.summary_texts(row.summaries[0]) for row in chosen if row.summaries}
+    if not written:
+        return
+    st.markdown("**Summaries side by side**")
+    n = min(_ARTICLES, *(len(texts) for texts in written.values()))
+    place = int(st.number_input(f"Article, 1 to {n}", 1, n, 1, key="runs.article", width=160)) - 1
+    first = next(iter(written.values()))[place]
+    with st.container(border=True):
+        st.markdown("**Article**")
+        st.text(f"{first.article[:1200]}{' …' if len(first.article) > 1200 else ''}")
+    sides = [("Written by a person", first.reference), ("Dense model", first.dense)]
+    sides += [(tables.run_label(row), written[row.id][place].compressed) for row in chosen if row.id in written]
+    for column, (title, text) in zip(st.columns(len(sides)), sides, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{plain(title)}**")
+            st.text(text or "nothing")

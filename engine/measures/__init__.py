@@ -1,0 +1,27 @@
+"""Stored results as columns: every number once, with its interval, named so that equal names compare; free of torch."""
+
+from engine.measures._base import Figure, Kind, Measure, Role
+from engine.measures._export import measures, results_to_csv
+from engine.measures._running import running_measures
+from engine.measures._size import size_measures
+from engine.measures._tasks import SummariesColumn, TaskColumn, summaries_columns, task_columns, task_measures
+from engine.measures._texts import TextColumn, text_columns, text_measures
+
+__all__ = [
+    "Figure",
+    "Kind",
+    "Measure",
+    "Role",
+    "SummariesColumn",
+    "TaskColumn",
+    "TextColumn",
+    "measures",
+    "results_to_csv",
+    "running_measures",
+    "size_measures",
+    "summaries_columns",
+    "task_columns",
+    "task_measures",
+    "text_columns",
+    "text_measures",
+]

@@ -1,0 +1,58 @@
+"""Quality against size, on one text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine.measures import text_columns
+from engine.report._quality_chart import OwnPoint, QualityPoint, quality_chart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from engine.report._content import ReportContent
+    from engine.results import Prediction
+
+
+class QualitySection(NamedTuple):
+    """The chart, on which text it is, and its numbers."""
+
+    chart: Markup
+    text: str
+    points: Sequence[QualityPoint]
+    calibrated_on: int
+
+
+def quality_section(content: ReportContent) -> QualitySection:
+    """Return the chart on the text most maps were measured on, this one among them if it was."""
+    texts = text_columns(content.others)
+    columns = [text for text in texts if text.of(content.row) is not None] or [
+        text for text in texts if text.setting == content.forecast_setting
+    ]
+    prediction, dense_perplexity, ratio = content.forecast, 1.0, None
+    points = [_point(content.dense.size.model_bytes["float16"], "dense", 1.0, 1.0)]
+    if columns:
+        found = [(row, columns[0].of(row)) for row in content.others]
+        points += [
+            _point(row.size.model_bytes["float16"], row.method, one.ratio, row.size.kept_fraction)
+            for row, one in found
+            if one is not None
+        ]
+        own = columns[0].of(content.row)
+        if own is not None:
+            ratio, dense_perplexity = own.ratio, own.dense_perplexity
+            prediction = own.prediction or prediction
+    text = columns[0].title if columns else content.forecast_text or "text like the calibration text"
+    megabytes = content.row.size.model_bytes["float16"] / 1e6
+    own_point = OwnPoint(megabytes, ratio, *_over(prediction, dense_perplexity))
+    return QualitySection(quality_chart(points, own_point, text), text, points, prediction.calibrated_on)
+
+
+def _point(n_bytes: int, method: str, ratio: float, kept: float) -> QualityPoint:
+    return QualityPoint(method, n_bytes / 1e6, ratio, kept)
+
+
+def _over(prediction: Prediction, dense: float) -> tuple[float, float, float]:
+    return prediction.perplexity / dense, prediction.low / dense, prediction.high / dense

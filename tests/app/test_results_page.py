@@ -1,0 +1,155 @@
+"""Results: runs in a table, their front, chosen runs in detail, and evaluating more of them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import streamlit as st
+
+from app import charts, measured, tables
+from engine.jobs import JobQueue
+from engine.measures import measures
+from engine.pipeline.results import results
+from tests.app.test_views import button, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.results import ResultRow
+    from tests.app.test_views import Open
+    from tests.measured_toy import MeasuredToy
+
+
+@pytest.fixture
+def measured_home(home: Path, measured_toy: MeasuredToy) -> Path:
+    shutil.copytree(measured_toy.home / "artifacts", home / "artifacts")
+    return home
+
+
+@pytest.fixture
+def rows(measured_toy: MeasuredToy) -> list[ResultRow]:
+    return results(measured_toy.store, measured_toy.analysis.id)
+
+
+def frame(page, column: str):
+    return next(found.value for found in page.dataframe if column in found.value)
+
+
+def test_the_table_has_the_dense_model_first_and_the_stores_numbers(
+    open_page: Open, measured_home: Path, rows: list[ResultRow]
+) -> None:
+    page = open_page("results")
+    assert not page.exception
+    assert not page.error
+    table = frame(page, "perplexity_ratio[corpus.txt]")
+    assert list(table["method"]) == ["dense", "Water-filling", "FLRC"]
+    assert list(table["perplexity_ratio[corpus.txt]"]) == [row.perplexities[0].ratio for row in rows]
+    assert list(table["acc[demo_piqa]"]) == [
+        next(task.acc.value for task in row.tasks if task.task == "demo_piqa") for row in rows
+    ]
+    assert list(table["decode_multiply_adds"]) == [row.costs[0].decode_multiply_adds for row in rows]
+    assert "divergence[corpus.txt]" not in table
+
+
+def test_filters_leave_the_dense_model_and_one_text_shows_more(open_page: Open, measured_home: Path) -> None:
+    page = open_page("results")
+    page = page.multiselect(key="runs.methods").set_value(["flrc"]).run()
+    assert list(frame(page, "kept_fraction")["method"]) == ["dense", "FLRC"]
+    page = page.multiselect(key="runs.methods").set_value([]).run()
+    page = page.slider(key="runs.kept").set_value((0.7, 1.0)).run()
+    assert list(frame(page, "kept_fraction")["method"]) == ["dense", "Water-filling"]
+    page = page.selectbox(key="runs.text").set_value("corpus.txt").run()
+    assert "divergence[corpus.txt]" in frame(page, "kept_fraction")
+    page = page.slider(key="runs.kept").set_value((0.0, 0.2)).run()
+    assert not page.exception
+    assert list(frame(page, "kept_fraction")["method"]) == ["dense"]
+    assert "Nothing of these was measured." in shown(page)
+
+
+def test_every_quality_is_drawn_against_every_cost(open_page: Open, measured_home: Path) -> None:
+    page = open_page("results")
+    for key in ("runs.quality", "runs.cost"):
+        for option in page.selectbox(key=key).options:
+            place = page.selectbox(key=key).options.index(option)
+            page = page.selectbox(key=key).select_index(place).run()
+            assert not page.exception, option
+    assert any("Speed" in option for option in page.selectbox(key="runs.cost").options)
+    assert any("Zero-shot mean" in option for option in page.selectbox(key="runs.quality").options)
+
+
+def test_the_front_goes_by_what_is_better(rows: list[ResultRow]) -> None:
+    named = {measure.name: measure for measure in measures(rows)}
+    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    speed = named["decode_ratio[batch 1]"]
+    smallest = min(rows, key=lambda row: row.size.params)
+    assert charts.front_of(rows, size, ratio)[0] is smallest
+    fastest = max(rows, key=lambda row: speed.of(row).value)
+    assert charts.front_of(rows, speed, ratio)[0] is fastest
+    line, *points = charts.frontier(rows, size, ratio).data
+    assert sum(len(trace.x) for trace in points) == len(rows)
+    assert len(line.x) == len(charts.front_of(rows, size, ratio))
+
+
+def test_chosen_runs_are_shown_beside_the_dense_model(
+    open_page: Open, measured_home: Path, rows: list[ResultRow]
+) -> None:
+    _, water, flrc = rows
+    page = open_page("results", {"runs.chosen": [water.id, flrc.id]})
+    assert not page.exception
+    paired = frame(page, "settled")
+    task = next(t for t in water.tasks if t.task == "demo_piqa")
+    first = paired[(paired["score"] == "Accuracy minus dense: demo_piqa")].iloc[0]
+    assert (first["difference"], first["low"]) == (task.differences["acc"].mean, task.differences["acc"].low)
+    assert set(frame(page, "gained")["kind"]) <= {"q", "k", "v", "o", "gate", "up", "down"}
+    sources = frame(page, "artifact")
+    assert {"dense model", "Water-filling, 80.0 % kept", "FLRC, 60.0 % kept"} == set(sources["run"])
+    assert any("<script>" in text.value for text in page.text)
+    assert len([b for b in page.get("download_button") if b.proto.label.startswith("Share: ")]) == 2
+    page = page.number_input(key="runs.article").set_value(2).run()
+    assert not page.exception
+    page = page.multiselect(key="runs.chosen").set_value([]).run()
+    assert "Choose one or more runs above." in shown(page)
+
+
+def test_a_run_that_is_gone_is_not_chosen(open_page: Open, measured_home: Path) -> None:
+    page = open_page("results", {"runs.chosen": ["gone"]})
+    assert not page.exception
+    assert len(page.multiselect(key="runs.chosen").value) == 1
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_evaluating_more_submits_the_chosen_maps_at_a_level(
+    open_page: Open, measured_home: Path, measured_toy: MeasuredToy
+) -> None:
+    page = open_page("results", {"runs.level": "full"})
+    button(page, "Evaluate this run").click().run()
+    (job,) = JobQueue(measured_home).jobs()
+    assert job.operation == "evaluate"
+    assert job.arguments["level"] == "full"
+    assert job.arguments["rank_maps"] == [measured_toy.maps[0].to_json()]
+    assert "level" not in JobQueue(measured_home).jobs()[0].title
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_compressing_asks_how_thoroughly(open_page: Open, measured_home: Path) -> None:
+    page = open_page("allocation", {"evaluate.level": "quick"}, keep="0.8")
+    button(page, "Compress and measure").click().run()
+    (job,) = JobQueue(measured_home).jobs()
+    assert job.arguments["level"] == "quick"
+
+
+def test_the_report_of_a_run_is_the_stores(measured_home: Path, measured_toy: MeasuredToy) -> None:
+    page = measured.report_html(measured_toy.analysis.id, measured_toy.maps[0].to_json())
+    row = measured.result_rows(measured_toy.analysis.id)[1]
+    assert f"{row.perplexities[0].perplexity:.2f}" in page
+    st.cache_resource.clear()
+
+
+def test_provenance_names_every_measurement(rows: list[ResultRow]) -> None:
+    table = tables.provenance(rows)
+    n = sum(len(p) for r in rows for p in (r.perplexities, r.tasks, r.summaries, r.costs, r.memories))
+    assert len(table) == n
+    assert table["versions"].str.contains("torch").all()
+    assert (table["model"].str.len() >= 12).all()
