@@ -14,6 +14,7 @@ from engine.cli import (
     artifacts,
     comparing,
     dashboard,
+    demonstrating,
     evaluating,
     exporting,
     generating,
@@ -42,6 +43,7 @@ exporting.register(app)
 comparing.register(app)
 generating.register(app)
 reporting.register(app)
+demonstrating.register(app)
 dashboard.register(app)
 app.add_typer(maps.app, name="maps")
 app.add_typer(job_commands.app, name="jobs")

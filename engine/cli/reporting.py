@@ -11,6 +11,7 @@ from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_j
 from engine.errors import InvalidSpecError
 
 if TYPE_CHECKING:
+    from engine.rank_map import RankMap
     from engine.report import ReportContent
 
 
@@ -28,24 +29,34 @@ def report(
     """Write what is known of a rank map as one HTML file that opens anywhere and prints well."""
     from engine.pipeline.map_files import find_rank_map
     from engine.pipeline.reading import load_analysis
+
+    analysis = load_analysis(artifact_store(), analysis_id)
+    written = write_report(analysis.id, find_rank_map(rank_map, analysis), file)
+    if as_json:
+        print_json(written)
+        return
+    measured = "" if written["measured"] else " Nothing of this map was measured yet, so it shows predictions."
+    out.print(f"Wrote {file}.{measured}", markup=False, soft_wrap=True)
+
+
+def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, Any]:
+    """Write the report of a rank map and return what it says in numbers.
+
+    Raises:
+        InvalidSpecError: the file cannot be written, or its name is none of a web page.
+    """
     from engine.pipeline.reporting import report_content
     from engine.report import render_report
 
     if file.suffix.lower() not in {".html", ".htm"}:
         raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .html.")
-    store = artifact_store()
-    analysis = load_analysis(store, analysis_id)
-    content = report_content(store, analysis.id, find_rank_map(rank_map, analysis))
+    content = report_content(artifact_store(), analysis_id, rank_map)
     page = render_report(content)
     try:
         file.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InvalidSpecError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
-    if as_json:
-        print_json(_described(content, file, len(page.encode())))
-        return
-    measured = "" if content.is_measured else " Nothing of this map was measured yet, so it shows predictions."
-    out.print(f"Wrote {file}.{measured}", markup=False, soft_wrap=True)
+    return _described(content, file, len(page.encode()))
 
 
 def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, Any]:

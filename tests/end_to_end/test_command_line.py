@@ -23,6 +23,8 @@ COMMANDS = (
     ("refine",),
     ("export",),
     ("compare",),
+    ("report",),
+    ("demo",),
     ("app",),
     ("jobs",),
     ("maps", "list"),
@@ -166,6 +168,22 @@ def test_a_quick_evaluation_speaks_the_documented_json(terminal, analysed, rank_
     assert "rougeL, 3 articles" in terminal(*words, *summaries, "--repetitions", 2).stdout
     missing = ("--articles", 3, "--article-text", articles, "--repetitions", 0)
     assert "has no field 'document'" in terminal.error(*words, *missing)
+
+
+def test_the_whole_way_from_a_model_to_a_folder_and_a_report(terminal, model_folder, text_file, tmp_path):
+    out = tmp_path / "out"
+    text = ("--text", text_file, "--n-sequences", 6, "--length", 32, "--held-out", 2)
+    words = ("demo", out, "--model", model_folder("llama-gqa"), *text, "--keep", 0.7, "--tasks", "")
+    found = terminal.json(*words)
+    assert [row["method"] for row in found["comparison"]["rows"]] == ["svd-llm", "flrc", "skipcat", "water-filling"]
+    best = min(found["comparison"]["rows"], key=lambda row: row["perplexity"])
+    assert found["method"] == best["method"] == found["evaluation"]["maps"][0]["method"]
+    assert found["report"]["kept_fraction"] == pytest.approx(best["kept_fraction"])
+    assert found["export"]["max_logit_difference"] < 1e-4
+    assert {path.name for path in out.iterdir()} == {"model", "rank-map.json", "report.html"}
+    assert (out / "model" / "model.safetensors").is_file()
+    assert found["report"]["measured"]
+    assert "not empty" in terminal.error(*words)
 
 
 def test_what_cannot_be_evaluated_is_one_sentence(terminal, analysed, rank_map, text_file):
