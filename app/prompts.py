@@ -25,8 +25,8 @@ class Prompt:
 
 
 PROMPTS: Final[Mapping[str, Prompt]] = {
-    "Go on: chocolate": Prompt("The history of chocolate begins in", False),
     "Go on: a story": Prompt("The old harbour had been quiet for years, until one morning", False),
+    "Go on: chocolate": Prompt("The history of chocolate begins in", False),
     "Go on: code": Prompt("def fibonacci(n):\n", False),
     "Question: the sky": Prompt("Why is the sky blue? Answer in three sentences.", True),
     "Question: vaccines": Prompt("Explain to a ten-year-old how a vaccine works.", True),

@@ -39,7 +39,7 @@ def generation_settings() -> GenerationSpec:
             "Temperature",
             0.0,
             2.0,
-            0.0,
+            0.7,
             0.1,
             key="temperature",
             bind="query-params",

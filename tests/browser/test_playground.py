@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-LONG = "tokens=1500&prompt.0=Rivers"
+LONG = "tokens=1500&temperature=0.0&prompt.0=Rivers"
 
 
 def ask(page: Page, address: str, query: str) -> None:
@@ -79,7 +79,7 @@ def test_a_closed_page_does_not_keep_the_models_busy(
 ) -> None:
     address = dashboard(analysed_copy)
     leaving = page.context.new_page()
-    ask(leaving, address, "tokens=1900&prompt.0=Rivers")
+    ask(leaving, address, "tokens=1900&temperature=0.0&prompt.0=Rivers")
     says(leaving, "a token each in turn")
     answer = re.search("answer=([0-9a-f]+)", leaving.url)
     assert answer is not None
