@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, measured, tables
 from app.labels import plain
 from app.widgets import differences_frame
-from engine.measures import Role, task_measures
+from engine.measures import Role, summary_measures, task_measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,8 @@ _ARTICLES = 20
 
 def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
     """Show accuracies and ROUGE as bars, and how far they differ from the dense model's."""
-    every = task_measures([dense, *chosen])
+    found = [dense, *chosen]
+    every = (*task_measures(found), *summary_measures(found))
     shown = [m for m in every if m.role is Role.QUALITY and any(m.of(row) is not None for row in chosen)]
     if not shown:
         st.caption("No task was scored and no summary written yet; 'Evaluate more' does both.")
