@@ -31,9 +31,9 @@ class SummariesColumn:
 
 
 def summaries_columns(rows: Sequence[ResultRow]) -> tuple[SummariesColumn, ...]:
-    """Return the sets of articles of which any of the rows wrote summaries, the last used one first."""
+    """Return the sets of articles of which any row wrote summaries: the largest first, the last used of equal ones."""
     every = sorted((s for row in rows for s in row.summaries), key=lambda s: s.provenance.created, reverse=True)
-    found = by_setting(every)
+    found = sorted(by_setting(every), key=lambda s: -s.n)
     long = [f"{s.text}, {s.n:,} articles of up to {s.max_new_tokens} tokens" for s in found]
     titles = unambiguous([s.text for s in found], long)
     return tuple(SummariesColumn(title, s.setting, s.n) for title, s in zip(titles, found, strict=True))
