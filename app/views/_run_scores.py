@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, measured, tables
 from app.labels import plain
 from app.widgets import differences_frame
-from engine.measures import Role, task_measures
+from engine.measures import Role, summaries_columns, summary_measures, task_measures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,8 @@ _ARTICLES = 20
 
 def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
     """Show accuracies and ROUGE as bars, and how far they differ from the dense model's."""
-    every = task_measures([dense, *chosen])
+    found = [dense, *chosen]
+    every = (*task_measures(found), *summary_measures(found))
     shown = [m for m in every if m.role is Role.QUALITY and any(m.of(row) is not None for row in chosen)]
     if not shown:
         st.caption("No task was scored and no summary written yet; 'Evaluate more' does both.")
@@ -39,9 +40,14 @@ def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
 
 def show_texts(chosen: Sequence[ResultRow]) -> None:
     """Show what people, the dense model and the chosen maps wrote of one article."""
-    written = {row.id: measured.summary_texts(row.summaries[0]) for row in chosen if row.summaries}
-    if not written:
+    sets = [[one.of(row) for row in chosen] for one in summaries_columns(chosen)]
+    if not sets:
         return
+    # Texts stand side by side where they are of the same articles: those that most of the maps summarised.
+    of_most = max(sets, key=lambda found: len(found) - found.count(None))
+    written = {
+        row.id: measured.summary_texts(found) for row, found in zip(chosen, of_most, strict=True) if found is not None
+    }
     st.markdown("**Summaries side by side**")
     n = min(_ARTICLES, *(len(texts) for texts in written.values()))
     place = int(st.number_input(f"Article, 1 to {n}", 1, n, 1, key="runs.article", width=160)) - 1

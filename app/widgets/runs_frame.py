@@ -34,8 +34,7 @@ def runs_frame(table: pd.DataFrame, measures: Sequence[Measure]) -> None:
     there = set(table.columns)
     config: dict[str, ColumnConfig | str | None] = {"method": st.column_config.TextColumn("Method", pinned=True)}
     for measure in measures:
-        width = None if len(measure.title) < 30 else 180
-        config[measure.name] = number(measure.title, width=width, format=_FORMATS[measure.kind], help=measure.about)
+        config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
         for end, title, about in _ENDS if f"{measure.name}_stderr" in there else _INTERVAL:
             name = f"{measure.name}_{end}"
             if name in there:

@@ -4,7 +4,8 @@ from engine.measures._base import Figure, Kind, Measure, Role
 from engine.measures._export import measures, results_to_csv
 from engine.measures._running import running_measures
 from engine.measures._size import size_measures
-from engine.measures._tasks import SummariesColumn, TaskColumn, summaries_columns, task_columns, task_measures
+from engine.measures._summaries import SummariesColumn, summaries_columns, summary_measures
+from engine.measures._tasks import TaskColumn, task_columns, task_measures
 from engine.measures._texts import TextColumn, text_columns, text_measures
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "running_measures",
     "size_measures",
     "summaries_columns",
+    "summary_measures",
     "task_columns",
     "task_measures",
     "text_columns",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
+    from engine.bootstrap import Interval
     from engine.results import ResultRow
 
 NORMAL_95 = 1.959964
@@ -91,3 +92,8 @@ def by_setting(found: Iterable[M]) -> list[M]:
 def of_setting(found: Sequence[M], setting: tuple[Hashable, ...]) -> M | None:
     """Return the newest measurement in a setting; rows have the newest first."""
     return next((one for one in found if one.setting == setting), None)
+
+
+def interval_figure(interval: Interval | None) -> Figure | None:
+    """Return a mean with its interval."""
+    return None if interval is None else Figure(interval.mean, interval.low, interval.high)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.measures._running import running_measures
 from engine.measures._size import size_measures
+from engine.measures._summaries import summary_measures
 from engine.measures._tasks import task_measures
 from engine.measures._texts import text_measures
 
@@ -22,7 +23,13 @@ ABOUT = ("id", "method", "metric", "refinement")
 
 def measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
     """Return every column in which any of the rows has a number."""
-    every = (*size_measures(), *text_measures(rows), *task_measures(rows), *running_measures(rows))
+    every = (
+        *size_measures(),
+        *text_measures(rows),
+        *task_measures(rows),
+        *summary_measures(rows),
+        *running_measures(rows),
+    )
     return tuple(measure for measure in every if any(measure.of(row) is not None for row in rows))
 
 

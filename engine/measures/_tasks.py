@@ -1,4 +1,4 @@
-"""Zero-shot accuracies and ROUGE."""
+"""Zero-shot accuracies, per task and as means."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.measures._base import NORMAL_95, Figure, Kind, Measure, Role, by_setting, of_setting
+from engine.measures._base import NORMAL_95, Figure, Kind, Measure, Role, by_setting, interval_figure, of_setting
 from engine.words import unambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from engine.bootstrap import Interval
-    from engine.results import ResultRow, Score, SummaryResult, TaskResult
-
-ROUGES = {"rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
-"""Measures of summaries, for people."""
+    from engine.results import ResultRow, Score, TaskResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +36,6 @@ class TaskColumn:
         return of_setting(row.tasks, self.setting)
 
 
-@dataclass(frozen=True, slots=True)
-class SummariesColumn:
-    """One set of articles, prompted in one way."""
-
-    title: str
-    setting: tuple[Hashable, ...]
-    n: int
-
-    def of(self, row: ResultRow) -> SummaryResult | None:
-        """Return what was measured of a row on these articles."""
-        return of_setting(row.summaries, self.setting)
-
-
 def task_columns(rows: Sequence[ResultRow]) -> tuple[TaskColumn, ...]:
     """Return the tasks on which any of the rows was scored, by name."""
     found = sorted(by_setting(task for row in rows for task in row.tasks), key=lambda t: (t.task, -t.n))
@@ -61,15 +44,6 @@ def task_columns(rows: Sequence[ResultRow]) -> tuple[TaskColumn, ...]:
         TaskColumn(title, t.setting, t.n if t.is_limited else None, t.n)
         for title, t in zip(unambiguous([t.task for t in found], long), found, strict=True)
     )
-
-
-def summaries_columns(rows: Sequence[ResultRow]) -> tuple[SummariesColumn, ...]:
-    """Return the sets of articles of which any of the rows wrote summaries, the last used one first."""
-    every = sorted((s for row in rows for s in row.summaries), key=lambda s: s.provenance.created, reverse=True)
-    found = by_setting(every)
-    long = [f"{s.text}, {s.n:,} articles of up to {s.max_new_tokens} tokens" for s in found]
-    titles = unambiguous([s.text for s in found], long)
-    return tuple(SummariesColumn(title, s.setting, s.n) for title, s in zip(titles, found, strict=True))
 
 
 def suites(rows: Sequence[ResultRow], tasks: Sequence[TaskColumn]) -> tuple[tuple[TaskColumn, ...], ...]:
@@ -91,14 +65,13 @@ def _within(task: TaskColumn, limit: int | None) -> bool:
 
 
 def task_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
-    """Return the means over tasks, every task, and ROUGE."""
+    """Return the means over tasks, and every task."""
     tasks = task_columns(rows)
     sets = suites([row for row in rows if not row.is_dense] or rows, tasks)
     amounts = [f"{len(members)} tasks, {_items(members)}" for members in sets]
     means = [_mean(members, name) for members, name in zip(sets, unambiguous(amounts, amounts), strict=True)]
     each = [measure for task in tasks for measure in _of_task(task)]
-    summaries = [measure for column in summaries_columns(rows) for measure in _of_summaries(column)]
-    return (*means, *each, *summaries)
+    return (*means, *each)
 
 
 def score_figure(score: Score) -> Figure:
@@ -166,39 +139,6 @@ def _of_task(task: TaskColumn) -> tuple[Measure, ...]:
             f"Accuracy minus dense: {task.title}",
             f"Difference to the dense model, paired by item, with its 95 % bootstrap interval; {items}.",
             Role.DETAIL,
-            lambda t: _figure(t.differences.get("acc")),
+            lambda t: interval_figure(t.differences.get("acc")),
         ),
     )
-
-
-def _of_summaries(column: SummariesColumn) -> tuple[Measure, ...]:
-    def measure(
-        name: str, title: str, about: str, role: Role, get: Callable[[SummaryResult], Figure | None]
-    ) -> Measure:
-        def of(row: ResultRow) -> Figure | None:
-            found = column.of(row)
-            return None if found is None else get(found)
-
-        named = f"{title}: {column.title}"
-        return Measure(f"{name}[{column.title}]", named, about, Kind.PERCENT, role, lower_is_better=False, of=of)
-
-    found = []
-    for name, title in ROUGES.items():
-        role = Role.QUALITY if name == "rougeL" else Role.DETAIL
-        about = f"F1 overlap of {column.n:,} generated summaries with the references of {column.title}, of 100 %."
-        found.append(measure(name, title, about, role, lambda s, n=name: _figure(s.rouge.get(n))))  # type: ignore[misc]
-        about = f"{title} minus that of the dense model, paired by article, with its bootstrap interval."
-        found.append(
-            measure(
-                f"{name}_difference",
-                f"{title} minus dense",
-                about,
-                Role.DETAIL,
-                lambda s, n=name: _figure(s.differences.get(n)),  # type: ignore[misc]
-            )
-        )
-    return tuple(found)
-
-
-def _figure(interval: Interval | None) -> Figure | None:
-    return None if interval is None else Figure(interval.mean, interval.low, interval.high)

@@ -86,8 +86,8 @@ def _runs_on_most_used_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[s
 def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:
     if not row.summaries:
         return ()
-    newest = row.summaries[0]
+    largest = max(row.summaries, key=lambda summaries: summaries.n)
     return tuple(
-        TextSample(newest.text, one.article, one.reference, one.dense, one.compressed)
-        for one in summary_texts(store, newest)[:SAMPLES]
+        TextSample(largest.text, one.article, one.reference, one.dense, one.compressed)
+        for one in summary_texts(store, largest)[:SAMPLES]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import Figure, summaries_columns, task_columns, task_measures
+from engine.measures import Figure, summaries_columns, summary_measures, task_columns, task_measures
 from engine.report._bars import paired_bars, scale_top
 from engine.words import percent
 
@@ -62,7 +62,7 @@ def task_rows(row: ResultRow, dense: ResultRow) -> list[ScoreRow]:
 
 def rouge_rows(row: ResultRow, dense: ResultRow) -> list[ScoreRow]:
     """Return a line per set of articles and ROUGE measure."""
-    every = {m.name: m for m in task_measures([row])}
+    every = {m.name: m for m in summary_measures([row])}
     shown = [m for name, m in every.items() if name.startswith("rouge") and "_difference[" not in name]
     top = _top(shown, [row, dense])
     found = []

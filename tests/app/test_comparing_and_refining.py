@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import services
+from app import measured, services
 from cache import DirectoryStore
 from engine.jobs import JobQueue
 from engine.pipeline.comparing import ComparisonSpec, compare
@@ -85,3 +85,6 @@ def test_refined_maps_are_listed_apart(
     runs = next(frame.value for frame in page.dataframe if "kept_fraction" in frame.value)
     assert list(runs["method"]) == ["dense", "Water-filling", "SVD-LLM"]
     assert len(page.multiselect(key="runs.chosen").options) == 2
+    report = measured.report_html(toy_analysis.id, rank_map.to_json())
+    assert "With refined factors" in report
+    assert "corrected, no training" in report
