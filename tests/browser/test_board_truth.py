@@ -31,16 +31,17 @@ MODULES = Path(rank_board.__file__).parent
 
 RUN = """async ([bytes, cases]) => {
   const { decodeCurves } = await import("./curves.js");
-  const a = await import("./allocators.js");
+  const { Methods } = await import("./methods.js");
+  const { NoAllocation } = await import("./blocks.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
-  const methods = new a.Methods([], curves);
+  const methods = new Methods([], curves);
   return cases.map(({ method, budget, locks, evaluated }) => {
     methods.evaluated = evaluated;
     try {
       const { blocks, params, nats } = methods.allocate(method, budget, locks);
       return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats };
     } catch (error) {
-      if (error instanceof a.NoAllocation) return null;
+      if (error instanceof NoAllocation) return null;
       throw error;
     }
   });

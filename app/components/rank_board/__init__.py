@@ -30,7 +30,20 @@ def _join(*modules: str) -> str:
 
 
 CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
-BOARD_SCRIPT = _join("allocators.js", "prediction.js", "shelf.js", "map.js", "board.js")
+ALLOCATORS = ("formats.js", "blocks.js", "uniform.js", "flrc.js", "hull.js", "frontier.js", "methods.js")
+PARTS = (
+    "text.js",
+    "history.js",
+    "reporter.js",
+    "budget.js",
+    "cards.js",
+    "map.js",
+    "status.js",
+    "tools.js",
+    "pointer.js",
+    "keys.js",
+)
+BOARD_SCRIPT = _join(*ALLOCATORS, "prediction.js", "shelf.js", *PARTS, "board.js")
 
 _curves = st.components.v2.component("rankscope.curves", js=CURVES_SCRIPT, isolate_styles=False)
 _board = st.components.v2.component(

@@ -1,4 +1,4 @@
-import { maxUsefulRank } from "./allocators.js";
+import { maxUsefulRank } from "./formats.js";
 
 // Okabe and Ito's colours, which the colour-blind tell apart; dense is grey.
 export const COLOURS = { dense: "#8a8f98", "low-rank": "#0072b2", cat: "#56b4e9", skip: "#d55e00", "skip+cat": "#e69f00" };
