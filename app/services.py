@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.plans import Impossible, Locks, Plan, locked_blocks
+from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
 from engine.board import board_step, encode_curves, evaluated_json
@@ -23,13 +23,14 @@ from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
+from engine.pipeline.targeting import Target, allocate_to_target
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, AllocationSettings, get_preset
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from engine.allocation import EvaluatedMap
     from engine.analysis import Analysis
@@ -40,6 +41,9 @@ KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
 
 CurvePoint = tuple[float, float, float, float]
 """Kept fraction, predicted perplexity over dense, and the ends of its interval."""
+
+Calibration = tuple[tuple[str, float, float], ...]
+"""Of every measured map its metric, predicted nats and measured increase."""
 
 UPLOAD_BYTES = 5_000_000
 
@@ -87,13 +91,58 @@ def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trial
     found = analysis(analysis_id)
     budget = Budget(budget_params, found.inventory.compressible_params)
     blocks = locked_blocks(locks, method, found)
-    evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
-    curves = _curves(analysis_id)
-    searched = get_preset(method).is_searched
-    # The board's ranks: every one where the curves are small enough to be sent whole.
-    step = AllocationSettings() if searched else AllocationSettings(rank_step=_board_step(analysis_id))
-    rank_map = reading.allocate_rank_map(found, curves, method, budget, blocks, settings=step, evaluated=evaluated)
+    rank_map = reading.allocate_rank_map(
+        found,
+        _curves(analysis_id),
+        method,
+        budget,
+        blocks,
+        settings=_board_settings(analysis_id, method),
+        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+    )
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+def plan_to_ratio(analysis_id: str, method: str, ratio: float, runs: Sequence[Mapping[str, Any]], locks: Locks) -> Plan:
+    """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
+
+    Args:
+        analysis_id: of the analysis.
+        method: name of a preset.
+        ratio: at least 1.
+        runs: measurements on one text, which predictions are calibrated on.
+        locks: ranks held by hand.
+
+    Raises:
+        RankScopeError: it has none.
+    """
+    trials = _trials_there() if get_preset(method).is_searched else ""
+    return _plan_to_ratio(analysis_id, method, ratio, _calibration(runs), locks, trials)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _plan_to_ratio(
+    analysis_id: str, method: str, ratio: float, calibration: Calibration, locks: Locks, trials: str
+) -> Plan:
+    found = analysis(analysis_id)
+    rank_map = allocate_to_target(
+        found,
+        _curves(analysis_id),
+        method,
+        Target(perplexity_ratio=ratio),
+        _fit(calibration),
+        locked_blocks(locks, method, found),
+        settings=_board_settings(analysis_id, method),
+        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+    )
+    return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+def _board_settings(analysis_id: str, method: str) -> AllocationSettings:
+    """Return the steps of ranks on the board: every one where the curves are small enough to be sent whole."""
+    if get_preset(method).is_searched:
+        return AllocationSettings()
+    return AllocationSettings(rank_step=_board_step(analysis_id))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -134,10 +183,32 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
 
 def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
     """Return what every method would do at a budget, in the order methods are shown."""
+    return _of_every_method(lambda method: plan(analysis_id, method, budget_params, locks))
+
+
+def plans_for(
+    analysis_id: str, aim: Aim, dense_perplexity: float, runs: Sequence[Mapping[str, Any]]
+) -> list[Plan | Impossible]:
+    """Return what every method would do to meet an aim, in the order methods are shown.
+
+    Args:
+        analysis_id: of the analysis.
+        aim: a kept fraction, or a perplexity on the text of ``runs``.
+        dense_perplexity: of the dense model on that text.
+        runs: measurements on one text.
+    """
+    if aim.perplexity is not None:
+        ratio = aim.perplexity / dense_perplexity
+        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, runs, aim.locks))
+    compressible = analysis(analysis_id).inventory.compressible_params
+    return plans(analysis_id, Budget.of_kept_fraction(aim.keep, compressible).params, aim.locks)
+
+
+def _of_every_method(make: Callable[[str], Plan]) -> list[Plan | Impossible]:
     result: list[Plan | Impossible] = []
     for method in PRESETS:
         try:
-            result.append(plan(analysis_id, method, budget_params, locks))
+            result.append(make(method))
         except RankScopeError as error:
             result.append(Impossible(method, str(error)))
     return result
@@ -168,11 +239,15 @@ def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[C
 
 def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
     """Return the predictor calibrated on measurements of one analysis on one text."""
-    return _fit(tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs))
+    return _fit(_calibration(runs))
+
+
+def _calibration(runs: Sequence[Mapping[str, Any]]) -> Calibration:
+    return tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _fit(runs: tuple[tuple[str, float, float], ...]) -> Predictor:
+def _fit(runs: Calibration) -> Predictor:
     return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
 
 

@@ -113,14 +113,16 @@ def allocate_to_ratio(
     _require_ratio(ratio)
 
     def misses(params: int) -> bool:
-        return not predict_ratio(allocate(Budget(params, compressible_params)).nats) <= ratio
+        try:
+            found = allocate(Budget(params, compressible_params))
+        except InfeasibleBudgetError:
+            return True
+        return not predict_ratio(found.nats) <= ratio
 
-    low = smallest_budget(allocate, compressible_params)
-    if not misses(low):
-        return _answer(allocate, low, compressible_params)
-    if misses(compressible_params):
-        raise _unreachable(predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats), ratio)
-    return _answer(allocate, _last_where(misses, low, compressible_params) + 1, compressible_params)
+    least = predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats)
+    if not least <= ratio:
+        raise _unreachable(least, ratio)
+    return _answer(allocate, _last_where(misses, 0, compressible_params) + 1 if misses(0) else 0, compressible_params)
 
 
 def allocate_on_frontier(

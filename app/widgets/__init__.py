@@ -2,7 +2,7 @@
 
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, forget_choice, lead_to_analysis
-from app.widgets.board_state import board_key, board_state, take_report
+from app.widgets.board_state import COMPARED_KEY, aim_of, board_key, board_state, take_report
 from app.widgets.errors import errors_shown
 from app.widgets.frames import (
     comparison_frame,
@@ -30,6 +30,8 @@ from app.widgets.text_form import measuring_form
 from app.widgets.url_state import carry_url_state, url_state
 
 __all__ = [
+    "COMPARED_KEY",
+    "aim_of",
     "analysis_form",
     "board_key",
     "board_state",

@@ -34,7 +34,7 @@ RUN = """async ([bytes, cases]) => {
   const { Methods } = await import("./methods.js");
   const { NoAllocation } = await import("./blocks.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
-  const methods = new Methods([], curves);
+  const methods = new Methods(curves);
   return cases.map(({ method, budget, locks, evaluated }) => {
     methods.evaluated = evaluated;
     try {

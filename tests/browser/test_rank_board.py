@@ -57,7 +57,7 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
 
     # A bar of the third layer's first kind is lowered, then given back.
     box = box_of(page.get_by_test_id("rank-map"))
-    x, y = box["x"] + 64 + (box["width"] - 64) * 0.9, box["y"] + 15
+    x, y = box["x"] + box["width"] * 0.9, box["y"] + 15
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y + 22, steps=4)

@@ -30,20 +30,22 @@ def _join(*modules: str) -> str:
 
 
 CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
-ALLOCATORS = ("formats.js", "blocks.js", "uniform.js", "flrc.js", "hull.js", "frontier.js", "methods.js")
+ALLOCATORS = ("formats", "blocks", "targets", "uniform", "flrc", "hull", "frontier", "methods", "by_hand", "prediction")
 PARTS = (
-    "text.js",
-    "history.js",
-    "reporter.js",
-    "budget.js",
-    "cards.js",
-    "map.js",
-    "status.js",
-    "tools.js",
-    "pointer.js",
-    "keys.js",
+    "text",
+    "history",
+    "reporter",
+    "planner",
+    "difference",
+    "selection",
+    "map",
+    "legend",
+    "budget",
+    "cards",
+    "status",
 )
-BOARD_SCRIPT = _join(*ALLOCATORS, "prediction.js", "shelf.js", *PARTS, "board.js")
+LISTENERS = ("tools", "rows", "pointer", "keys")
+BOARD_SCRIPT = _join(*(f"{name}.js" for name in (*ALLOCATORS, *PARTS, *LISTENERS)), "shelf.js", "board.js")
 
 _curves = st.components.v2.component("rankscope.curves", js=CURVES_SCRIPT, isolate_styles=False)
 _board = st.components.v2.component(

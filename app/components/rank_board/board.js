@@ -1,14 +1,17 @@
-import { NoAllocation } from "./blocks.js";
 import { BudgetControl } from "./budget.js";
 import { MethodCards } from "./cards.js";
+import { compare, compareInWords } from "./difference.js";
 import { History, same } from "./history.js";
 import { listenToKeys } from "./keys.js";
-import { COLOURS, RankMap } from "./map.js";
-import { Methods, locksFor } from "./methods.js";
+import { showLegend } from "./legend.js";
+import { RankMap } from "./map.js";
+import { Planner } from "./planner.js";
 import { MapPointer } from "./pointer.js";
 import { Reporter } from "./reporter.js";
+import { buildRows } from "./rows.js";
+import { Selection } from "./selection.js";
 import { shelf } from "./shelf.js";
-import { describe } from "./status.js";
+import { describe, sayChange } from "./status.js";
 import { Toolbar } from "./tools.js";
 
 const sorted = (held) => Object.fromEntries(Object.entries(held).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -17,17 +20,21 @@ class Board {
   constructor(root) {
     this.root = root;
     this.find = (selector) => root.querySelector(selector);
-    this.selected = null;
     this.hovered = null;
     this.revision = -1;
     this.history = new History();
+    this.selection = new Selection();
     this.reporter = new Reporter(this);
     this.budgetControl = new BudgetControl(this);
     this.cards = new MethodCards(this);
     this.tools = new Toolbar(this);
     this.pointer = new MapPointer(this);
     listenToKeys(this);
-    new ResizeObserver(() => this.state && this.schedule()).observe(this.find(".rb-map"));
+    new ResizeObserver(() => {
+      if (!this.map) return;
+      this.map.readSize();
+      this.schedule();
+    }).observe(this.find(".rb-scroll"));
   }
 
   // ---- what Python says ----
@@ -41,22 +48,17 @@ class Board {
       if (this.data.curves !== this.curves.name) return;
       this.revision = -1;
       this.history.clear();
+      this.learnProjections();
     }
-    this.start(isNew);
-  }
-
-  start(isNew) {
-    const { data } = this;
-    const key = JSON.stringify([data.methods, data.evaluated]);
-    if (isNew || this.methodsKey !== key) {
-      const before = isNew ? null : this.methods;
-      this.methods = new Methods(data.methods, this.curves, data.evaluated);
-      if (before) this.methods.frontiers = before.frontiers;
-      this.methodsKey = key;
+    this.planner.learn(this.data);
+    this.planned = null;
+    const offered = JSON.stringify([this.data.methods, this.data.saved]);
+    if (isNew || this.offered !== offered) {
+      this.offered = offered;
       this.cards.build();
+      this.tools.build();
     }
-    if (isNew) this.learnProjections();
-    this.showLegend();
+    this.find(".rb-basis").textContent = this.data.basis;
     this.takeOver(isNew);
     this.root.dataset.ready = "true";
     this.render();
@@ -71,27 +73,23 @@ class Board {
       const { inFeatures, outFeatures } = curves.get(name);
       this.projections.set(name, { name, layer, kind, inFeatures, outFeatures });
     }
-    this.curveOf = new Map();
-    for (const [metric, groups] of Object.entries(this.curves.metrics)) {
-      for (const { separate, shared } of groups) {
-        for (const curve of shared ? [...separate, shared] : separate) {
-          this.curveOf.set(`${metric} ${curve.members.join("+")}`, curve);
-        }
-      }
-    }
+    this.planner = new Planner(this.curves, this.projections);
     this.map = new RankMap(this.find(".rb-canvas"), [...this.projections.values()]);
-    this.selected = null;
+    this.selection.clear();
+    buildRows(this);
   }
 
   /** Take over Python's state, but not an answer to an older state than the one shown: a newer is on its way. */
   takeOver(isNew) {
-    const { keep, method, held, revision } = this.data.state;
+    const { keep, target, method, dtype, held, base, compare: other, revision } = this.data.state;
     if (revision < this.revision) return;
-    const theirs = { keep, method, held: sorted(held) };
-    if (this.state && !isNew && !same(theirs, this.state)) this.history.remember(this.settled);
+    const fixed = base && { keep: base.keep, target: base.target, held: sorted(base.held) };
+    const theirs = { keep, target, method, dtype, held: sorted(held), base: fixed, compare: other };
+    this.revision = revision;
+    if (!isNew && same(theirs, this.state)) return;
+    if (!isNew) this.history.remember(this.settled);
     this.state = theirs;
     this.settled = theirs;
-    this.revision = revision;
   }
 
   compareWithPython() {
@@ -104,42 +102,37 @@ class Board {
     this.root.dataset.differing = differing.map(({ name }) => name).join(" ");
   }
 
-  // ---- computing and drawing ----
+  // ---- what is shown ----
 
   get budget() {
     return Math.floor(this.state.keep * this.data.compressible);
   }
 
   get bytesPerParam() {
-    return Number(this.budgetControl.dtype.value);
+    return BudgetControl.bytesOf(this.state.dtype);
   }
 
-  compute() {
-    this.plans = new Map();
-    this.reasons = new Map();
-    for (const method of this.data.methods) {
-      try {
-        const held = locksFor(method, this.state.held, (name) => this.projections.get(name));
-        this.plans.set(method.name, method.fixed ?? this.methods.allocate(method, this.budget, held));
-      } catch (error) {
-        if (!(error instanceof NoAllocation)) throw error;
-        this.reasons.set(method.name, error.message);
-      }
-    }
-    this.decided = this.decisions();
+  methodOf(method) {
+    return this.data.methods.find(({ name }) => name === method);
   }
 
-  decisions() {
-    const plan = this.plans.get(this.state.method);
-    if (!plan) return null;
-    const { metric } = this.data.methods.find(({ name }) => name === this.state.method);
-    const decided = new Map();
-    for (const { members, format, rank } of plan.blocks) {
-      const curve = this.curveOf.get(`${metric} ${members.join("+")}`);
-      const full = Math.min(curve.inFeatures, curve.outFeatures);
-      for (const name of members) decided.set(name, { format, rank, full, members, curve });
-    }
-    return decided;
+  titleOf(method) {
+    return this.methodOf(method)?.title ?? method;
+  }
+
+  fullRank(name) {
+    const { inFeatures, outFeatures } = this.projections.get(name);
+    return Math.min(inFeatures, outFeatures);
+  }
+
+  rankOf(name) {
+    return this.decided?.get(name)?.rank ?? this.state.held[name] ?? this.fullRank(name);
+  }
+
+  /** Return whether a rank is held; without rebalancing a shared block is held as one. */
+  isHeld(name) {
+    const { held, base } = this.state;
+    return name in held || (base !== null && (this.decided?.get(name)?.members.some((member) => member in held) ?? false));
   }
 
   schedule() {
@@ -152,47 +145,83 @@ class Board {
   }
 
   render() {
+    this.map.readColours();
     this.compute();
+    this.drawMap();
     this.budgetControl.show();
     this.cards.show();
-    this.drawMap();
     this.tools.show();
-    const { keep, method, held } = this.state;
+    this.showDifference();
+    const { method, held, base } = this.state;
     Object.assign(this.root.dataset, {
-      keptFraction: String(keep),
+      keptFraction: String(this.budgetControl.shownKeep()),
       budget: String(this.budget),
       method,
       held: JSON.stringify(held),
+      rebalance: base === null ? "on" : "off",
     });
+    if (this.unsaid) {
+      this.find("[data-testid=said]").textContent = sayChange(this, ...this.unsaid);
+      this.unsaid = null;
+    }
+  }
+
+  compute() {
+    if (this.planned === this.state) return;
+    Object.assign(this, this.planner.plan(this.state));
+    const plan = this.plans.get(this.state.method);
+    const { metric } = this.methodOf(this.state.method);
+    this.decided = plan ? this.planner.decisions(plan, metric) : null;
+    this.compared = plan ? this.otherMap(metric) : null;
+    this.planned = this.state;
+  }
+
+  /** Return the decisions of the map that the active one is compared with, or null. */
+  otherMap(metric) {
+    const { compare: other, method } = this.state;
+    if (other === null || other === method) return null;
+    const [saved] = this.data.compared;
+    const blocks = this.plans.get(other)?.blocks ?? (this.data.saved.some(([id]) => id === other) ? saved : null);
+    return blocks ? this.planner.decisions({ blocks }, metric) : null;
   }
 
   drawMap() {
-    this.map.draw(this.decided, this.state.held, this.selected, this.hovered);
-    this.find(".rb-status").textContent = describe(this, this.hovered ?? this.selected);
+    const { decided, compared, hovered, selection } = this;
+    this.map.draw({
+      decided,
+      before: compared,
+      isHeld: (name) => this.isHeld(name),
+      isSelected: (name) => selection.names.has(name),
+      cursor: selection.cursor,
+      hovered,
+    });
+    const text = describe(this, hovered ?? selection.cursor);
+    this.find(".rb-status").textContent = text;
+    const focus = this.find(".rb-scroll");
+    const { cursor } = selection;
+    const isSeveral = selection.size > 1 ? `, ${selection.size} selected` : "";
+    focus.setAttribute("aria-valuetext", cursor ? `${describe(this, cursor)}${isSeveral}` : "Nothing selected");
+    focus.setAttribute("aria-valuemax", String(cursor ? this.fullRank(cursor) : 1));
+    focus.setAttribute("aria-valuenow", String(cursor ? this.rankOf(cursor) : 1));
   }
 
-  showLegend() {
-    const signs = Object.entries(COLOURS).map(([format, colour]) => [`<i style="background:${colour}"></i>`, format]);
-    signs.push(['<i class="rb-mark"></i>', "above this line low-rank saves nothing"], ['<i class="rb-held"></i>', "held"]);
-    this.find(".rb-legend").innerHTML =
-      `<span>Height: kept rank, as a fraction of the full rank.</span>${signs.map(([sign, text]) => `<span>${sign}${text}</span>`).join("")}`;
-    this.find(".rb-basis").textContent = this.data.basis;
-  }
-
-  fullRank(name) {
-    const { inFeatures, outFeatures } = this.projections.get(name);
-    return Math.min(inFeatures, outFeatures);
-  }
-
-  rankOf(name) {
-    return this.state.held[name] ?? this.decided?.get(name)?.rank ?? this.fullRank(name);
+  showDifference() {
+    const line = this.find(".rb-difference");
+    line.hidden = this.state.compare === null;
+    showLegend(this.find(".rb-legend"), this.compared !== null);
+    if (line.hidden) return;
+    const title = this.tools.compare.selectedOptions[0]?.textContent ?? "";
+    const shapeOf = (name) => this.projections.get(name);
+    line.textContent = this.compared
+      ? compareInWords(title, compare(this.compared, this.decided, shapeOf), this.projections.size)
+      : "There is no other map to compare with here.";
   }
 
   // ---- changing ----
 
   /** Change what is shown now; `commit` then remembers and reports it. */
   preview(changes) {
-    this.state = { ...this.state, ...changes, held: sorted(changes.held ?? this.state.held) };
+    this.state = { ...this.state, ...changes };
     this.schedule();
   }
 
@@ -202,45 +231,80 @@ class Board {
     this.settle();
   }
 
+  /** Make changes, or let a function preview them, at once and for good. */
   change(changes) {
-    this.preview(changes);
+    if (changes instanceof Function) changes();
+    else this.preview(changes);
     this.commit();
   }
 
   settle() {
+    this.unsaid = [this.settled, this.state];
     this.settled = this.state;
     this.revision += 1;
     this.schedule();
     this.reporter.send({ ...this.state, revision: this.revision });
   }
 
-  hold(name, rank) {
-    const snapped = Math.max(Math.round(rank / this.curves.rankStep), 1) * this.curves.rankStep;
-    this.preview({ held: { ...this.state.held, [name]: Math.min(Math.max(snapped, 1), this.fullRank(name)) } });
+  /** Hold projections at `wanted(name, full rank)`; without rebalancing the members of a shared block move as one. */
+  hold(names, wanted) {
+    const { rankStep } = this.curves;
+    const held = { ...this.state.held };
+    for (const name of names) {
+      const cell = this.state.base && this.decided?.get(name);
+      const isShared = cell && cell.members.length > 1;
+      const full = isShared ? cell.full : this.fullRank(name);
+      const rank = Math.max(Math.round(wanted(name, full) / rankStep), 1) * rankStep;
+      if (isShared) for (const member of cell.members) delete held[member];
+      held[isShared ? cell.members[0] : name] = Math.min(rank, full);
+    }
+    this.preview({ held: sorted(held) });
+  }
+
+  /** Change the selected ranks by a number of steps. */
+  step(steps) {
+    this.change(() => this.hold(this.selection.names, (name) => this.rankOf(name) + steps * this.curves.rankStep));
   }
 
   do(what) {
-    if (what === "undo" || what === "redo") {
-      const state = this.history.step(what === "undo", this.settled);
-      if (!state) return;
-      this.state = state;
-      this.settle();
-      return;
-    }
-    const name = this.selected;
-    const { held } = this.state;
-    if (what === "release") this.preview({ held: {} });
-    else if (name === null) return;
-    else if (what === "dense") this.hold(name, this.fullRank(name));
-    else if (what === "hold" && name in held) {
-      const { [name]: _, ...others } = held;
-      this.preview({ held: others });
-    } else if (what === "hold") this.hold(name, this.rankOf(name));
-    this.commit();
+    const { names } = this.selection;
+    if (what === "undo" || what === "redo") this.goTo(this.history.step(what === "undo", this.settled));
+    else if (what === "release") this.change({ held: {} });
+    else if (what === "rebalance") this.change({ base: this.state.base ? null : this.asBase() });
+    else if (what === "less" || what === "more") this.step(what === "less" ? -1 : 1);
+    else if (what === "dense") this.change(() => this.hold(names, (_, full) => full));
+    else if ([...names].every((name) => this.isHeld(name))) this.change(() => this.release(names));
+    else this.change(() => this.hold(names, (name) => this.rankOf(name)));
   }
 
-  select(name) {
-    this.selected = name;
+  asBase() {
+    const { keep, target, held } = this.state;
+    return { keep, target, held };
+  }
+
+  release(names) {
+    const gone = new Set(names);
+    if (this.state.base) for (const name of names) for (const member of this.decided?.get(name)?.members ?? []) gone.add(member);
+    this.preview({ held: Object.fromEntries(Object.entries(this.state.held).filter(([name]) => !gone.has(name))) });
+  }
+
+  goTo(state) {
+    if (!state) return;
+    this.state = state;
+    this.settle();
+  }
+
+  /** Let a function change the selection. */
+  select(change) {
+    change();
+    const { cursor } = this.selection;
+    if (cursor) {
+      const [column] = this.map.placeOf(cursor);
+      const scroll = this.find(".rb-scroll");
+      const [left, right] = [column * this.map.column, (column + 1) * this.map.column];
+      if (left < scroll.scrollLeft) scroll.scrollLeft = left;
+      if (right > scroll.scrollLeft + scroll.clientWidth) scroll.scrollLeft = right - scroll.clientWidth;
+    }
     this.schedule();
   }
 

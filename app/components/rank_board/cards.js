@@ -14,6 +14,7 @@ export class MethodCards {
 
   build() {
     this.cards = new Map();
+    this.figures = new Map();
     for (const { name, title } of this.board.data.methods) {
       const card = document.createElement("button");
       card.type = "button";
@@ -39,6 +40,7 @@ export class MethodCards {
     const { card, big, range, cost, more } = this.cards.get(name);
     card.setAttribute("aria-checked", String(name === board.state.method));
     const plan = board.plans.get(name);
+    this.figures.delete(name);
     if (!plan) {
       Object.assign(card.dataset, { keptFraction: "", params: "", predictedPerplexity: "", nats: "" });
       big.textContent = "–";
@@ -60,9 +62,17 @@ export class MethodCards {
     const run = measured.find(
       (other) => other.metric === metric && other.params === plan.params && Math.abs(other.nats - plan.nats) <= 1e-6 * other.nats,
     );
-    big.textContent = perplexityText(predicted);
-    range.textContent = `predicted perplexity, ${perplexityText(low)} to ${perplexityText(high)}`;
-    cost.textContent = `${(kept * 100).toFixed(2)} % kept · ${megabytes(bytes)}`;
+    this.figures.set(name, { kept, predicted });
+    const [size, interval] = [`${(kept * 100).toFixed(2)} % kept`, `${perplexityText(low)} to ${perplexityText(high)}`];
+    if (board.state.target === null) {
+      big.textContent = perplexityText(predicted);
+      range.textContent = `predicted perplexity, ${interval}`;
+      cost.textContent = `${size} · ${megabytes(bytes)}`;
+    } else {
+      big.textContent = megabytes(bytes);
+      range.textContent = `${size}, needed for the perplexity`;
+      cost.textContent = `${perplexityText(predicted)} predicted, ${interval}`;
+    }
     more.textContent =
       `${short(plan.params)} parameters and multiply–adds per token` + (run ? ` · measured ${run.perplexity.toFixed(2)}` : "");
   }

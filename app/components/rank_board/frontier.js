@@ -1,6 +1,7 @@
 import { Block, UNSHARED, assignLocks, canShare, conclude, requireFeasible } from "./blocks.js";
 import { isShared, skips } from "./formats.js";
 import { traceBlock, traceGroup } from "./hull.js";
+import { unreachable } from "./targets.js";
 
 // engine.allocation._frontier
 
@@ -50,38 +51,66 @@ export class Frontier {
     requireFeasible(floor, budget);
     const left = this.takePrefix(budget, vertices);
     this.spend(left, vertices);
+    return this.at(vertices);
+  }
+
+  /** Return the shortest prefix of all edges, by slope, whose predicted perplexity over dense is at most `ratio`. */
+  allocateToRatio(predictRatio, ratio) {
+    const misses = (nats) => !(predictRatio(nats) <= ratio);
+    const natsAt = (slope) => this.chains.reduce((sum, chain) => sum + chain.nats[countAtMost(chain.slopes, slope)], 0);
+    if (misses(natsAt(0))) throw unreachable();
+    if (!misses(natsAt(-Infinity))) return this.at(this.chains.map(() => 0));
+    const [low, high] = this.bisect((slope) => misses(natsAt(slope)));
+    const vertices = this.chains.map((chain) => countAtMost(chain.slopes, low));
+    let nats = natsAt(low);
+    for (const [group, chain] of this.edgesUpTo(high, vertices)) {
+      if (!misses(nats)) break;
+      nats += chain.nats[vertices[group] + 1] - chain.nats[vertices[group]];
+      vertices[group] += 1;
+    }
+    return this.at(vertices);
+  }
+
+  at(vertices) {
     return conclude(this.chains.flatMap((chain, group) => chain.decisions(vertices[group])));
+  }
+
+  /** Return neighbouring doubles such that `isBefore` holds at the first slope and no longer at the second. */
+  bisect(isBefore) {
+    const steepest = Math.min(0, ...this.chains.map((chain) => (chain.slopes.length ? chain.slopes[0] : 0)));
+    let low = 2 * steepest - Number.MIN_VALUE;
+    let high = 0;
+    if (isBefore(high)) return [high, high];
+    for (;;) {
+      const middle = low + (high - low) / 2;
+      if (!(low < middle && middle < high)) return [low, high];
+      if (isBefore(middle)) low = middle;
+      else high = middle;
+    }
+  }
+
+  /** Walk the edges of slopes up to `high` from `vertices` on: by group, then by place. */
+  *edgesUpTo(high, vertices) {
+    for (let group = 0; group < this.chains.length; group += 1) {
+      const chain = this.chains[group];
+      while (vertices[group] < chain.slopes.length && chain.slopes[vertices[group]] <= high) yield [group, chain];
+    }
   }
 
   /** Move `vertices` along the longest prefix of all edges, by slope, that fits; return what is left. */
   takePrefix(budget, vertices) {
     const costAt = (slope) => this.chains.reduce((sum, chain) => sum + chain.costs[countAtMost(chain.slopes, slope)], 0);
-    const steepest = Math.min(0, ...this.chains.map((chain) => (chain.slopes.length ? chain.slopes[0] : 0)));
-    let low = 2 * steepest - Number.MIN_VALUE;
-    let high = 0;
+    const [low, high] = this.bisect((slope) => costAt(slope) <= budget);
     let left = budget;
-    if (costAt(high) <= budget) low = high;
-    else {
-      for (;;) {
-        const middle = low + (high - low) / 2;
-        if (!(low < middle && middle < high)) break;
-        if (costAt(middle) <= budget) low = middle;
-        else high = middle;
-      }
-    }
     this.chains.forEach((chain, group) => {
       vertices[group] = countAtMost(chain.slopes, low);
       left -= chain.costs[vertices[group]];
     });
-    // Only edges of exactly one slope are left to choose from: by group, then by place.
-    for (let group = 0; group < this.chains.length; group += 1) {
-      const { slopes, costs } = this.chains[group];
-      while (vertices[group] < slopes.length && slopes[vertices[group]] <= high) {
-        const extra = costs[vertices[group] + 1] - costs[vertices[group]];
-        if (extra > left) return left;
-        left -= extra;
-        vertices[group] += 1;
-      }
+    for (const [group, { costs }] of this.edgesUpTo(high, vertices)) {
+      const extra = costs[vertices[group] + 1] - costs[vertices[group]];
+      if (extra > left) break;
+      left -= extra;
+      vertices[group] += 1;
     }
     return left;
   }

@@ -1,10 +1,10 @@
 import { NoAllocation } from "./blocks.js";
 import { allocateByImportance } from "./flrc.js";
-import { maxUsefulRank, skips } from "./formats.js";
 import { Frontier } from "./frontier.js";
+import { allocateToRatio } from "./targets.js";
 import { allocateUniformly } from "./uniform.js";
 
-// engine.allocation._evaluated, engine.presets and app.plans
+// engine.allocation._evaluated and engine.presets
 
 export function bestEvaluated(evaluated, budget, locks = []) {
   if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks.");
@@ -17,33 +17,46 @@ export function bestEvaluated(evaluated, budget, locks = []) {
   return { blocks, params: best.params, nats: best.nats };
 }
 
-/** Return what ranks held by hand mean to a method: its cheapest format, or dense where that costs no less. */
-export function locksFor(method, held, curveOf) {
-  const storage = method.formats.some(skips) ? "skip" : "low-rank";
-  return Object.entries(held).map(([name, rank]) => {
-    const { inFeatures, outFeatures } = curveOf(name);
-    const isDense = rank > maxUsefulRank(storage, inFeatures, outFeatures);
-    return isDense ? { members: [name], format: "dense", rank: null } : { members: [name], format: storage, rank };
-  });
-}
-
 /** All methods of one analysis; `allocate` throws NoAllocation where a method has no map. */
 export class Methods {
-  constructor(methods, curves, evaluated = []) {
-    Object.assign(this, { methods, curves, evaluated, frontiers: new Map() });
+  constructor(curves, evaluated = [], frontiers = new Map()) {
+    Object.assign(this, { curves, evaluated, frontiers });
   }
 
+  /** Return the map for a budget in parameters; `locks` are held. */
   allocate(method, budget, locks) {
-    const groups = this.curves.metrics[method.metric];
-    if (!groups) throw new NoAllocation(`The analysis has no factors of the ${method.metric} metric.`);
+    return this.rule(method, locks)(budget);
+  }
+
+  /** Return the smallest map whose predicted perplexity over dense is at most `ratio`. */
+  allocateToRatio(method, predictRatio, ratio, compressible, locks) {
+    if (method.allocator === "water-filling") return this.frontier(method, locks).allocateToRatio(predictRatio, ratio);
+    return allocateToRatio(this.rule(method, locks), predictRatio, ratio, compressible);
+  }
+
+  rule(method, locks) {
+    const groups = this.groupsOf(method);
     const { rankStep } = this.curves;
-    if (method.allocator === null) return bestEvaluated(this.evaluated, budget, locks);
-    if (method.allocator === "uniform") return allocateUniformly(groups, budget, method.formats[0], locks, rankStep);
-    if (method.allocator === "flrc") return allocateByImportance(groups, budget, method.formats[0], locks, rankStep);
+    const [format] = method.formats;
+    if (method.allocator === null) return (budget) => bestEvaluated(this.evaluated, budget, locks);
+    if (method.allocator === "uniform") return (budget) => allocateUniformly(groups, budget, format, locks, rankStep);
+    if (method.allocator === "flrc") return (budget) => allocateByImportance(groups, budget, format, locks, rankStep);
+    const frontier = this.frontier(method, locks);
+    return (budget) => frontier.allocate(budget);
+  }
+
+  frontier(method, locks) {
+    const groups = this.groupsOf(method);
     const key = `${method.metric} ${method.formats}`;
-    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, rankStep));
+    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, this.curves.rankStep));
     const frontier = this.frontiers.get(key);
     frontier.setLocks(locks);
-    return frontier.allocate(budget);
+    return frontier;
+  }
+
+  groupsOf({ metric }) {
+    const groups = this.curves.metrics[metric];
+    if (!groups) throw new NoAllocation(`The analysis has no factors of the ${metric} metric.`);
+    return groups;
   }
 }
