@@ -184,8 +184,8 @@ def _answer(allocate: Allocate, params: int, compressible_params: int) -> tuple[
 def _require_ratio(ratio: float) -> None:
     if not ratio >= 1:
         raise InvalidSpecError(
-            f"The perplexity ratio {ratio} was given; expected a number of at least 1, for example 1.2 for a "
-            "perplexity 20 % above the dense model's."
+            f"The perplexity ratio {ratio:.4g} was given; expected a number of at least 1, which is the dense model's, "
+            "for example 1.2 for a perplexity 20 % above it."
         )
 
 

@@ -85,7 +85,8 @@ def made_up_analysis(n_layers: int, width: int) -> Analysis:
     importances = {p.name: rng.lognormal(0, 1, len(Importance)) for group in groups for p in group.members}
     n_params = sum(p.params for group in groups for p in group.members)
     inventory = Inventory("MadeUpForCausalLM", n_layers, tuple(groups), (), n_params + 10**6)
-    return Analysis(f"made-up-{n_layers}", {}, inventory, {}, nats, importances)
+    about = {"model": "made up", "model_fingerprint": "0" * 64}
+    return Analysis(f"made-up-{n_layers}", about, inventory, {}, nats, importances)
 
 
 def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[dict[str, Any]]:

@@ -73,8 +73,8 @@ export class MethodCards {
       range.textContent = `${size}, needed for the perplexity`;
       cost.textContent = `${perplexityText(predicted)} predicted, ${interval}`;
     }
-    more.textContent =
-      `${short(plan.params)} parameters and multiply–adds per token` + (run ? ` · measured ${run.perplexity.toFixed(2)}` : "");
+    const extras = [plan.bestOf && `best of ${plan.bestOf} searched maps that fit`, run && `measured ${run.perplexity.toFixed(2)}`];
+    more.textContent = [`${short(plan.params)} parameters and multiply–adds per token`, ...extras.filter(Boolean)].join(" · ");
   }
 
   indexBytes(plan) {

@@ -7,14 +7,15 @@ import { allocateUniformly } from "./uniform.js";
 // engine.allocation._evaluated and engine.presets
 
 export function bestEvaluated(evaluated, budget, locks = []) {
-  if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks.");
+  if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks, or do not rebalance.");
   const fitting = evaluated.filter((found) => found.params <= budget);
-  if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet.");
+  if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
   const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;
   const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
-  const best = fitting.filter((found) => found.measure === newest).reduce((a, b) => (better(a, b) ? b : a));
+  const comparable = fitting.filter((found) => found.measure === newest);
+  const best = comparable.reduce((a, b) => (better(a, b) ? b : a));
   const blocks = best.blocks.map(([members, format, rank]) => ({ members, format, rank }));
-  return { blocks, params: best.params, nats: best.nats };
+  return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length };
 }
 
 /** All methods of one analysis; `allocate` throws NoAllocation where a method has no map. */
