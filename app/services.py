@@ -17,6 +17,7 @@ import streamlit as st
 from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
+from engine.allocation import build_frontier
 from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
@@ -25,14 +26,14 @@ from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
 from engine.pipeline.targeting import Target, allocate_to_target
 from engine.prediction import MeasuredRun, Predictor
-from engine.presets import PRESETS, AllocationSettings, get_preset
+from engine.presets import PRESETS, AllocationSettings, get_preset, preset_curves
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from engine.allocation import EvaluatedMap
+    from engine.allocation import EvaluatedMap, Frontier
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
 
@@ -90,17 +91,35 @@ def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -
 def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trials: str) -> Plan:
     found = analysis(analysis_id)
     budget = Budget(budget_params, found.inventory.compressible_params)
-    blocks = locked_blocks(locks, method, found)
-    rank_map = reading.allocate_rank_map(
-        found,
-        _curves(analysis_id),
-        method,
-        budget,
-        blocks,
-        settings=_board_settings(analysis_id, method),
-        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
-    )
+    frontier = _frontier(analysis_id, method, locks)
+    if frontier is not None:
+        rank_map = reading.rank_map_of(found, frontier.allocate(budget), method, budget)
+    else:
+        rank_map = reading.allocate_rank_map(
+            found,
+            _curves(analysis_id),
+            method,
+            budget,
+            locked_blocks(locks, method, found),
+            settings=_board_settings(analysis_id, method),
+            evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        )
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _frontier(analysis_id: str, method: str, locks: Locks) -> Frontier | None:
+    """Return what answers every budget, for methods that have such a thing; with locks it is made from that without."""
+    preset = get_preset(method)
+    if preset.allocator != "water-filling":
+        return None
+    return build_frontier(
+        preset_curves(preset, _curves(analysis_id)),
+        formats=preset.formats,
+        locks=locked_blocks(locks, method, analysis(analysis_id)),
+        rank_step=_board_step(analysis_id),
+        unlocked=_frontier(analysis_id, method, ()) if locks else None,
+    )
 
 
 def plan_to_ratio(analysis_id: str, method: str, ratio: float, runs: Sequence[Mapping[str, Any]], locks: Locks) -> Plan:
@@ -134,6 +153,7 @@ def _plan_to_ratio(
         locked_blocks(locks, method, found),
         settings=_board_settings(analysis_id, method),
         evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        frontier=_frontier(analysis_id, method, locks),
     )
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
 

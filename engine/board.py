@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from engine.types import Format
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -82,22 +84,30 @@ def presets_json(presets: Iterable[Preset]) -> list[dict[str, Any]]:
 def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurves]) -> list[dict[str, Any]]:
     """Return the maps that searches have measured, with their predicted nats.
 
+    They are sent with every answer, so that of a map only its one factored format and the projections' ranks in model
+    order are given.
+
     Args:
         evaluated: of one analysis.
         groups: its curves in the metric the maps' factors are made in.
     """
     curves = {curve.members: curve for group in groups for curve in group.separate}
-    return [
-        {
-            "params": found.params,
-            "objective": found.objective,
-            "measure": found.measure,
-            "created": found.created,
-            "nats": sum(float(curves[b.members].nats[b.rank]) for b in found.blocks if b.rank is not None),
-            "blocks": [[list(b.members), b.format.value, b.rank] for b in found.blocks],
-        }
-        for found in evaluated
-    ]
+    found = []
+    for each in evaluated:
+        ranks = {b.members: b.rank for b in each.blocks}
+        (factored,) = {b.format.value for b in each.blocks if b.rank is not None} or {Format.LOW_RANK.value}
+        found.append(
+            {
+                "params": each.params,
+                "objective": each.objective,
+                "measure": each.measure,
+                "created": each.created,
+                "nats": sum(float(curves[members].nats[r]) for members, r in ranks.items() if r is not None),
+                "format": factored,
+                "ranks": [ranks[members] for members in curves],
+            }
+        )
+    return found
 
 
 def _curves(group: GroupCurves) -> list[DistortionCurve]:

@@ -14,11 +14,13 @@ import numpy as np
 
 from app.board import board_data
 from app.components import rank_board
+from engine.allocation import EvaluatedMap
 from engine.analysis import Analysis
-from engine.board import board_step, encode_curves
+from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import group_curves
 from engine.prediction import Predictor
 from engine.types import (
+    BlockRank,
     Format,
     GroupCurves,
     Importance,
@@ -89,19 +91,16 @@ def made_up_analysis(n_layers: int, width: int) -> Analysis:
     return Analysis(f"made-up-{n_layers}", about, inventory, {}, nats, importances)
 
 
-def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[dict[str, Any]]:
+def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
     """Return measured maps as a search leaves them: one kept fraction for all."""
     found = []
+    curves = [curve for group in groups for curve in group.separate]
     for kept in np.linspace(0.3, 0.9, n):
-        blocks, params, nats = [], 0, 0.0
-        for curve in (c for group in groups for c in group.separate):
-            rank = max(int(kept * curve.dense_params / (curve.in_features + curve.out_features)), 1)
-            blocks.append([list(curve.members), Format.LOW_RANK.value, rank])
-            params += rank * (curve.in_features + curve.out_features)
-            nats += float(curve.nats[rank])
-        found.append(
-            {"params": params, "objective": nats, "measure": "m", "created": "1", "nats": nats, "blocks": blocks}
-        )
+        sides = [curve.in_features + curve.out_features for curve in curves]
+        ranks = [max(int(kept * c.dense_params / side), 1) for c, side in zip(curves, sides, strict=True)]
+        blocks = tuple(BlockRank(c.members, Format.LOW_RANK, rank) for c, rank in zip(curves, ranks, strict=True))
+        params = sum(rank * side for rank, side in zip(ranks, sides, strict=True))
+        found.append(EvaluatedMap(blocks, params, 1 - float(kept), "m", "1"))
     return found
 
 
@@ -115,7 +114,7 @@ def open_board(page: Page, analysis: Analysis, state: dict[str, Any] | None = No
     data = board_data(analysis, [], (), {**STATE, **(state or {})}, Predictor.fit([]), [])
     data |= {
         "curves": analysis.id,
-        "evaluated": searched_maps(curves[Metric.FEATURE], 12),
+        "evaluated": evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),
         "dense_perplexity": 20.5,
         "basis": "Made up.",
     }

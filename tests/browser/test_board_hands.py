@@ -30,7 +30,7 @@ def opened(browser: Browser) -> Iterator[Open]:
     context.set_default_timeout(10_000)
     page = context.new_page()
     errors: list[Any] = []
-    page.on("pageerror", lambda error: errors.append(error))
+    page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
 
     def show(n_layers: int = N_LAYERS, **state: Any) -> Locator:
         open_board(page, made_up_analysis(n_layers, 64), state)

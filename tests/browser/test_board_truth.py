@@ -161,17 +161,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     curves = {metric: group_curves(analysis, metric) for metric in METRICS}
     runs = [MeasuredRun(Metric.LOSS, x, x * rng.lognormal(0.1, 0.1)) for x in rng.uniform(0.01, 2, 6)]
     predictor = Predictor.fit(runs)
-    evaluated = searched_maps(curves[Metric.FEATURE], 9)
-    measured = [
-        EvaluatedMap(
-            tuple(BlockRank(tuple(members), Format(f), rank) for members, f, rank in found["blocks"]),
-            found["params"],
-            found["objective"],
-            found["measure"],
-            found["created"],
-        )
-        for found in evaluated
-    ]
+    measured = searched_maps(curves[Metric.FEATURE], 9)
 
     def maps_for(aim: Aim) -> list[Plan | Impossible]:
         plans: list[Plan | Impossible] = []
@@ -201,7 +191,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
 
     told = {
         "methods": presets_json(PRESETS.values()),
-        "evaluated": evaluated,
+        "evaluated": evaluated_json(measured, curves[Metric.FEATURE]),
         "predictor": predictor.to_json(),
         "dense_perplexity": dense,
         "compressible": analysis.inventory.compressible_params,

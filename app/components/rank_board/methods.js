@@ -6,7 +6,7 @@ import { allocateUniformly } from "./uniform.js";
 
 // engine.allocation._evaluated and engine.presets
 
-export function bestEvaluated(evaluated, budget, locks = []) {
+export function bestEvaluated(evaluated, groups, budget, locks = []) {
   if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks, or do not rebalance.");
   const fitting = evaluated.filter((found) => found.params <= budget);
   if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
@@ -14,7 +14,8 @@ export function bestEvaluated(evaluated, budget, locks = []) {
   const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
   const comparable = fitting.filter((found) => found.measure === newest);
   const best = comparable.reduce((a, b) => (better(a, b) ? b : a));
-  const blocks = best.blocks.map(([members, format, rank]) => ({ members, format, rank }));
+  const names = groups.flatMap(({ separate }) => separate.map(({ members }) => members));
+  const blocks = best.ranks.map((rank, i) => ({ members: names[i], format: rank === null ? "dense" : best.format, rank }));
   return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length };
 }
 
@@ -39,7 +40,7 @@ export class Methods {
     const groups = this.groupsOf(method);
     const { rankStep } = this.curves;
     const [format] = method.formats;
-    if (method.allocator === null) return (budget) => bestEvaluated(this.evaluated, budget, locks);
+    if (method.allocator === null) return (budget) => bestEvaluated(this.evaluated, groups, budget, locks);
     if (method.allocator === "uniform") return (budget) => allocateUniformly(groups, budget, format, locks, rankStep);
     if (method.allocator === "flrc") return (budget) => allocateByImportance(groups, budget, format, locks, rankStep);
     const frontier = this.frontier(method, locks);
