@@ -3,8 +3,9 @@
 import streamlit as st
 
 from app.navigation import pages
-from app.widgets import carry_url_state
+from app.widgets import carry_url_state, keep_history_tidy
 
 st.set_page_config(page_title="RankScope", page_icon=":material/stacked_bar_chart:", layout="wide")
 carry_url_state()
 st.navigation(list(pages().values()), position="top").run()
+keep_history_tidy()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.views import allocation, jobs, model, overview, results, sensitivity, spectra
+from app.views import allocation, jobs, model, overview, playground, results, sensitivity, spectra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ def pages() -> dict[str, StreamlitPage]:
         ("allocation", allocation.render, "Allocation", ":material/tune:"),
         ("jobs", jobs.render, "Jobs", ":material/list_alt:"),
         ("results", results.render, "Results", ":material/monitoring:"),
+        ("playground", playground.render, "Playground", ":material/forum:"),
     ]
     return {
         path: st.Page(render, title=title, icon=icon, url_path=path, default=path == "overview")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app import estimates, prompts
 from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
@@ -22,9 +24,12 @@ from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.errors import CorpusError, RankScopeError
+from engine.export.specs import check_export_name
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
+from engine.pipeline.new_folder import require_new
 from engine.pipeline.targeting import Target, allocate_to_target
+from engine.playground import Playground
 from engine.prediction import MeasuredRun, Predictor
 from engine.presets import PRESETS, AllocationSettings, get_preset, preset_curves
 from engine.settings import settings
@@ -33,6 +38,8 @@ from engine.types import Budget, GroupCurves, Metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from app.estimates import Estimate
+    from app.prompts import Prompt
     from engine.allocation import EvaluatedMap, Frontier
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
@@ -307,6 +314,27 @@ def demo_disk_bytes() -> int:
     return MODEL_WHEEL.needed_bytes + TEXTS_WHEEL.needed_bytes
 
 
+def news_prompts() -> dict[str, Prompt]:
+    """Return prompts to summarise some of the demo's articles, by title; none where the demo was not fetched."""
+    key = TEXTS_WHEEL.key("demo-texts")
+    return _news_prompts(str(settings().home)) if key in _store() else {}
+
+
+@st.cache_data(max_entries=2, show_spinner=False)
+def _news_prompts(home: str) -> dict[str, Prompt]:  # noqa: ARG001 - part of the cache's key
+    return prompts.summaries_of(_store().read(TEXTS_WHEEL.key("demo-texts")).path("xsum.jsonl"))
+
+
+def playground() -> Playground:
+    """Return what the models are asked through; one for all visitors."""
+    return _playground(settings().home)
+
+
+@st.cache_resource(show_spinner=False, on_release=Playground.close)
+def _playground(home: Path) -> Playground:
+    return Playground(home)
+
+
 def jobs() -> list[Job]:
     """Return all jobs, the last submitted first."""
     return _queue().jobs()
@@ -364,6 +392,21 @@ def submit_refinement(analysis_id: str, rank_map: str, arguments: Mapping[str, A
     return _queue().submit("refine", changed, title=title, resubmit=True)
 
 
+def submit_export(analysis_id: str, rank_map: str, name: str, arguments: Mapping[str, Any]) -> Job:
+    """Queue writing the compressed model as a folder below the exports.
+
+    Raises:
+        RankScopeError: the name cannot be used or is taken, or a setting is wrong.
+    """
+    folder = settings().exports / check_export_name(name)
+    require_new(folder)
+    changed = _changed(arguments, operations.EXPORT_DEFAULTS)
+    operations.export_spec(changed)
+    title = f"Export one map of {analysis(analysis_id).about['model']} as {name}"
+    changed |= {"analysis": analysis_id, "rank_map": rank_map, "folder": str(folder)}
+    return _queue().submit("export", changed, title=title, resubmit=True)
+
+
 def submit_comparison(analysis_id: str, arguments: Mapping[str, Any]) -> Job:
     """Queue measuring every method at every budget.
 
@@ -414,9 +457,19 @@ def forget_job(job_id: str) -> None:
     _queue().forget(job_id)
 
 
-def job_log(job_id: str) -> str:
+def job_log(job_id: str, last_lines: int = 200) -> str:
     """Return what a job printed last."""
-    return _queue().log(job_id)
+    return _queue().log(job_id, last_lines)
+
+
+def remaining_seconds(job_id: str) -> float | None:
+    """Return how long a running job may still take, or ``None`` while its pace is not known."""
+    return estimates.remaining_seconds(_queue().progress_history(job_id), time.time())
+
+
+def estimate(operation: str, arguments: Mapping[str, Any]) -> Estimate | None:
+    """Return how long a job may take, judged by finished ones, or ``None`` where none compares."""
+    return estimates.estimate(operation, arguments, jobs())
 
 
 def store_upload(name: str, content: bytes) -> str:

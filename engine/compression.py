@@ -10,13 +10,14 @@ from torch import nn
 
 from engine.factorization.blocks import Factors
 from engine.factorization.skip import skip_at_rank, to_skip
-from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
+from engine.layers import LowRankInner, SkipInner, factored_group
 from engine.model import device_of, weight_matrix
 from engine.parallel import single_threaded_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from engine.layers import FactoredLinear
     from engine.types import BlockRank
 
 
@@ -100,20 +101,18 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
         offset = factors.offset.to(stacked)
         truncated = skip(offset) if block.format.skips else left @ (right @ offset)
         shift = stacked @ offset - truncated
-    if len(linears) > 1:
-        inner = SharedInner(inner, len(linears))
-    result = []
+    lefts: list[torch.Tensor] = []
+    biases: list[torch.Tensor | None] = []
     start = 0
     for linear, weight in zip(linears, weights, strict=True):
         rows = slice(start, start + len(weight))
         bias: torch.Tensor | None = getattr(linear, "bias", None)
         if shift is not None:
             bias = (shift[rows] if bias is None else bias.float() + shift[rows]).to(target)
-        result.append(
-            FactoredLinear(inner, left[rows].to(target).contiguous(), None if bias is None else bias.detach())
-        )
+        lefts.append(left[rows].to(target).contiguous())
+        biases.append(None if bias is None else bias.detach())
         start = rows.stop
-    return result
+    return factored_group(inner, lefts, biases)
 
 
 def balanced(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

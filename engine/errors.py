@@ -35,3 +35,7 @@ class InfeasibleBudgetError(RankScopeError):
 
 class ResourceError(RankScopeError):
     """The machine has too little memory or disk for what was asked."""
+
+
+class ExportError(RankScopeError):
+    """A compressed model cannot be written as a folder, or does not run from it."""

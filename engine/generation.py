@@ -2,56 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from jinja2 import TemplateError
 from torch import nn
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from engine.decoding import ProgressiveModel
 from engine.errors import InvalidSpecError, NumericalError
 from engine.model import device_of
+from engine.specs import require_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from engine.specs import GenerationSpec
 
 Decoder = nn.Module | ProgressiveModel
 """What can generate: a model with transformers' ``generate``, or a progressive one."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationSpec:
-    """How tokens are chosen.
-
-    Attributes:
-        max_new_tokens: most tokens generated for a prompt; the end-of-text token counts.
-        temperature: 0 takes the likeliest token; above, tokens are drawn from the whole distribution
-            sharpened (below 1) or flattened by it.
-        seed: of the draws.
-        min_new_tokens: tokens before which the text cannot end.
-    """
-
-    max_new_tokens: int = 100
-    temperature: float = 0.0
-    seed: int = 0
-    min_new_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.max_new_tokens < 1:
-            raise InvalidSpecError(f"{self.max_new_tokens} new tokens were asked for; expected at least 1.")
-        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
-            raise InvalidSpecError(
-                f"At least {self.min_new_tokens} and at most {self.max_new_tokens} new tokens were asked for; expected "
-                "a minimum from 0 to the maximum."
-            )
-        if not 0 <= self.temperature <= 100:
-            raise InvalidSpecError(
-                f"The temperature was given as {self.temperature}; expected 0 for the likeliest token, or a number "
-                "up to 100, for example 0.7."
-            )
 
 
 def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
@@ -65,8 +34,7 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
     Raises:
         InvalidSpecError: the prompt is empty, or the model has no chat template, or one that refuses it.
     """
-    if not text.strip():
-        raise InvalidSpecError("The prompt is empty; give some text to go on from.")
+    require_prompt(text)
     has_template = tokenizer.chat_template is not None
     if chat and not has_template:
         raise InvalidSpecError("The model has no chat template; leave out --chat, or use a model trained for chat.")
@@ -77,7 +45,7 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
         rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
         raise InvalidSpecError(
-            f"The model's chat template does not take a single question ({error}); use --no-chat."
+            f"The model's chat template does not take a single question ({error}); leave the template out (--no-chat)."
         ) from error
     return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
 
@@ -101,6 +69,7 @@ def generate_tokens(
     prompts: Sequence[Sequence[int]],
     spec: GenerationSpec,
     streamer: object | None = None,
+    go_on: Callable[[], bool] | None = None,
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt, up to and including the end-of-text token.
 
@@ -112,6 +81,7 @@ def generate_tokens(
         prompts: token ids; none is empty.
         spec: how tokens are chosen.
         streamer: of transformers; told every token of a single prompt.
+        go_on: asked after every token; false ends all texts there.
 
     Raises:
         NumericalError: the model's numbers are not finite, so that no token can be chosen.
@@ -132,6 +102,7 @@ def generate_tokens(
             pad_token_id=pad,
             streamer=streamer,
             logits_processor=LogitsProcessorList([_Choose(spec, device)]),
+            stopping_criteria=StoppingCriteriaList([] if go_on is None else [_Until(go_on)]),
             **_NOTHING_ELSE,
         )
     return [_until_end(row, ends) for row in output[:, longest:].tolist()]
@@ -164,12 +135,22 @@ class _Choose(LogitsProcessor):
         if scores.isnan().any():
             raise NumericalError(
                 f"The model's scores for token {input_ids.shape[1]} are not finite, so that none can be chosen; try "
-                "--dtype float32 or larger ranks."
+                "larger ranks, or --dtype float32."
             )
         if self._temperature == 0:
             return scores
         noise = torch.empty_like(scores).exponential_(generator=self._generator).log()
         return scores / self._temperature - noise
+
+
+class _Until(StoppingCriteria):
+    """Stops when it is told so."""
+
+    def __init__(self, go_on: Callable[[], bool]) -> None:
+        self._go_on = go_on
+
+    def __call__(self, input_ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), not self._go_on(), dtype=torch.bool, device=input_ids.device)
 
 
 def end_tokens(module: nn.Module) -> list[int]:

@@ -1,15 +1,21 @@
-"""Modules that run the storage formats in place of a linear module."""
+"""Modules that run the storage formats in place of a linear module.
+
+An exported model carries this file as it is: it imports nothing but torch.
+"""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class LowRankInner(nn.Module):
@@ -65,10 +71,6 @@ class SharedInner(nn.Module):
     tensor object it was computed from, unchanged since, at the same rank and in the same gradient and autocast
     mode. Inference tensors do not count their changes, so theirs are not noticed. ``torch.compile`` shares
     while it traces: its graph holds the inner factor once.
-
-    The members hold the same module: ``state_dict`` lists its tensors under each of their names, all on one
-    storage, ``parameters`` counts them once, and a save that does not know shared tensors writes them once
-    for every member.
 
     Args:
         inner: the wrapped inner factor.
@@ -133,14 +135,40 @@ class FactoredLinear(nn.Module):
         inner: LowRankInner, SkipInner, or a SharedInner around one.
         left: (out, r).
         bias: (out,) or ``None``.
+        lists_inner: whether the inner factor is listed under this module, as it is under one of its readers; it
+            moves, is saved and is loaded with that one.
     """
 
-    def __init__(self, inner: nn.Module, left: torch.Tensor, bias: torch.Tensor | None) -> None:
+    inner: nn.Module
+
+    def __init__(
+        self, inner: nn.Module, left: torch.Tensor, bias: torch.Tensor | None, *, lists_inner: bool = True
+    ) -> None:
         super().__init__()
-        self.inner = inner
+        if lists_inner:
+            self.inner = inner
+        else:
+            self.__dict__["inner"] = inner
         self.left = nn.Parameter(left, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., in) to (..., out)."""
         return functional.linear(self.inner(x), self.left, self.bias)
+
+
+def factored_group(
+    inner: nn.Module, lefts: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
+) -> list[FactoredLinear]:
+    """Return the projections that read one inner factor, listed under the first of them.
+
+    Args:
+        inner: LowRankInner or SkipInner; computed once for all of them.
+        lefts: (out, r) of every projection, in the order they run.
+        biases: (out,) of every projection, or ``None``.
+    """
+    shared = SharedInner(inner, len(lefts)) if len(lefts) > 1 else inner
+    return [
+        FactoredLinear(shared, left, bias, lists_inner=index == 0)
+        for index, (left, bias) in enumerate(zip(lefts, biases, strict=True))
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import DirectoryStore
@@ -9,6 +10,7 @@ from engine.bayesian.goals import Goal
 from engine.bayesian.space import Layout, SpaceSpec
 from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.errors import InvalidSpecError
+from engine.export.specs import ExportFormat, ExportSpec
 from engine.presets import PRESETS
 from engine.settings import settings
 from engine.specs import (
@@ -113,6 +115,7 @@ REFINE_DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "device": "auto",
 }
+EXPORT_DEFAULTS: dict[str, Any] = {"format": ExportFormat.FACTORED.value, "dtype": "auto", "refinement": None}
 COMPARE_DEFAULTS: dict[str, Any] = {
     "kept_fractions": [0.9, 0.8, 0.7, 0.6, 0.5],
     "methods": list(PRESETS),
@@ -144,6 +147,7 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
         "sensitivity": _sensitivity,
         "search": _search,
         "refine": _refine,
+        "export": _export,
         "compare": _compare,
         "post-train": _post_train,
     }
@@ -228,12 +232,15 @@ def _analyse(arguments: Mapping[str, Any], report: Report) -> object:
 
 
 def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
+    level = arguments.get("level", "perplexity")
+    if level != "perplexity":
+        return _evaluate_at_level(level, arguments, report)
     from engine.pipeline.evaluating import EvaluationSession
     from engine.progress import part_of
     from engine.rank_map import parse_rank_map
 
     here = settings()
-    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps"}}
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
     a = _with_defaults(rest, EVALUATE_DEFAULTS)
     spec = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
     rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
@@ -249,6 +256,33 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
         session.measure(m, part_of(report, 0.4 + 0.6 * i / len(rank_maps), 0.4 + 0.6 * (i + 1) / len(rank_maps)))
         for i, m in enumerate(rank_maps)
     ]
+
+
+def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.levels import evaluation_plan, level_settings
+    from engine.pipeline.measuring import measure_all
+    from engine.pipeline.results import row_to_json
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
+    a = _with_defaults(rest, level_settings(level))
+    rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
+    dense, *rows = measure_all(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        rank_maps,
+        evaluation_plan(a),
+        report,
+        device=a["device"],
+    )
+    return {
+        "analysis": arguments["analysis"],
+        "level": level,
+        "dense": row_to_json(dense),
+        "maps": [row_to_json(row) for row in rows],
+    }
 
 
 def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
@@ -330,6 +364,33 @@ def refinement_spec(arguments: Mapping[str, Any]) -> RefinementSpec:
     a = _with_defaults(arguments, REFINE_DEFAULTS)
     training = TrainingSpec(a["epochs"], a["learning_rate"], a["seed"], a["minutes"]) if a["train"] else None
     return RefinementSpec(training, a["damping"], a["batch_size"], a["compute_dtype"])
+
+
+def _export(arguments: Mapping[str, Any], report: Report) -> object:
+    from engine.pipeline.exporting import export
+    from engine.rank_map import parse_rank_map
+
+    here = settings()
+    own = {"analysis", "rank_map", "folder"}
+    return export(
+        DirectoryStore(here.artifacts),
+        here.downloads,
+        arguments["analysis"],
+        parse_rank_map(arguments["rank_map"].encode()),
+        Path(arguments["folder"]),
+        export_spec({k: v for k, v in arguments.items() if k not in own}),
+        report,
+    )
+
+
+def export_spec(arguments: Mapping[str, Any]) -> ExportSpec:
+    """Return the spec that ``export`` arguments describe.
+
+    Raises:
+        InvalidSpecError: a value names nothing.
+    """
+    a = _with_defaults(arguments, EXPORT_DEFAULTS)
+    return ExportSpec(_choice(ExportFormat, a["format"]), a["dtype"], a["refinement"])
 
 
 def _compare(arguments: Mapping[str, Any], report: Report) -> object:

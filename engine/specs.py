@@ -333,3 +333,46 @@ class RefinementSpec:
     def kind(self) -> str:
         """``corrected`` (closed form, no training) or ``trained``."""
         return "corrected" if self.training is None else "trained"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSpec:
+    """How tokens are chosen.
+
+    Attributes:
+        max_new_tokens: most tokens generated for a prompt; the end-of-text token counts.
+        temperature: 0 takes the likeliest token; above, tokens are drawn from the whole distribution
+            sharpened (below 1) or flattened by it.
+        seed: of the draws.
+        min_new_tokens: tokens before which the text cannot end.
+    """
+
+    max_new_tokens: int = 100
+    temperature: float = 0.0
+    seed: int = 0
+    min_new_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.max_new_tokens < 1:
+            raise InvalidSpecError(f"{self.max_new_tokens} new tokens were asked for; expected at least 1.")
+        if not 0 <= self.min_new_tokens <= self.max_new_tokens:
+            raise InvalidSpecError(
+                f"At least {self.min_new_tokens} and at most {self.max_new_tokens} new tokens were asked for; expected "
+                "a minimum from 0 to the maximum."
+            )
+        if not 0 <= self.temperature <= 100:
+            raise InvalidSpecError(
+                f"The temperature was given as {self.temperature}; expected 0 for the likeliest token, or a number "
+                "up to 100, for example 0.7."
+            )
+
+
+def require_prompt(text: str) -> None:
+    """Check that there is something to go on from.
+
+    Raises:
+        InvalidSpecError: there is only white space.
+    """
+    if not text.strip():
+        raise InvalidSpecError("The prompt is empty; give some text to go on from.")

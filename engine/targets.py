@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Allocate = Callable[[Budget], Allocation]
 
-_BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Types a model can be stored as -> bytes of one parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ def bytes_per_param(dtype: str) -> int:
     Raises:
         InvalidSpecError: the type is not known.
     """
-    if dtype not in _BYTES_PER_PARAM:
-        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(_BYTES_PER_PARAM)}.")
-    return _BYTES_PER_PARAM[dtype]
+    if dtype not in BYTES_PER_PARAM:
+        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(BYTES_PER_PARAM)}.")
+    return BYTES_PER_PARAM[dtype]
 
 
 def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float) -> tuple[Budget, Allocation]:

@@ -10,7 +10,7 @@ import streamlit as st
 from app import charts, services, tables
 from app.labels import calibrated, method_title, plain
 from app.plans import Impossible
-from app.widgets import methods_frame
+from app.widgets import methods_frame, quality_frame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,12 @@ def quality_chart(analysis: Analysis, runs: Sequence[Mapping[str, Any]], kept: f
         f"parameters. Lines are predicted for {text}, {calibrated(predictor.n_runs)}, without held ranks; bands hold "
         f"nine cases in ten. Points are measured{on}."
     )
+
+
+def quality_table(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Show the numbers of :func:`quality_chart`."""
+    curves = services.predicted_curves(analysis.id, services.predictor(runs))
+    quality_frame(tables.quality(curves, tables.results(runs) if runs else None))
 
 
 def dense_perplexity(analysis: Analysis, runs: Sequence[Mapping[str, Any]]) -> tuple[float, str]:

@@ -31,8 +31,8 @@ def show_analysis(analysis: Analysis) -> None:
             f"Weight matrices in {inventory.n_layers} layers and {len(inventory.groups)} input groups.",
         ),
         (
-            "Calibration loss, nats",
-            f"{analysis.calibration_nll:.3f}",
+            "Calibration loss",
+            f"{analysis.calibration_nll:.2f} nats",
             "The dense model's mean negative log-likelihood per token of the calibration text.",
         ),
     ]

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import services
 from app.labels import duration, plain
+from app.views._job_end import explain_end, show_log
 from app.widgets import show_progress
 from engine.jobs import JobStatus
 
@@ -36,8 +37,7 @@ def show_job(job: Job) -> None:
             st.markdown(f":{color}-badge[{icon} {job.status}] **{plain(job.title)}**")
             if job.status.is_final:
                 st.caption(_history(job))
-                if job.error:
-                    st.error(plain(job.error))
+                explain_end(job)
             else:
                 show_progress(job, titled=False)
         with actions.container(horizontal=True, horizontal_alignment="right"):
@@ -66,8 +66,7 @@ def show_job(job: Job) -> None:
                     args=(job.id,),
                     help="Deletes this entry and its log; what it computed stays.",
                 )
-        with st.expander("Log"):
-            st.code(services.job_log(job.id) or "Nothing was printed.", language=None, height=240)
+        show_log(job)
 
 
 def _history(job: Job) -> str:

@@ -44,12 +44,21 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | N
 def show_agreement(scores: pd.DataFrame) -> None:
     """Show how the scores spread over layers and kinds, their rank correlations, and all of them."""
     st.subheader("By depth and by kind", help="Every score adds up to 100 % over the model, so that they compare.")
+    shares = {by: tables.score_shares(scores, by) for by in ("layer", "kind")}
+    for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
+        place.plotly_chart(charts.score_shares(share), key=f"sensitivity.{by}", alt=f"Share of each score by {by}")
+    with st.expander("Table by layer and by kind"):
+        for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
+            percents = dict.fromkeys(share.columns, st.column_config.NumberColumn(format="percent"))
+            place.dataframe(share, column_config=percents, key=f"sensitivity.{by}.table")
+    st.subheader(
+        "Do the scores agree?", help="Spearman's rank correlation: 1 is the same order, 0 none, -1 the reverse."
+    )
+    agreement = tables.rank_agreement(scores)
+    st.markdown(tables.agreement_sentence(agreement))
     left, right = st.columns(2)
-    by_layer = charts.score_shares(scores, "layer", tables.SCORES)
-    by_kind = charts.score_shares(scores, "kind", tables.SCORES)
-    left.plotly_chart(by_layer, key="sensitivity.layer", alt="Share of each score by layer")
-    right.plotly_chart(by_kind, key="sensitivity.kind", alt="Share of each score by kind")
-    st.subheader("Do the scores agree?", help="Spearman's rank correlation: 1 is the same order, 0 none.")
-    st.dataframe(tables.rank_agreement(scores).style.format("{:.2f}"))
+    figure = charts.agreement_matrix(agreement)
+    left.plotly_chart(figure, key="sensitivity.agreement", alt="Rank correlation of every two scores")
+    right.dataframe(agreement.style.format("{:.3f}"))
     with st.expander("Table of every projection"):
         plain_frame(scores, {"block": "Projection", **tables.SCORES})

@@ -1,4 +1,4 @@
-"""Part of Spectra: the chosen blocks' spectra, their cumulative energy, and the table of all blocks."""
+"""Part of Spectra: the chosen blocks' spectra with the table of the same numbers, and the table of all blocks."""
 
 from __future__ import annotations
 
@@ -7,54 +7,59 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
-from app.widgets import plain_frame
+from app.views._block_choice import pick_blocks
+from app.widgets import option_picker, plain_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from engine.analysis import Analysis
     from engine.types import Metric
 
-MOST_LINES = 12
-_PICKED = "spectra.picked"
-
-
-def pick(names: Sequence[str]) -> None:
-    """Add blocks to those drawn; the oldest give way."""
-    st.session_state[_PICKED] = list(dict.fromkeys([*st.session_state.get(_PICKED, []), *names]))[-MOST_LINES:]
+_AXES = {
+    "sigma": "singular value, over the block's largest",
+    "kept": "share of the block's energy kept",
+    "lost": "share of the block's energy lost",
+}
+_HELP = (
+    "Singular values: how much each further rank adds. Energy is their squares: what a block keeps, or loses, when it "
+    "is cut to a rank."
+)
+_SCALES = {"height": "Logarithmic height", "rank": "Logarithmic ranks", "relative": "Ranks over full rank"}
+_AT_FIRST = {"sigma": ["height", "rank"], "kept": [], "lost": ["height"]}
 
 
 def show_lines(analysis: Analysis, metric: Metric, table: pd.DataFrame) -> None:
-    """Draw the chosen blocks; at first those of the middle layer."""
-    labels: dict[str, str] = dict(zip(table["name"], table["block"], strict=True))
-    if _PICKED not in st.session_state or not set(st.session_state[_PICKED]) <= set(labels):
-        layers = sorted(set(table["layer"]))
-        middle = table[(table["layer"] == layers[len(layers) // 2]) & ~table["joined"]]
-        st.session_state[_PICKED] = list(middle["name"])[:MOST_LINES]
-    picked = st.multiselect(
-        "Blocks drawn",
-        list(labels),
-        format_func=labels.__getitem__,
-        key=_PICKED,
-        max_selections=MOST_LINES,
-        help=f"Up to {MOST_LINES}. Blocks such as 'L0 q+k+v' share one inner factor (cat formats).",
-    )
-    if picked:
-        energies = {labels[name]: analysis.energies[metric][name] for name in picked}
-        break_even: dict[str, int] = dict(zip(table["block"], table["break_even"], strict=True))
-        left, right = st.columns(2)
-        left.markdown("**Energy of every singular value**")
-        left.plotly_chart(charts.spectra(energies, break_even), key="spectra.lines", alt="Spectra on log axes")
-        right.markdown("**Energy kept at every rank**")
-        kept = charts.cumulative_energy(energies, break_even)
-        right.plotly_chart(kept, key="spectra.kept", alt="Share of energy kept at every rank")
-        st.caption(
-            "Energies are shares of the block's own total. ◆ marks the break-even rank of the low-rank and cat "
-            "formats: above it the factors cost more than the dense weight. The skip formats save parameters up to "
-            "full rank minus one."
+    """Draw the chosen blocks, at first those of the middle layer."""
+    picked = pick_blocks(table)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        quantity = option_picker("Draw", tables.QUANTITIES, key="spectra.quantity", help_text=_HELP)
+        scales = st.pills(
+            "Axes",
+            list(_SCALES),
+            selection_mode="multi",
+            default=_AT_FIRST[quantity],
+            format_func=_SCALES.__getitem__,
+            key=f"spectra.axes.{quantity}",
         )
+    if picked:
+        labels: dict[str, str] = dict(zip(table["name"], table["block"], strict=True))
+        lines = tables.spectrum_lines({labels[name]: analysis.energies[metric][name] for name in picked}, quantity)
+        figure = charts.spectra(
+            lines,
+            table,
+            _AXES[quantity],
+            log_height="height" in scales,
+            log_rank="rank" in scales,
+            relative="relative" in scales,
+        )
+        st.plotly_chart(figure, key="spectra.lines", alt=f"{_AXES[quantity]} by rank, for {', '.join(lines.columns)}")
+        st.caption(
+            "Break-even: above that rank the factors of a format cost more than the dense weight. ◆ low-rank and cat, "
+            "▲ skip and skip+cat, which save parameters up to full rank minus one."
+        )
+        with st.expander("Table of the drawn lines"):
+            st.dataframe(lines.reset_index(), hide_index=True, placeholder="", key="spectra.numbers")
     with st.expander("Table of every block"):
         columns = {
             "block": "Block",

@@ -12,6 +12,7 @@ from app.plans import Plan
 from app.views._board import board_plans, show_board
 from app.views._comparison import compare_methods
 from app.views._difference import show_difference
+from app.views._exporting import export_plan
 from app.views._measuring import measure_plan
 from app.views._rank_map import show_rank_map
 from app.views._saved_maps import show_saved_maps
@@ -57,6 +58,7 @@ def render() -> None:
             search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
+            export_plan(analysis, plan)
         else:
             st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
         shown = plan if isinstance(plan, Plan) else None

@@ -9,6 +9,7 @@ import streamlit as st
 from app import services
 from app.views._job_card import show_job
 from app.widgets import errors_shown, page_link
+from engine.jobs import JobStatus
 
 if TYPE_CHECKING:
     from engine.jobs import Job
@@ -37,7 +38,19 @@ def _show_jobs(was_active: bool) -> None:
             st.info("No job has run yet.", icon=":material/info:")
             page_link("model", "Analyse a model")
             return
-        for job in jobs[: st.session_state.get("jobs.shown", _SHOWN)]:
+        active = [job for job in jobs if not job.status.is_final]
+        over = [job for job in jobs if job.status.is_final]
+        for job in sorted(active, key=_turn):
             show_job(job)
-        if len(jobs) > st.session_state.get("jobs.shown", _SHOWN):
-            st.button(f"Show all {len(jobs)}", on_click=st.session_state.update, args=({"jobs.shown": len(jobs)},))
+        if over:
+            st.subheader("Finished")
+        shown = st.session_state.get("jobs.shown", _SHOWN)
+        for job in over[:shown]:
+            show_job(job)
+        if len(over) > shown:
+            st.button(f"Show all {len(over)}", on_click=st.session_state.update, args=({"jobs.shown": len(over)},))
+
+
+def _turn(job: Job) -> int:
+    """What runs comes first, then what waits in the order of the queue."""
+    return -1 if job.status is not JobStatus.QUEUED else job.position or 0

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import services
-from app.labels import megabytes
 from app.views._inventory import show_analysis
 from app.widgets import (
     analysis_form,
     current_analysis,
     errors_shown,
-    follow,
-    forget_choice,
     page_link,
+    show_estimate,
+    start_analysis,
     watch,
+    welcome,
 )
 from engine.jobs import JobStatus
 
@@ -31,31 +30,16 @@ def render() -> None:
             show_analysis(analysis)
             _next_steps()
         elif job is None:
-            _welcome()
+            welcome()
         with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
             arguments = analysis_form()
+            if arguments is not None:
+                show_estimate("analyse", arguments)
             if st.button("Analyse", type="primary", disabled=arguments is None) and arguments is not None:
-                _submit(arguments)
+                start_analysis(arguments)
 
 
 def _next_steps() -> None:
     with st.container(horizontal=True):
         page_link("spectra", "See its spectra")
         page_link("allocation", "Choose its ranks")
-
-
-def _submit(arguments: dict[str, object]) -> None:
-    follow(services.submit_analysis(arguments))
-    forget_choice()
-    st.rerun()
-
-
-def _welcome() -> None:
-    disk = megabytes(services.demo_disk_bytes())
-    st.info(
-        "Nothing has been analysed yet. Start with the demo, a small real model (SmolLM2, 135 M parameters): it "
-        f"is downloaded once (up to {disk} of disk) and analysed in some minutes.",
-        icon=":material/rocket_launch:",
-    )
-    if st.button("Analyse the demo model", type="primary"):
-        _submit({})

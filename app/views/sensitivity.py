@@ -15,6 +15,7 @@ from app.widgets import (
     kept_fraction_slider,
     measuring_form,
     page_link,
+    show_estimate,
     watch,
 )
 from engine.operations import SENSITIVITY_DEFAULTS
@@ -56,6 +57,8 @@ def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> No
         number = len(analysis.projections)
         st.caption(f"Cuts each of the {number} projections alone to {kept:.0%} and measures the loss.")
         arguments = measuring_form(analysis, key="sensitivity", n_sequences=n_sequences, length=length)
+        if arguments is not None:
+            show_estimate("sensitivity", {"analysis": analysis.id, **arguments, "kept_fraction": kept})
         pressed = st.button("Measure sensitivity", type="primary", disabled=arguments is None)
         if pressed and arguments is not None:
             follow(services.submit_sensitivity(analysis.id, {**arguments, "kept_fraction": kept}))

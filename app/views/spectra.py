@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, services, tables
-from app.views._spectrum_lines import pick, show_lines
+from app.views._block_choice import pick
+from app.views._spectrum_lines import show_lines
 from app.widgets import current_analysis, errors_shown, metric_picker, option_picker, page_link
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import services
+from app.labels import plain
 from app.widgets.job_progress import watch
 from app.widgets.links import page_link
+from app.widgets.welcome import CHOICE_KEY, GONE_KEY, welcome
 
 if TYPE_CHECKING:
     from engine.analysis import Analysis
 
-_CHOICE = "analysis.choice"
 _URL_DIGITS = 12
 
 
@@ -27,22 +28,27 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
         StoreError: it is damaged.
     """
     headings = {h.id: h for h in services.analysis_headings()}
+    ids = list(headings)
+    wanted = st.query_params.get("analysis") or st.session_state.get(CHOICE_KEY, "")
+    matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
+    if wanted and not matching:
+        st.session_state[GONE_KEY] = wanted[:_URL_DIGITS]
+    _explain_absence(is_replaced=bool(ids))
     if not headings:
         if explain:
             _explain_emptiness()
         return None
-    ids = list(headings)
-    wanted = st.query_params.get("analysis") or st.session_state.get(_CHOICE, "")
-    matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
     chosen = st.selectbox(
         "Analysis",
         ids,
         matching[0] if matching else 0,
         format_func=lambda i: headings[i].label,
         help="Spectra, sensitivities and curves of one model on one calibration text. The newest comes first.",
-        width=640,
+        on_change=st.session_state.pop,
+        args=(GONE_KEY, None),
+        width=960,
     )
-    st.session_state[_CHOICE] = chosen
+    st.session_state[CHOICE_KEY] = chosen
     if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:
         st.query_params["analysis"] = chosen[:_URL_DIGITS]
     return services.analysis(chosen)
@@ -55,20 +61,26 @@ def lead_to_analysis(found: str, analysis: Analysis) -> None:
         st.button("Open it", on_click=_choose, args=(found,), icon=":material/open_in_new:")
 
 
+def _explain_absence(*, is_replaced: bool) -> None:
+    """Say, until another one is chosen, that the analysis that was open is gone."""
+    if GONE_KEY not in st.session_state:
+        return
+    gone = plain(st.session_state[GONE_KEY])
+    instead = "the newest one is shown instead." if is_replaced else "nothing else was analysed."
+    st.warning(
+        f"Analysis {gone} is no longer here (deleted, or kept in another place); {instead}",
+        icon=":material/delete:",
+    )
+
+
 def _choose(analysis_id: str) -> None:
     st.query_params["analysis"] = analysis_id[:_URL_DIGITS]
-
-
-def forget_choice() -> None:
-    """Fall back to the newest analysis, which is the one about to be made."""
-    st.session_state.pop(_CHOICE, None)
-    st.query_params.pop("analysis", None)
 
 
 def _explain_emptiness() -> None:
     running = watch("analyse")
     if running is None or running.status.is_final:
-        st.info("Nothing has been analysed yet. This page shows what an analysis found.", icon=":material/info:")
-        page_link("model", "Analyse a model first")
+        welcome()
+        page_link("model", "Analyse your own model")
     else:
         st.info("This page fills itself when the analysis is done.", icon=":material/hourglass_top:")

@@ -51,6 +51,23 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
     )
 
 
+def quality_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.quality`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "method": "Method",
+            "kept": _KEPT,
+            "predicted_ratio": _PREDICTED,
+            "predicted_low": _LOW,
+            "predicted_high": _HIGH,
+            "measured_ratio": _MEASURED,
+        },
+    )
+
+
 def results_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.results`."""
     shown = ["method", "kept", "mb", "perplexity", "ratio", "predicted_ratio", "divergence", "agreement"]
@@ -153,6 +170,20 @@ def difference_frame(table: pd.DataFrame) -> None:
             "after": "Rank of the active map",
             "gained": _number("Parameters gained", format="localized", help="Negative: given away."),
             "share": _number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
+        },
+    )
+
+
+def stages_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.stages`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "first": _number("From token", help="The first token that this budget produces."),
+            "budget": _number("Budget", format="percent", help="Kept fraction that was allowed."),
+            "active": _number("Active", format="percent", help="Share of the compressible parameters that ran."),
         },
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app import services
+from app.estimates import jobs_ahead
 from app.labels import duration, percent, plain
 from app.widgets.errors import errors_shown
 from engine.jobs import JobStatus
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from engine.jobs import Job
 
 _URL = "job"
+_MOST_LETTERS = 90
+"""Of a step: one line on a narrow page."""
+
+_MOST_NAMED = 3
 
 
 def watch(operation: str, analysis_id: str | None = None) -> Job | None:
@@ -62,23 +68,38 @@ def _progress(job_id: str) -> None:
 
 
 def show_progress(job: Job, *, titled: bool = True) -> None:
-    """Draw the bar of an active job: what it does, how far it is, and how long it may still take."""
+    """Draw an active job in as many lines whatever it does: a bar with its step, then times."""
     if titled:
         st.markdown(f"**{plain(job.title)}**")
     if job.status is JobStatus.QUEUED:
-        ahead = job.position or 0
-        st.progress(0.0, "Starting" if ahead == 0 else f"Waiting for {ahead} other job{'s' if ahead > 1 else ''}")
+        st.progress(0.0, "Waiting" if job.position else "Starting")
+        st.caption(_why_it_waits(job))
         return
-    elapsed = time.time() - (job.started or time.time())
-    fraction = job.progress.fraction if job.progress is not None else None
-    # Progress is that of the current attempt only from its first report on.
-    message = plain(job.progress.message) if job.progress is not None else "Starting"
+    message = plain(textwrap.shorten(job.progress.message, _MOST_LETTERS)) if job.progress is not None else "Starting"
     if job.status is JobStatus.CANCELLING:
         message = "Being cancelled"
-    parts = [message] + ([percent(fraction, 0)] if fraction else []) + [f"running for {duration(elapsed)}"]
-    if fraction is not None and 0.05 < fraction < 1 and elapsed > 5:
-        parts.append(f"about {duration(elapsed * (1 - fraction) / fraction)} left at this pace")
-    st.progress(fraction or 0.0, " · ".join(parts))
+    fraction = (job.progress.fraction if job.progress is not None else None) or 0.0
+    st.progress(fraction, f"{percent(fraction, 0)} · {message}")
+    st.caption(f"Running for {duration(time.time() - (job.started or time.time()))} · {_time_left(job)}")
+
+
+def _time_left(job: Job) -> str:
+    left = services.remaining_seconds(job.id)
+    if left is not None:
+        return f"about {duration(left)} left at this pace"
+    expected = services.estimate(job.operation, job.arguments)
+    return "the time left is not known yet" if expected is None else f"takes {expected}"
+
+
+def _why_it_waits(job: Job) -> str:
+    ahead = jobs_ahead(job, services.jobs())
+    if not ahead:
+        return "Its process is being started."
+    names = ", then ".join(f"'{plain(other.title)}'" for other in ahead[:_MOST_NAMED])
+    more = f" and {len(ahead) - _MOST_NAMED} more" if len(ahead) > _MOST_NAMED else ""
+    left = services.remaining_seconds(ahead[0].id)
+    first = "" if left is None else f" The first takes about {duration(left)} more."
+    return f"Waits for {names}{more}: jobs run one after another, because each uses all cores and much memory.{first}"
 
 
 def _show_end(job: Job) -> None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.labels import METRICS
-from app.widgets.board_state import LOWEST_KEEP, chosen_budget, remember_budget
+from app.labels import METRICS, method_title
+from app.widgets.board_state import LOWEST_KEEP, activate, active_method, chosen_budget, remember_budget
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from engine.analysis import Analysis
 
@@ -61,8 +61,26 @@ def metric_picker(analysis: Analysis, *, key: str) -> Metric:
     )
 
 
-def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None) -> Option:
-    """Ask for one of a few options, the first being the default."""
+def method_picker(names: Sequence[str], *, help_text: str) -> str:
+    """Ask for the method whose map is used; the same one as on the board."""
+    active = active_method()
+    st.session_state["method.picked"] = active if active in names else names[0]
+    chosen = st.selectbox(
+        "Method",
+        names,
+        format_func=method_title,
+        key="method.picked",
+        on_change=lambda: activate(st.session_state["method.picked"]),
+        help=help_text,
+    )
+    activate(chosen)
+    return chosen
+
+
+def option_picker(
+    label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None, in_url: bool = False
+) -> Option:
+    """Ask for one of a few options, the first being the default; kept in the URL if asked."""
     chosen = st.segmented_control(
         label,
         list(options),
@@ -71,5 +89,6 @@ def option_picker(label: str, options: Mapping[Option, str], *, key: str, help_t
         format_func=options.__getitem__,
         key=key,
         help=help_text,
+        bind="query-params" if in_url else None,
     )
     return chosen if chosen is not None else next(iter(options))

@@ -10,7 +10,19 @@ import sys
 import typer
 
 from cache import StoreError
-from engine.cli import artifacts, comparing, dashboard, generating, job_commands, maps, refining, searching, stages
+from engine.cli import (
+    artifacts,
+    comparing,
+    dashboard,
+    evaluating,
+    exporting,
+    generating,
+    job_commands,
+    maps,
+    refining,
+    searching,
+    stages,
+)
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
@@ -22,8 +34,10 @@ app = typer.Typer(
     add_completion=False,
 )
 stages.register(app)
+evaluating.register(app)
 searching.register(app)
 refining.register(app)
+exporting.register(app)
 comparing.register(app)
 generating.register(app)
 dashboard.register(app)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from cache import DirectoryStore
 from engine.errors import RankScopeError
@@ -53,6 +54,15 @@ def print_json(value: object) -> None:
 def changed(defaults: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     """Return the values that differ from the defaults, so that equal requests are one job."""
     return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def print_values(values: Mapping[str, object]) -> None:
+    """Print names and values as a table."""
+    table = Table(show_header=False, box=None)
+    for name, value in values.items():
+        shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    out.print(table)
 
 
 def absolute_if_there(text: str) -> str:

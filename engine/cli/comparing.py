@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
 def compare(
     analysis_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ANALYSIS]", help="Id of an analysis; default: the newest, or a new one of the demo."),
+        typer.Argument(
+            metavar="[ANALYSIS]",
+            help="Id of an analysis; default: the newest of a dense model, or a new one of the demo.",
+        ),
     ] = None,
     keep: Annotated[str, typer.Option(help="Kept fractions, comma-separated.")] = "0.9,0.8,0.7,0.6,0.5",
     methods: Annotated[str, typer.Option(help="Methods, comma-separated.")] = ",".join(PRESETS),
@@ -61,8 +64,8 @@ def compare(
     for name in chosen:
         get_preset(name)
     if analysis_id is None:
-        there = analysis_headings(artifact_store())
-        analysis_id = there[0].id if there else run_job("analyse", {}, operations.analysis_title({}))["analysis"]
+        plain = [h for h in analysis_headings(artifact_store()) if h.about["spec"].get("around_kept_fraction") is None]
+        analysis_id = plain[0].id if plain else run_job("analyse", {}, operations.analysis_title({}))["analysis"]
     analysis = load_analysis(artifact_store(), analysis_id)
     arguments = changed(
         operations.COMPARE_DEFAULTS,
@@ -84,7 +87,7 @@ def compare(
     arguments |= {"analysis": analysis.id}
     result = finish_job("compare", arguments, title, detach=detach, as_json=as_json)
     if result is not None:
-        print_json(result) if as_json else _print(result)
+        print_json(result) if as_json else print_comparison(result)
 
 
 def _fractions(text: str) -> list[float]:
@@ -96,7 +99,8 @@ def _fractions(text: str) -> list[float]:
         ) from None
 
 
-def _print(result: dict[str, Any]) -> None:
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print a comparison as a table."""
     table = Table("kept", "method", "MB (float16)", "perplexity", "predicted", "other text", "agreement", "search")
     for row in result["rows"]:
         low, high = row["predicted_perplexity_low"], row["predicted_perplexity_high"]

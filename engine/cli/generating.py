@@ -14,8 +14,8 @@ from engine.schedules import RankSchedule, ScheduleKind
 from engine.types import Format
 
 if TYPE_CHECKING:
-    from engine.generation import GenerationSpec
     from engine.pipeline.generating import Completion, GenerationSession, Variant
+    from engine.specs import GenerationSpec
 
 MAX_PROMPT_BYTES = 5_000_000
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -78,12 +78,12 @@ def generate(
         raise InvalidSpecError("--start, --end, --stages and --step belong to --progressive; add it or leave them out.")
     storage_format = _storage(storage)
 
-    from engine.generation import GenerationSpec
     from engine.pipeline.generating import GenerationSession
     from engine.pipeline.map_files import find_rank_map
     from engine.pipeline.reading import load_analysis
     from engine.progress import ignore_progress
     from engine.settings import settings
+    from engine.specs import GenerationSpec
 
     spec = GenerationSpec(max_new_tokens, temperature, seed)
     decided = None if rank_map is None else find_rank_map(rank_map, load_analysis(artifact_store(), analysis_id))

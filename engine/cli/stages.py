@@ -1,9 +1,9 @@
-"""The stages of the flow as commands: fetch-demo, analyse, spectra, sensitivity, allocate, evaluate."""
+"""The stages of the flow as commands: fetch-demo, analyse, spectra, sensitivity, allocate."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -23,6 +23,7 @@ from engine.cli._console import (
     finish_job,
     out,
     print_json,
+    print_values,
     run_job,
 )
 from engine.errors import InvalidSpecError
@@ -32,8 +33,6 @@ from engine.targets import bytes_per_param
 from engine.types import Importance, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from engine.analysis import Analysis
 
 
@@ -44,7 +43,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: rankscope spectra 3f2a --metric loss")(spectra)
     app.command(epilog="Example: rankscope sensitivity 3f2a --measure")(sensitivity)
     app.command(epilog="Example: rankscope allocate 3f2a --method water-filling --keep 0.8 --out map.json")(allocate)
-    app.command(epilog="Example: rankscope evaluate 3f2a map.json --json")(evaluate)
 
 
 def fetch_demo(as_json: AsJson = False) -> None:
@@ -279,45 +277,9 @@ def allocate(
     if as_json:
         print_json(result)
         return
-    _print_values(result)
+    print_values(result)
     if to is not None:
         out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
-
-
-def evaluate(
-    analysis_id: AnalysisId,
-    rank_maps: Annotated[list[str], typer.Argument(metavar="MAP...", help="Rank maps to measure: files or @NAME.")],
-    text: Text = "demo",
-    text_field: TextField = "text",
-    n_sequences: Annotated[int, typer.Option(help="Held-out sequences.")] = 20,
-    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 512,
-    dtype: Annotated[str, typer.Option(help="Weights and arithmetic: float32, bfloat16 or float16.")] = "float32",
-    batch_size: Annotated[int, typer.Option(help="Sequences per pass.")] = 4,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Measure rank maps on held-out text, beside the dense model."""
-    from engine.pipeline.map_files import find_rank_map
-
-    analysis = _load(analysis_id)
-    maps = [find_rank_map(words, analysis) for words in rank_maps]
-    arguments = changed(
-        operations.EVALUATE_DEFAULTS,
-        text=absolute_if_there(text),
-        text_field=text_field,
-        n_sequences=n_sequences,
-        length=length,
-        dtype=dtype,
-        batch_size=batch_size,
-        device=device,
-    )
-    arguments |= {"analysis": analysis.id, "rank_maps": [m.to_json() for m in maps]}
-    results: list[dict[str, Any]] = run_job("evaluate", arguments, operations.evaluation_title(arguments))
-    if as_json:
-        print_json(results[0] if len(results) == 1 else results)
-        return
-    for result in results:
-        _print_values({name: value for name, value in result.items() if not isinstance(value, dict)})
 
 
 def _load(analysis_id: str) -> Analysis:
@@ -340,11 +302,3 @@ def _importance(name: str | None, method: str) -> Importance:
     if name not in list(Importance):
         raise InvalidSpecError(f"The importance {name!r} does not exist; expected one of {', '.join(Importance)}.")
     return Importance(name)
-
-
-def _print_values(values: Mapping[str, object]) -> None:
-    table = Table(show_header=False, box=None)
-    for name, value in values.items():
-        shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(name.replace("_", " "), shown)
-    out.print(table)

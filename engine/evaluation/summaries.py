@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
+from engine.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from engine.errors import InvalidSpecError
-from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
-from engine.generation import GenerationSpec, encode_prompt, generate_tokens, require_positions
+from engine.generation import encode_prompt, generate_tokens, require_positions
+from engine.specs import GenerationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

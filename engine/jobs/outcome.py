@@ -2,15 +2,13 @@
 
 import signal
 
-import psutil
-
 from engine.jobs.job import Job, JobStatus
 from engine.jobs.local import family, is_alive
 from engine.jobs.record import JobRecord
+from engine.memory import memory_shortage
 
 RESUME = "resume the job to continue after its last finished stage"
 _STOPPED_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-_GIB = 2.0**30
 
 NOT_CLAIMED = 75
 """Exit code of a job's process that found its job cancelled or already taken."""
@@ -46,13 +44,8 @@ def outcome(exit_code: int | None, *, has_result: bool) -> tuple[JobStatus, str 
 def missing_memory(job: Job) -> str | None:
     """Say what is missing if the memory that is free now is less than the job's estimate."""
     needed = job.estimate.get("memory_bytes")
-    available = psutil.virtual_memory().available
-    if not isinstance(needed, (int, float)) or needed <= available:
-        return None
-    return (
-        f"The job needs about {needed / _GIB:.1f} GiB of memory and {available / _GIB:.1f} GiB are free: "
-        f"close other programs or lower the job's memory budget, then {RESUME}."
-    )
+    shortage = memory_shortage("The job", needed) if isinstance(needed, (int, float)) else None
+    return None if shortage is None else f"{shortage} or lower the job's memory budget, then {RESUME}."
 
 
 def settle_dead_jobs(record: JobRecord) -> None:

@@ -14,8 +14,6 @@ MAX_MESSAGE_LENGTH = 1000
 TAIL_BYTES = 64 * 1024
 """Enough for many lines of progress: a line is shorter than a few kilobytes."""
 
-HISTORY_BYTES = 4 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -128,7 +126,7 @@ def read_tail(path: Path, n_bytes: int) -> bytes:
     return tail if start == 0 else tail[tail.find(b"\n") + 1 :]
 
 
-def read_history(path: Path, n_bytes: int = HISTORY_BYTES) -> list[Progress]:
+def read_history(path: Path, n_bytes: int = TAIL_BYTES) -> list[Progress]:
     """Read what was reported, oldest first, from at most the last ``n_bytes``.
 
     Lines that are not progress are passed over: the last one may be half written, and a machine that lost

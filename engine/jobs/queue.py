@@ -113,7 +113,7 @@ class JobQueue:
         return self._record.folder(self.get(job_id).id).read_log(last_lines)
 
     def progress_history(self, job_id: str) -> list[Progress]:
-        """What the job reported in its last attempt, oldest first; the newest part if that is long."""
+        """What the job reported latest in its last attempt, some minutes of it at most, oldest first."""
         return read_history(self._record.folder(self.get(job_id).id).progress)
 
     def wait(self, job_id: str, poll_s: float = 0.5, on_progress: Callable[[Progress], None] | None = None) -> Job:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file, save_file
 
 from cache import Key, write_json
-from engine.compression import compress
 from engine.corpora import load_corpus
 from engine.errors import ModelError
 from engine.evaluation import DenseReference, measure, take_reference
@@ -16,22 +15,13 @@ from engine.model import device_of, open_model
 from engine.pipeline import keys
 from engine.pipeline.analysing import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
+from engine.pipeline.models import Models
 from engine.pipeline.reading import cost_of, evaluations, load_analysis, refined_evaluations
-from engine.pipeline.refined import apply_refinement
 from engine.progress import part_of
 from engine.rank_map import check_rank_map
 from engine.sensitivity import measure_sensitivity
 from engine.sources import ModelFolder, corpus_fingerprint, resolve_model, resolve_texts
-from engine.specs import (
-    AnalysisSpec,
-    CalibrationSpec,
-    CorpusSource,
-    CorpusSpec,
-    EvaluationSpec,
-    Fisher,
-    ModelSource,
-    ModelSpec,
-)
+from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSource, CorpusSpec, Fisher, ModelSource, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -44,6 +34,7 @@ if TYPE_CHECKING:
     from engine.evaluation import Measurement
     from engine.progress import Report
     from engine.rank_map import RankMap
+    from engine.specs import EvaluationSpec
 
 
 class EvaluationSession:
@@ -56,6 +47,7 @@ class EvaluationSession:
         spec: text, arithmetic and batch size.
         report: told while the model is opened and the dense model is measured.
         device: where it runs.
+        models: opened before, in the type of ``spec``; ``None`` opens the model here.
 
     Raises:
         RankScopeError: the analysis, its model or the text is not there any more, or not the same.
@@ -70,33 +62,31 @@ class EvaluationSession:
         report: Report,
         *,
         device: str = "auto",
+        models: Models | None = None,
     ) -> None:
         self.store = store
         self.spec = spec
         self.analysis = load_analysis(store, analysis_id)
-        folder = reopen_folder(self.analysis, store, downloads, report)
+        if models is None:
+            folder = reopen_folder(self.analysis, store, downloads, report)
+            models = Models(store, self.analysis, folder, report, dtype=spec.dtype, device=device)
+        self._models = models
         texts = resolve_texts(spec.corpus, store, downloads, report)
-        self._reference_key = keys.reference_key(spec, folder.fingerprint, corpus_fingerprint(spec.corpus))
-        report("model", 0.1, f"Opening {folder.spec.label}")
-        self._model = open_model(
-            folder.path, dtype=spec.dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
-        )
+        self._text_fingerprint = corpus_fingerprint(spec.corpus)
+        self._reference_key = keys.reference_key(spec, self._models.folder.fingerprint, self._text_fingerprint)
+        tokenizer = self.tokenizer
         report("text", 0.2, f"Reading {spec.corpus.label}")
-        self._tokens = load_corpus(spec.corpus, self._model.tokenizer, texts).tokens
+        self._tokens = load_corpus(spec.corpus, tokenizer, texts).tokens
         self._reference = self._dense_reference(part_of(report, 0.2, 1.0))
 
     @property
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
-        return self._model.tokenizer
+        return self._models.dense.tokenizer
 
     def compressed(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
         """Return the model under a checked rank map, with refined factors if their key is given."""
-        reader = factors_reader(self.analysis, self.store, rank_map.metric)
-        module = compress(self._model.module, rank_map.blocks, reader)
-        if refinement is not None:
-            apply_refinement(module, self.store, refinement)
-        return module
+        return self._models.compress(rank_map, refinement)
 
     def run(self, module: nn.Module, report: Report) -> Measurement:
         """Run a compressed model over the text, beside the dense one.
@@ -120,7 +110,7 @@ class EvaluationSession:
         key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement)
         if key not in self.store:
             begun = time.monotonic()
-            module = self.compressed(rank_map, refinement)
+            module = self._models.module(rank_map, refinement)
             applied_s = time.monotonic() - begun
             measurement = self.run(module, report)
             document = {
@@ -139,12 +129,13 @@ class EvaluationSession:
                 "index_bytes": cost.index_bytes,
                 "predicted_nats": cost.nats,
                 "corpus": self.spec.corpus.label,
+                "text_fingerprint": self._text_fingerprint,
                 "n_sequences": len(self._tokens),
                 "n_tokens": measurement.n_tokens,
                 "analysis": self.analysis.id,
                 "model": self.analysis.about["model"],
                 "dtype": self.spec.dtype,
-                "device": str(device_of(self._model.module)),
+                "device": str(device_of(module)),
                 "versions": versions(),
             }
             about = {
@@ -168,7 +159,7 @@ class EvaluationSession:
     def _dense_reference(self, report: Report) -> DenseReference:
         key = self._reference_key
         if key not in self.store:
-            reference = take_reference(self._model.module, self._tokens, self.spec, report)
+            reference = take_reference(self._models.dense.module, self._tokens, self.spec, report)
             with self.store.writing(key, {"corpus": self.spec.corpus.label}) as into:
                 tensors = {name: getattr(reference, name) for name in ("nll", "top_log_probs", "top_tokens")}
                 save_file(tensors, into / "reference.safetensors")

@@ -10,11 +10,14 @@ from transformers import TextStreamer
 
 from engine.compression import compress
 from engine.decoding import ProgressiveModel, make_progressive
-from engine.generation import Decoder, GenerationSpec, encode_prompt, generate_tokens, require_positions
-from engine.model import open_model
+from engine.errors import ResourceError
+from engine.generation import Decoder, encode_prompt, generate_tokens, require_positions
+from engine.memory import memory_shortage
+from engine.model import device_of, dtype_of, open_model, resolve_device
 from engine.pipeline.evaluating import reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.pipeline.refined import apply_refinement
 from engine.presets import get_preset
 from engine.rank_map import check_rank_map
 from engine.schedules import allocate_stages, require_sliceable
@@ -24,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cache import Store
+    from cache import Key, Store
+    from engine.model import OpenModel
     from engine.progress import Report
     from engine.rank_map import RankMap
     from engine.schedules import RankSchedule
+    from engine.specs import GenerationSpec
     from engine.types import BlockRank
 
 
@@ -107,9 +112,12 @@ class GenerationSession:
         report: told while the model is opened.
         dtype: weights and arithmetic; ``auto`` is the checkpoint's own.
         device: where it runs.
+        spared_bytes: of memory that are left to others when the model is opened.
+        model: the analysed model, where it is open already.
 
     Raises:
         RankScopeError: the analysis or its model is not there any more, or not the same.
+        ResourceError: the model does not fit the memory that is free.
     """
 
     def __init__(
@@ -121,11 +129,19 @@ class GenerationSession:
         *,
         dtype: str = "auto",
         device: str = "auto",
+        spared_bytes: int = 0,
+        model: OpenModel | None = None,
     ) -> None:
         self.store = store
+        self.spared_bytes = spared_bytes
         self.analysis = load_analysis(store, analysis_id)
+        if model is not None:
+            self.model = model
+            return
         folder = reopen_folder(self.analysis, store, downloads, report)
         report("model", 0.5, f"Opening {folder.spec.label}")
+        if resolve_device(device).type == "cpu":
+            self._require_memory("The model", _weights_bytes(folder.path))
         self.model = open_model(
             folder.path, dtype=dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
         )
@@ -136,16 +152,21 @@ class GenerationSession:
         params = self.analysis.inventory.compressible_params
         return Variant("dense", self.model.module, params, params)
 
-    def compressed(self, rank_map: RankMap) -> Variant:
-        """Return the model under a rank map.
+    def compressed(self, rank_map: RankMap, refinement: Key | None = None) -> Variant:
+        """Return the model under a rank map, with refined factors if their key is given.
 
         Raises:
             InvalidRankMapError: the map does not fit the model.
+            ResourceError: its factors do not fit the memory that is free.
         """
         inventory = self.analysis.inventory
         params = check_rank_map(rank_map, inventory, self.analysis.about["model_fingerprint"])
+        self._require_factors_memory(params)
         reader = factors_reader(self.analysis, self.store, rank_map.metric)
-        return Variant(rank_map.method, compress(self.model.module, rank_map.blocks, reader), params, params)
+        module = compress(self.model.module, rank_map.blocks, reader)
+        if refinement is not None:
+            apply_refinement(module, self.store, refinement)
+        return Variant(rank_map.method, module, params, params)
 
     def progressive(self, schedule: RankSchedule, method: str = "flrc", storage: Format = Format.LOW_RANK) -> Variant:
         """Return the model that follows a schedule, every stage allocated by ``method``.
@@ -158,6 +179,7 @@ class GenerationSession:
         Raises:
             InvalidSpecError: a skip format, an unknown method, or a metric that was not analysed.
             InfeasibleBudgetError: a budget cannot be met.
+            ResourceError: the factors do not fit the memory that is free.
         """
         require_sliceable(storage, "Every projection")
         preset = get_preset(method)
@@ -169,6 +191,7 @@ class GenerationSession:
             return allocate_rank_map(self.analysis, curves, method, budget, formats=frozenset({storage})).blocks
 
         stages = allocate_stages(schedule, allocate)
+        self._require_factors_memory(inventory.compressible_params)
         reader = factors_reader(self.analysis, self.store, preset.metric)
         decoder = make_progressive(self.model.module, schedule, stages, inventory, reader)
         return Variant("progressive", decoder, decoder.params_by_stage[0], decoder.resident_params)
@@ -189,6 +212,8 @@ class GenerationSession:
         prompt: list[int],
         spec: GenerationSpec,
         on_text: Callable[[str], None] = lambda _: None,
+        go_on: Callable[[], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Completion:
         """Let a variant go on from a prompt.
 
@@ -197,14 +222,16 @@ class GenerationSession:
             prompt: from :meth:`encode`.
             spec: how tokens are chosen.
             on_text: told every piece of text as soon as it is certain.
+            go_on: asked after every token; false ends the text there.
+            clock: of the times returned, in seconds.
 
         Raises:
             NumericalError: the variant's numbers are not finite.
         """
         tokenizer = self.model.tokenizer
-        watch = _Watch(tokenizer, on_text)
-        begun = time.monotonic()
-        (tokens,) = generate_tokens(variant.decoder, [prompt], spec, watch)
+        watch = _Watch(tokenizer, on_text, clock)
+        begun = clock()
+        (tokens,) = generate_tokens(variant.decoder, [prompt], spec, watch, go_on)
         return Completion(
             tokenizer.decode(tokens, skip_special_tokens=True),
             len(prompt),
@@ -215,18 +242,33 @@ class GenerationSession:
             watch.last_token - watch.first_token,
         )
 
+    def _require_factors_memory(self, params: int) -> None:
+        device = device_of(self.model.module)
+        if device.type == "cpu":
+            self._require_memory("The compressed model", params * dtype_of(self.model.module).itemsize)
+
+    def _require_memory(self, what: str, n_bytes: int) -> None:
+        shortage = memory_shortage(what, n_bytes, self.spared_bytes)
+        if shortage is not None:
+            raise ResourceError(f"{shortage}, or take a smaller model.")
+
+
+def _weights_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
 
 class _Watch(TextStreamer):
     """Passes text on and remembers when the first and the last token came."""
 
-    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
+    def __init__(self, tokenizer: Any, on_text: Callable[[str], None], clock: Callable[[], float]) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._clock = clock
         self.first_token = self.last_token = 0.0
         self._on_text = on_text
 
     def put(self, value: Any) -> None:
         if not self.next_tokens_are_prompt:
-            self.last_token = time.monotonic()
+            self.last_token = self._clock()
             self.first_token = self.first_token or self.last_token
         super().put(value)
 

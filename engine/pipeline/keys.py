@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
+from engine.pipeline.map_keys import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
 from engine.types import Metric
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from engine.bayesian.specs import ObjectiveSpec
     from engine.post_training import PostTrainingSpec
     from engine.rank_map import RankMap
-
-SCHEMA_VERSION = 1
 
 
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
@@ -72,12 +71,12 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
 def evaluation_key(rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None) -> Key:
     """A measured rank map; its method's name does not matter, its blocks, metric and refinement do."""
     refined = [] if refinement is None else [refinement.fingerprint]
-    return _key("evaluation", _decided(rank_map), [analysis, reference.fingerprint, *refined])
+    return _key("evaluation", decided(rank_map), [analysis, reference.fingerprint, *refined])
 
 
 def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:
     """A rank map's factors refined on a text."""
-    return _key("refinement", {**_decided(rank_map), "spec": spec}, [analysis, corpus])
+    return _key("refinement", {**decided(rank_map), "spec": spec}, [analysis, corpus])
 
 
 def refined_epoch_key(training: Key, epochs: int) -> Key:
@@ -98,17 +97,12 @@ def subset_key(spec: ObjectiveSpec, analysis: str, corpus: str, skipped: int) ->
 
 def trial_key(rank_map: RankMap, subset: Key, divergence_weight: float) -> Key:
     """A rank map measured by a search; the subset's key covers analysis, text and arithmetic."""
-    return _key("trial", {**_decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
+    return _key("trial", {**decided(rank_map), "divergence_weight": divergence_weight}, [subset.fingerprint])
 
 
 def post_training_key(evaluation: str, spec: PostTrainingSpec) -> Key:
     """Trained diagonals of a rank map that was measured on a text before; the fingerprint of that measurement."""
     return _key("post-training", spec, [evaluation])
-
-
-def _decided(rank_map: RankMap) -> dict[str, object]:
-    blocks = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
-    return {"blocks": blocks, "metric": rank_map.metric}
 
 
 def comparison_key(analysis: str, evaluations: Sequence[str], kept_fractions: Sequence[float]) -> Key:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
 
 MAIN = Path(app.__file__).with_name("main.py")
-PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results")
+PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")
 
 
 def _silent(*_: object, **__: object) -> None:

@@ -204,30 +204,12 @@ def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
     assert np.isnan(nothing.data[0].z).all()
 
 
-def test_spectrum_lines_fall_and_cumulative_energy_rises_to_one() -> None:
-    energies = {"L0 q": np.array([4.0, 2.0, 1.0, 1.0]), "L0 k": np.zeros(3)}
-    marks = {"L0 q": 2, "L0 k": 0}
-    line, mark, _ = charts.spectra(energies, marks).data
-    np.testing.assert_allclose(line.y, [0.5, 0.25, 0.125, 0.125])
-    assert (list(mark.x), list(mark.y)) == ([2], [0.25])
-    np.testing.assert_allclose(charts.cumulative_energy(energies, marks).data[0].y, [0.5, 0.75, 0.875, 1.0])
-
-
-def test_score_shares_add_up_to_one(toy_analysis: Analysis, analysed_home: Path) -> None:
-    scores = tables.sensitivity(toy_analysis, services.predicted_increases(toy_analysis.id, 0.5), None)
-    for by in ("layer", "kind"):
-        figure = charts.score_shares(scores, by, tables.SCORES)
-        assert [trace.name for trace in figure.data] == ["FLRC importance", "Predicted nats"]
-        for trace in figure.data:
-            assert sum(trace.y) == pytest.approx(1.0)
-
-
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
     measured = tables.results(services.measured_runs(toy_analysis.id))
     figure = charts.quality_curves(services.predicted_curves(toy_analysis.id, services.predictor([])), 0.8, measured)
-    assert len(figure.data) == 2 * len(COMPUTED) + 2
+    assert len(figure.data) == 2 * len(COMPUTED) + 3
     in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert sorted(in_legend) == sorted(PRESETS[name].title for name in COMPUTED)
+    assert sorted(in_legend) == sorted(["dense model", *(PRESETS[name].title for name in COMPUTED)])
     ticks = np.log10(figure.layout.yaxis.tickvals)
     assert ticks[0] == 0
     assert (np.diff(ticks) > 0).all()

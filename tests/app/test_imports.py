@@ -12,7 +12,7 @@ import sys
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-for path in ("", "model", "spectra", "sensitivity", "allocation", "jobs", "results"):
+for path in ("", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground"):
     page = AppTest.from_file(sys.argv[1], default_timeout=60)
     page._page_hash = calc_hash(path) if path else ""
     page.run()

@@ -41,12 +41,10 @@ def test_an_empty_home_says_what_to_do_next(open_page: Open, path: str) -> None:
     page = open_page(path)
     assert not page.exception
     assert not page.error
-    if path == "model":
+    assert page.info
+    assert len(page.get("page_link")) == (path != "model")
+    if path != "jobs":
         assert button(page, "Analyse the demo model").proto.type == "primary"
-    else:
-        # The link is drawn even when nothing else is.
-        assert len(page.get("page_link")) == 1
-        assert page.info
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -80,6 +78,20 @@ def test_an_unknown_analysis_in_the_url_falls_back_to_the_newest(
     page = open_page(path, analysis="ffff")
     assert not page.exception
     assert page.query_params["analysis"] == toy_analysis.id[:12]
+    assert "Analysis ffff is no longer here" in page.warning[0].value
+    page.run()
+    assert page.warning
+
+
+@pytest.mark.parametrize("path", [p for p in PAGES if p != "jobs"])
+@pytest.mark.usefixtures("no_worker")
+def test_on_an_empty_home_a_deleted_analysis_and_the_demo_are_named(open_page: Open, home: Path, path: str) -> None:
+    page = open_page(path, analysis="ffff")
+    assert "nothing else was analysed" in page.warning[0].value
+    page = button(page, "Analyse the demo model").click().run()
+    assert not page.exception
+    assert not page.warning
+    assert JobQueue(home).jobs()[0].operation == "analyse"
 
 
 @pytest.mark.usefixtures("no_worker")
@@ -210,7 +222,7 @@ def test_predictions_say_how_wide_they_are_and_what_they_rest_on(
 ) -> None:
     for path in ("overview", "allocation", "results"):
         assert "calibrated on 2 measured maps" in shown(open_page(path))
-    (tile,) = [m for m in open_page("overview").metric if m.label == "Predicted perplexity"]
+    (tile,) = [m for m in open_page("overview").metric if m.label == "Perplexity, predicted"]
     assert " to " in tile.delta
     assert "2 measured maps" in tile.help
     store = DirectoryStore(analysed_home / "artifacts")

@@ -27,7 +27,7 @@ def save_toy_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         vocab_size=len(tokenizer),
-        max_position_embeddings=256,
+        max_position_embeddings=2048,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )

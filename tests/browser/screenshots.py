@@ -1,4 +1,7 @@
-"""Photograph every page: ``RANKSCOPE_HOME=... python -m tests.browser.screenshots OUT [PAGE ...]``."""
+"""Photograph every page: ``RANKSCOPE_HOME=... python -m tests.browser.screenshots OUT [PAGE ...]``.
+
+A PAGE is a path with or without a query, such as ``spectra`` or ``"overview?analysis=ef1f85b1&keep=0.7"``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results")
+PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")
 SIZES = ((1440, 900), (900, 900))
 THEMES = ("light", "dark")
 
@@ -30,14 +33,15 @@ def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) 
             )
             page = context.new_page()
             for name in pages:
-                page.goto(f"{address}/{'' if name == 'overview' else name}")
+                path, _, query = name.partition("?")
+                page.goto(f"{address}/{'' if path == 'overview' else path}?{query}")
                 settled(page)
                 page.wait_for_timeout(1500)
                 # Streamlit scrolls an inner container, so the window is made as tall as its content.
                 tall = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
                 page.set_viewport_size({"width": width, "height": min(max(height, int(tall) + 40), 6000)})
                 page.wait_for_timeout(1200)
-                page.screenshot(path=out / f"{name}-{width}-{theme}.png")
+                page.screenshot(path=out / f"{path}-{width}-{theme}.png")
                 page.set_viewport_size({"width": width, "height": height})
             context.close()
 

@@ -42,10 +42,11 @@ def test_every_page_of_the_demo(page: Page, dashboard: Callable[[Path], str], de
     told = {
         "": "With Water-filling",
         "model": "What can be compressed",
-        "spectra": "Energy kept at every rank",
+        "spectra": "Blocks drawn",
         "sensitivity": "FLRC importance",
         "allocation": "Ranks, projection by projection",
         "results": "Every rank map that was compressed",
+        "playground": "Nothing has been asked yet",
     }
     for path, text in told.items():
         page.goto(f"{address}/{path}?analysis={analysis}")

@@ -59,7 +59,7 @@ def test_from_an_empty_home_to_a_measured_model(
     page.goto(address)
     settled(page)
     expect(page.get_by_text("Nothing has been analysed yet")).to_be_visible()
-    page.get_by_role("link", name="Analyse a model first").click()
+    page.get_by_role("link", name="Analyse your own model").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Model")
     settled(page)
     expect(page.get_by_role("button", name="Analyse the demo model")).to_be_visible()

@@ -21,6 +21,7 @@ COMMANDS = (
     ("post-train",),
     ("generate",),
     ("refine",),
+    ("export",),
     ("compare",),
     ("app",),
     ("jobs",),
@@ -141,6 +142,37 @@ def test_compare_and_refine_speak_the_documented_json(terminal, analysed, rank_m
     assert refined["before"]["params"] == refined["after"]["params"]
     assert refined["after"]["refinement"] == {"id": refined["refinement"], "kind": "trained"}
     assert "such as 0.8,0.6" in terminal.error("compare", analysed[1], "--keep", "half")
+
+
+def test_a_quick_evaluation_speaks_the_documented_json(terminal, analysed, rank_map, text_file, tmp_path):
+    articles = tmp_path / "articles.jsonl"
+    rows = [{"body": f"The river rose in part {i} of the town.", "short": "The river rose."} for i in range(3)]
+    articles.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    text = ("--text", text_file, "--n-sequences", 2, "--length", 32, "--dtype", "float32")
+    words = ("evaluate", analysed[1][:12], rank_map, "--level", "quick", *text, "--tasks", "")
+    columns = ("--articles", 3, "--article-text", articles, "--article-field", "body", "--summary-field", "short")
+    summaries = (*columns, "--article-length", 20, "--template", "{article} Short:", "--max-new-tokens", 4)
+    found = terminal.json(*words, *summaries, "--repetitions", 2)
+    assert (found["analysis"], found["level"], len(found["maps"])) == (analysed[1], "quick", 1)
+    dense, row = found["dense"], found["maps"][0]
+    names = {"id", "method", "metric", "refinement", "size", "perplexities", "tasks", "summaries", "costs", "memories"}
+    assert set(dense) == set(row) == names
+    assert (dense["method"], row["method"], row["tasks"]) == ("dense", "water-filling", [])
+    assert row["size"]["kept_fraction"] <= 0.7
+    assert 62 in [result["n_tokens"] for result in row["perplexities"]]
+    assert set(row["summaries"][0]["rouge"]) == {"rouge1", "rouge2", "rougeL"}
+    assert [speed["batch_size"] for speed in row["costs"][0]["speeds"]] == [1, 4]
+    assert row["costs"][0]["decode_multiply_adds"] < dense["costs"][0]["decode_multiply_adds"]
+    assert "rougeL, 3 articles" in terminal(*words, *summaries, "--repetitions", 2).stdout
+    missing = ("--articles", 3, "--article-text", articles, "--repetitions", 0)
+    assert "has no field 'document'" in terminal.error(*words, *missing)
+
+
+def test_what_cannot_be_evaluated_is_one_sentence(terminal, analysed, rank_map, text_file):
+    words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--length", 32)
+    assert "did you mean 'quick'" in terminal.error(*words, "--level", "quik")
+    assert "belongs to --level quick or full" in terminal.error(*words, "--tasks", "demo_piqa")
+    assert "need no hub: demo_piqa" in terminal.error(*words, "--level", "quick", "--tasks", "piqa")
 
 
 @pytest.mark.parametrize("method", ["svd-llm", "water-filling"])

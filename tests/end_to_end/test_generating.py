@@ -7,13 +7,14 @@ import pytest
 from cache import DirectoryStore
 from engine import operations
 from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
-from engine.generation import GenerationSpec, encode_prompt, generate_tokens
+from engine.generation import encode_prompt, generate_tokens
 from engine.pipeline.analysing import analyse
 from engine.pipeline.generating import GenerationSession
 from engine.pipeline.reading import allocate_rank_map, curves_by_metric
 from engine.progress import ignore_progress
 from engine.rank_map import RankMap
 from engine.schedules import RankSchedule
+from engine.specs import GenerationSpec
 from engine.types import Budget, Format, Metric
 from tests import toys
 

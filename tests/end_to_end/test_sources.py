@@ -17,7 +17,6 @@ from engine.bayesian.goals import Goal
 from engine.bayesian.space import SpaceSpec
 from engine.bayesian.specs import ObjectiveSpec
 from engine.errors import ModelError
-from engine.generation import GenerationSpec
 from engine.model import load_module
 from engine.operations import analysis_spec
 from engine.pipeline.analysing import analyse
@@ -32,7 +31,7 @@ from engine.progress import ignore_progress
 from engine.rank_map import RankMap
 from engine.schedules import RankSchedule
 from engine.sources import known_model_fingerprint, resolve_model
-from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec, RefinementSpec, TrainingSpec
+from engine.specs import CorpusSpec, EvaluationSpec, GenerationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget, Format, Metric
 from tests.test_demo import write_tiny_gguf
 

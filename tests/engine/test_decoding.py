@@ -18,9 +18,10 @@ from engine.compression import compress
 from engine.decoding import make_progressive
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.formats import block_params, rank_params
-from engine.generation import GenerationSpec, generate_tokens
+from engine.generation import generate_tokens
 from engine.progressive_layers import ProgressiveLinear
 from engine.schedules import RankSchedule, allocate_stages, clip_ranks
+from engine.specs import GenerationSpec
 from engine.types import BlockRank, Format, Metric
 from tests import toys
 from tests.engine.test_compression import Toy

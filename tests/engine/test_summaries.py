@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from engine.bootstrap import bootstrap_difference, bootstrap_mean
 from engine.errors import CorpusError, InvalidSpecError
-from engine.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
 from engine.evaluation.summaries import SummarySpec, build_prompts, score_summaries, write_summaries
-from engine.generation import GenerationSpec, generate_tokens
+from engine.generation import generate_tokens
 from engine.model import OpenModel, take_inventory
 from engine.pairs import TextPair, load_pairs
-from engine.specs import CorpusSource, CorpusSpec
+from engine.specs import CorpusSource, CorpusSpec, GenerationSpec
 from tests import toys
 
 

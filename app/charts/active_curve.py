@@ -1,0 +1,45 @@
+"""Progressive decoding as a chart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.charts.style import NEUTRAL, OKABE_ITO, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.schedules import RankSchedule
+
+
+def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: int) -> go.Figure:
+    """Draw the share of the compressible parameters that produced each token, over the schedule's budgets.
+
+    Args:
+        fractions: one per token so far.
+        schedule: what the model follows.
+        n_tokens: most there can be, so that the axis stays while tokens come.
+    """
+    tokens = np.arange(1, n_tokens + 1)
+    budgets = [schedule.kept_fractions[schedule.stage_at(n)] for n in range(n_tokens)]
+    figure = go.Figure()
+    for name, values, style in (
+        ("active", list(fractions), {"color": OKABE_ITO[0], "width": 5}),
+        ("budget", budgets, {"color": NEUTRAL, "dash": "dot"}),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=tokens[: len(values)],
+                y=values,
+                mode="lines",
+                name=name,
+                line={**style, "shape": "hv"},
+                hovertemplate=f"token %{{x}}<br>{name} %{{y:.1%}} of dense<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title="generated token", range=[1, max(n_tokens, 2)])
+    figure.update_yaxes(title="share of dense", tickformat=".0%", range=[0, 1.02])
+    return framed(figure, 280)

@@ -1,0 +1,203 @@
+"""Quality against size, predicted and measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.charts.style import NEUTRAL, framed, method_dash, method_style
+from app.labels import TIMES, method_title
+from engine.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+
+def quality_curves(
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]], kept: float | None, measured: pd.DataFrame | None
+) -> go.Figure:
+    """Draw quality against size: predicted lines per method, measured points on top.
+
+    Args:
+        curves: method -> (kept fraction, predicted perplexity over dense, lowest, highest); the last two as a band.
+        kept: the chosen kept fraction, drawn as a line.
+        measured: as :func:`app.tables.results` returns it.
+    """
+    figure = go.Figure()
+    for method, points in curves.items():
+        title = method_title(method)
+        color, _ = method_style(title)
+        kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
+        # Between two measured maps a searched method has the smaller one, nothing in between.
+        shape = "hv" if PRESETS[method].is_searched else "linear"
+        figure.add_trace(
+            go.Scatter(
+                x=np.concatenate([kept_fractions, kept_fractions[::-1]]),
+                y=np.concatenate([lows, highs[::-1]]),
+                mode="lines",
+                fill="toself",
+                opacity=0.15,
+                line={"width": 0, "color": color},
+                legendgroup=title,
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=kept_fractions,
+                y=ratios,
+                mode="lines",
+                name=title,
+                legendgroup=title,
+                line={"color": color, "shape": shape, "dash": method_dash(title)},
+                customdata=np.stack([lows, highs], axis=1),
+                hovertemplate=(
+                    f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>"
+                ),
+            )
+        )
+    if measured is not None:
+        _add_measured(figure, measured)
+    figure.add_trace(
+        go.Scatter(
+            x=[1.0],
+            y=[1.0],
+            mode="markers",
+            name="dense model",
+            marker={"color": NEUTRAL, "symbol": "hexagon2", "size": 13, "line": {"width": 1, "color": "#FFFFFF"}},
+            hovertemplate=f"the dense model: 100% kept, 1 {TIMES}<extra></extra>",
+        )
+    )
+    if kept is not None:
+        figure.add_vline(x=kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
+    figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
+    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
+    return framed(figure)
+
+
+def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
+    """Draw one measured line per method over the kept fraction.
+
+    Args:
+        rows: as :func:`app.tables.comparison` returns them.
+        column: ``ratio`` or ``other_ratio``.
+    """
+    figure = go.Figure()
+    for title in dict.fromkeys(rows["method"]):
+        points = rows[rows["method"] == title].sort_values("kept")
+        color, symbol = method_style(title)
+        figure.add_trace(
+            go.Scatter(
+                x=points["kept"],
+                y=points[column],
+                mode="lines+markers",
+                name=title,
+                line={"color": color},
+                marker={"symbol": symbol, "size": 9},
+                hovertemplate=f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
+            )
+        )
+    figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
+    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_yaxes(title="perplexity over dense", **_ratio_axis(figure))
+    return framed(figure)
+
+
+def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
+    shown = {trace.name for trace in figure.data}
+    for title, rows in measured[measured["method"] != "dense"].groupby("method", sort=False):
+        color, symbol = method_style(str(title))
+        figure.add_trace(
+            go.Scatter(
+                x=rows["kept"],
+                y=rows["ratio"],
+                mode="markers",
+                name=title,
+                legendgroup=title,
+                showlegend=str(title) not in shown,
+                marker={
+                    "color": color,
+                    "symbol": symbol,
+                    "size": 11,
+                    "line": {"width": 1, "color": "#FFFFFF"},
+                },
+                customdata=rows[["text", "perplexity"]].to_numpy(),
+                hovertemplate=(
+                    f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    "perplexity %{customdata[1]:.2f} on %{customdata[0]}<extra></extra>"
+                ),
+            )
+        )
+
+
+def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
+    """Draw the predicted against the measured increase of the loss; on the diagonal they agree.
+
+    The predictions are those that the other runs make; bars hold nine cases in ten.
+    """
+    rows = measured[measured["method"] != "dense"]
+    top = 1.05 * max(float(rows[["expected_nats", "measured_nats"]].to_numpy().max()), 1e-6)
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, top],
+            y=[0, top],
+            mode="lines",
+            name="exact",
+            line={"dash": "dot", "color": NEUTRAL},
+            hoverinfo="skip",
+        )
+    )
+    for title, group in rows.groupby("method", sort=False):
+        color, symbol = method_style(str(title))
+        figure.add_trace(
+            go.Scatter(
+                x=group["expected_nats"],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": group["expected_high"] - group["expected_nats"],
+                    "arrayminus": group["expected_nats"] - group["expected_low"],
+                    "color": NEUTRAL,
+                    "thickness": 1,
+                },
+                y=group["measured_nats"],
+                mode="markers",
+                name=str(title),
+                marker={"color": color, "symbol": symbol, "size": 11},
+                customdata=group["kept"],
+                hovertemplate=(
+                    f"{title}, %{{customdata:.1%}} kept<br>predicted %{{x:.4f}}, measured %{{y:.4f}}<extra></extra>"
+                ),
+            )
+        )
+    figure.update_xaxes(title="predicted, nats per token")
+    figure.update_yaxes(title="measured, nats per token")
+    return framed(figure)
+
+
+def _ratio_axis(figure: go.Figure) -> dict[str, Any]:
+    """Return log-axis settings whose range holds every point and shows at least a tenth."""
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.fill is None]
+    ratios = np.concatenate([*drawn, np.ones(1)])
+    ratios = ratios[np.isfinite(ratios) & (ratios > 0)]
+    high = max(float(ratios.max()), 1.1)
+    low = float(ratios.min()) / high**0.05
+    # 1 is always a tick, and none comes closer to the one below than a ninth of the axis.
+    room = (np.log10(high) - np.log10(low)) / 9
+    shown = [1.0]
+    for tick in (1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6):
+        if tick <= high * 1.1 and np.log10(tick / shown[-1]) >= room:
+            shown.append(tick)
+    return {
+        "type": "log",
+        "range": [np.log10(low), np.log10(high) * 1.05],
+        "tickvals": shown,
+        "ticktext": [f"{t:g} {TIMES}" for t in shown],
+    }

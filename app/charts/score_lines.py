@@ -1,0 +1,59 @@
+"""Scores by depth and by kind, and how far their orders agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+from app.charts.style import PATTERNS, SYMBOLS, framed, line_style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def score_shares(shares: pd.DataFrame) -> go.Figure:
+    """Draw how each score's total is spread: lines over layers, bars over kinds.
+
+    Args:
+        shares: as :func:`app.tables.score_shares` returns them.
+    """
+    figure = go.Figure()
+    by_layer = shares.index.name == "layer"
+    for index, title in enumerate(shares.columns):
+        color, dash = line_style(index)
+        style: dict[str, Any] = {"name": title, "x": list(shares.index), "y": shares[title].to_numpy()}
+        if by_layer:
+            marker = {"symbol": SYMBOLS[index]}
+            figure.add_trace(
+                go.Scatter(**style, mode="lines+markers", line={"color": color, "dash": dash}, marker=marker)
+            )
+        else:
+            figure.add_trace(go.Bar(**style, marker={"color": color, "pattern": {"shape": PATTERNS[index]}}))
+    figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
+    figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
+    return framed(figure, 340)
+
+
+def agreement_matrix(agreement: pd.DataFrame) -> go.Figure:
+    """Draw :func:`app.tables.rank_agreement`, each cell with its number."""
+    titles = list(agreement.columns)
+    figure = go.Figure(
+        go.Heatmap(
+            x=titles,
+            y=titles,
+            z=agreement.to_numpy(),
+            zmin=-1,
+            zmax=1,
+            colorscale="PuOr",
+            texttemplate="%{z:.2f}",
+            textfont={"size": 15},
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(side="top", showgrid=False)
+    return framed(figure, 90 + 55 * len(titles))

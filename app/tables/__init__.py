@@ -1,0 +1,43 @@
+"""Engine values as rows for people: pandas tables, one function per table; free of Streamlit."""
+
+from app.tables.generation import stages
+from app.tables.maps import difference, methods, projections, saved_maps
+from app.tables.measured import comparison, measured_on, quality, refined, results
+from app.tables.scores import (
+    SCORES,
+    SUMMARIES,
+    agreement_sentence,
+    rank_agreement,
+    score_shares,
+    sensitivity,
+    spectra,
+)
+from app.tables.sizes import BYTES_PER_PARAM
+from app.tables.spectrum_lines import QUANTITIES, spectrum_lines
+from app.tables.weights import licences, shapes, skipped
+
+__all__ = [
+    "BYTES_PER_PARAM",
+    "QUANTITIES",
+    "SCORES",
+    "SUMMARIES",
+    "agreement_sentence",
+    "comparison",
+    "difference",
+    "licences",
+    "measured_on",
+    "methods",
+    "projections",
+    "quality",
+    "rank_agreement",
+    "refined",
+    "results",
+    "saved_maps",
+    "score_shares",
+    "sensitivity",
+    "shapes",
+    "skipped",
+    "spectra",
+    "spectrum_lines",
+    "stages",
+]

@@ -1,0 +1,143 @@
+"""What methods and saved maps decide."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from app.labels import FORMATS, block_label, method_title, projection_label
+from app.plans import Impossible, measurement_of
+from app.tables.sizes import BYTES_PER_PARAM
+from engine.formats import block_params
+from engine.rank_map import rank_map_params
+from engine.types import BlockRank, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from app.plans import Plan
+    from engine.analysis import Analysis
+    from engine.pipeline.named_maps import NamedMap
+    from engine.prediction import Predictor
+    from engine.rank_map_difference import RankChange
+
+
+def methods(
+    plans: Sequence[Plan | Impossible],
+    runs: Sequence[Mapping[str, Any]],
+    predictor: Predictor,
+    dense_perplexity: float | None,
+) -> pd.DataFrame:
+    """Return one row per method at one budget.
+
+    Args:
+        plans: what every method would do.
+        runs: measurements on one text.
+        predictor: calibrated on that text.
+        dense_perplexity: on that text; ``None`` where it is not known.
+    """
+    rows = []
+    for plan in plans:
+        row: dict[str, Any] = {"method": method_title(plan.method), "name": plan.method}
+        if isinstance(plan, Impossible):
+            rows.append({**row, "note": plan.reason})
+            continue
+        cost = plan.cost
+        run = measurement_of(plan, runs)
+        predicted, low, high = predictor.predict(cost.nats, plan.rank_map.metric).perplexities()
+        row |= {
+            "kept": cost.kept_fraction,
+            "params": cost.params,
+            "mb": cost.bytes_at(BYTES_PER_PARAM) / 1e6,
+            "predicted_ratio": predicted,
+            "predicted_low": low,
+            "predicted_high": high,
+            "predicted": math.nan if dense_perplexity is None else dense_perplexity * predicted,
+            "measured_ratio": math.nan if run is None else run["perplexity"] / run["dense_perplexity"],
+            "note": "",
+        }
+        rows.append(row)
+    columns = [
+        "method",
+        "name",
+        "kept",
+        "params",
+        "mb",
+        "predicted_ratio",
+        "predicted_low",
+        "predicted_high",
+        "predicted",
+        "measured_ratio",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def projections(plan: Plan, analysis: Analysis) -> pd.DataFrame:
+    """Return one row per projection, in model order, with what the plan decides about it.
+
+    A shared block decides about all of its members: they show its rank, kept fraction and nats.
+    """
+    decided = {name: block for block in plan.rank_map.blocks for name in block.members}
+    nats = analysis.nats[plan.rank_map.metric]
+    rows = []
+    for p in analysis.inventory.projections:
+        block = decided.get(p.name, BlockRank((p.name,), Format.DENSE, None))
+        members = [analysis.projections[name] for name in block.members]
+        full = min(p.in_features, sum(m.out_features for m in members))
+        rank = full if block.rank is None else block.rank
+        rows.append(
+            {
+                "name": p.name,
+                "block": projection_label(p),
+                "decided_with": block_label(block.members, analysis.projections),
+                "layer": p.layer,
+                "kind": p.kind,
+                "format": FORMATS[block.format],
+                "rank": rank,
+                "full_rank": full,
+                "rank_fraction": rank / full,
+                "kept": block_params(block, analysis.projections) / sum(m.params for m in members),
+                "nats": 0.0 if block.rank is None else float(nats[block.name][block.rank]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def saved_maps(maps: Iterable[NamedMap], analysis: Analysis) -> pd.DataFrame:
+    """Return one row per saved map."""
+    compressible = analysis.inventory.compressible_params
+    rows = [
+        {
+            "name": m.name,
+            "kept": rank_map_params(m.rank_map, analysis.inventory) / compressible,
+            "method": method_title(m.rank_map.method),
+            "metric": m.rank_map.metric,
+            "created": m.created,
+        }
+        for m in maps
+    ]
+    return pd.DataFrame(rows, columns=["name", "kept", "method", "metric", "created"])
+
+
+def difference(changes: Iterable[RankChange], analysis: Analysis) -> pd.DataFrame:
+    """Return one row per projection that two maps decide differently; dense is shown as such, not as a rank."""
+    rows = []
+    for change in changes:
+        sides = {
+            name: "dense" if side.rank is None else f"{side.rank} {side.format}"
+            for name, side in (("before", change.before), ("after", change.after))
+        }
+        rows.append(
+            {
+                "block": projection_label(analysis.projections[change.projection]),
+                "layer": change.layer,
+                "kind": change.kind,
+                **sides,
+                "gained": change.params,
+                "share": change.params / analysis.projections[change.projection].params,
+            }
+        )
+    return pd.DataFrame(rows)

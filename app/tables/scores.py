@@ -1,0 +1,127 @@
+"""Spectra and scores of every projection."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from app.labels import block_label, projection_label
+from engine.formats import max_useful_rank
+from engine.types import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from engine.analysis import Analysis
+    from engine.curves import SpectrumSummary
+
+SUMMARIES = {
+    "effective_rank": "Effective rank",
+    "rank_99": "Rank at 99 % energy",
+    "stable_rank": "Stable rank",
+}
+"""Columns of :func:`spectra` that a heatmap can show."""
+
+
+SCORES = {
+    "importance": "FLRC importance",
+    "predicted": "Predicted nats",
+    "measured": "Measured nats",
+}
+"""Columns of :func:`sensitivity` that a heatmap can show."""
+
+
+def spectra(analysis: Analysis, summaries: Mapping[str, SpectrumSummary]) -> pd.DataFrame:
+    """Return one row per block, joined blocks included, with its spectrum's summary and break-even ranks."""
+    rows = []
+    for group in analysis.inventory.groups:
+        blocks: list[tuple[str, ...]] = [(p.name,) for p in group.members]
+        if len(group.members) > 1:
+            blocks.append(tuple(p.name for p in group.members))
+        for members in blocks:
+            name = "+".join(members)
+            if name not in summaries:
+                continue
+            s = summaries[name]
+            joined = len(members) > 1
+            width = sum(analysis.projections[m].out_features for m in members)
+            factored = (Format.CAT, Format.SKIP_CAT) if joined else (Format.LOW_RANK, Format.SKIP)
+            plain, skip = (max_useful_rank(f, group.in_features, width) for f in factored)
+            rows.append(
+                {
+                    "name": name,
+                    "block": block_label(members, analysis.projections),
+                    "layer": group.layer,
+                    "kind": "+".join(analysis.projections[m].kind for m in members),
+                    "joined": joined,
+                    "full_rank": s.full_rank,
+                    "effective_rank": s.effective_rank,
+                    "rank_99": s.rank_99,
+                    "stable_rank": s.stable_rank,
+                    "break_even": plain,
+                    "break_even_skip": skip,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sensitivity(
+    analysis: Analysis, predicted: Mapping[str, float], measured: Mapping[str, float] | None
+) -> pd.DataFrame:
+    """Return the scores of every projection; ``measured`` is missing where it was not."""
+    rows = [
+        {
+            "name": p.name,
+            "block": projection_label(p),
+            "layer": p.layer,
+            "kind": p.kind,
+            "importance": float(analysis.importances[p.name][0]),
+            "predicted": predicted[p.name],
+            "measured": math.nan if measured is None else measured.get(p.name, math.nan),
+        }
+        for p in analysis.inventory.projections
+    ]
+    return pd.DataFrame(rows)
+
+
+def score_shares(scores: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return what share of each score's total lies in every layer or kind; a score that is missing is left out.
+
+    Args:
+        scores: as :func:`sensitivity` returns them; what is below zero counts as nothing.
+        by: ``layer`` or ``kind``.
+    """
+    there = [column for column in SCORES if scores[column].notna().any()]
+    sums = scores[there].clip(lower=0).groupby(scores[by], sort=by == "layer").sum()
+    return (sums / sums.sum().where(lambda total: total > 0, 1)).rename(columns=SCORES)
+
+
+def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the Spearman correlation of every two scores that are there."""
+    there = [column for column in SCORES if scores[column].notna().any()]
+    return scores[there].corr(method="spearman").rename(index=SCORES, columns=SCORES)
+
+
+def agreement_sentence(agreement: pd.DataFrame) -> str:
+    """Say what :func:`rank_agreement` means, pair by pair."""
+    names = list(agreement.columns)
+    told = []
+    for row, one in enumerate(names):
+        for column, other in enumerate(names[row + 1 :], row + 1):
+            number = float(agreement.iloc[:, column].iloc[row])
+            told.append(f"{one} and {other.lower()} {_agreement_in_words(number)} ({number:.2f})")
+    return "; ".join(told) + "." if told else "There is only one score so far."
+
+
+def _agreement_in_words(correlation: float) -> str:
+    if correlation >= 0.9:
+        return "put the projections in nearly the same order"
+    if correlation >= 0.6:
+        return "mostly agree on which projections matter"
+    if correlation >= 0.25:
+        return "agree only roughly on which projections matter"
+    if correlation > -0.25:
+        return "have hardly anything in common"
+    return "put the projections in opposite orders"

@@ -1,0 +1,53 @@
+"""The numbers behind the drawn spectra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+QUANTITIES: Final[Mapping[str, str]] = {
+    "sigma": "Singular values",
+    "kept": "Energy kept",
+    "lost": "Energy lost",
+}
+"""What :func:`spectrum_lines` can give at every rank, for people."""
+
+_POINTS = 200
+"""On each of the two scales; more would look the same and only slow the browser."""
+
+
+def spectrum_lines(energies: Mapping[str, NDArray[np.float64]], quantity: str) -> pd.DataFrame:
+    """Return one row per rank and one column per block, empty above a block's full rank.
+
+    Args:
+        energies: block -> (k,) squared singular values, descending.
+        quantity: ``sigma``, over the largest; ``kept`` or ``lost``, the share of the energy at that rank.
+    """
+    columns = {block: pd.Series(*_line(values, quantity)) for block, values in energies.items()}
+    table = pd.DataFrame(columns)
+    table.index.name = "rank"
+    return table
+
+
+def _line(values: NDArray[np.float64], quantity: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    n = len(values)
+    places = np.concatenate([np.geomspace(1, n, _POINTS), np.linspace(1, n, _POINTS)])
+    ranks = np.unique(np.round(places).astype(np.int64))
+    total = float(values.sum())
+    if total <= 0:
+        return np.zeros(len(ranks)), ranks
+    match quantity:
+        case "sigma":
+            every = np.sqrt(values / values[0])
+        case "kept":
+            every = np.cumsum(values) / total
+        case _:
+            every = np.append(np.cumsum(values[:0:-1])[::-1], 0.0) / total
+    return every[ranks - 1], ranks

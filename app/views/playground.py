@@ -1,0 +1,54 @@
+"""Playground: the dense and a compressed model answer the same prompt, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import services
+from app.views._answers import show_answer
+from app.views._compressed_choice import choose_compressed
+from app.widgets import current_analysis, errors_shown, generation_settings, prompt_input, set_url_state, url_state
+from engine.playground import Question
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from app.views._compressed_choice import Choice
+    from engine.analysis import Analysis
+
+
+def render() -> None:
+    st.title("Playground")
+    st.caption("The dense and a compressed model answer the same prompt, side by side. Press *Answer*.")
+    with errors_shown():
+        analysis = current_analysis()
+        if analysis is None:
+            return
+        asked, chosen = st.columns([3, 2], gap="large")
+        choice = None
+        with chosen, errors_shown():
+            choice = choose_compressed(analysis)
+        with asked:
+            stop_place = _ask(analysis, choice)
+        show_answer(url_state("answer"), stop_place)
+
+
+def _ask(analysis: Analysis, choice: Choice | None) -> DeltaGenerator:
+    """Ask for a prompt and hand it over; return where the button goes that ends the answer."""
+    prompt, chat = prompt_input()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Answer", type="primary", icon=":material/play_arrow:", disabled=choice is None)
+        stop_place = st.container(width="content")
+        spec = generation_settings()
+    if pressed and choice is not None:
+        with errors_shown():
+            compressed = choice.of(spec.max_new_tokens)
+            question = Question(analysis.id, prompt, None if chat else False, spec, compressed, choice.title)
+            earlier = url_state("answer")
+            if earlier is not None:
+                services.playground().stop(earlier)
+            set_url_state("answer", services.playground().ask(question))
+            st.rerun()
+    return stop_place

@@ -1,0 +1,26 @@
+"""How long it may take, said before it is started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app import services
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def show_estimate(operation: str, arguments: Mapping[str, Any]) -> None:
+    """Say how long a job may take and how many wait before it; one line in any case."""
+    expected = services.estimate(operation, arguments)
+    told = (
+        "Nothing like it has run on this machine yet, so the time is not known."
+        if expected is None
+        else (f"Takes {expected}.")
+    )
+    n_active = sum(not job.status.is_final for job in services.jobs())
+    if n_active:
+        told += f" {n_active} other job{'s are' if n_active > 1 else ' is'} before it."
+    st.caption(f":material/schedule: {told}")

@@ -1,0 +1,1 @@
+"""Compressed models as folders that transformers opens by itself."""

@@ -1,0 +1,174 @@
+"""The model card of an export; free of torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_LICENCE = re.compile(r"^license:\s*['\"]?([\w.+-]+)", re.MULTILINE)
+_FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """What a card states.
+
+    Attributes:
+        model: what the user named.
+        hub_id: of the base model; ``None`` if it did not come from a hub.
+        licence: of the base model as it states it; ``None`` if unknown.
+        architecture: class of the base model.
+        method: that chose the ranks.
+        metric: in which the factors are computed.
+        refined: ``corrected`` or ``trained`` factors; ``None``: as computed.
+        kept_fraction: parameters of the compressible projections after over before.
+        params: of the whole model under the map.
+        dense_params: of the whole dense model.
+        is_factored: whether factors are stored, or their products.
+        dtype: of the weights.
+        weight_bytes: stored.
+        dense_weight_bytes: of the dense model in the same type.
+        difference: largest one between the logits of this folder, opened in a fresh process, and in memory.
+        versions: that opened it.
+        measurements: of this very map, as of ``rankscope evaluate --json``.
+    """
+
+    model: str
+    hub_id: str | None
+    licence: str | None
+    architecture: str
+    method: str
+    metric: str
+    refined: str | None
+    kept_fraction: float
+    params: int
+    dense_params: int
+    is_factored: bool
+    dtype: str
+    weight_bytes: int
+    dense_weight_bytes: int
+    difference: float
+    versions: Mapping[str, str]
+    measurements: Sequence[Mapping[str, Any]]
+
+
+def loading_lines(folder: str, *, is_factored: bool) -> list[str]:
+    """Return the Python that opens an export."""
+    trust = ", trust_remote_code=True" if is_factored else ""
+    return [
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"tokenizer = AutoTokenizer.from_pretrained({folder!r})",
+        f'model = AutoModelForCausalLM.from_pretrained({folder!r}, dtype="auto"{trust})',
+    ]
+
+
+def stated_licence(folder: Path) -> str | None:
+    """Return the licence that the card in a model's folder states, if it has one that does."""
+    card = folder / "README.md"
+    front = _FRONT.match(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
+    found = _LICENCE.search(front[1]) if front else None
+    return found[1] if found else None
+
+
+def write_card(facts: CardFacts) -> str:
+    """Return the README."""
+    head = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    if facts.hub_id:
+        head.append(f"base_model: {facts.hub_id}")
+    if facts.licence:
+        head.append(f"license: {facts.licence.lower()}")
+    return "\n".join([*head, "---", "", *_body(facts)]) + "\n"
+
+
+def _body(facts: CardFacts) -> list[str]:
+    how = {None: "", "corrected": ", factors corrected in closed form", "trained": ", factors corrected and trained"}
+    return [
+        f"# {facts.model}, {facts.kept_fraction:.1%} kept",
+        "",
+        f"{facts.model} (`{facts.architecture}`), compressed with RankScope: ranks by {facts.method}, factors in the "
+        f"{facts.metric} metric{how[facts.refined]}.",
+        "",
+        "| | this model | dense |",
+        "|---|---|---|",
+        f"| parameters | {facts.params:,} | {facts.dense_params:,} |",
+        f"| compressible parameters kept | {facts.kept_fraction:.4f} | 1 |",
+        f"| weights, {facts.dtype} | {facts.weight_bytes / 1e6:,.1f} MB | {facts.dense_weight_bytes / 1e6:,.1f} MB |",
+        "",
+        *_storage(facts),
+        "",
+        "## Measured",
+        "",
+        *_measured(facts.measurements),
+        "",
+        "## Use",
+        "",
+        "```python",
+        *loading_lines(".", is_factored=facts.is_factored),
+        "```",
+        "",
+        "`.` is this folder.",
+        "",
+        *_limits(facts),
+        "",
+        "## Licence",
+        "",
+        f"The base model states {facts.licence}." if facts.licence else "The base model's licence is not known here.",
+        "Its licence applies to these weights; the code in this folder is Apache-2.0.",
+    ]
+
+
+def _storage(facts: CardFacts) -> list[str]:
+    if facts.is_factored:
+        return [
+            "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`. "
+            "`modeling_factored.py` subclasses the transformers model and runs them; it needs nothing but torch and "
+            "transformers."
+        ]
+    return [
+        "**This folder saves nothing.** The factors are multiplied out into weights of the original size, so that any "
+        "runtime opens it: memory, disk and arithmetic are the dense model's, and the quality is the compressed one's."
+    ]
+
+
+def _measured(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not measurements:
+        return ["Nothing has been measured for this rank map; `rankscope evaluate` does."]
+    rows = [
+        f"| {_cell(m['corpus'])} | {m['n_tokens']:,} | {m['dtype']} | {m['perplexity']:.4f} | "
+        f"{m['dense_perplexity']:.4f} | {m['divergence']:.4f} | {m['agreement']:.4f} |"
+        for m in measurements
+    ]
+    return [
+        "| text | tokens | arithmetic | perplexity | dense | divergence (nats) | same top token |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _limits(facts: CardFacts) -> list[str]:
+    versions = " and ".join(f"{name} {version}" for name, version in facts.versions.items())
+    lines = [
+        "## Limits",
+        "",
+        f"- Opened once in a fresh process with {versions}: the logits of 128 random tokens differ by at most "
+        f"{facts.difference:.3g} from those of the model in memory.",
+        "- Perplexity on the texts above says little about other tasks and languages; measure what you need.",
+    ]
+    if facts.is_factored:
+        lines += [
+            "- `trust_remote_code=True` runs the two Python files of this folder; read them first.",
+            "- No tensor parallel plan: the original one splits weights that are factors here.",
+            "- Made to fit serving engines that run transformers' own code, not tried with any: attention is the "
+            "original's, `AutoModel` is in the `auto_map`. vLLM reads parameters only, and skip formats store their "
+            "column order as integer buffers.",
+        ]
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,152 @@
+"""Write a compressed model as a folder that holds its factors and the code that runs them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import transformers
+from huggingface_hub import save_torch_state_dict
+
+from engine import layers
+from engine.errors import ModelError
+from engine.export import modeling
+from engine.layers import FactoredLinear, SharedInner, SkipInner
+from engine.model import dtype_of
+from engine.types import Format
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_LAYERS = "factored_layers"
+_MODELING = "modeling_factored"
+SHARD_BYTES = 5 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class OriginalClasses:
+    """Names, in transformers, of the classes an exported model subclasses."""
+
+    config: str
+    model: str
+    causal: str
+
+
+def original_classes(module: nn.Module) -> OriginalClasses:
+    """Return the classes of an opened model.
+
+    Raises:
+        ModelError: they are not transformers' own.
+    """
+    causal: Any = module
+    kinds = [type(causal.config), type(causal.base_model), type(causal)]
+    for kind in kinds:
+        if getattr(transformers, kind.__name__, None) is not kind:
+            raise ModelError(
+                f"The model's class {kind.__name__} is not one of transformers' own, so an export could not stand on "
+                "it; expected a model that opens without code of its own."
+            )
+    return OriginalClasses(*(kind.__name__ for kind in kinds))
+
+
+def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write a compressed model so that transformers opens it with ``trust_remote_code=True``.
+
+    Args:
+        module: of transformers' own class, with :class:`FactoredLinear` in the places of linear modules.
+        tokenizer: of the model.
+        folder: there and empty.
+        shard_bytes: largest weight file; more weights go into several.
+
+    Raises:
+        ModelError: the module's class is not transformers' own.
+        OSError: the folder cannot be written.
+    """
+    classes = original_classes(module)
+    causal: Any = module
+    _write_weights(causal, folder, shard_bytes)
+    (folder / f"{_LAYERS}.py").write_text(Path(layers.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / f"{_MODELING}.py").write_text(_modeling_source(classes), encoding="utf-8")
+    config = {
+        **causal.config.to_diff_dict(),
+        "model_type": modeling_type(causal.config.model_type),
+        "architectures": ["FactoredForCausalLM"],
+        "auto_map": {
+            "AutoConfig": f"{_MODELING}.FactoredConfig",
+            "AutoModel": f"{_MODELING}.FactoredModel",
+            "AutoModelForCausalLM": f"{_MODELING}.FactoredForCausalLM",
+        },
+        "dtype": str(dtype_of(module)).removeprefix("torch."),
+        "factored_blocks": factored_blocks(module),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    causal.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def modeling_type(original: str) -> str:
+    """Return the ``model_type`` of an export: its own, so that nothing opens the factors as dense weights."""
+    return f"factored-{original}"
+
+
+def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what the configuration lists, from the modules that are there."""
+    readers: defaultdict[nn.Module, list[tuple[str, FactoredLinear]]] = defaultdict(list)
+    for name, part in module.named_modules():
+        if isinstance(part, FactoredLinear):
+            readers[part.inner].append((name, part))
+    blocks = []
+    for inner, members in readers.items():
+        # The inner factor is listed under the reader that runs first.
+        members.sort(key=lambda member: "inner" not in member[1]._modules)
+        factor: Any = inner.inner if isinstance(inner, SharedInner) else inner
+        skips = isinstance(factor, SkipInner)
+        shared = len(members) > 1
+        blocks.append(
+            {
+                "projections": [name for name, _ in members],
+                "format": str(
+                    (Format.SKIP_CAT if shared else Format.SKIP) if skips else Format.CAT if shared else Format.LOW_RANK
+                ),
+                "rank": members[0][1].left.shape[1],
+                "in_features": len(factor.columns) if skips else factor.right.shape[1],
+                "out_features": [len(part.left) for _, part in members],
+                "bias": [part.bias is not None for _, part in members],
+            }
+        )
+    return blocks
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """Return the bytes of all tensors an export of a module stores, tied ones once."""
+    tensors = {t.data_ptr(): t for t in module.state_dict().values()}
+    return sum(t.nbytes for t in tensors.values())
+
+
+def _write_weights(causal: Any, folder: Path, shard_bytes: int) -> None:
+    left_out = {*(causal._keys_to_ignore_on_save or ()), *causal.all_tied_weights_keys}
+    state = {name: _alone(tensor) for name, tensor in causal.state_dict().items() if name not in left_out}
+    save_torch_state_dict(state, folder, max_shard_size=shard_bytes, metadata={"format": "pt"})
+
+
+def _alone(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that is all of its storage, as files need it; a group's left factors are slices of one."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _modeling_source(classes: OriginalClasses) -> str:
+    """Return the modeling file with the original's classes, its layers imported from the file beside it."""
+    source = Path(modeling.__file__).read_text(encoding="utf-8")
+    for ours, theirs in (
+        ("import LlamaConfig as", f"import {classes.config} as"),
+        ("import LlamaForCausalLM as", f"import {classes.causal} as"),
+        ("import LlamaModel as", f"import {classes.model} as"),
+        ("from engine.layers import", f"from .{_LAYERS} import"),
+    ):
+        assert source.count(ours) == 1
+        source = source.replace(ours, theirs)
+    return source

@@ -1,0 +1,94 @@
+"""A folder that appears whole or not at all, where the user wants it."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cache.files import sync
+from cache.partials import new_partial_path, remove_abandoned
+from engine.errors import ExportError, ResourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_OS_ERROR = re.compile(r"os error (\d+)")
+
+
+def require_new(folder: Path) -> None:
+    """Raise a sentence unless a folder is missing or empty.
+
+    Raises:
+        ExportError: something is there, or it cannot be seen.
+    """
+    try:
+        if folder.is_dir():
+            if next(folder.iterdir(), None) is not None:
+                raise ExportError(f"The folder {folder} is not empty; choose one that is new or empty.")
+        elif folder.exists():
+            raise ExportError(f"{folder} is a file; choose a folder that is new or empty.")
+    except OSError as error:
+        raise ExportError(f"The folder {folder} cannot be used ({error.strerror}); choose another.") from error
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise a sentence unless the disk has room.
+
+    Raises:
+        ResourceError: it has not.
+    """
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < needed_bytes:
+        raise ResourceError(
+            f"The export needs {needed_bytes / 1e6:,.1f} MB and the disk of {folder} has {free_bytes / 1e6:,.1f} MB "
+            "free; make room, or choose a folder on another disk."
+        )
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Give a partial folder beside ``folder`` and rename it at the end; after an error nothing is left.
+
+    What a killed process leaves beside it is removed by the next one that writes there.
+
+    Raises:
+        ExportError: somebody else put something there meanwhile, or the folder cannot be written.
+        ResourceError: the disk became full.
+    """
+    partial = new_partial_path(folder.parent)
+    try:
+        partial.mkdir(parents=True)
+        remove_abandoned(folder.parent)
+        yield partial
+        for path in (*partial.rglob("*"), partial):
+            sync(path)
+        require_new(folder)
+        partial.rename(folder)
+        sync(folder.parent)
+    except Exception as error:
+        number = _error_number(error)
+        if number in _FULL:
+            raise ResourceError(
+                f"The disk of {folder} became full while the model was written, and nothing was left there; make "
+                "room, or choose a folder on another disk."
+            ) from error
+        if number is not None:
+            raise ExportError(f"The folder {folder} cannot be written ({error}); choose another.") from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _error_number(error: Exception) -> int | None:
+    """Return the system's number of a failure to write; safetensors has it in its text only."""
+    if isinstance(error, OSError):
+        return error.errno
+    if type(error).__name__ == "SafetensorError" and (found := _OS_ERROR.search(str(error))):
+        return int(found[1])
+    return None

@@ -1,0 +1,79 @@
+"""The export on Allocation: what it submits, what it refuses, and what it shows at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import services
+from app.services import submit_export
+from engine.errors import ExportError, InvalidSpecError
+from engine.jobs import JobQueue
+from engine.types import Budget
+from tests.app.test_views import button
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.analysis import Analysis
+    from tests.app.test_views import Open
+
+
+def shown_map(analysis: Analysis) -> str:
+    budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
+    return services.plan(analysis.id, "water-filling", budget.params).rank_map.to_json()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_exporting_submits_the_map_that_is_shown_and_a_folder_below_the_home(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("allocation", keep="0.8", method="water-filling")
+    name = next(field for field in page.text_input if field.label == "Folder name")
+    assert name.value.endswith("water-filling-0.80")
+    name.set_value("mine").run()
+    next(box for box in page.selectbox if box.label == "Number type").select("bfloat16").run()
+    button(page, "Export and check").click().run()
+    assert not page.exception
+    (job,) = JobQueue(analysed_home).jobs()
+    assert job.operation == "export"
+    assert job.arguments == {
+        "analysis": toy_analysis.id,
+        "rank_map": shown_map(toy_analysis),
+        "folder": str(analysed_home / "exports" / "mine"),
+        "dtype": "bfloat16",
+    }
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize("name", ["../up", "/etc", "a/b", "", ".hidden", "..", "a\\b", "x" * 81, "a\nb"])
+def test_names_that_lead_elsewhere_are_refused(name: str, analysed_home: Path, toy_analysis: Analysis) -> None:
+    with pytest.raises(InvalidSpecError, match="expected 1 to 80 letters"):
+        submit_export(toy_analysis.id, shown_map(toy_analysis), name, {})
+    assert not JobQueue(analysed_home).jobs()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_taken_name_is_one_sentence_on_the_page(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
+    (analysed_home / "exports" / "mine").mkdir(parents=True)
+    (analysed_home / "exports" / "mine" / "config.json").touch()
+    with pytest.raises(ExportError, match="not empty"):
+        submit_export(toy_analysis.id, shown_map(toy_analysis), "mine", {})
+    page = open_page("allocation", keep="0.8", method="water-filling")
+    next(field for field in page.text_input if field.label == "Folder name").set_value("mine").run()
+    button(page, "Export and check").click().run()
+    assert any("not empty" in error.value for error in page.error)
+
+
+def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    job = submit_export(toy_analysis.id, shown_map(toy_analysis), "mine", {"format": "dense"})
+    found = JobQueue(analysed_home).wait(job.id).result
+    assert isinstance(found, dict)
+    page = open_page("allocation", keep="0.8", method="water-filling", job=job.id)
+    assert not page.exception
+    assert any("saves nothing" in caption.value and "differ by at most" in caption.value for caption in page.caption)
+    assert any(block.value == "\n".join(found["load"]) for block in page.code)
+    assert str(analysed_home / "exports" / "mine") in found["load"][-1]

@@ -1,0 +1,147 @@
+"""The Jobs page: estimates, what waits for what, logs on demand, and what to do about a job that failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.estimates import estimate, jobs_ahead, remaining_seconds
+from engine.jobs import Job, JobQueue, JobStatus, Progress
+from engine.jobs.local import this_process
+from engine.jobs.progress import ProgressReporter
+from engine.jobs.record import JobRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+Open = "Callable[..., AppTest]"
+
+
+def done(seconds: float, operation: str = "evaluate", **arguments: object) -> Job:
+    return Job(
+        id="0", operation=operation, arguments={"analysis": "a", **arguments}, title="t", estimate={},
+        status=JobStatus.DONE, created=0, started=100, finished=100 + seconds, pid=1, pid_started=1, attempts=1,
+        kill_at=None, error=None, position=None,
+    )  # fmt: skip
+
+
+def test_an_estimate_grows_with_the_amount_and_takes_the_slowest_pace() -> None:
+    past = [done(10, rank_maps=["m"]), done(60, n_sequences=40, rank_maps=["m", "n"]), done(0.1, rank_maps=["m"])]
+    found = estimate("evaluate", {"analysis": "a", "rank_maps": ["x"], "n_sequences": 80}, past)
+    assert found is not None
+    assert found.seconds == pytest.approx(60)
+    assert found.n_jobs == 3
+    assert "up to about 1 min" in str(found)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        done(10, operation="search"),
+        done(10, dtype="bfloat16"),
+        done(10, analysis="b"),
+        replace(done(10), status=JobStatus.FAILED),
+        replace(done(10), attempts=2),
+    ],
+)
+def test_only_jobs_that_compare_make_an_estimate(other: Job) -> None:
+    assert estimate("evaluate", {"analysis": "a"}, [other]) is None
+    assert estimate("evaluate", {"analysis": "a", "text": "demo:news"}, [other, done(7)]).n_jobs == 1
+
+
+def test_time_left_counts_down_at_the_pace_of_the_latest_reports() -> None:
+    def history(*points: tuple[float, float | None]) -> list[Progress]:
+        return [Progress("s", fraction, "m", time=time) for time, fraction in points]
+
+    # A resumed job begins at a half: only what it did since then counts.
+    reports = history((99, None), (100, 0.5), (120, 0.6))
+    assert remaining_seconds(reports, 120) == pytest.approx(80)
+    assert remaining_seconds(reports, 130) == pytest.approx(70)
+    assert remaining_seconds(reports, 500) == 0
+    assert remaining_seconds([], 0) is None
+    assert remaining_seconds(history((0, 0.1), (1, 0.5)), 1) is None
+    assert remaining_seconds(history((0, 0.1), (50, 0.1)), 50) is None
+
+
+@pytest.fixture
+def queue(home: Path, no_worker: None) -> JobQueue:
+    """A queue whose worker never comes."""
+    return JobQueue(home)
+
+
+def begun(home: Path, job: Job) -> ProgressReporter:
+    """Let this process be the one that runs a job."""
+    record = JobRecord(home)
+    assert record.claim(job.id, this_process()) is not None
+    return ProgressReporter(record.folder(job.id).progress)
+
+
+def told(page: AppTest) -> str:
+    kinds = (page.markdown, page.caption, page.error, page.warning, page.info)
+    return "\n".join(e.value for kind in kinds for e in kind).replace("\\", "")
+
+
+def test_a_waiting_job_names_what_it_waits_for(open_page: Open, home: Path, queue: JobQueue) -> None:
+    first, second, third = (queue.submit("analyse", {"seed": i}, title=f"Job {i}") for i in range(3))
+    with begun(home, first) as report:
+        report("calibration", 0.25, "reading")
+        assert [j.title for j in jobs_ahead(queue.get(third.id), queue.jobs())] == ["Job 0", "Job 1"]
+        page = open_page("jobs")
+    assert not page.exception
+    assert "Waits for 'Job 0', then 'Job 1': jobs run one after another" in told(page)
+    titles = [m.value for m in page.markdown if "badge" in m.value]
+    assert [title[-7:-2] for title in titles] == ["Job 0", "Job 1", "Job 2"]
+    assert second.status is JobStatus.QUEUED
+
+
+def test_a_running_job_takes_as_many_lines_whatever_it_reports(open_page: Open, home: Path, queue: JobQueue) -> None:
+    job = queue.submit("analyse", {}, title="Job")
+
+    def lines() -> tuple[int, int]:
+        page = open_page("jobs")
+        assert not page.exception
+        return len(page.markdown), len(page.caption)
+
+    waiting = lines()
+    with begun(home, job) as report:
+        starting = lines()
+        report("a", None, "no fraction")
+        unknown = lines()
+        report("b", 0.5, "a message of many words " * 20)
+        assert lines() == unknown == starting == waiting
+    assert "not known yet" in told(open_page("jobs"))
+
+
+def test_a_failed_job_says_why_and_what_to_do(open_page: Open, home: Path, queue: JobQueue) -> None:
+    job = queue.submit("analyse", {}, title="Job")
+    begun(home, job).close()
+    JobRecord(home).finish(job.id, 1, JobStatus.FAILED, "The disk is full.")
+    page = open_page("jobs")
+    assert "The disk is full. When that is mended, 'Try again'" in told(page)
+    assert [b.label for b in page.button] == ["Try again", "Forget"]
+
+
+def test_a_log_is_read_only_while_it_is_open(open_page: Open, home: Path, queue: JobQueue) -> None:
+    job = queue.submit("analyse", {}, title="Job")
+    JobRecord(home).folder(job.id).log.write_text("first line\nsecond line\n")
+    page = open_page("jobs")
+    assert not page.code
+    page = open_page("jobs", {f"log.{job.id}": True})
+    assert not page.exception
+    assert page.code[0].value == "first line\nsecond line"
+    assert page.get("download_button")
+
+
+def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Path, queue: JobQueue) -> None:
+    assert "Nothing like it has run on this machine yet" in told(open_page("model"))
+    job = queue.submit("analyse", {}, title="Job")
+    begun(analysed_home, job).close()
+    assert "1 other job is before it" in told(open_page("model"))
+    JobRecord(analysed_home).finish(job.id, 1, JobStatus.DONE)
+    page = open_page("model")
+    assert "judged by an earlier job like it" in told(page)
+    assert not page.exception

@@ -1,0 +1,91 @@
+"""Seconds the server takes for a click, with the analyses of RANKSCOPE_HOME and without a browser.
+
+Run: RANKSCOPE_HOME=... python -m tests.benchmarks.clicks [ANALYSIS]
+Every control is set to values it has not had before, after one run of the page that fills the caches.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+import app
+
+MAIN = Path(app.__file__).with_name("main.py")
+
+
+def keep(page: AppTest) -> Iterator[AppTest]:
+    for step in range(20):
+        yield page.slider(key="keep").set_value(round(0.45 + 0.02 * step, 2))
+
+
+def cut(page: AppTest) -> Iterator[AppTest]:
+    for step in range(20):
+        yield page.slider(key="cut").set_value(round(0.45 + 0.02 * step, 2))
+
+
+def kinds(page: AppTest) -> Iterator[AppTest]:
+    for kind in page.menu_button(key="spectra.kind").options[:7]:
+        yield page.menu_button(key="spectra.kind").click(kind)
+
+
+def layers(page: AppTest) -> Iterator[AppTest]:
+    for layer in range(20):
+        yield page.menu_button(key="spectra.layer").click(layer)
+
+
+def metrics(page: AppTest) -> Iterator[AppTest]:
+    for place in range(len(page.selectbox(key="spectra.metric").options)):
+        yield page.selectbox(key="spectra.metric").select_index(place)
+
+
+def quantities(page: AppTest) -> Iterator[AppTest]:
+    for quantity in ("kept", "lost", "sigma") * 5:
+        yield page.button_group(key="spectra.quantity").set_value(quantity)
+
+
+def nothing(page: AppTest) -> Iterator[AppTest]:
+    for _ in range(20):
+        yield page
+
+
+CLICKS: tuple[tuple[str, str, Callable[[AppTest], Iterator[AppTest]]], ...] = (
+    ("overview", "budget", keep),
+    ("spectra", "one kind over depth", kinds),
+    ("spectra", "one layer", layers),
+    ("spectra", "metric, each for the first time", metrics),
+    ("spectra", "quantity", quantities),
+    ("sensitivity", "kept fraction", cut),
+    ("allocation", "budget", keep),
+    ("model", "anything", nothing),
+    ("jobs", "refresh", nothing),
+)
+
+
+def main(analysis: str | None) -> None:
+    sys.stdout.write("| page | click | median ms | p95 ms | clicks |\n|---|---|---|---|---|\n")
+    for path, name, clicks in CLICKS:
+        page = AppTest.from_file(MAIN, default_timeout=120)
+        if analysis:
+            page.query_params["analysis"] = analysis
+        page._page_hash = "" if path == "overview" else calc_hash(path)
+        page.run()
+        seconds = []
+        for changed in clicks(page):
+            begun = time.perf_counter()
+            changed.run()
+            seconds.append(time.perf_counter() - begun)
+        p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
+        numbers = f"{1000 * statistics.median(seconds):.0f} | {1000 * p95:.0f} | {len(seconds)}"
+        sys.stdout.write(f"| {path} | {name} | {numbers} |\n")
+        assert not page.exception, page.exception
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,0 +1,273 @@
+"""From a rank map to a folder: whole and verified, or a sentence and nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from cache import DirectoryStore
+from engine.errors import ExportError, InvalidRankMapError, InvalidSpecError, ResourceError
+from engine.export.specs import ExportFormat, ExportSpec
+from engine.pipeline.evaluating import EvaluationSession
+from engine.pipeline.exporting import export
+from engine.pipeline.new_folder import appearing, require_space
+from engine.pipeline.reading import allocate_rank_map, curves_by_metric
+from engine.pipeline.refining import refine
+from engine.progress import ignore_progress
+from engine.specs import RefinementSpec
+from engine.types import Budget
+from tests.end_to_end.test_chain import evaluation_spec, run
+from tests.end_to_end.test_command_line import Terminal
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, model_folder, text_file):
+    """A store with an analysis, a map of it that was measured, and refined factors of that map."""
+    root = tmp_path_factory.mktemp("exporting")
+    (model_folder("llama-gqa") / "README.md").write_text("---\nlicense: mit\n---\n# Toy\n")
+    (model_folder("llama-gqa") / "LICENSE").write_text("Do what you like.\n")
+    store = DirectoryStore(root / "artifacts")
+    analysis = run(store, root, model_folder("llama-gqa"), text_file)
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget)
+    session = EvaluationSession(store, root, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    measured = session.measure(rank_map, ignore_progress)
+    refinement = refine(
+        store, root, analysis.id, rank_map, RefinementSpec(compute_dtype="float32"), ignore_progress, device="cpu"
+    )
+    refined = session.measure(rank_map, ignore_progress, refinement)
+    return root, store, analysis, rank_map, measured, refinement, refined
+
+
+def rows(card: str) -> list[list[str]]:
+    """Return the cells of the card's table of measurements."""
+    lines = card.split("## Measured")[1].split("##", maxsplit=1)[0].strip().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def assert_card_states(card: str, run: dict) -> None:
+    (cells,) = rows(card)
+    names = ("perplexity", "dense_perplexity", "divergence", "agreement")
+    assert cells == [run["corpus"], f"{run['n_tokens']:,}", run["dtype"], *(f"{run[name]:.4f}" for name in names)]
+
+
+def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_path):
+    root, store, analysis, rank_map, measured, _, _ = home
+    folder = tmp_path / "new" / "small"
+    found = export(store, root, analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
+    assert found["max_logit_difference"] <= 1e-4
+    assert found["weight_bytes"] == found["predicted_weight_bytes"] < found["dense_weight_bytes"]
+    assert (found["kept_fraction"], found["model_params"]) == (measured["kept_fraction"], measured["model_params"])
+    card = (folder / "README.md").read_text()
+    assert_card_states(card, measured)
+    assert f"{measured['model_params']:,}" in card
+    assert f"{measured['kept_fraction']:.4f}" in card
+    assert "license: mit" in card
+    assert (folder / "LICENSE").read_text() == "Do what you like.\n"
+    assert json.loads((folder / "rank-map.json").read_text()) == json.loads(rank_map.to_json())
+    assert list(folder.parent.iterdir()) == [folder]
+    assert found["load"][-1].endswith("trust_remote_code=True)")
+    code = "\n".join(found["load"])
+    assert code.replace(repr(str(folder)), "'.'") in card
+    with pytest.raises(ExportError, match="not empty; choose one"):
+        export(store, root, analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
+
+
+def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, tmp_path):
+    root, store, analysis, rank_map, measured, refinement, refined = home
+    spec = ExportSpec(refinement=refinement.fingerprint[:10])
+    found = export(store, root, analysis.id, rank_map, tmp_path / "refined", spec, ignore_progress)
+    assert found["refinement"] == refinement.fingerprint
+    card = (tmp_path / "refined" / "README.md").read_text()
+    assert "corrected in closed form" in card
+    assert_card_states(card, refined)
+    (tmp_path / "dense").mkdir()  # an empty folder will do
+    spec = ExportSpec(ExportFormat.DENSE, "bfloat16")
+    found = export(store, root, analysis.id, rank_map, tmp_path / "dense", spec, ignore_progress)
+    assert found["saves_memory"] is False
+    assert found["weight_bytes"] == found["dense_weight_bytes"] == found["predicted_weight_bytes"]
+    card = (tmp_path / "dense" / "README.md").read_text()
+    assert "saves nothing" in card
+    assert "trust_remote_code" not in card
+    assert_card_states(card, measured)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "dense").dtype is torch.bfloat16
+
+
+def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):
+    root, store, analysis, rank_map, *_ = home
+    target = tmp_path / "there"
+
+    def attempt(a_map=rank_map, spec=None, folder=target):
+        export(store, root, analysis.id, a_map, folder, spec or ExportSpec(), ignore_progress)
+
+    with pytest.raises(InvalidSpecError, match=r"No refinement of this rank map starts with 'abc'; there are: \w{12}"):
+        attempt(spec=ExportSpec(refinement="abc"))
+    with pytest.raises(InvalidRankMapError, match="is for the model"):
+        attempt(replace(rank_map, model_fingerprint="0" * 64))
+    with pytest.raises(InvalidSpecError, match="float64"):
+        ExportSpec(dtype="float64")
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="is a file"):
+        attempt(folder=tmp_path / "file")
+    with pytest.raises(ExportError, match="cannot be"):
+        attempt(folder=tmp_path / "file" / "below")
+    with pytest.raises(ResourceError, match="make room"):
+        require_space(target, 10**18)
+    assert not target.exists()
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path):
+    def fail():
+        with appearing(tmp_path / "out") as partial:
+            (partial / "half").write_text("x")
+            raise ZeroDivisionError
+
+    def be_overtaken():
+        with appearing(tmp_path / "out"):
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs").touch()
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ExportError, match="not empty"):
+        be_overtaken()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+CHILD = """
+    import os, resource, signal, sys
+    from pathlib import Path
+    from cache import DirectoryStore
+    from engine.errors import RankScopeError
+    from engine.export.specs import ExportSpec
+    from engine.pipeline.exporting import export
+    from engine.rank_map import parse_rank_map
+
+    root, analysis, rank_map, folder, way = sys.argv[1:]
+
+    def report(stage, fraction, message):
+        if way == "kill" and message.startswith("Opening the folder in"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if way == "limit" and message.startswith("Writing"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    content = Path(rank_map).read_bytes()
+    try:
+        export(DirectoryStore(Path(root) / "artifacts"), Path(root), analysis, parse_rank_map(content),
+               Path(folder), ExportSpec(), report)
+    except RankScopeError as error:
+        sys.exit(str(error))
+"""
+
+
+def child(home, tmp_path, folder, way):
+    root, _, analysis, rank_map, *_ = home
+    (tmp_path / "map.json").write_text(rank_map.to_json())
+    words = [root, analysis.id, tmp_path / "map.json", folder, way]
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_a_killed_export_leaves_no_folder_and_the_next_one_cleans_up(home, tmp_path):
+    folder = tmp_path / "exports" / "small"
+    assert child(home, tmp_path, folder, "kill").returncode == -signal.SIGKILL
+    (left,) = folder.parent.iterdir()
+    assert left.name != "small"
+    assert child(home, tmp_path, folder, "none").returncode == 0
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_file_that_cannot_grow_is_a_full_disk(home, tmp_path):
+    done = child(home, tmp_path, tmp_path / "exports" / "small", "limit")
+    assert done.returncode == 1
+    assert "became full while the model was written, and nothing was left there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "exports").iterdir())
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 2 MB, where mounting is allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this user may not mount a disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_or_becomes_full_is_one_sentence(home, tiny_disk, monkeypatch):
+    root, store, analysis, rank_map, *_ = home
+    (tiny_disk / "ballast").write_bytes(bytes(1_950_000))
+    with pytest.raises(ResourceError, match=r"needs [\d.]+ MB and the disk of"):
+        export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
+    # Room that somebody else takes while the model is written.
+    monkeypatch.setattr("engine.pipeline.exporting.require_space", lambda *_: None)
+    with pytest.raises(ResourceError, match="became full"):
+        export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
+    assert [path.name for path in tiny_disk.iterdir()] == ["ballast"]
+
+
+def test_the_command_exports_and_lm_eval_measures_what_it_wrote(home, tmp_path):
+    root, _, analysis, rank_map, *_ = home
+    terminal = Terminal(root)
+    (tmp_path / "map.json").write_text(rank_map.to_json())
+    found = terminal.json("export", analysis.id[:10], tmp_path / "map.json", tmp_path / "small")
+    assert found["folder"] == str(tmp_path / "small")
+    assert "not empty" in terminal("export", analysis.id[:10], tmp_path / "map.json", tmp_path, code=1).stderr
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    lines = [{"question": f"The rank {i}", "choices": [" is low", " is high"], "answer": i % 2} for i in range(4)]
+    (tasks / "toy.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tasks / "toy.yaml").write_text(
+        textwrap.dedent(f"""
+        task: toy
+        dataset_path: json
+        dataset_kwargs:
+          data_files:
+            test: {tasks / "toy.jsonl"}
+        output_type: multiple_choice
+        test_split: test
+        doc_to_text: "{{{{question}}}}"
+        doc_to_choice: "{{{{choices}}}}"
+        doc_to_target: "{{{{answer}}}}"
+        metric_list:
+          - metric: acc
+        """)
+    )
+    # The command itself first reads the 14,000 tasks that come with it, which takes minutes.
+    code = textwrap.dedent("""
+        import json, sys
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+
+        tasks = TaskManager(include_path=sys.argv[2], include_defaults=False)
+        found = simple_evaluate(
+            "hf", sys.argv[1], ["toy"], task_manager=tasks, device="cpu", batch_size=2, bootstrap_iters=0
+        )
+        print(json.dumps(found["results"]["toy"]))
+    """)
+    arguments = f"pretrained={found['folder']},trust_remote_code=True,dtype=float32"
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(tmp_path / "data"),
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+    }
+    command = [sys.executable, "-c", code, arguments, str(tasks)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 0 <= json.loads(done.stdout.splitlines()[-1])["acc,none"] <= 1
