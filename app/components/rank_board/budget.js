@@ -74,7 +74,7 @@ export class BudgetControl {
     this.put(this.mb, (size / 1e6).toFixed(1));
     this.put(this.target, target === null ? "" : String(target));
     this.target.min = dense.toFixed(2);
-    this.target.placeholder = `from ${dense.toFixed(2)}`;
+    this.target.placeholder = `≥ ${dense.toFixed(2)}`;
     this.dtype.value = dtype;
     this.aim.textContent =
       target === null

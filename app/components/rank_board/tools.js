@@ -77,7 +77,7 @@ export class Toolbar {
 
   balanceText() {
     const { board } = this;
-    if (board.state.base === null) return "On: when you hold a rank, all others give way so that the budget holds.";
+    if (board.state.base === null) return "On: when you hold a rank, all others give way, so that the budget or the perplexity holds.";
     const plan = board.plans.get(board.state.method);
     if (!plan) return "Off: nothing else changes.";
     const over = plan.params - board.budget;
