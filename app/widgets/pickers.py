@@ -33,7 +33,7 @@ def budget_slider(analysis: Analysis) -> Budget:
         "Budget: kept fraction of the compressible parameters",
         LOWEST_KEEP,
         1.0,
-        step=0.001,
+        step=0.01,
         format="percent",
         key="budget",
         help="A hard ceiling on all projections together; embeddings and norms are never touched.",
