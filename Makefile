@@ -1,6 +1,8 @@
 # `make app` opens the dashboard, `make test` runs the tests; both do all the set-up themselves.
 PYTHON ?= python3
 PORT ?= 8501
+# A process per core; the tests of a file stay together because they share what they set up.
+PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.plans import Plan
+from app.plans import Plan, formats_of
 from engine.board import presets_json
 from engine.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from app.plans import Impossible, Locks
     from engine.analysis import Analysis
+    from engine.pipeline.named_maps import NamedMap
     from engine.prediction import Predictor
+    from engine.types import BlockRank
 
 
 def board_data(
@@ -23,16 +25,20 @@ def board_data(
     state: Mapping[str, Any],
     predictor: Predictor,
     runs: Sequence[Mapping[str, Any]],
+    opened: Plan | None = None,
+    saved: Sequence[NamedMap] = (),
 ) -> dict[str, Any]:
     """Return the state that Python holds and its own answer to it, and what predictions rest on.
 
     Args:
         analysis: whose curves the browser has.
-        plans: of every method at the state's budget.
+        plans: of every method for the state.
         locks: ranks held by hand.
-        state: ``keep``, ``method`` and ``revision``.
+        state: as ``app.widgets.board_state`` returns it.
         predictor: calibrated on ``runs``.
         runs: measurements on one text.
+        opened: the saved map that is open, without the held ranks.
+        saved: the maps the active one can be compared with.
     """
     inventory = analysis.inventory
     confirmed = {p.method: {"params": p.cost.params, "nats": p.cost.nats} for p in plans if isinstance(p, Plan)}
@@ -40,7 +46,7 @@ def board_data(
         "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
         "compressible": inventory.compressible_params,
         "total": inventory.total_params,
-        "methods": [*presets_json(PRESETS.values()), *(_fixed(p) for p in plans if p.method not in PRESETS)],
+        "methods": [*presets_json(PRESETS.values()), *([] if opened is None else [_fixed(opened)])],
         "predictor": predictor.to_json(),
         "measured": [
             {
@@ -53,20 +59,21 @@ def board_data(
         ],
         "state": {**state, "held": dict(locks)},
         "confirmed": confirmed,
+        "saved": [[named.id, named.name] for named in saved],
+        "compared": [_blocks(named.rank_map.blocks) for named in saved if named.id == state["compare"]],
     }
 
 
-def _fixed(plan: Plan | Impossible) -> dict[str, Any]:
+def _fixed(plan: Plan) -> dict[str, Any]:
     """Return a map that no budget changes as a method."""
-    assert isinstance(plan, Plan)
-    blocks = [
-        {"members": list(block.members), "format": block.format.value, "rank": block.rank}
-        for block in plan.rank_map.blocks
-    ]
     return {
         "name": plan.method,
         "title": plan.method.capitalize(),
         "metric": plan.rank_map.metric.value,
-        "formats": ["low-rank"],
-        "fixed": {"blocks": blocks, "params": plan.cost.params, "nats": plan.cost.nats},
+        "formats": sorted(formats_of(plan)),
+        "fixed": {"blocks": _blocks(plan.rank_map.blocks), "params": plan.cost.params, "nats": plan.cost.nats},
     }
+
+
+def _blocks(blocks: Iterable[BlockRank]) -> list[dict[str, Any]]:
+    return [{"members": list(b.members), "format": b.format.value, "rank": b.rank} for b in blocks]

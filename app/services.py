@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import estimates, prompts
-from app.plans import Impossible, Locks, Plan, locked_blocks
+from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
 from cache import DirectoryStore, fingerprint
 from engine import operations
+from engine.allocation import build_frontier
 from engine.board import board_step, encode_curves, evaluated_json
 from engine.curves import SpectrumSummary, predicted_increase, summarise_spectrum
 from engine.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
@@ -27,18 +28,19 @@ from engine.export.specs import check_export_name
 from engine.jobs import Job, JobQueue
 from engine.pipeline import reading
 from engine.pipeline.new_folder import require_new
+from engine.pipeline.targeting import Target, allocate_to_target
 from engine.playground import Playground
 from engine.prediction import MeasuredRun, Predictor
-from engine.presets import PRESETS, AllocationSettings, get_preset
+from engine.presets import PRESETS, AllocationSettings, get_preset, preset_curves
 from engine.settings import settings
 from engine.types import Budget, GroupCurves, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from app.estimates import Estimate
     from app.prompts import Prompt
-    from engine.allocation import EvaluatedMap
+    from engine.allocation import EvaluatedMap, Frontier
     from engine.analysis import Analysis
     from engine.pipeline.reading import AnalysisHeading
 
@@ -47,6 +49,9 @@ KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
 
 CurvePoint = tuple[float, float, float, float]
 """Kept fraction, predicted perplexity over dense, and the ends of its interval."""
+
+Calibration = tuple[tuple[str, float, float], ...]
+"""Of every measured map its metric, predicted nats and measured increase."""
 
 UPLOAD_BYTES = 5_000_000
 
@@ -93,14 +98,78 @@ def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -
 def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trials: str) -> Plan:
     found = analysis(analysis_id)
     budget = Budget(budget_params, found.inventory.compressible_params)
-    blocks = locked_blocks(locks, method, found)
-    evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
-    curves = _curves(analysis_id)
-    searched = get_preset(method).is_searched
-    # The board's ranks: every one where the curves are small enough to be sent whole.
-    step = AllocationSettings() if searched else AllocationSettings(rank_step=_board_step(analysis_id))
-    rank_map = reading.allocate_rank_map(found, curves, method, budget, blocks, settings=step, evaluated=evaluated)
+    frontier = _frontier(analysis_id, method, locks)
+    if frontier is not None:
+        rank_map = reading.rank_map_of(found, frontier.allocate(budget), method, budget)
+    else:
+        rank_map = reading.allocate_rank_map(
+            found,
+            _curves(analysis_id),
+            method,
+            budget,
+            locked_blocks(locks, method, found),
+            settings=_board_settings(analysis_id, method),
+            evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        )
     return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _frontier(analysis_id: str, method: str, locks: Locks) -> Frontier | None:
+    """Return what answers every budget, for methods that have such a thing; with locks it is made from that without."""
+    preset = get_preset(method)
+    if preset.allocator != "water-filling":
+        return None
+    return build_frontier(
+        preset_curves(preset, _curves(analysis_id)),
+        formats=preset.formats,
+        locks=locked_blocks(locks, method, analysis(analysis_id)),
+        rank_step=_board_step(analysis_id),
+        unlocked=_frontier(analysis_id, method, ()) if locks else None,
+    )
+
+
+def plan_to_ratio(analysis_id: str, method: str, ratio: float, runs: Sequence[Mapping[str, Any]], locks: Locks) -> Plan:
+    """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
+
+    Args:
+        analysis_id: of the analysis.
+        method: name of a preset.
+        ratio: at least 1.
+        runs: measurements on one text, which predictions are calibrated on.
+        locks: ranks held by hand.
+
+    Raises:
+        RankScopeError: it has none.
+    """
+    trials = _trials_there() if get_preset(method).is_searched else ""
+    return _plan_to_ratio(analysis_id, method, ratio, _calibration(runs), locks, trials)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _plan_to_ratio(
+    analysis_id: str, method: str, ratio: float, calibration: Calibration, locks: Locks, trials: str
+) -> Plan:
+    found = analysis(analysis_id)
+    rank_map = allocate_to_target(
+        found,
+        _curves(analysis_id),
+        method,
+        Target(perplexity_ratio=ratio),
+        _fit(calibration),
+        locked_blocks(locks, method, found),
+        settings=_board_settings(analysis_id, method),
+        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        frontier=_frontier(analysis_id, method, locks),
+    )
+    return Plan(method, rank_map, reading.cost_of(found, rank_map))
+
+
+def _board_settings(analysis_id: str, method: str) -> AllocationSettings:
+    """Return the steps of ranks on the board: every one where the curves are small enough to be sent whole."""
+    if get_preset(method).is_searched:
+        return AllocationSettings()
+    return AllocationSettings(rank_step=_board_step(analysis_id))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -141,10 +210,32 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
 
 def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
     """Return what every method would do at a budget, in the order methods are shown."""
+    return _of_every_method(lambda method: plan(analysis_id, method, budget_params, locks))
+
+
+def plans_for(
+    analysis_id: str, aim: Aim, dense_perplexity: float, runs: Sequence[Mapping[str, Any]]
+) -> list[Plan | Impossible]:
+    """Return what every method would do to meet an aim, in the order methods are shown.
+
+    Args:
+        analysis_id: of the analysis.
+        aim: a kept fraction, or a perplexity on the text of ``runs``.
+        dense_perplexity: of the dense model on that text.
+        runs: measurements on one text.
+    """
+    if aim.perplexity is not None:
+        ratio = aim.perplexity / dense_perplexity
+        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, runs, aim.locks))
+    compressible = analysis(analysis_id).inventory.compressible_params
+    return plans(analysis_id, Budget.of_kept_fraction(aim.keep, compressible).params, aim.locks)
+
+
+def _of_every_method(make: Callable[[str], Plan]) -> list[Plan | Impossible]:
     result: list[Plan | Impossible] = []
     for method in PRESETS:
         try:
-            result.append(plan(analysis_id, method, budget_params, locks))
+            result.append(make(method))
         except RankScopeError as error:
             result.append(Impossible(method, str(error)))
     return result
@@ -175,11 +266,15 @@ def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[C
 
 def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
     """Return the predictor calibrated on measurements of one analysis on one text."""
-    return _fit(tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs))
+    return _fit(_calibration(runs))
+
+
+def _calibration(runs: Sequence[Mapping[str, Any]]) -> Calibration:
+    return tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _fit(runs: tuple[tuple[str, float, float], ...]) -> Predictor:
+def _fit(runs: Calibration) -> Predictor:
     return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
 
 

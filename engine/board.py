@@ -2,8 +2,8 @@
 
 The bytes are a header and one stream per metric. A stream holds the nats of every curve, one after the other: per
 group its members', then the shared one if there is one; of each curve the multiples of ``rank_step`` from 0 up to
-its largest rank. The loss metric decides ranks, so it is sent in double precision and the browser's allocations are
-exactly Python's; of the others only sums are shown, which single precision keeps to 1e-7.
+its largest rank. All are in double precision, so that the browser's allocations are exactly Python's, also where a
+predicted perplexity decides how large they are.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from engine.types import Metric
+from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from engine.allocation import EvaluatedMap
     from engine.presets import Preset
-    from engine.types import DistortionCurve, GroupCurves
+    from engine.types import DistortionCurve, GroupCurves, Metric
 
 MOST_VALUES: Final = 150_000
-"""Values per metric that are sent: about 1.3 MB for two metrics."""
+"""Values per metric that are sent: about 0.9 MB."""
+
+VALUE_BYTES: Final = 8
 
 
 def board_step(groups: Iterable[GroupCurves]) -> int:
@@ -53,11 +55,10 @@ def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank
     for metric, groups in groups_by_metric.items():
         curves = [curve for group in groups for curve in _curves(group)]
         values = np.concatenate([curve.nats[::rank_step] for curve in curves])
-        shuffled = values.astype("<f8" if metric is Metric.LOSS else "<f4")
-        width = shuffled.itemsize
-        streams.append(zlib.compress(shuffled.view(np.uint8).reshape(-1, width).T.tobytes(), 6))
+        by_value = values.astype("<f8").view(np.uint8).reshape(-1, VALUE_BYTES)
+        streams.append(zlib.compress(by_value.T.tobytes(), 6))
         reaches = [curve.max_rank for curve in curves]
-        metrics.append({"name": metric.value, "width": width, "n_bytes": len(streams[-1]), "reaches": reaches})
+        metrics.append({"name": metric.value, "n_bytes": len(streams[-1]), "reaches": reaches})
     groups = next(iter(groups_by_metric.values()))
     header = json.dumps(
         {"name": name, "rank_step": rank_step, "metrics": metrics, "groups": [_group_json(group) for group in groups]},
@@ -83,22 +84,30 @@ def presets_json(presets: Iterable[Preset]) -> list[dict[str, Any]]:
 def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurves]) -> list[dict[str, Any]]:
     """Return the maps that searches have measured, with their predicted nats.
 
+    They are sent with every answer, so that of a map only its one factored format and the projections' ranks in model
+    order are given.
+
     Args:
         evaluated: of one analysis.
         groups: its curves in the metric the maps' factors are made in.
     """
     curves = {curve.members: curve for group in groups for curve in group.separate}
-    return [
-        {
-            "params": found.params,
-            "objective": found.objective,
-            "measure": found.measure,
-            "created": found.created,
-            "nats": sum(float(curves[b.members].nats[b.rank]) for b in found.blocks if b.rank is not None),
-            "blocks": [[list(b.members), b.format.value, b.rank] for b in found.blocks],
-        }
-        for found in evaluated
-    ]
+    found = []
+    for each in evaluated:
+        ranks = {b.members: b.rank for b in each.blocks}
+        (factored,) = {b.format.value for b in each.blocks if b.rank is not None} or {Format.LOW_RANK.value}
+        found.append(
+            {
+                "params": each.params,
+                "objective": each.objective,
+                "measure": each.measure,
+                "created": each.created,
+                "nats": sum(float(curves[members].nats[r]) for members, r in ranks.items() if r is not None),
+                "format": factored,
+                "ranks": [ranks[members] for members in curves],
+            }
+        )
+    return found
 
 
 def _curves(group: GroupCurves) -> list[DistortionCurve]:

@@ -114,14 +114,16 @@ def allocate_to_ratio(
     _require_ratio(ratio)
 
     def misses(params: int) -> bool:
-        return not predict_ratio(allocate(Budget(params, compressible_params)).nats) <= ratio
+        try:
+            found = allocate(Budget(params, compressible_params))
+        except InfeasibleBudgetError:
+            return True
+        return not predict_ratio(found.nats) <= ratio
 
-    low = smallest_budget(allocate, compressible_params)
-    if not misses(low):
-        return _answer(allocate, low, compressible_params)
-    if misses(compressible_params):
-        raise _unreachable(predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats), ratio)
-    return _answer(allocate, _last_where(misses, low, compressible_params) + 1, compressible_params)
+    least = predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats)
+    if not least <= ratio:
+        raise _unreachable(least, ratio)
+    return _answer(allocate, _last_where(misses, 0, compressible_params) + 1 if misses(0) else 0, compressible_params)
 
 
 def allocate_on_frontier(
@@ -183,8 +185,8 @@ def _answer(allocate: Allocate, params: int, compressible_params: int) -> tuple[
 def _require_ratio(ratio: float) -> None:
     if not ratio >= 1:
         raise InvalidSpecError(
-            f"The perplexity ratio {ratio} was given; expected a number of at least 1, for example 1.2 for a "
-            "perplexity 20 % above the dense model's."
+            f"The perplexity ratio {ratio:.4g} was given; expected a number of at least 1, which is the dense model's, "
+            "for example 1.2 for a perplexity 20 % above it."
         )
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import services
+from app import saved_maps, services
 from app.board import board_data
 from app.components.rank_board import rank_board
 from app.labels import calibrated
+from app.plans import edited_each
 from app.views._comparison import dense_perplexity
-from app.widgets import board_key, take_report
+from app.widgets import aim_of, board_key, take_report
+from engine.pipeline.named_maps import NamedMap
 from engine.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -21,18 +23,35 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
 
 
+def board_plans(
+    analysis: Analysis,
+    state: dict[str, Any],
+    locks: Locks,
+    opened: Plan | None,
+    runs: Sequence[Mapping[str, Any]],
+) -> list[Plan | Impossible]:
+    """Return Python's own maps for what the board shows, the open one last."""
+    dense, _ = dense_perplexity(analysis, runs)
+    plans = services.plans_for(analysis.id, aim_of(state, locks), dense, runs)
+    if opened is not None:
+        plans.append(opened)
+    return plans if state["base"] is None else edited_each(plans, locks, analysis)
+
+
 def show_board(
     analysis: Analysis,
     state: Mapping[str, Any],
     locks: Locks,
     plans: Sequence[Plan | Impossible],
     runs: Sequence[Mapping[str, Any]],
+    opened: Plan | None,
 ) -> None:
     """Show the board; what is changed on it comes back in the next run's state."""
     predictor = services.predictor(runs)
     dense, text = dense_perplexity(analysis, runs)
     name, curves = services.board_curves(analysis.id)
-    data = board_data(analysis, plans, locks, state, predictor, runs)
+    saved = [m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)]
+    data = board_data(analysis, plans, locks, state, predictor, runs, opened, saved)
     data |= {
         "curves": name,
         "evaluated": services.board_trials(analysis.id),

@@ -9,7 +9,7 @@ import streamlit as st
 from app import saved_maps, tables
 from app.labels import count, method_title
 from app.plans import SAVED, Plan
-from app.widgets import difference_frame, url_state
+from app.widgets import COMPARED_KEY, difference_frame
 from engine.pipeline.named_maps import NamedMap
 from engine.rank_map_difference import difference_to_csv, params_moved, rank_map_difference
 
@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from engine.analysis import Analysis
     from engine.rank_map import RankMap
 
-_OTHER = "difference.other"
-
 
 def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impossible]) -> None:
     """Ask for another map and show every projection that the active one decides otherwise."""
-    opened = url_state("map") if plan.method == SAVED else None
-    methods = {p.method: p.rank_map for p in plans if isinstance(p, Plan) and p.method not in {plan.method, SAVED}}
-    named = {m.id: m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap) and m.id != opened}
-    if st.session_state.get(_OTHER) not in {None, *methods, *named}:
-        st.session_state[_OTHER] = None
+    methods = {p.method: p.rank_map for p in plans if isinstance(p, Plan) and p.method != SAVED}
+    named = {m.id: m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)}
+    if st.session_state.get(COMPARED_KEY) not in {None, *methods, *named}:
+        st.session_state[COMPARED_KEY] = None
     with st.expander("Difference to another map", icon=":material/difference:"):
         other = st.selectbox(
             "Compared with",
@@ -37,7 +34,7 @@ def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impos
             None,
             format_func=lambda name: f"Saved: {named[name].name}" if name in named else method_title(name),
             placeholder="A method at this budget, or a saved map",
-            key=_OTHER,
+            key=COMPARED_KEY,
             width=480,
         )
         if other is None:

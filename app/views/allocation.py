@@ -9,7 +9,7 @@ import streamlit as st
 from app import services
 from app.labels import method_title, plain
 from app.plans import Plan
-from app.views._board import show_board
+from app.views._board import board_plans, show_board
 from app.views._comparison import compare_methods
 from app.views._difference import show_difference
 from app.views._exporting import export_plan
@@ -29,7 +29,6 @@ from app.widgets import (
     runs_of_one_text,
 )
 from engine.presets import PRESETS
-from engine.types import Budget
 
 if TYPE_CHECKING:
     from engine.analysis import Analysis
@@ -47,16 +46,16 @@ def render() -> None:
         keep_held(analysis, locks)
         opened = opened_map(analysis)
         state = board_state(analysis)
-        budget = Budget.of_kept_fraction(state["keep"], analysis.inventory.compressible_params)
-        plans = services.plans(analysis.id, budget.params, locks)
-        if opened is not None:
-            plans.append(opened)
-        plan = next(p for p in plans if p.method == state["method"])
         runs = services.measured_runs(analysis.id)
         of_text = runs_of_one_text(runs)
-        show_board(analysis, state, locks, plans, of_text)
+        plans = board_plans(analysis, state, locks, opened, of_text)
+        plan = next(p for p in plans if p.method == state["method"])
+        show_board(analysis, state, locks, plans, of_text, opened)
+        kept = (
+            plan.cost.kept_fraction if isinstance(plan, Plan) and (state["target"] or state["base"]) else state["keep"]
+        )
         if plan.method in PRESETS and PRESETS[plan.method].is_searched:
-            search_maps(analysis, budget.kept_fraction, has_map=isinstance(plan, Plan))
+            search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, runs)
             export_plan(analysis, plan)
@@ -65,7 +64,7 @@ def render() -> None:
         shown = plan if isinstance(plan, Plan) else None
         _offer_files_and_release(analysis, shown, len(locks))
         show_saved_maps(analysis, shown)
-        compare_methods(analysis, plans, of_text, budget.kept_fraction)
+        compare_methods(analysis, plans, of_text, kept)
         if isinstance(plan, Plan):
             show_difference(analysis, plan, plans)
             with st.expander(

@@ -11,6 +11,7 @@ from app.labels import calibrated, method_title
 from app.plans import Plan
 from app.views._comparison import quality_chart, quality_table
 from app.views._outcome import show_outcome
+from app.views._sharing import share_button
 from app.widgets import budget_slider, current_analysis, errors_shown, page_link, runs_of_one_text
 
 if TYPE_CHECKING:
@@ -49,4 +50,6 @@ def _show_best(analysis: Analysis, budget: Budget, runs: Sequence[Mapping[str, A
         f"With {method_title(best.method)}, the method predicted to harm the model least here. Perplexity says between "
         f"how many next words a model hesitates. Predictions are {calibrated(predictor.n_runs)}."
     )
-    page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")
+        share_button(analysis, best)

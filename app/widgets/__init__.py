@@ -2,7 +2,7 @@
 
 from app.widgets.analysis_form import analysis_form
 from app.widgets.analysis_picker import current_analysis, lead_to_analysis
-from app.widgets.board_state import board_key, board_state, take_report
+from app.widgets.board_state import COMPARED_KEY, aim_of, board_key, board_state, take_report
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.frames import (
@@ -40,7 +40,9 @@ from app.widgets.url_state import carry_url_state, set_url_state, url_state
 from app.widgets.welcome import start_analysis, welcome
 
 __all__ = [
+    "COMPARED_KEY",
     "RunFilter",
+    "aim_of",
     "analysis_form",
     "board_key",
     "board_state",

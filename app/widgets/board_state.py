@@ -1,4 +1,4 @@
-"""What the rank board reports: budget and method, kept in the URL, and held ranks, kept in the session."""
+"""What the rank board reports, checked: what belongs to a link is kept in the URL, the rest in the session."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any, Final
 import streamlit as st
 
 from app.labels import method_title
-from app.plans import SAVED
+from app.plans import SAVED, Aim
 from app.widgets.rank_table import hold_instead
 from engine.presets import PRESETS
 
 if TYPE_CHECKING:
+    from app.plans import Locks
     from engine.analysis import Analysis
 
-_DEFAULT: Final[dict[str, Any]] = {"keep": 0.8, "method": "water-filling"}
-_LOWEST_KEEP = 0.1
+COMPARED_KEY: Final = "difference.other"
+"""Of the method or saved map that the active one is compared with, in the session."""
+
+_DEFAULT: Final[dict[str, Any]] = {"keep": 0.8, "method": "water-filling", "target": None, "dtype": "float16"}
+_DTYPES: Final = ("float16", "float32", "int8")
+LOWEST_KEEP: Final = 0.1
 
 
 def board_key(analysis: Analysis) -> str:
@@ -23,18 +28,43 @@ def board_key(analysis: Analysis) -> str:
     return f"board.{analysis.id[:12]}"
 
 
+def chosen_budget() -> float:
+    """Return the kept fraction that was chosen last, on whatever page, and write it into the URL."""
+    session, url = _session(), st.query_params
+    keep = _keep(url.get("keep")) or float(session["keep"])
+    _choose_budget(keep)
+    return keep
+
+
 def remember_budget(keep: float) -> None:
-    """Let the board open at a budget that was chosen on another page."""
-    _session()["keep"] = keep
+    """Take over a kept fraction that was chosen outside the board; it replaces a target perplexity."""
+    _choose_budget(keep)
+    _session()["target"] = None
+    st.query_params.pop("ppl", None)
 
 
 def board_state(analysis: Analysis) -> dict[str, Any]:
-    """Return ``keep``, ``method`` and ``revision``, and write the first two into the URL."""
+    """Return what the board shows apart from the held ranks, and write into the URL what belongs there."""
     session, url = _session(), st.query_params
-    session["keep"] = _keep(url.get("keep")) or session["keep"]
+    session["keep"] = chosen_budget()
     session["method"] = active_method()
-    url["keep"], url["method"] = str(session["keep"]), session["method"]
-    return {**session, "revision": st.session_state.get(f"{board_key(analysis)}.revision", 0)}
+    session["target"] = _perplexity(url.get("ppl")) or session["target"]
+    session["dtype"] = _dtype(url.get("dtype")) or session["dtype"]
+    _write_url()
+    return {
+        **session,
+        "base": st.session_state.get(_base_key(analysis)),
+        "compare": st.session_state.get(COMPARED_KEY),
+        "revision": st.session_state.get(f"{board_key(analysis)}.revision", 0),
+    }
+
+
+def aim_of(state: dict[str, Any], locks: Locks) -> Aim:
+    """Return what every method is asked for: what it was when rebalancing was switched off, if it is off."""
+    base = state["base"]
+    if base is None:
+        return Aim(state["keep"], state["target"], locks)
+    return Aim(base["keep"], base["target"], tuple(base["held"].items()))
 
 
 def active_method() -> str:
@@ -53,13 +83,18 @@ def take_report(analysis: Analysis) -> None:
     report = st.session_state[board_key(analysis)].get("board")
     if not isinstance(report, dict):
         return
-    keep, method, held = _keep(report.get("keep")), _method(report.get("method")), report.get("held")
-    if keep is None or method is None or not isinstance(held, dict):
+    keep, method, held = _keep(report.get("keep")), _method(report.get("method")), _held(report.get("held"), analysis)
+    if keep is None or method is None or held is None:
         return
-    st.session_state["board"] = {"keep": keep, "method": method}
-    st.query_params["keep"], st.query_params["method"] = str(keep), method
-    ranks = {n: int(r) for n, r in held.items() if n in analysis.projections and isinstance(r, int | float) and r >= 1}
-    hold_instead(analysis.id, ranks)
+    dtype = _dtype(report.get("dtype")) or _DEFAULT["dtype"]
+    target = _perplexity(report.get("target"))
+    st.session_state["board"] = {"keep": keep, "method": method, "target": target, "dtype": dtype}
+    _write_url()
+    st.session_state[_base_key(analysis)] = _base(report.get("base"), analysis)
+    compare = report.get("compare")
+    # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
+    st.session_state[COMPARED_KEY] = compare if isinstance(compare, str) else None
+    hold_instead(analysis.id, held)
     st.session_state[f"{board_key(analysis)}.revision"] = int(report.get("revision", 0))
 
 
@@ -68,12 +103,60 @@ def _session() -> dict[str, Any]:
     return session
 
 
+def _choose_budget(keep: float) -> None:
+    _session()["keep"] = keep
+    st.query_params["keep"] = str(keep)
+
+
+def _write_url() -> None:
+    session, url = _session(), st.query_params
+    url["keep"], url["method"] = str(session["keep"]), session["method"]
+    for name, value, default in (("ppl", session["target"], None), ("dtype", session["dtype"], _DEFAULT["dtype"])):
+        if value == default:
+            url.pop(name, None)
+        else:
+            url[name] = str(value)
+
+
+def _base_key(analysis: Analysis) -> str:
+    return f"{board_key(analysis)}.base"
+
+
+def _base(given: object, analysis: Analysis) -> dict[str, Any] | None:
+    """Return what the maps were made for when rebalancing was switched off."""
+    if not isinstance(given, dict):
+        return None
+    keep, held = _keep(given.get("keep")), _held(given.get("held"), analysis)
+    if keep is None or held is None:
+        return None
+    return {"keep": keep, "target": _perplexity(given.get("target")), "held": held}
+
+
+def _held(given: object, analysis: Analysis) -> dict[str, int] | None:
+    if not isinstance(given, dict):
+        return None
+    return {n: int(r) for n, r in given.items() if n in analysis.projections and isinstance(r, int | float) and r >= 1}
+
+
 def _keep(given: object) -> float | None:
+    keep = _number(given)
+    return keep if keep is not None and LOWEST_KEEP <= keep <= 1 else None
+
+
+def _perplexity(given: object) -> float | None:
+    value = _number(given)
+    return value if value is not None and 1 <= value < float("inf") else None
+
+
+def _number(given: object) -> float | None:
     try:
-        keep = float(given)  # type: ignore[arg-type]
+        return float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return keep if _LOWEST_KEEP <= keep <= 1 else None
+
+
+def _dtype(given: object) -> str | None:
+    return given if isinstance(given, str) and given in _DTYPES else None
 
 
 def _method(given: object) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import streamlit as st
 
 from app.labels import METRICS, method_title
-from app.widgets.board_state import activate, active_method, remember_budget
+from app.widgets.board_state import LOWEST_KEEP, activate, active_method, chosen_budget, remember_budget
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
@@ -26,17 +26,24 @@ def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str
 
 
 def budget_slider(analysis: Analysis) -> Budget:
-    """Ask how much of the compressible parameters may stay."""
-    kept = kept_fraction_slider(
+    """Ask how much of the compressible parameters may stay: the same budget as the rank board's."""
+    # Set in every run, so that what was chosen on the board or comes with a link is what the slider shows.
+    st.session_state["budget"] = chosen_budget()
+    kept = st.slider(
         "Budget: kept fraction of the compressible parameters",
-        key="keep",
-        default=0.8,
-        help_text="A hard ceiling on all projections together; embeddings and norms are never touched.",
+        LOWEST_KEEP,
+        1.0,
+        step=0.01,
+        format="percent",
+        key="budget",
+        help="A hard ceiling on all projections together; embeddings and norms are never touched.",
+        on_change=_remember_slider,
     )
-    # The slider writes into the URL what was chosen, not its default.
-    if "keep" in st.query_params:
-        remember_budget(kept)
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
+
+
+def _remember_slider() -> None:
+    remember_budget(float(st.session_state["budget"]))
 
 
 def metric_picker(analysis: Analysis, *, key: str) -> Metric:

@@ -14,15 +14,21 @@ if TYPE_CHECKING:
 
 
 def runs_of_one_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the measurements on the text with most of them, or on the one the user chooses."""
+    """Return the measurements, newest first, on the text with the most measured maps, or on the one the user chooses.
+
+    Predictions are steadiest on that text. Where two texts have as many the longer one is taken.
+    """
     texts = [text_of(run) for run in runs]
+    maps: dict[Any, set[Any]] = {text: set() for text in texts}
+    lengths = {text: run["n_tokens"] for text, run in zip(texts, runs, strict=True)}
+    for text, run in zip(texts, runs, strict=True):
+        maps[text].add((run["metric"], run["params"], run["predicted_nats"]))
     labels = {text: measured_on(run) for text, run in zip(texts, runs, strict=True)}
     if len(set(texts)) <= 1:
         return list(runs)
     chosen = st.selectbox(
         "Measurements shown: those on",
-        list(labels),
-        list(labels).index(max(labels, key=texts.count)),
+        sorted(labels, key=lambda text: (-len(maps[text]), -lengths[text])),
         format_func=labels.__getitem__,
         key="measured-on",
         width=640,

@@ -61,6 +61,7 @@ def allocate_to_target(
     settings: AllocationSettings = DEFAULT_SETTINGS,
     *,
     evaluated: Sequence[EvaluatedMap] = (),
+    frontier: Frontier | None = None,
 ) -> RankMap:
     """Return the rank map a preset makes for a target.
 
@@ -74,6 +75,7 @@ def allocate_to_target(
         formats: used instead of the preset's own.
         settings: of the rule that chooses ranks.
         evaluated: what searches have measured, for presets that take their maps from them.
+        frontier: of the preset with these locks, formats and settings, if it is known: it saves time.
 
     Raises:
         InfeasibleBudgetError: the target cannot be reached; the message has the nearest that can.
@@ -88,8 +90,7 @@ def allocate_to_target(
     def predict_ratio(nats: float) -> float:
         return predictor.predict(nats, preset.metric).perplexities()[0]
 
-    frontier: Frontier | None = None
-    if preset.allocator == "water-filling":
+    if frontier is None and preset.allocator == "water-filling":
         frontier = build_frontier(
             preset_curves(preset, curves),
             formats=preset.formats if formats is None else formats,

@@ -214,11 +214,12 @@ def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis:
     assert f"of {len(toy_analysis.projections)} projections are decided otherwise" in shown(page)
     (table,) = [t.value for t in page.dataframe if "gained" in t.value.columns]
     assert table["gained"].sum() == a_plan(toy_analysis).cost.params - a_plan(toy_analysis, "svd-llm").cost.params
-    # The other method becomes the active one, and is then no choice any more.
+    # The other method becomes the active one: what is compared stays chosen, for the way back.
     page.query_params["method"] = "svd-llm"
     page = page.run()
     assert not page.exception
-    assert page.selectbox(key="difference.other").value is None
+    assert f"0 of {len(toy_analysis.projections)}" in shown(page)
+    assert page.selectbox(key="difference.other").value == "svd-llm"
     page.query_params["method"] = "flrc"
     page = page.run()
     page = page.selectbox(key="difference.other").set_value(saved.id).run()

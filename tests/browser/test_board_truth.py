@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 
 from app.components import rank_board
+from app.plans import Aim, Impossible, Plan, edited_each, locked_blocks
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
-from engine.board import encode_curves, evaluated_json
+from engine.board import encode_curves, evaluated_json, presets_json
+from engine.curves import group_curves
 from engine.errors import RankScopeError
+from engine.pipeline.reading import cost_of
+from engine.pipeline.targeting import Target, allocate_to_target
 from engine.prediction import MeasuredRun, Predictor
+from engine.presets import PRESETS
 from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
+from tests.browser.bare_board import METRICS, made_up_analysis, searched_maps
 from tests.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
 
 if TYPE_CHECKING:
@@ -23,24 +29,43 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    from engine.analysis import Analysis
+    from engine.rank_map import RankMap
     from engine.types import Allocation
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 MODULES = Path(rank_board.__file__).parent
 
+PLAN = """async ([bytes, told, cases]) => {
+  const { decodeCurves } = await import("./curves.js");
+  const { Planner } = await import("./planner.js");
+  const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
+  const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
+  const planner = new Planner(curves, new Map(shapes));
+  planner.learn(told);
+  return cases.map((state) => {
+    const { plans } = planner.plan(state);
+    return told.methods.map(({ name }) => {
+      const plan = plans.get(name);
+      return plan ? [plan.blocks.map((b) => [b.members, b.format, b.rank]), plan.params, plan.nats] : null;
+    });
+  });
+}"""
+
 RUN = """async ([bytes, cases]) => {
   const { decodeCurves } = await import("./curves.js");
-  const a = await import("./allocators.js");
+  const { Methods } = await import("./methods.js");
+  const { NoAllocation } = await import("./blocks.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
-  const methods = new a.Methods([], curves);
+  const methods = new Methods(curves);
   return cases.map(({ method, budget, locks, evaluated }) => {
     methods.evaluated = evaluated;
     try {
       const { blocks, params, nats } = methods.allocate(method, budget, locks);
       return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats };
     } catch (error) {
-      if (error instanceof a.NoAllocation) return null;
+      if (error instanceof NoAllocation) return null;
       throw error;
     }
   });
@@ -73,7 +98,7 @@ def lock_json(lock: BlockRank) -> dict[str, Any]:
     return {"members": list(lock.members), "format": lock.format.value, "rank": lock.rank}
 
 
-def blocks_of(allocation: Allocation) -> list[list[Any]]:
+def blocks_of(allocation: Allocation | RankMap) -> list[list[Any]]:
     return [[list(b.members), b.format.value, b.rank] for b in allocation.blocks]
 
 
@@ -114,6 +139,75 @@ def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]
         if rank_step == 1:
             assert math.isclose(answer["nats"], expected.nats, rel_tol=1e-6, abs_tol=1e-12), asked
     return sum(expected is not None for _, expected in cases)
+
+
+def held_at_random(analysis: Analysis, rng: np.random.Generator, share: float) -> dict[str, int]:
+    """Hold some projections at ranks up to more than they have, and sometimes a whole group at one."""
+    held = {}
+    for group in analysis.inventory.groups:
+        together = int(rng.integers(1, group.in_features + 1))
+        for p in group.members:
+            if rng.random() < share:
+                held[p.name] = (
+                    together if rng.random() < 0.5 else int(rng.integers(1, min(p.in_features, p.out_features) + 1))
+                )
+    return dict(sorted(held.items()))
+
+
+@pytest.mark.parametrize("n_layers", [2, 6])
+def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: int) -> None:
+    rng = np.random.default_rng(n_layers)
+    analysis, dense = made_up_analysis(n_layers, 24), 17.3
+    curves = {metric: group_curves(analysis, metric) for metric in METRICS}
+    runs = [MeasuredRun(Metric.LOSS, x, x * rng.lognormal(0.1, 0.1)) for x in rng.uniform(0.01, 2, 6)]
+    predictor = Predictor.fit(runs)
+    measured = searched_maps(curves[Metric.FEATURE], 9)
+
+    def maps_for(aim: Aim) -> list[Plan | Impossible]:
+        plans: list[Plan | Impossible] = []
+        for name in PRESETS:
+            target = (
+                Target(keep=aim.keep) if aim.perplexity is None else Target(perplexity_ratio=aim.perplexity / dense)
+            )
+            try:
+                locks = locked_blocks(aim.locks, name, analysis)
+                found = allocate_to_target(analysis, curves, name, target, predictor, locks, evaluated=measured)
+                plans.append(Plan(name, found, cost_of(analysis, found)))
+            except RankScopeError as error:
+                plans.append(Impossible(name, str(error)))
+        return plans
+
+    states, expected = [], []
+    for index in range(12):
+        base_held = held_at_random(analysis, rng, float(rng.choice([0.0, 0.2])))
+        target = float(np.round(dense * rng.uniform(1.02, 3), 2)) if index % 3 else None
+        base = {"keep": float(np.round(rng.uniform(0.4, 1), 3)), "target": target, "held": base_held}
+        aim = Aim(base["keep"], base["target"], tuple(base_held.items()))
+        states.append({**base, "base": None})
+        expected.append(maps_for(aim))
+        held = base_held | held_at_random(analysis, rng, 0.3)
+        states.append({"keep": 0.8, "target": None, "held": held, "base": base})
+        expected.append(edited_each(expected[-1], tuple(held.items()), analysis))
+
+    told = {
+        "methods": presets_json(PRESETS.values()),
+        "evaluated": evaluated_json(measured, curves[Metric.FEATURE]),
+        "predictor": predictor.to_json(),
+        "dense_perplexity": dense,
+        "compressible": analysis.inventory.compressible_params,
+    }
+    data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
+    checked = 0
+    for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, told, states]), strict=True):
+        for plan, answer in zip(wanted, got, strict=True):
+            if isinstance(plan, Impossible):
+                assert answer is None, (plan, state)
+                continue
+            assert answer is not None, (plan.method, state)
+            assert answer[:2] == [blocks_of(plan.rank_map), plan.cost.params], (plan.method, state)
+            assert math.isclose(answer[2], plan.cost.nats, rel_tol=1e-9, abs_tol=1e-15)
+            checked += 1
+    assert checked > 60
 
 
 def large_model(seed: int, n_layers: int, width: int) -> ToyModel:

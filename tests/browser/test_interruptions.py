@@ -115,7 +115,7 @@ def test_a_server_that_restarts_brings_the_page_back_as_it_was(
 ) -> None:
     port = free_port()
     with running_app(analysed_copy, port) as address:
-        open_at(page, f"{address}/allocation")
+        open_at(page, f"{address}/")
         slider = page.get_by_role("slider", name=re.compile("Budget"))
         for _ in range(5):
             slider.press("ArrowLeft")

@@ -57,7 +57,7 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
 
     # A bar of the third layer's first kind is lowered, then given back.
     box = box_of(page.get_by_test_id("rank-map"))
-    x, y = box["x"] + 64 + (box["width"] - 64) * 0.9, box["y"] + 15
+    x, y = box["x"] + box["width"] * 0.9, box["y"] + 15
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y + 22, steps=4)
@@ -95,3 +95,56 @@ def test_the_board_by_keyboard(page: Page, dashboard: Callable[[Path], str], ana
     expect(board).to_have_attribute("data-differing", "")
     page.locator('[data-testid=method-card][data-method="svd-llm"]').press("Enter")
     expect(page).to_have_url(re.compile("method=svd-llm"))
+
+
+@pytest.mark.timeout(600)
+def test_python_confirms_a_target_and_edits_of_board_and_table_without_rebalancing(
+    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
+) -> None:
+    page.goto(f"{dashboard(analysed_copy)}/allocation?keep=0.7&method=skipcat")
+    settled(page)
+    board = page.get_by_test_id("rank-board")
+    expect(board).to_have_attribute("data-confirmed-revision", "0")
+
+    # A target perplexity, in the URL and given up again by a kept fraction.
+    dense = float(page.get_by_test_id("budget-perplexity").get_attribute("min") or 0)
+    page.get_by_test_id("budget-perplexity").fill(f"{dense + 0.1:.2f}")
+    page.keyboard.press("Enter")
+    expect(board).to_have_attribute("data-confirmed-revision", "1")
+    expect(board).to_have_attribute("data-differing", "")
+    target = board.get_attribute("data-target")
+    expect(page).to_have_url(re.compile(f"ppl={target}"))
+    page.reload()
+    settled(page)
+    expect(board).to_have_attribute("data-target", str(target))
+    expect(board).to_have_attribute("data-differing", "")
+    page.get_by_role("button", name="70 %", exact=True).click()
+    expect(page).not_to_have_url(re.compile("ppl="))
+
+    # Without rebalancing a shared block is lowered on the board, then one of its members' ranks typed into the table.
+    page.get_by_test_id("rebalance").uncheck()
+    ranks = page.get_by_test_id("rank-map")
+    for key in ("ArrowRight", "ArrowDown", "-"):
+        ranks.press(key)
+    expect(board).to_have_attribute("data-held", re.compile(r'^{"model.layers.0.self_attn.q_proj":\d+}$'))
+    held = json.loads(board.get_attribute("data-held") or "{}")
+    expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
+    expect(board).to_have_attribute("data-differing", "")
+    grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last
+    grid.scroll_into_view_if_needed()
+    (rank,) = held.values()
+    expect(grid.locator("[role=gridcell]", has_text=re.compile(f"^{rank}$")).first).to_be_attached()
+    box = grid.bounding_box()
+    assert box is not None
+    grid.click(position={"x": box["width"] - 40, "y": 52 + 35})
+    page.keyboard.type("5")
+    expect(page.locator("#portal input")).to_have_value("5")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Release 2 held ranks")).to_be_visible()
+    expected = {**held, "model.layers.0.self_attn.k_proj": 5}
+    expect(board).to_have_attribute("data-held", json.dumps(dict(sorted(expected.items())), separators=(",", ":")))
+    expect(board).to_have_attribute("data-differing", "")
+    page.get_by_test_id("rebalance").check()
+    expect(board).to_have_attribute("data-confirmed-revision", re.compile("^[4-9]$"))
+    expect(board).to_have_attribute("data-differing", "")
+    assert json.loads(board.get_attribute("data-held") or "{}") == expected

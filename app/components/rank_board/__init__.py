@@ -30,7 +30,22 @@ def _join(*modules: str) -> str:
 
 
 CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
-BOARD_SCRIPT = _join("allocators.js", "prediction.js", "shelf.js", "map.js", "board.js")
+ALLOCATORS = ("formats", "blocks", "targets", "uniform", "flrc", "hull", "frontier", "methods", "by_hand", "prediction")
+PARTS = (
+    "text",
+    "history",
+    "reporter",
+    "planner",
+    "difference",
+    "selection",
+    "map",
+    "legend",
+    "budget",
+    "cards",
+    "status",
+)
+LISTENERS = ("tools", "rows", "pointer", "keys")
+BOARD_SCRIPT = _join(*(f"{name}.js" for name in (*ALLOCATORS, *PARTS, *LISTENERS)), "shelf.js", "board.js")
 
 _curves = st.components.v2.component("rankscope.curves", js=CURVES_SCRIPT, isolate_styles=False)
 _board = st.components.v2.component(

@@ -20,11 +20,12 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-function unshuffle(shuffled, width) {
+function unshuffle(shuffled) {
+  const width = Float64Array.BYTES_PER_ELEMENT;
   const n = shuffled.length / width;
   const bytes = new Uint8Array(shuffled.length);
   for (let b = 0; b < width; b += 1) for (let i = 0; i < n; i += 1) bytes[i * width + b] = shuffled[b * n + i];
-  return width === 8 ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
+  return new Float64Array(bytes.buffer);
 }
 
 function readHeader(bytes) {
@@ -41,8 +42,8 @@ export async function decodeCurves(bytes) {
   const step = header.rank_step;
   const metrics = {};
   let offset = start;
-  for (const { name, width, n_bytes: nBytes, reaches } of header.metrics) {
-    const values = unshuffle(await inflate(bytes.subarray(offset, offset + nBytes)), width);
+  for (const { name, n_bytes: nBytes, reaches } of header.metrics) {
+    const values = unshuffle(await inflate(bytes.subarray(offset, offset + nBytes)));
     offset += nBytes;
     let index = 0;
     let first = 0;

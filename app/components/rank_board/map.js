@@ -1,11 +1,16 @@
-import { maxUsefulRank } from "./allocators.js";
+import { shareOf } from "./difference.js";
+import { maxUsefulRank } from "./formats.js";
 
 // Okabe and Ito's colours, which the colour-blind tell apart; dense is grey.
 export const COLOURS = { dense: "#8a8f98", "low-rank": "#0072b2", cat: "#56b4e9", skip: "#d55e00", "skip+cat": "#e69f00" };
+export const MORE = "#009e73";
+export const LESS = "#cc79a7";
 
-const LABELS = 64;
-const AXIS = 20;
-const ROW = 50;
+export const ROW = 50;
+const AXIS = 22;
+const NARROWEST = 12;
+const MARGIN = 4;
+const BAR = ROW - 2 * MARGIN;
 
 /** The map of one method: a column per layer, a row per kind, a bar of kept rank in every cell. */
 export class RankMap {
@@ -13,99 +18,170 @@ export class RankMap {
     this.canvas = canvas;
     this.kinds = [...new Set(projections.map((p) => p.kind))];
     this.layers = [...new Set(projections.map((p) => p.layer))].sort((a, b) => a - b);
-    this.cells = new Map();
+    this.cells = this.layers.map(() => this.kinds.map(() => null));
+    this.places = new Map();
+    const [columns, rows] = [this.layers, this.kinds].map((all) => new Map(all.map((value, i) => [value, i])));
     for (const p of projections) {
-      const place = `${this.layers.indexOf(p.layer)} ${this.kinds.indexOf(p.kind)}`;
-      if (!this.cells.has(place)) this.cells.set(place, p);
+      const [i, row] = [columns.get(p.layer), rows.get(p.kind)];
+      const useful = maxUsefulRank("low-rank", p.inFeatures, p.outFeatures);
+      this.cells[i][row] ??= { ...p, breakEven: useful / Math.min(p.inFeatures, p.outFeatures) };
+      this.places.set(p.name, [i, row]);
     }
+    this.height = this.kinds.length * ROW + AXIS;
+    this.readSize();
   }
 
-  get column() {
-    return Math.max((this.canvas.clientWidth - LABELS) / this.layers.length, 4);
+  /** Take over the size there is; columns never get narrower than can be read, the map scrolls instead. */
+  readSize() {
+    this.column = Math.max(this.canvas.parentElement.clientWidth / this.layers.length, NARROWEST);
+    this.width = Math.floor(this.column * this.layers.length);
+    this.ratio = globalThis.devicePixelRatio || 1;
+    this.canvas.width = Math.round(this.width * this.ratio);
+    this.canvas.height = Math.round(this.height * this.ratio);
+    Object.assign(this.canvas.style, { width: `${this.width}px`, height: `${this.height}px` });
   }
+
+  /** Take over the colours of the page; with forced colours those of the system. */
+  readColours() {
+    const style = getComputedStyle(this.canvas);
+    const isForced = matchMedia("(forced-colors: active)").matches;
+    const read = (name, system, fallback) => (isForced ? system : style.getPropertyValue(name).trim() || fallback);
+    this.text = read("--st-text-color", "CanvasText", "#222");
+    this.page = read("--st-background-color", "Canvas", "#fff");
+    this.ground = read("--st-secondary-background-color", "Canvas", "#f0f2f6");
+    this.accent = read("--st-primary-color", "Highlight", "#ff4b4b");
+    this.font = style.fontFamily;
+  }
+
+  // ---- places ----
 
   placeOf(name) {
-    for (const [place, p] of this.cells) if (p.name === name) return place.split(" ").map(Number);
-    return null;
+    return this.places.get(name);
   }
 
-  at(x, y) {
-    const layer = Math.floor((x - LABELS) / this.column);
-    return x < LABELS ? null : this.cells.get(`${layer} ${Math.floor(y / ROW)}`) ?? null;
+  nameAt(column, row) {
+    return this.cells[column]?.[row]?.name ?? null;
+  }
+
+  /** Return the column and the row of a point; a row past the last is the axis. */
+  place(x, y) {
+    const clamp = (value, n) => Math.min(Math.max(Math.floor(value), 0), n);
+    return [clamp(x / this.column, this.layers.length - 1), clamp(y / ROW, this.kinds.length)];
   }
 
   /** Height of a point in its row as a fraction, 0 at the bottom of the bar and 1 at the top. */
   heightAt(name, y) {
-    const [, row] = this.placeOf(name);
-    return ((row + 1) * ROW - 4 - y) / (ROW - 8);
+    return ((this.placeOf(name)[1] + 1) * ROW - MARGIN - y) / BAR;
   }
 
   neighbour(name, dx, dy) {
-    const [layer, row] = this.placeOf(name);
-    return this.cells.get(`${layer + dx} ${row + dy}`) ?? null;
+    const [column, row] = this.placeOf(name);
+    return this.nameAt(column + dx, row + dy);
   }
 
-  get first() {
-    return this.cells.values().next().value;
-  }
-
-  draw(decided, held, selected, hovered) {
-    const { canvas, kinds, layers } = this;
-    const ratio = globalThis.devicePixelRatio || 1;
-    const width = canvas.clientWidth;
-    const height = kinds.length * ROW + AXIS;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.height = `${height}px`;
+  rectangle([c0, r0], [c1, r1]) {
+    const names = [];
+    for (let c = Math.min(c0, c1); c <= Math.max(c0, c1); c += 1) {
+      for (let r = Math.min(r0, r1); r <= Math.max(r0, r1); r += 1) names.push(this.nameAt(c, r));
     }
-    const style = getComputedStyle(canvas);
-    const read = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
-    const text = read("--st-text-color", "#222");
-    const ground = read("--st-secondary-background-color", "#f0f2f6");
-    const accent = read("--st-primary-color", "#ff4b4b");
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    context.font = `12px ${style.fontFamily}`;
-    context.fillStyle = text;
-    context.textBaseline = "middle";
-    kinds.forEach((kind, row) => context.fillText(kind, 0, row * ROW + ROW / 2, LABELS - 6));
-    const every = [1, 2, 5, 10, 20, 50].find((n) => n * this.column >= 26) ?? 100;
-    context.textAlign = "center";
-    layers.forEach((layer, i) => {
-      if (i % every === 0) context.fillText(String(layer), LABELS + (i + 0.5) * this.column, kinds.length * ROW + AXIS / 2);
-    });
-    context.textAlign = "left";
-    const gap = this.column > 12 ? 2 : 1;
-    for (const [place, p] of this.cells) {
-      const [i, row] = place.split(" ").map(Number);
-      const x = LABELS + i * this.column;
-      const top = row * ROW + 4;
-      const w = this.column - gap;
-      const h = ROW - 8;
-      context.fillStyle = ground;
-      context.fillRect(x, top, w, h);
-      const cell = decided?.get(p.name);
-      if (cell) {
-        const share = cell.rank === null ? 1 : Math.min(cell.rank / cell.full, 1);
-        context.fillStyle = COLOURS[cell.format];
-        context.fillRect(x, top + h * (1 - share), w, h * share);
+    return names.filter((name) => name !== null);
+  }
+
+  row(row) {
+    return this.rectangle([0, row], [this.layers.length - 1, row]);
+  }
+
+  columns(from, to) {
+    return this.rectangle([from, 0], [to, this.kinds.length - 1]);
+  }
+
+  // ---- drawing ----
+
+  /** Draw decisions; `before` are another map's, `isHeld` and `isSelected` tell of a projection. */
+  draw({ decided, before, isHeld, isSelected, cursor, hovered }) {
+    const context = this.canvas.getContext("2d", { alpha: false });
+    this.context = context;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    this.fill(this.page, 0, 0, this.width, this.height);
+    this.drawAxis();
+    const gap = this.column > 14 ? 2 : 1;
+    const w = this.column - gap;
+    for (const [i, column] of this.cells.entries()) {
+      const x = i * this.column;
+      for (const [row, p] of column.entries()) {
+        if (p === null) continue;
+        const top = row * ROW + MARGIN;
+        this.fill(this.ground, x, top, w, BAR);
+        const cell = decided?.get(p.name);
+        const share = cell ? shareOf(cell) : 0;
+        if (cell) this.fill(COLOURS[cell.format], x, top + BAR * (1 - share), w, BAR * share);
+        const other = cell && before?.get(p.name);
+        if (other) this.drawDifference(x, top, w, share, shareOf(other));
+        this.fill(this.text, x, Math.round(top + BAR * (1 - p.breakEven)), w, 1);
+        if (isHeld(p.name)) this.outline(this.accent, x + 1, top + 1, w - 2, BAR - 2, 2);
+        if (p.name === hovered) this.outline(this.text, x, top, w, BAR, 1);
+        if (isSelected(p.name)) this.outline(this.text, x, top - 2, w, BAR + 4, p.name === cursor ? 3 : 1.5);
       }
-      const breakEven = maxUsefulRank("low-rank", p.inFeatures, p.outFeatures) / Math.min(p.inFeatures, p.outFeatures);
-      context.fillStyle = text;
-      context.globalAlpha = 0.7;
-      context.fillRect(x, Math.round(top + h * (1 - breakEven)), w, 1);
-      context.globalAlpha = 1;
-      if (p.name in held) outline(context, accent, x + 1, top + 1, w - 2, h - 2, 2);
-      if (p.name === hovered) outline(context, text, x, top, w, h, 1);
-      if (p.name === selected) outline(context, text, x - 1, top - 2, w + 2, h + 4, 2);
     }
   }
-}
 
-function outline(context, colour, x, y, w, h, width) {
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.strokeRect(x, y, w, h);
+  drawAxis() {
+    const { context, layers, column } = this;
+    const every = [1, 2, 5, 10, 20, 50].find((n) => n * column >= 26) ?? 100;
+    const y = this.kinds.length * ROW + AXIS / 2;
+    context.font = `12px ${this.font}`;
+    context.fillStyle = this.text;
+    context.textBaseline = "middle";
+    context.textAlign = "center";
+    layers.forEach((layer, i) => i % every === 0 && context.fillText(String(layer), (i + 0.5) * column, y));
+  }
+
+  /** Draw what lies between a bar and where it was, with a sign, and where it was as a ghost. */
+  drawDifference(x, top, w, share, was) {
+    const { context } = this;
+    const y = (value) => top + BAR * (1 - value);
+    const [upper, lower] = [y(Math.max(share, was)), y(Math.min(share, was))];
+    const isMore = share > was;
+    if (lower - upper >= 1) {
+      this.fill(isMore ? MORE : LESS, x, upper, w, lower - upper);
+      if (!isMore) this.hatch(x, upper, w, lower - upper);
+      if (w >= 9 && lower - upper >= 9) this.sign(isMore, x + w / 2, (upper + lower) / 2);
+    }
+    context.setLineDash([3, 2]);
+    this.outline(this.text, x + 0.5, y(was), w - 1, BAR * was, 1);
+    context.setLineDash([]);
+  }
+
+  hatch(x, y, w, h) {
+    const { context } = this;
+    context.save();
+    context.beginPath();
+    context.rect(x, y, w, h);
+    context.clip();
+    context.strokeStyle = "#0008";
+    context.lineWidth = 1;
+    context.beginPath();
+    for (let at = x - h; at < x + w; at += 5) {
+      context.moveTo(at, y + h);
+      context.lineTo(at + h, y);
+    }
+    context.stroke();
+    context.restore();
+  }
+
+  sign(isPlus, x, y) {
+    this.fill("#000", x - 3, y - 0.75, 6, 1.5);
+    if (isPlus) this.fill("#000", x - 0.75, y - 3, 1.5, 6);
+  }
+
+  fill(colour, x, y, w, h) {
+    this.context.fillStyle = colour;
+    this.context.fillRect(x, y, w, h);
+  }
+
+  outline(colour, x, y, w, h, width) {
+    this.context.strokeStyle = colour;
+    this.context.lineWidth = width;
+    this.context.strokeRect(x, y, w, h);
+  }
 }

@@ -18,3 +18,5 @@ export function predictPerplexity(predictor, metric, nats, densePerplexity) {
   const { increase, low, high } = predictIncrease(predictor, metric, nats);
   return [increase, low, high].map((value) => Math.exp(value) * densePerplexity);
 }
+
+export const predictRatio = (predictor, metric, nats) => Math.exp(predictIncrease(predictor, metric, nats).increase);

@@ -1,0 +1,99 @@
+import { isShared, maxUsefulRank, rankParams } from "./formats.js";
+
+// engine.allocation._blocks. Here and in every allocator the floating-point operations are Python's, in the same order,
+// so that every rank map is exactly Python's.
+
+export const UNSHARED = { cat: "low-rank", "skip+cat": "skip" };
+
+export class NoAllocation extends Error {}
+
+export class Block {
+  constructor(curve, storage, first, last, step, mayBeDense) {
+    Object.assign(this, { curve, storage, first, last, step, mayBeDense });
+    this.nRanks = first === null || last < first ? 0 : Math.floor((last - first) / step) + 1;
+    if (this.nRanks) this.last = first + (this.nRanks - 1) * step;
+  }
+
+  static open(curve, storage, step) {
+    if (storage === "dense") return new Block(curve, storage, null, null, 1, true);
+    const top = Math.min(maxUsefulRank(storage, curve.inFeatures, curve.outFeatures), curve.reach);
+    return new Block(curve, storage, step, top, step, true);
+  }
+
+  static locked(curve, lock) {
+    if (lock.rank === null) return new Block(curve, "dense", null, null, 1, true);
+    if (lock.rank > curve.reach) throw new NoAllocation("A rank is held that was not analysed; release it.");
+    const storage = curve.members.length === 1 ? UNSHARED[lock.format] ?? lock.format : lock.format;
+    return new Block(curve, storage, lock.rank, lock.rank, 1, false);
+  }
+
+  get isSettled() {
+    return this.nRanks + (this.mayBeDense ? 1 : 0) === 1;
+  }
+
+  get cheapest() {
+    return this.nRanks ? this.first : null;
+  }
+
+  rankAtMost(rank) {
+    const steps = Math.floor((Math.min(rank, this.last) - this.first) / this.step);
+    return this.first + Math.max(steps, 0) * this.step;
+  }
+
+  params(rank) {
+    const { inFeatures, outFeatures } = this.curve;
+    return rank === null ? inFeatures * outFeatures : rankParams(this.storage, rank, inFeatures, outFeatures);
+  }
+}
+
+export function assignLocks(groups, locks) {
+  const lockOf = new Map();
+  for (const lock of locks) for (const name of lock.members) lockOf.set(name, lock);
+  return groups.map((group) => {
+    const names = group.separate.map((curve) => curve.members[0]);
+    const first = lockOf.get(names[0]);
+    const isWhole = first !== undefined && first.members.length > 1 && first.rank !== null;
+    if (isWhole && group.shared === null) throw new NoAllocation("A group is held that was not analysed as one.");
+    const members = names.map((name) => (isWhole ? null : lockOf.get(name) ?? null));
+    return { whole: isWhole ? first : null, members, isFree: !isWhole && members.every((lock) => lock === null) };
+  });
+}
+
+export const canShare = (group, locks) => group.shared !== null && group.separate.length > 1 && locks.isFree;
+
+export function blocksInOneFormat(groups, storage, locks, rankStep) {
+  const alone = UNSHARED[storage] ?? storage;
+  const blocks = [];
+  assignLocks(groups, locks).forEach((fixed, index) => {
+    const group = groups[index];
+    if (fixed.whole !== null) blocks.push(Block.locked(group.shared, fixed.whole));
+    else if (isShared(storage) && canShare(group, fixed)) blocks.push(Block.open(group.shared, storage, rankStep));
+    else {
+      group.separate.forEach((curve, member) => {
+        const lock = fixed.members[member];
+        blocks.push(lock ? Block.locked(curve, lock) : Block.open(curve, alone, rankStep));
+      });
+    }
+  });
+  return blocks;
+}
+
+export function requireFeasible(floor, budget) {
+  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks with all else at its lowest.");
+}
+
+export function conclude(decisions) {
+  const blocks = [];
+  let params = 0;
+  let nats = 0;
+  for (const [block, rank] of decisions) {
+    params += block.params(rank);
+    const { members, inFeatures } = block.curve;
+    if (rank === null) for (const name of members) blocks.push({ members: [name], format: "dense", rank, inFeatures });
+    else {
+      nats += block.curve.natsAt(rank);
+      blocks.push({ members, format: block.storage, rank, inFeatures });
+    }
+  }
+  return { blocks, params, nats };
+}

@@ -1,0 +1,78 @@
+import { blocksInOneFormat, conclude, requireFeasible } from "./blocks.js";
+import { skips } from "./formats.js";
+
+// engine.allocation._flrc
+
+const LEAST_WEIGHT = 1e-12;
+
+export function allocateByImportance(groups, budget, storage, locks = [], rankStep = 1) {
+  const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
+  const ranks = blocks.map((block) => block.cheapest);
+  const floors = blocks.map((block) => block.params(block.cheapest));
+  requireFeasible(floors.reduce((a, b) => a + b, 0), budget);
+  const free = [];
+  let left = budget;
+  blocks.forEach((block, i) => (block.isSettled ? (left -= floors[i]) : free.push(i)));
+  if (free.length) divideByWeight(free.map((i) => blocks[i]), left).forEach((rank, k) => (ranks[free[k]] = rank));
+  return conclude(blocks.map((block, i) => [block, ranks[i]]));
+}
+
+function importanceWeights(blocks) {
+  const largest = Math.max(...blocks.map((block) => block.curve.importance));
+  return blocks.map((block) => (largest === 0 ? 1 : Math.max(block.curve.importance / largest, LEAST_WEIGHT)));
+}
+
+function divideByWeight(blocks, params) {
+  const weights = importanceWeights(blocks);
+  const shapes = blocks.map(({ curve, storage, first }, i) => ({
+    weight: weights[i],
+    floor: first,
+    reach: curve.reach,
+    smaller: Math.min(curve.inFeatures, curve.outFeatures),
+    sides: curve.inFeatures + curve.outFeatures,
+    saved: skips(storage) ? 1 : 0,
+    dense: curve.inFeatures * curve.outFeatures,
+  }));
+  const factored = (shape, rank) => rank * (shape.sides - shape.saved * rank);
+  const isDense = (shape, rank) => factored(shape, Math.min(rank, shape.smaller)) >= shape.dense;
+  const costOf = (constant) => {
+    let sum = 0;
+    for (const shape of shapes) {
+      const rank = Math.max(shape.weight * constant, shape.floor);
+      sum += isDense(shape, rank) ? shape.dense : factored(shape, Math.min(rank, shape.reach));
+    }
+    return sum;
+  };
+  const constant = bisect(costOf, params, 2 * Math.max(...shapes.map((shape) => shape.smaller / shape.weight)));
+  const proportional = shapes.map((shape) => shape.weight * constant);
+  const ranks = blocks.map((block, i) => {
+    const wanted = Math.max(proportional[i], shapes[i].floor);
+    return isDense(shapes[i], wanted) ? null : block.rankAtMost(Math.trunc(wanted));
+  });
+  let left = params - blocks.reduce((sum, block, i) => sum + block.params(ranks[i]), 0);
+  const rounded = ranks.map((_, i) => i).filter((i) => ranks[i] !== null);
+  const fractions = ranks.map((rank, i) => (rank === null ? 0 : proportional[i] - rank));
+  // Array.prototype.sort is stable: ties stay in model order.
+  for (const i of rounded.sort((a, b) => fractions[b] - fractions[a])) {
+    const above = ranks[i] + blocks[i].step;
+    const following = above <= blocks[i].last ? above : null;
+    const extra = blocks[i].params(following) - blocks[i].params(ranks[i]);
+    if (extra <= left) {
+      ranks[i] = following;
+      left -= extra;
+    }
+  }
+  return ranks;
+}
+
+function bisect(costOf, params, top) {
+  let low = 0;
+  let high = top;
+  if (costOf(high) <= params) return high;
+  for (;;) {
+    const middle = low + (high - low) / 2;
+    if (!(low < middle && middle < high)) return low;
+    if (costOf(middle) <= params) low = middle;
+    else high = middle;
+  }
+}

@@ -1,0 +1,28 @@
+// engine.formats: what a rank costs. Costs are whole numbers below 2^53; a rank of null is dense.
+
+export const skips = (storage) => storage === "skip" || storage === "skip+cat";
+export const isShared = (storage) => storage === "cat" || storage === "skip+cat";
+
+export function rankParams(storage, rank, inFeatures, outFeatures) {
+  return rank * (inFeatures + outFeatures) - (skips(storage) ? rank * rank : 0);
+}
+
+export function maxUsefulRank(storage, inFeatures, outFeatures) {
+  if (skips(storage)) return Math.min(inFeatures, outFeatures) - 1;
+  return Math.floor((inFeatures * outFeatures - 1) / (inFeatures + outFeatures));
+}
+
+function integerRoot(value) {
+  let root = Math.floor(Math.sqrt(value));
+  while (root * root > value) root -= 1;
+  while ((root + 1) * (root + 1) <= value) root += 1;
+  return root;
+}
+
+export function largestRank(storage, params, inFeatures, outFeatures) {
+  const total = inFeatures + outFeatures;
+  if (!skips(storage)) return Math.floor(params / total);
+  const discriminant = total * total - 4 * params;
+  if (discriminant <= 0) return Math.floor(total / 2);
+  return Math.floor((total - integerRoot(discriminant - 1) - 1) / 2);
+}

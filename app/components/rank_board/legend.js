@@ -1,0 +1,15 @@
+import { COLOURS, LESS, MORE } from "./map.js";
+
+/** Say what the map's signs mean; `isCompared` adds those of the difference. */
+export function showLegend(holder, isCompared) {
+  if (holder.dataset.compared === String(isCompared)) return;
+  holder.dataset.compared = String(isCompared);
+  const colour = (value, kind = "") => `<i class="${kind}" style="background-color:${value}"></i>`;
+  const signs = Object.entries(COLOURS).map(([format, value]) => [colour(value), format]);
+  signs.push(['<i class="rb-mark"></i>', "above this line low-rank saves nothing"], ['<i class="rb-held"></i>', "held"]);
+  if (isCompared) {
+    signs.push([colour(MORE), "+ more than there"], [colour(LESS, "rb-hatched"), "− less"], ['<i class="rb-ghost"></i>', "the bar there"]);
+  }
+  const shown = signs.map(([sign, text]) => `<span>${sign}${text}</span>`).join("");
+  holder.innerHTML = `<span>Height: kept rank, as a fraction of the full rank.</span>${shown}`;
+}

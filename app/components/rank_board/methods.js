@@ -1,0 +1,64 @@
+import { NoAllocation } from "./blocks.js";
+import { allocateByImportance } from "./flrc.js";
+import { Frontier } from "./frontier.js";
+import { allocateToRatio } from "./targets.js";
+import { allocateUniformly } from "./uniform.js";
+
+// engine.allocation._evaluated and engine.presets
+
+export function bestEvaluated(evaluated, groups, budget, locks = []) {
+  if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks, or do not rebalance.");
+  const fitting = evaluated.filter((found) => found.params <= budget);
+  if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
+  const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;
+  const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
+  const comparable = fitting.filter((found) => found.measure === newest);
+  const best = comparable.reduce((a, b) => (better(a, b) ? b : a));
+  const names = groups.flatMap(({ separate }) => separate.map(({ members }) => members));
+  const blocks = best.ranks.map((rank, i) => ({ members: names[i], format: rank === null ? "dense" : best.format, rank }));
+  return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length };
+}
+
+/** All methods of one analysis; `allocate` throws NoAllocation where a method has no map. */
+export class Methods {
+  constructor(curves, evaluated = [], frontiers = new Map()) {
+    Object.assign(this, { curves, evaluated, frontiers });
+  }
+
+  /** Return the map for a budget in parameters; `locks` are held. */
+  allocate(method, budget, locks) {
+    return this.rule(method, locks)(budget);
+  }
+
+  /** Return the smallest map whose predicted perplexity over dense is at most `ratio`. */
+  allocateToRatio(method, predictRatio, ratio, compressible, locks) {
+    if (method.allocator === "water-filling") return this.frontier(method, locks).allocateToRatio(predictRatio, ratio);
+    return allocateToRatio(this.rule(method, locks), predictRatio, ratio, compressible);
+  }
+
+  rule(method, locks) {
+    const groups = this.groupsOf(method);
+    const { rankStep } = this.curves;
+    const [format] = method.formats;
+    if (method.allocator === null) return (budget) => bestEvaluated(this.evaluated, groups, budget, locks);
+    if (method.allocator === "uniform") return (budget) => allocateUniformly(groups, budget, format, locks, rankStep);
+    if (method.allocator === "flrc") return (budget) => allocateByImportance(groups, budget, format, locks, rankStep);
+    const frontier = this.frontier(method, locks);
+    return (budget) => frontier.allocate(budget);
+  }
+
+  frontier(method, locks) {
+    const groups = this.groupsOf(method);
+    const key = `${method.metric} ${method.formats}`;
+    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, this.curves.rankStep));
+    const frontier = this.frontiers.get(key);
+    frontier.setLocks(locks);
+    return frontier;
+  }
+
+  groupsOf({ metric }) {
+    const groups = this.curves.metrics[metric];
+    if (!groups) throw new NoAllocation(`The analysis has no factors of the ${metric} metric.`);
+    return groups;
+  }
+}

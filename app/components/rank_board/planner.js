@@ -1,0 +1,79 @@
+import { NoAllocation } from "./blocks.js";
+import { editMap, locksFor } from "./by_hand.js";
+import { Methods } from "./methods.js";
+import { predictRatio } from "./prediction.js";
+
+/** Makes every method's map for a state: at its budget or perplexity, around held ranks, or edited by hand. */
+export class Planner {
+  constructor(curves, projections) {
+    Object.assign(this, { curves, projections });
+    this.methods = new Methods(curves);
+    this.shapeOf = (name) => projections.get(name);
+    this.curvesByBlock = {};
+    for (const [metric, groups] of Object.entries(curves.metrics)) {
+      const all = groups.flatMap(({ separate, shared }) => (shared ? [...separate, shared] : separate));
+      this.curvesByBlock[metric] = new Map(all.map((curve) => [curve.members.join("+"), curve]));
+    }
+  }
+
+  /** Take over what Python says apart from the state: methods, searched maps and what predictions rest on. */
+  learn(data) {
+    this.data = data;
+    this.methods.evaluated = data.evaluated;
+    this.base = null;
+  }
+
+  curveOf(metric, members) {
+    return this.curvesByBlock[metric].get(members.join("+"));
+  }
+
+  /** Return method -> map, and method -> the reason why it has none. */
+  plan(state) {
+    const { base, held } = state;
+    if (base === null) return this.each((method) => this.allocate(method, state));
+    // Without rebalancing the maps stay as they were made, but for what is held since.
+    if (this.base !== base) {
+      this.base = base;
+      this.basePlans = this.each((method) => this.allocate(method, base));
+    }
+    const { plans, reasons } = this.basePlans;
+    return this.each((method) => {
+      if (!plans.has(method.name)) throw new NoAllocation(reasons.get(method.name));
+      return editMap(plans.get(method.name), method, held, this.shapeOf, (members) => this.curveOf(method.metric, members));
+    });
+  }
+
+  each(make) {
+    const [plans, reasons] = [new Map(), new Map()];
+    for (const method of this.data.methods) {
+      try {
+        plans.set(method.name, make(method));
+      } catch (error) {
+        if (!(error instanceof NoAllocation)) throw error;
+        reasons.set(method.name, error.message);
+      }
+    }
+    return { plans, reasons };
+  }
+
+  allocate(method, { keep, target, held }) {
+    if (method.fixed) return method.fixed;
+    const { compressible, predictor, dense_perplexity: dense } = this.data;
+    const locks = locksFor(method, held, this.shapeOf);
+    if (target === null) return this.methods.allocate(method, Math.floor(keep * compressible), locks);
+    if (target < dense) throw new NoAllocation(`The dense model itself has a perplexity of ${dense.toFixed(2)}: allow more.`);
+    const ratioOf = (nats) => predictRatio(predictor, method.metric, nats);
+    return this.methods.allocateToRatio(method, ratioOf, target / dense, compressible, locks);
+  }
+
+  /** Return projection -> its decision in a map, with the block's curve. */
+  decisions(plan, metric) {
+    const decided = new Map();
+    for (const { members, format, rank } of plan.blocks) {
+      const curve = this.curveOf(metric, members);
+      const full = Math.min(curve.inFeatures, curve.outFeatures);
+      for (const name of members) decided.set(name, { format, rank, full, members, curve });
+    }
+    return decided;
+  }
+}

@@ -1,0 +1,63 @@
+import { maxUsefulRank, rankParams } from "./formats.js";
+import { perplexityText, short } from "./text.js";
+
+const HINT = "Drag a bar to hold its rank, double-click it to keep it dense. Select several with Shift, Ctrl, a row's name or the layers' numbers.";
+
+/** Return what is known about one projection, in words. */
+export function describe(board, name) {
+  if (name === null) return HINT;
+  const { layer, kind, inFeatures, outFeatures } = board.projections.get(name);
+  const cell = board.decided?.get(name);
+  const held = board.isHeld(name) ? ", held" : "";
+  const who = `Layer ${layer}, ${kind}`;
+  if (!cell) return `${who}: no map${held}`;
+  if (cell.rank === null) return `${who}: dense${held}, ${short(inFeatures * outFeatures)} parameters, no predicted loss`;
+  const { curve, rank, full, format, members } = cell;
+  const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
+  const dense = curve.inFeatures * curve.outFeatures;
+  const breakEven = maxUsefulRank(format, curve.inFeatures, curve.outFeatures);
+  const share = ((cost / dense) * 100).toFixed(1);
+  const saves = rank > breakEven ? `above break-even (${breakEven}): dense would be smaller` : `break-even at rank ${breakEven}`;
+  return [
+    `${who}: rank ${rank} of ${full}, ${format}${sharedText(board, name, members)}${held}`,
+    `${short(cost)} parameters, ${share} % of dense, ${saves}`,
+    `σ at the cut ${cutText(curve, rank)} of the largest`,
+    `${curve.natsAt(rank).toPrecision(3)} nats predicted`,
+  ].join("; ");
+}
+
+function sharedText(board, name, members) {
+  const others = members.filter((member) => member !== name).map((member) => board.projections.get(member).kind);
+  if (!others.length) return "";
+  const then = board.state.base ? "they change together" : "holding it takes them apart";
+  return `, one block with ${others.join(" and ")} (${then})`;
+}
+
+/** Return the last kept singular value over the largest; discarded energies differ by their squares. */
+function cutText({ nats, step }, rank) {
+  const place = Math.min(Math.max(Math.ceil(rank / step), 1), nats.length - 1);
+  const [first, last] = [nats[0] - nats[1], nats[place - 1] - nats[place]];
+  return first > 0 ? `${(Math.sqrt(Math.max(last, 0) / first) * 100).toPrecision(2)} %` : "unknown";
+}
+
+/** Return what a settled change did, for those who hear the board. */
+export function sayChange(board, before, now) {
+  const said = [];
+  if (before.method !== now.method) said.push(`${board.titleOf(now.method)} is shown`);
+  if (before.target !== now.target && now.target !== null) said.push(`predicted perplexity at most ${now.target}`);
+  else if (before.keep !== now.keep || before.target !== now.target) said.push(`budget ${(now.keep * 100).toFixed(1)} %`);
+  if ((before.base === null) !== (now.base === null)) said.push(`rebalancing is ${now.base ? "off" : "on"}`);
+  const names = [...new Set([...Object.keys(before.held), ...Object.keys(now.held)])];
+  const changed = names.filter((name) => before.held[name] !== now.held[name]);
+  if (changed.length === 1) said.push(heldText(board, changed[0], now.held[changed[0]]));
+  else if (changed.length) said.push(`${changed.length} projections changed, ${Object.keys(now.held).length} are held`);
+  const figures = board.cards.figures.get(now.method);
+  if (!figures) said.push("no map fits");
+  else said.push(`${(figures.kept * 100).toFixed(1)} % kept, predicted perplexity ${perplexityText(figures.predicted)}`);
+  return `${said.join("; ")}.`;
+}
+
+function heldText(board, name, rank) {
+  const { layer, kind } = board.projections.get(name);
+  return `layer ${layer}, ${kind} ${rank === undefined ? "is released" : `is held at rank ${rank}`}`;
+}

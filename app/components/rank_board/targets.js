@@ -1,0 +1,29 @@
+import { NoAllocation } from "./blocks.js";
+
+// engine.targets
+
+export const unreachable = () =>
+  new NoAllocation("Not even at its largest is so low a perplexity predicted: allow a higher one, or release held ranks.");
+
+/** Return the smallest map whose predicted perplexity over dense is at most `ratio`. */
+export function allocateToRatio(allocate, predictRatio, ratio, compressible) {
+  if (!(predictRatio(allocate(compressible).nats) <= ratio)) throw unreachable();
+  const misses = (params) => {
+    try {
+      return !(predictRatio(allocate(params).nats) <= ratio);
+    } catch (error) {
+      if (error instanceof NoAllocation) return true;
+      throw error;
+    }
+  };
+  return allocate(misses(0) ? lastWhere(misses, 0, compressible) + 1 : 0);
+}
+
+function lastWhere(holds, low, high) {
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,87 @@
+import { selectionText } from "./selection.js";
+import { megabytes, short } from "./text.js";
+
+/** What can be done with the selection, and to the board as a whole. */
+export class Toolbar {
+  constructor(board) {
+    this.board = board;
+    for (const name of ["rank", "fraction", "share", "selected", "rebalance", "balance", "compare"]) {
+      this[name] = board.find(`.rb-${name}`);
+    }
+    this.buttons = new Map();
+    for (const button of board.root.querySelectorAll("[data-do]")) {
+      this.buttons.set(button.dataset.do, button);
+      button.addEventListener("click", () => {
+        board.reporter.hurry();
+        board.do(button.dataset.do);
+      });
+    }
+    this.rank.addEventListener("change", () => {
+      const rank = Number(this.rank.value);
+      if (rank >= 1) board.change(() => board.hold(board.selection.names, () => rank));
+    });
+    const toShare = (percent) => board.hold(board.selection.names, (_, full) => (percent / 100) * full);
+    this.share.addEventListener("change", () => {
+      const percent = Number(this.share.value);
+      if (percent > 0) board.change(() => toShare(Math.min(percent, 100)));
+    });
+    this.fraction.addEventListener("input", () => toShare(Number(this.fraction.value)));
+    this.fraction.addEventListener("change", () => board.commit());
+    this.fraction.addEventListener("pointerup", () => board.reporter.hurry());
+    this.rebalance.addEventListener("change", () => board.do("rebalance"));
+    this.compare.addEventListener("change", () => board.change({ compare: this.compare.value || null }));
+  }
+
+  /** Offer everything the map can be compared with. */
+  build() {
+    const { methods, saved } = this.board.data;
+    const there = [["", "nothing"], ...methods.filter(({ fixed }) => !fixed).map(({ name, title }) => [name, `${title} here`])];
+    const options = [...there, ...saved.map(([id, name]) => [id, `saved: ${name}`])].map(([value, text]) => new Option(text, value));
+    this.compare.replaceChildren(...options);
+  }
+
+  show() {
+    const { board } = this;
+    const { selection, state } = board;
+    const { names } = selection;
+    const isOne = names.size === 1;
+    const [name] = names;
+    this.selected.textContent = selectionText(names, board.projections);
+    this.rank.disabled = !isOne;
+    const shares = [...names].map((each) => board.rankOf(each) / board.fullRank(each));
+    const mean = shares.reduce((sum, value) => sum + value, 0) / shares.length;
+    if (isOne) this.rank.max = String(board.fullRank(name));
+    this.put(this.rank, isOne ? String(board.rankOf(name)) : "");
+    this.put(this.share, names.size ? (mean * 100).toFixed(1) : "");
+    this.put(this.fraction, names.size ? (mean * 100).toFixed(1) : "50");
+    this.fraction.setAttribute("aria-valuetext", names.size ? `${(mean * 100).toFixed(1)} % of the full rank` : "nothing selected");
+    for (const field of [this.share, this.fraction]) field.disabled = !names.size;
+    const areHeld = names.size > 0 && [...names].every((each) => board.isHeld(each));
+    const isChangeable = names.size > 0 && (board.decided !== null || areHeld);
+    const hold = this.buttons.get("hold");
+    hold.setAttribute("aria-pressed", String(areHeld));
+    hold.textContent = areHeld ? "Release" : "Hold";
+    for (const what of ["hold", "dense", "less", "more"]) this.buttons.get(what).disabled = !isChangeable;
+    this.buttons.get("undo").disabled = !board.history.undoable.length;
+    this.buttons.get("redo").disabled = !board.history.redoable.length;
+    this.buttons.get("release").disabled = !Object.keys(state.held).length;
+    this.rebalance.checked = state.base === null;
+    this.balance.textContent = this.balanceText();
+    this.compare.value = state.compare ?? "";
+    board.root.dataset.selected = [...names].join(" ");
+  }
+
+  put(field, value) {
+    if (this.board.root.ownerDocument.activeElement !== field && field.value !== value) field.value = value;
+  }
+
+  balanceText() {
+    const { board } = this;
+    if (board.state.base === null) return "On: when you hold a rank, all others give way, so that the budget or the perplexity holds.";
+    const plan = board.plans.get(board.state.method);
+    if (!plan) return "Off: nothing else changes.";
+    const over = plan.params - board.budget;
+    const size = `${short(Math.abs(over))} parameters (${megabytes(Math.abs(over) * board.bytesPerParam)})`;
+    return `Off: only what you change changes. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
+  }
+}

@@ -1,0 +1,74 @@
+"""One budget for all pages, and the text whose measurements are shown at first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def go(page: AppTest, path: str) -> AppTest:
+    """Change the page as a click in the navigation does: the URL loses what it said."""
+    page._page_hash = calc_hash("" if path == "overview" else path)
+    page.query_params.clear()
+    return page.run()
+
+
+def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
+    page = open_page("overview")
+    page.slider(key="budget").set_value(0.6).run()
+    assert page.query_params["keep"] == "0.6"
+    page = go(page, "allocation")
+    assert page.query_params["keep"] == "0.6"
+    # The board reports through its callback, which the test of the browser runs; here its result is put in place.
+    page.session_state["board"] = {**page.session_state["board"], "keep": 0.537, "target": 30.0}
+    page = go(page, "overview")
+    assert page.slider(key="budget").value == 0.537
+    assert page.session_state["board"]["target"] == 30.0
+    page.slider(key="budget").set_value(0.7).run()
+    page = go(page, "allocation")
+    assert page.query_params["keep"] == "0.7"
+    assert "ppl" not in page.query_params
+    assert not page.exception
+
+
+def test_a_link_brings_its_budget_to_the_overview(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
+    assert open_page("overview", keep="0.45").slider(key="budget").value == 0.45
+
+
+def shown_text() -> None:
+    import streamlit as st
+
+    from app.widgets import runs_of_one_text
+
+    runs: list[dict[str, Any]] = st.session_state["runs"]
+    st.write(runs_of_one_text(runs)[0]["corpus"])
+
+
+def run_on(corpus: str, nats: float) -> dict[str, Any]:
+    return {
+        "analysis": "a",
+        "corpus": corpus,
+        "n_sequences": 4,
+        "n_tokens": 252,
+        "dtype": "float32",
+        "dense_nll": 2.0 + len(corpus),
+        "metric": "loss",
+        "params": 10,
+        "predicted_nats": nats,
+    }
+
+
+def test_the_text_with_the_most_measured_maps_is_shown_first() -> None:
+    newest_first = [run_on("news", 0.1), run_on("wiki", 0.1), run_on("wiki", 0.2), run_on("news", 0.1)]
+    for runs, expected in ((newest_first, "wiki"), ([*newest_first, run_on("news", 0.3)], "news")):
+        page = AppTest.from_function(shown_text)
+        page.session_state["runs"] = runs
+        page.run()
+        assert not page.exception
+        assert page.markdown[0].value == expected

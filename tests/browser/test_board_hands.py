@@ -1,0 +1,240 @@
+"""What hands do on the rank board, on an empty page: selecting, editing, comparing, by pointer and by keyboard."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.bare_board import made_up_analysis, open_board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Locator, Page
+
+    Open = Callable[..., Locator]
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+N_LAYERS = 5
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Open]:
+    """Open the board of a made-up model of five layers; errors in the page fail the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 1100}, reduced_motion="reduce")
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    errors: list[Any] = []
+    page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
+
+    def show(n_layers: int = N_LAYERS, **state: Any) -> Locator:
+        open_board(page, made_up_analysis(n_layers, 64), state)
+        return page.get_by_test_id("rank-board")
+
+    yield show
+    assert not errors
+    context.close()
+
+
+def selected(board: Locator) -> set[str]:
+    return set((board.get_attribute("data-selected") or "").split())
+
+
+def held(board: Locator) -> dict[str, int]:
+    found: dict[str, int] = json.loads(board.get_attribute("data-held") or "{}")
+    return found
+
+
+def expect_selected(board: Locator, layers: str, kinds: str) -> None:
+    names = [f"layers.{layer}.{kind}" for layer in layers for kind in kinds.split()]
+    expect(board).to_have_attribute("data-selected", re.compile(rf"^\S+( \S+){{{len(names) - 1}}}$"))
+    assert selected(board) == set(names)
+
+
+def kept_by(board: Locator, method: str) -> int:
+    return int(board.page.locator(f'.rb-card[data-method="{method}"]').get_attribute("data-params") or 0)
+
+
+def spot(page: Page, layer: int, row: float) -> tuple[float, float]:
+    """Return where the bar of a layer stands; rows are counted from 0, 7.2 is the axis."""
+    box = page.get_by_test_id("rank-map").bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] * (layer + 0.5) / N_LAYERS, box["y"] + 50 * row + 25
+
+
+def test_selecting_with_the_pointer(opened: Open) -> None:
+    board = opened()
+    page = board.page
+    page.mouse.click(*spot(page, 1, 1))
+    expect_selected(board, "1", "k")
+    page.keyboard.down("Shift")
+    page.mouse.click(*spot(page, 3, 2))
+    page.keyboard.up("Shift")
+    expect_selected(board, "123", "k v")
+    expect(page.get_by_test_id("selected")).to_have_text("6 projections: k, v; layers 1 to 3")
+    page.keyboard.down("Control")
+    page.mouse.click(*spot(page, 1, 1))
+    page.keyboard.up("Control")
+    assert "layers.1.k" not in selected(board)
+    # On the axis of layers, and from the names of the rows.
+    page.mouse.move(*spot(page, 0, 6.7))
+    page.mouse.down()
+    page.mouse.move(*spot(page, 1, 6.7), steps=3)
+    page.mouse.up()
+    expect_selected(board, "01", "q k v o gate up down")
+    page.get_by_role("button", name="Select o in every layer").click()
+    expect_selected(board, "01234", "o")
+    page.get_by_role("button", name="Select down in every layer").click(modifiers=["Control"])
+    expect_selected(board, "01234", "o down")
+
+
+def test_selecting_and_changing_by_keyboard(opened: Open) -> None:
+    board = opened(method="svd-llm", keep=0.6)
+    ranks = board.page.get_by_test_id("rank-map")
+    for key in ("ArrowRight", "ArrowDown", "Shift+ArrowDown", "Shift+ArrowRight"):
+        ranks.press(key)
+    expect_selected(board, "01", "k v")
+    expect(ranks).to_have_attribute("aria-valuetext", re.compile("^Layer 1, v: rank .* of 16.*, 4 selected$"))
+    before = kept_by(board, "svd-llm")
+    ranks.press("d")
+    expect(board).to_have_attribute("data-held", re.compile("16.*16.*16.*16"))
+    expect(board.page.get_by_test_id("said")).to_have_text(
+        re.compile("^4 projections changed, 4 are held; [0-9.]+ % kept, predicted perplexity")
+    )
+    assert kept_by(board, "svd-llm") <= int(board.get_attribute("data-budget") or 0)
+    ranks.press("-")
+    expect(board).to_have_attribute("data-held", re.compile("15.*15.*15.*15"))
+    ranks.press("l")
+    expect(board).to_have_attribute("data-held", "{}")
+    assert kept_by(board, "svd-llm") == before
+    for key, layers, kinds in (("k", "01234", "v"), ("c", "1", "q k v o gate up down")):
+        ranks.press(key)
+        expect_selected(board, layers, kinds)
+    ranks.press("a")
+    expect(board.page.get_by_test_id("selected")).to_have_text(re.compile("^35 projections"))
+    ranks.press("Escape")
+    expect(board).to_have_attribute("data-selected", "")
+    ranks.press("Control+z")
+    expect(board).to_have_attribute("data-held", re.compile("15.*15.*15.*15"))
+
+
+def test_many_at_once_as_a_fraction_of_their_full_rank(opened: Open) -> None:
+    board = opened(method="flrc")
+    page = board.page
+    page.get_by_role("button", name="Select k in every layer").click()
+    page.get_by_role("button", name="Select o in every layer").click(modifiers=["Control"])
+    page.get_by_test_id("cell-share").fill("25")
+    page.keyboard.press("Enter")
+    expect(board).to_have_attribute("data-held", re.compile("16"))
+    assert held(board) == {f"layers.{n}.{kind}": full // 4 for n in range(5) for kind, full in (("k", 16), ("o", 64))}
+    assert page.evaluate("reports.length") == 0 or page.evaluate("reports.at(-1).held['layers.0.o']") == 16
+    page.get_by_test_id("release").click()
+    expect(board).to_have_attribute("data-held", "{}")
+
+
+@pytest.mark.parametrize("method", ["water-filling", "skipcat", "bolaco"])
+def test_without_rebalancing_nothing_else_changes(opened: Open, method: str) -> None:
+    board = opened(method=method, keep=0.6)
+    page = board.page
+    ranks = page.get_by_test_id("rank-map")
+    before = {name: kept_by(board, name) for name in (method, "svd-llm")}
+    page.get_by_test_id("rebalance").uncheck()
+    expect(board).to_have_attribute("data-rebalance", "off")
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"):
+        ranks.press(key)
+    expect(board).to_have_attribute("data-selected", "layers.0.o")
+    rank = int(page.get_by_test_id("cell-rank").input_value())
+    wanted = rank - 3 if rank > 40 else rank + 3
+    page.get_by_test_id("cell-rank").fill(str(wanted))
+    page.keyboard.press("Enter")
+    expect(board).to_have_attribute("data-held", f'{{"layers.0.o":{wanted}}}')
+    # SVD-LLM stores o of 64 x 64 as 128 parameters a rank, wherever it was.
+    was = (before["svd-llm"], kept_by(board, "svd-llm"))
+    assert (was[1] - was[0]) % 128 == 0
+    assert was[1] != was[0]
+    expect(page.get_by_test_id("balance")).to_have_text(
+        re.compile("parameters .* (over the budget|of the budget are left)")
+    )
+    # The budget is only a mark now; rebalancing brings the map back to it, around what is held.
+    page.get_by_test_id("budget").press("ArrowLeft")
+    expect(page.get_by_test_id("budget")).to_have_attribute("aria-valuetext", re.compile("^59.9"))
+    assert kept_by(board, "svd-llm") == was[1]
+    page.get_by_test_id("undo").click()
+    page.get_by_test_id("undo").click()
+    expect(board).to_have_attribute("data-held", "{}")
+    assert kept_by(board, method) == before[method]
+
+
+def test_a_shared_block_moves_as_one(opened: Open) -> None:
+    board = opened(method="skipcat", keep=0.6)
+    page = board.page
+    ranks = page.get_by_test_id("rank-map")
+    ranks.press("ArrowRight")
+    expect(page.get_by_test_id("cell-status")).to_have_text(
+        re.compile("one block with k and v .holding it takes them apart")
+    )
+    page.get_by_test_id("rebalance").uncheck()
+    before = kept_by(board, "skipcat")
+    ranks.press("ArrowDown")
+    rank = int(page.get_by_test_id("cell-rank").input_value())
+    ranks.press("+")
+    expect(board).to_have_attribute("data-held", f'{{"layers.0.q":{rank + 1}}}')
+    # q, k and v read 64 features and put out 96: a rank costs 160 less the 2 r + 1 that skipping saves.
+    assert kept_by(board, "skipcat") - before == 160 - (2 * rank + 1)
+    expect(page.get_by_test_id("cell-status")).to_have_text(re.compile("they change together.*, held"))
+
+
+def test_a_perplexity_as_the_budget(opened: Open) -> None:
+    board = opened()
+    page = board.page
+    cards = page.get_by_test_id("method-card")
+    page.get_by_test_id("budget-perplexity").fill("24")
+    expect(board).to_have_attribute("data-target", "24")
+    figures = [
+        (
+            float(card.get_attribute("data-predicted-perplexity") or 0),
+            float(card.get_attribute("data-kept-fraction") or 0),
+        )
+        for card in cards.all()
+    ]
+    assert all(20.5 <= perplexity <= 24 for perplexity, _ in figures if perplexity)
+    assert len({kept for _, kept in figures}) >= 4
+    assert float(board.get_attribute("data-kept-fraction") or 0) == figures[-1][1]
+    page.get_by_test_id("budget-perplexity").press("ArrowUp")
+    expect(board).to_have_attribute("data-target", "24.1")
+    page.get_by_test_id("budget").press("ArrowRight")
+    expect(board).to_have_attribute("data-target", "")
+    page.get_by_role("button", name="1.25 ×").click()
+    expect(board).to_have_attribute("data-target", re.compile("25.6"))
+
+
+def test_the_difference_to_another_map(opened: Open) -> None:
+    board = opened()
+    page = board.page
+    line = page.get_by_test_id("difference")
+    expect(line).to_be_hidden()
+    page.get_by_test_id("compare").select_option("svd-llm")
+    expect(line).to_have_text(
+        re.compile("^Against SVD-LLM here: 35 of 35 projections are decided otherwise, .*parameters")
+    )
+    page.get_by_test_id("compare").select_option("water-filling")
+    expect(line).to_have_text("There is no other map to compare with here.")
+
+
+def test_eighty_layers_scroll_instead_of_shrinking(opened: Open) -> None:
+    board = opened(n_layers=80)
+    board.page.set_viewport_size({"width": 900, "height": 900})
+    ranks = board.page.get_by_test_id("rank-map")
+    width, shown = ranks.evaluate("element => [element.scrollWidth, element.clientWidth]")
+    assert width >= 80 * 12 > shown
+    assert board.page.evaluate("document.documentElement.scrollWidth") <= 900
+    ranks.press("ArrowRight")
+    for _ in range(3):
+        ranks.press("Shift+ArrowRight")
+    ranks.press("a")
+    expect(board.page.get_by_test_id("selected")).to_have_text(re.compile("^560 projections.*layers 0 to 79"))
