@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
@@ -21,6 +23,7 @@ COMPARED_KEY: Final = "difference.other"
 _DEFAULT: Final[dict[str, Any]] = {"keep": 0.8, "method": "water-filling", "target": None, "dtype": "float16"}
 _DTYPES: Final = ("float16", "float32", "int8")
 LOWEST_KEEP: Final = 0.1
+_ADDRESS_LAGS_S: Final = 3.0
 
 
 def board_key(analysis: Analysis) -> str:
@@ -30,8 +33,11 @@ def board_key(analysis: Analysis) -> str:
 
 def chosen_budget() -> float:
     """Return the kept fraction that was chosen last, on whatever page, and write it into the URL."""
-    session, url = _session(), st.query_params
-    keep = _keep(url.get("keep")) or float(session["keep"])
+    named = _keep(st.query_params.get("keep"))
+    left_s: dict[float, float] = st.session_state.setdefault("budget.left", {})
+    # A request may have set out before its page knew the newest address.
+    is_stale = named is not None and time.monotonic() - left_s.get(named, -math.inf) < _ADDRESS_LAGS_S
+    keep = float(_session()["keep"]) if named is None or is_stale else named
     _choose_budget(keep)
     return keep
 
@@ -88,6 +94,7 @@ def take_report(analysis: Analysis) -> None:
         return
     dtype = _dtype(report.get("dtype")) or _DEFAULT["dtype"]
     target = _perplexity(report.get("target"))
+    _choose_budget(keep)
     st.session_state["board"] = {"keep": keep, "method": method, "target": target, "dtype": dtype}
     _write_url()
     st.session_state[_base_key(analysis)] = _base(report.get("base"), analysis)
@@ -104,6 +111,8 @@ def _session() -> dict[str, Any]:
 
 
 def _choose_budget(keep: float) -> None:
+    if keep != _session()["keep"]:
+        st.session_state.setdefault("budget.left", {})[_session()["keep"]] = time.monotonic()
     _session()["keep"] = keep
     st.query_params["keep"] = str(keep)
 

@@ -27,23 +27,24 @@ def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str
 
 def budget_slider(analysis: Analysis) -> Budget:
     """Ask how much of the compressible parameters may stay: the same budget as the rank board's."""
-    # Set in every run, so that what was chosen on the board or comes with a link is what the slider shows.
-    st.session_state["budget"] = chosen_budget()
+    chosen = chosen_budget()
+    # What was chosen on the board or comes with a link is what the slider shows, unless it was just moved.
+    if "budget" in st.session_state and st.session_state.get("budget.shown") != chosen:
+        st.session_state["budget"] = chosen
     kept = st.slider(
         "Budget: kept fraction of the compressible parameters",
         LOWEST_KEEP,
         1.0,
-        step=0.01,
+        None if "budget" in st.session_state else chosen,
+        0.01,
         format="percent",
         key="budget",
         help="A hard ceiling on all projections together; embeddings and norms are never touched.",
-        on_change=_remember_slider,
     )
+    if kept != chosen:
+        remember_budget(kept)
+    st.session_state["budget.shown"] = kept
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
-
-
-def _remember_slider() -> None:
-    remember_budget(float(st.session_state["budget"]))
 
 
 def metric_picker(analysis: Analysis, *, key: str) -> Metric:
