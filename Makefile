@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8501
 # A process per core; the tests of a file stay together because they share what they set up.
-PYTEST_ARGS ?= --numprocesses auto --dist loadfile
+PYTEST_ARGS ?= --numprocesses auto --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 STAMP := .venv/.installed
 

@@ -44,7 +44,7 @@ class MeasuredToy(NamedTuple):
 
 
 def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
-    """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed, the dense one's memory."""
+    """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed, memory."""
     store = DirectoryStore(home / "artifacts")
     lines = [f"The river number {i} runs to the sea and the sea is not full." for i in range(6)]
     items = [

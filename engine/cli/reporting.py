@@ -30,6 +30,7 @@ def report(
     from engine.pipeline.map_files import find_rank_map
     from engine.pipeline.reading import load_analysis
 
+    _require_page(file)
     analysis = load_analysis(artifact_store(), analysis_id)
     written = write_report(analysis.id, find_rank_map(rank_map, analysis), file)
     if as_json:
@@ -43,13 +44,11 @@ def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, A
     """Write the report of a rank map and return what it says in numbers.
 
     Raises:
-        InvalidSpecError: the file cannot be written, or its name is none of a web page.
+        InvalidSpecError: the file cannot be written.
     """
     from engine.pipeline.reporting import report_content
     from engine.report import render_report
 
-    if file.suffix.lower() not in {".html", ".htm"}:
-        raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .html.")
     content = report_content(artifact_store(), analysis_id, rank_map)
     page = render_report(content)
     try:
@@ -57,6 +56,11 @@ def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, A
     except OSError as error:
         raise InvalidSpecError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
     return _described(content, file, len(page.encode()))
+
+
+def _require_page(file: Path) -> None:
+    if file.suffix.lower() not in {".html", ".htm"}:
+        raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .html.")
 
 
 def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, Any]:

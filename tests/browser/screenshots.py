@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")
 SIZES = ((1440, 900), (900, 900))
 THEMES = ("light", "dark")
+_ANSWER_MS = 180_000
 
 
 def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) -> None:
@@ -36,6 +37,9 @@ def photograph(browser: Browser, address: str, out: Path, pages: Sequence[str]) 
                 path, _, query = name.partition("?")
                 page.goto(f"{address}/{'' if path == 'overview' else path}?{query}")
                 settled(page)
+                if path == "playground":
+                    page.get_by_role("button", name="Answer", exact=True).click()
+                    page.get_by_text("Done. ").first.wait_for(timeout=_ANSWER_MS)
                 page.wait_for_timeout(1500)
                 # Streamlit scrolls an inner container, so the window is made as tall as its content.
                 tall = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")

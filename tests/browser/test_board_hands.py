@@ -80,7 +80,7 @@ def test_selecting_with_the_pointer(opened: Open) -> None:
     page.keyboard.down("Control")
     page.mouse.click(*spot(page, 1, 1))
     page.keyboard.up("Control")
-    assert "layers.1.k" not in selected(board)
+    expect(board).not_to_have_attribute("data-selected", re.compile(r"layers\.1\.k"))
     # On the axis of layers, and from the names of the rows.
     page.mouse.move(*spot(page, 0, 6.7))
     page.mouse.down()
