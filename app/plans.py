@@ -134,7 +134,7 @@ def _lock(name: str, rank: int | None, formats: frozenset[Format], analysis: Ana
 
 
 def measurement_of(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the newest measurement of exactly this map.
+    """Return the first measurement of exactly this map.
 
     Equal metric, parameters and predicted nats identify a map: the nats are a sum over every block's rank.
     """

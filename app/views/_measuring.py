@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Offer the measurement of a plan, follow it, and show it."""
+    """Offer the measurement of a plan, follow it, and show the first of ``runs`` that is of it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
         with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):

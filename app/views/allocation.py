@@ -57,7 +57,7 @@ def render() -> None:
         if plan.method in PRESETS and PRESETS[plan.method].is_searched:
             search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
-            measure_plan(analysis, plan, runs)
+            measure_plan(analysis, plan, [*of_text, *runs])
             export_plan(analysis, plan)
         else:
             st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
