@@ -68,7 +68,7 @@ def print_values(values: Mapping[str, object]) -> None:
 def absolute_if_there(text: str) -> str:
     """Return a path that means the same in a job's process; anything else as it is."""
     path = Path(text).expanduser()
-    return str(path.resolve()) if text != "demo" and path.exists() else text
+    return str(path.resolve()) if text not in {"", "demo"} and path.exists() else text
 
 
 def run_job(operation: str, arguments: Mapping[str, Any], title: str) -> Any:

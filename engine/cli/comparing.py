@@ -74,7 +74,7 @@ def compare(
         text=absolute_if_there(text),
         text_field=text_field,
         n_sequences=n_sequences,
-        other_text=absolute_if_there(other_text) if other_text else "",
+        other_text=absolute_if_there(other_text),
         other_n_sequences=other_n_sequences,
         length=length,
         dtype=dtype,

@@ -151,7 +151,7 @@ def test_a_quick_evaluation_speaks_the_documented_json(terminal, analysed, rank_
     rows = [{"body": f"The river rose in part {i} of the town.", "short": "The river rose."} for i in range(3)]
     articles.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     text = ("--text", text_file, "--n-sequences", 2, "--length", 32, "--dtype", "float32")
-    words = ("evaluate", analysed[1][:12], rank_map, "--level", "quick", *text, "--tasks", "")
+    words = ("evaluate", analysed[1][:12], rank_map, "--level", "quick", *text, "--tasks", "", "--other-text", "")
     columns = ("--articles", 3, "--article-text", articles, "--article-field", "body", "--summary-field", "short")
     summaries = (*columns, "--article-length", 20, "--template", "{article} Short:", "--max-new-tokens", 4)
     found = terminal.json(*words, *summaries, "--repetitions", 2)
