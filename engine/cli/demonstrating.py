@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cache import Key
 from engine import operations
 from engine.cli._console import (
     AsJson,
@@ -23,8 +25,10 @@ from engine.cli.comparing import print_comparison
 from engine.cli.evaluating import print_rows
 from engine.cli.exporting import print_export
 from engine.cli.reporting import write_report
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.pipeline.new_folder import require_new
 from engine.presets import PRESETS, get_preset
+from engine.rank_map import parse_rank_map
 
 if TYPE_CHECKING:
     from engine.rank_map import RankMap
@@ -58,13 +62,16 @@ def demo(
     What was computed before is not computed again; an interrupted run goes on.
     """
     from engine.levels import level_settings
-    from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
-    from engine.types import Budget
+    from engine.pipeline.reading import load_analysis
 
     chosen = [name.strip() for name in methods.split(",") if name.strip()]
     for name in chosen:
         get_preset(name)
-    level_settings(level)
+    settings = level_settings(level)
+    if level == "perplexity":
+        raise InvalidSpecError(
+            "The level 'perplexity' was given, which the comparison measures already; use quick or full."
+        )
     target = folder.expanduser().absolute()
     require_new(target)
     corpus = {"text": absolute_if_there(text), "text_field": text_field, "length": length}
@@ -85,12 +92,18 @@ def demo(
     comparison = _run("compare", what, analysis_id, f"Compare methods on {analysis.about['model']}")
     if not as_json:
         print_comparison(comparison)
-    best = min(comparison["rows"], key=lambda row: row["perplexity"])["method"]
-    budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
-    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), best, budget)
+    if not comparison["rows"]:
+        raise InfeasibleBudgetError(comparison["impossible"][0]["reason"])
+    best = min(comparison["rows"], key=lambda row: row["perplexity"])
+    method = best["method"]
+    # A searching method's maps belong to an analysis with the metric it needs.
+    analysis_id = comparison["analysis"]
+    measured = artifact_store().read(Key("evaluation", best["evaluation"]))
+    # Equal maps of two methods are one measurement, named after the first.
+    rank_map = replace(parse_rank_map(measured.path("rank-map.json").read_bytes()), method=method)
 
-    _say(3, f"Evaluating {get_preset(best).title}, the best of them ({level})", as_json=as_json)
-    what = changed(level_settings(level), **measured_on)
+    _say(3, f"Evaluating {get_preset(method).title}, the best of them ({level})", as_json=as_json)
+    what = changed(settings, **measured_on)
     if tasks is not None:
         what["tasks"] = [name.strip() for name in tasks.split(",") if name.strip()]
     what |= {"rank_maps": [rank_map.to_json()], "level": level}
@@ -108,7 +121,7 @@ def demo(
     report = write_report(analysis_id, rank_map, target / "report.html")
     result = {
         "analysis": analysis_id,
-        "method": best,
+        "method": method,
         "rank_map": str(target / "rank-map.json"),
         "comparison": comparison,
         "evaluation": evaluation,

@@ -184,6 +184,10 @@ def test_the_whole_way_from_a_model_to_a_folder_and_a_report(terminal, model_fol
     assert (out / "model" / "model.safetensors").is_file()
     assert found["report"]["measured"]
     assert "not empty" in terminal.error(*words)
+    other = ("demo", tmp_path / "other", *words[2:-4], "--tasks", "")
+    assert "use quick or full" in terminal.error(*other, "--keep", 0.7, "--level", "perplexity")
+    assert "budget" in terminal.error(*other, "--keep", 0.0001)
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_cannot_be_evaluated_is_one_sentence(terminal, analysed, rank_map, text_file):
