@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from app.navigation import pages
-from app.widgets import carry_url_state, keep_history_tidy
+from app.pages import pages
+from app.widgets.history import keep_history_tidy
+from app.widgets.url_state import carry_url_state
 
 st.set_page_config(page_title="RankScope", page_icon=":material/stacked_bar_chart:", layout="wide")
 carry_url_state()

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import InvalidRankMapError
 from engine.formats import max_useful_rank
-from engine.locks import lock_of
-from engine.pipeline.reading import cost_of
-from engine.presets import PRESETS
+from engine.methods.cost import cost_of
+from engine.methods.locks import lock_of
+from engine.methods.presets import PRESETS
 from engine.types import BlockRank, Format, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from engine.analysis import Analysis
-    from engine.pipeline.reading import RankMapCost
-    from engine.rank_map import RankMap
+    from engine.analysis.value import Analysis
+    from engine.methods.cost import RankMapCost
+    from engine.rank_map.document import RankMap
 
 Locks = tuple[tuple[str, int], ...]
 """Projection name and the rank a user holds it at; a rank that saves nothing stands for dense."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from engine import operations
-from engine.demo_tasks import DEMO_TASKS
 from engine.errors import InvalidSpecError
+from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.registry import unknown_name
 from engine.specs import CorpusSpec, EvaluationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from engine.pipeline.measuring import Plan
+    from engine.pipeline.measure.plan import Plan
 
 QUICK_DEFAULTS: Final[dict[str, Any]] = {
     **operations.EVALUATE_DEFAULTS,
@@ -83,7 +83,7 @@ def evaluation_plan(a: Mapping[str, Any]) -> Plan:
     from engine.evaluation.cost import CostSpec
     from engine.evaluation.memory import MemorySpec
     from engine.evaluation.summaries import DEFAULT_TEMPLATE, SummarySpec
-    from engine.pipeline.measuring import Plan
+    from engine.pipeline.measure.plan import Plan
 
     texts = [operations.corpus_spec(a, "evaluation")]
     if a["other_text"]:

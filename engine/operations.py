@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache import DirectoryStore
-from engine.bayesian.goals import Goal
-from engine.bayesian.space import Layout, SpaceSpec
-from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.errors import InvalidSpecError
 from engine.export.specs import ExportFormat, ExportSpec
-from engine.presets import PRESETS
+from engine.methods.presets import PRESETS
+from engine.search.goals import Goal
+from engine.search.space import Layout, SpaceSpec
+from engine.search.specs import ObjectiveSpec, Subset
 from engine.settings import settings
 from engine.specs import (
     AnalysisSpec,
@@ -208,7 +208,7 @@ def _with_defaults(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 
 
 def _fetch_demo(_: Mapping[str, Any], report: Report) -> object:
-    from engine.demo import fetch_demo
+    from engine.model.demo import fetch_demo
 
     here = settings()
     assets = fetch_demo(DirectoryStore(here.artifacts), here.downloads, report)
@@ -216,7 +216,7 @@ def _fetch_demo(_: Mapping[str, Any], report: Report) -> object:
 
 
 def _analyse(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.analysing import analyse
+    from engine.pipeline.analyse import analyse
 
     here = settings()
     a = _with_defaults(arguments, ANALYSE_DEFAULTS)
@@ -235,9 +235,9 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
     level = arguments.get("level", "perplexity")
     if level != "perplexity":
         return _evaluate_at_level(level, arguments, report)
-    from engine.pipeline.evaluating import EvaluationSession
+    from engine.pipeline.evaluate import EvaluationSession
     from engine.progress import part_of
-    from engine.rank_map import parse_rank_map
+    from engine.rank_map.document import parse_rank_map
 
     here = settings()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
@@ -260,9 +260,9 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
 
 def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report) -> object:
     from engine.levels import evaluation_plan, level_settings
-    from engine.pipeline.measuring import measure_all
-    from engine.pipeline.results import row_to_json
-    from engine.rank_map import parse_rank_map
+    from engine.pipeline.measure.plan import measure_all
+    from engine.pipeline.reading.results import row_to_json
+    from engine.rank_map.document import parse_rank_map
 
     here = settings()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
@@ -286,8 +286,8 @@ def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report)
 
 
 def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.evaluating import sense
-    from engine.pipeline.reading import measured_sensitivity
+    from engine.pipeline.evaluate import sense
+    from engine.pipeline.reading.measurements import measured_sensitivity
 
     here = settings()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SENSITIVITY_DEFAULTS)
@@ -306,7 +306,7 @@ def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
 
 
 def _search(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.searching import SearchSpec, search
+    from engine.pipeline.search import SearchSpec, search
 
     here = settings()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SEARCH_DEFAULTS)
@@ -323,10 +323,10 @@ def _search(arguments: Mapping[str, Any], report: Report) -> object:
 
 
 def _refine(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.evaluating import EvaluationSession
-    from engine.pipeline.refining import refine
+    from engine.pipeline.evaluate import EvaluationSession
+    from engine.pipeline.refine import refine
     from engine.progress import part_of
-    from engine.rank_map import parse_rank_map
+    from engine.rank_map.document import parse_rank_map
 
     here = settings()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}
@@ -367,8 +367,8 @@ def refinement_spec(arguments: Mapping[str, Any]) -> RefinementSpec:
 
 
 def _export(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.exporting import export
-    from engine.rank_map import parse_rank_map
+    from engine.pipeline.export import export
+    from engine.rank_map.document import parse_rank_map
 
     here = settings()
     own = {"analysis", "rank_map", "folder"}
@@ -394,7 +394,7 @@ def export_spec(arguments: Mapping[str, Any]) -> ExportSpec:
 
 
 def _compare(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.comparing import ComparisonSpec, compare
+    from engine.pipeline.compare import ComparisonSpec, compare
 
     here = settings()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, COMPARE_DEFAULTS)
@@ -416,9 +416,9 @@ def _compare(arguments: Mapping[str, Any], report: Report) -> object:
 
 
 def _post_train(arguments: Mapping[str, Any], report: Report) -> object:
-    from engine.pipeline.post_training import post_train
-    from engine.post_training import PostTrainingSpec
-    from engine.rank_map import parse_rank_map
+    from engine.pipeline.post_train import post_train
+    from engine.rank_map.document import parse_rank_map
+    from engine.refinement.post_training import PostTrainingSpec
 
     here = settings()
     a = _with_defaults({k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}, POST_TRAIN_DEFAULTS)
@@ -467,7 +467,7 @@ def search_title(arguments: Mapping[str, Any], model: str) -> str:
 
 def evaluation_title(arguments: Mapping[str, Any]) -> str:
     """Return what a person calls the job."""
-    from engine.rank_map import parse_rank_map
+    from engine.rank_map.document import parse_rank_map
 
     maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
     what = f"one {maps[0].method} map" if len(maps) == 1 else f"{len(maps)} maps"
@@ -476,8 +476,8 @@ def evaluation_title(arguments: Mapping[str, Any]) -> str:
 
 def known_analysis(arguments: Mapping[str, Any]) -> str | None:
     """Return the id of the analysis these arguments describe if it is stored and can be told at once."""
+    from engine.model.sources import corpus_fingerprint, known_model_fingerprint
     from engine.pipeline.keys import analysis_key
-    from engine.sources import corpus_fingerprint, known_model_fingerprint
 
     spec = analysis_spec(arguments)
     model = known_model_fingerprint(spec.model)

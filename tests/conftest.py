@@ -16,10 +16,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from cache import DirectoryStore
-from engine.demo import DemoAssets, fetch_demo
+from engine.model.demo import DemoAssets, fetch_demo
 
 if TYPE_CHECKING:
-    from tests.measured_toy import MeasuredToy
+    from tests.support.measured_toy import MeasuredToy
 
 # How fast examples are made, and how many are thrown away, depends on chance and on what else the machine does.
 settings.register_profile("shared-machine", suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
@@ -65,6 +65,6 @@ def toy_tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def measured_toy(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
     """A toy of which two maps were measured in every way, once per run; copy its home before changing anything."""
-    from tests.measured_toy import measure_toy
+    from tests.support.measured_toy import measure_toy
 
     return measure_toy(tmp_path_factory.mktemp("measured"), toy_tokenizer)

@@ -12,7 +12,7 @@ from app.charts.style import NEUTRAL, OKABE_ITO, framed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.schedules import RankSchedule
+    from engine.decoding.schedules import RankSchedule
 
 
 def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: int) -> go.Figure:

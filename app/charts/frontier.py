@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
-from app.labels import method_title
-from engine.measures import Kind
-from engine.pareto import pareto_front
+from app.wording.labels import method_title
+from engine.results.columns import Kind
+from engine.results.pareto import pareto_front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.measures import Figure, Measure
-    from engine.results import ResultRow
+    from engine.results.columns import Figure, Measure
+    from engine.results.rows import ResultRow
 
 Point = "tuple[ResultRow, Figure, Figure]"
 

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
-from app.labels import TIMES, method_title
-from engine.presets import PRESETS
+from app.wording.labels import TIMES, method_title
+from engine.methods.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

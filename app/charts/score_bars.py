@@ -11,8 +11,8 @@ from app.charts.style import NEUTRAL, OKABE_ITO, framed
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.measures import Measure
-    from engine.results import ResultRow
+    from engine.results.columns import Measure
+    from engine.results.rows import ResultRow
 
 
 def score_bars(rows: Mapping[str, ResultRow], measures: Sequence[Measure]) -> go.Figure:

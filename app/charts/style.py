@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from app.labels import TIMES
-from engine import palette
+from app.wording.labels import TIMES
+from engine.results import palette
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -9,7 +9,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.schedules import RankSchedule
+    from engine.decoding.schedules import RankSchedule
 
 
 def stages(fractions: Sequence[float], schedule: RankSchedule) -> pd.DataFrame:

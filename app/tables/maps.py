@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.labels import FORMATS, block_label, method_title, projection_label
 from app.plans import Impossible, measurement_of
 from app.tables.sizes import BYTES_PER_PARAM
+from app.wording.labels import FORMATS, block_label, method_title, projection_label
 from engine.formats import block_params
-from engine.rank_map import rank_map_params
+from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from app.plans import Plan
-    from engine.analysis import Analysis
-    from engine.pipeline.named_maps import NamedMap
-    from engine.prediction import Predictor
-    from engine.rank_map_difference import RankChange
+    from engine.analysis.value import Analysis
+    from engine.prediction.power_law import Predictor
+    from engine.rank_map.difference import RankChange
+    from engine.rank_map.named import NamedMap
 
 
 def methods(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.labels import REFINEMENTS, method_title
 from app.tables.sizes import BYTES_PER_PARAM
+from app.wording.labels import REFINEMENTS, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.labels import method_title
-from engine.measures import Role
+from app.wording.labels import method_title
 from engine.report import sources
+from engine.results.columns import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.measures import Measure
-    from engine.results import ResultRow
+    from engine.results.columns import Measure
+    from engine.results.rows import ResultRow
 
 _ALWAYS = ("kept_fraction", "model_mb_float16")
 _SHOWN = ("zero_shot_mean[", "acc[", "rougeL[", "decode_ratio[", "decode_multiply_adds", "peak_memory_mb")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from app.labels import block_label, projection_label
+from app.wording.labels import block_label, projection_label
 from engine.formats import max_useful_rank
 from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from engine.analysis import Analysis
-    from engine.curves import SpectrumSummary
+    from engine.analysis.curves import SpectrumSummary
+    from engine.analysis.value import Analysis
 
 SUMMARIES = {
     "effective_rank": "Effective rank",

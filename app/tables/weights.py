@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.labels import TIMES
+from app.wording.labels import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from engine.demo import Licence
+    from engine.model.demo import Licence
     from engine.types import Inventory
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import services
-from app.labels import plain
+from app.services import analyses
 from app.widgets.job_progress import watch
 from app.widgets.links import page_link
 from app.widgets.welcome import CHOICE_KEY, GONE_KEY, welcome
+from app.wording.labels import plain
 
 if TYPE_CHECKING:
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 _URL_DIGITS = 12
 
@@ -27,7 +27,7 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     Raises:
         StoreError: it is damaged.
     """
-    headings = {h.id: h for h in services.analysis_headings()}
+    headings = {h.id: h for h in analyses.analysis_headings()}
     ids = list(headings)
     wanted = st.query_params.get("analysis") or st.session_state.get(CHOICE_KEY, "")
     matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
@@ -51,7 +51,7 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     st.session_state[CHOICE_KEY] = chosen
     if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:
         st.query_params["analysis"] = chosen[:_URL_DIGITS]
-    return services.analysis(chosen)
+    return analyses.analysis(chosen)
 
 
 def lead_to_analysis(found: str, analysis: Analysis) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import streamlit as st
 
-from app.labels import plain
+from app.wording.labels import plain
 from cache import StoreError
 from engine.errors import RankScopeError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import services
+from app.services import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 def show_estimate(operation: str, arguments: Mapping[str, Any]) -> None:
     """Say how long a job may take and how many wait before it; one line in any case."""
-    expected = services.estimate(operation, arguments)
+    expected = jobs.estimate(operation, arguments)
     told = (
         "Nothing like it has run on this machine yet, so the time is not known."
         if expected is None
         else (f"Takes {expected}.")
     )
-    n_active = sum(not job.status.is_final for job in services.jobs())
+    n_active = sum(not job.status.is_final for job in jobs.jobs())
     if n_active:
         told += f" {n_active} other job{'s are' if n_active > 1 else ' is'} before it."
     st.caption(f":material/schedule: {told}")

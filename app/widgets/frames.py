@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.labels import TIMES
+from app.wording.labels import TIMES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import saved_maps
+from app.services import maps as saved_maps
 from app.widgets.rank_table import HELD_KEY, release_all
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
     from app.plans import Locks
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 _SEEN = "held.drafts-seen"
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import services
-from app.estimates import jobs_ahead
-from app.labels import duration, percent, plain
+from app.services import jobs
+from app.services.estimates import jobs_ahead
 from app.widgets.errors import errors_shown
+from app.wording.labels import duration, percent, plain
 from engine.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def watch(operation: str, analysis_id: str | None = None) -> Job | None:
         operation: analyse, evaluate, sensitivity or search.
         analysis_id: of whose jobs; ``None`` for any.
     """
-    job = services.watched_job(operation, analysis_id, st.query_params.get(_URL))
+    job = jobs.watched_job(operation, analysis_id, st.query_params.get(_URL))
     if job is None:
         return None
     if job.status.is_final:
@@ -52,14 +52,14 @@ def follow(job: Job) -> None:
 @st.fragment(run_every="1s")
 def _progress(job_id: str) -> None:
     with errors_shown():
-        job = services.job(job_id)
+        job = jobs.job(job_id)
         if job.status.is_final:
             st.rerun()
         show_progress(job)
         st.button(
             "Cancel",
             key=f"cancel.{job.id}",
-            on_click=services.cancel_job,
+            on_click=jobs.cancel_job,
             args=(job.id,),
             type="tertiary",
             disabled=job.status is JobStatus.CANCELLING,
@@ -84,20 +84,20 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
 
 
 def _time_left(job: Job) -> str:
-    left = services.remaining_seconds(job.id)
+    left = jobs.remaining_seconds(job.id)
     if left is not None:
         return f"about {duration(left)} left at this pace"
-    expected = services.estimate(job.operation, job.arguments)
+    expected = jobs.estimate(job.operation, job.arguments)
     return "the time left is not known yet" if expected is None else f"takes {expected}"
 
 
 def _why_it_waits(job: Job) -> str:
-    ahead = jobs_ahead(job, services.jobs())
+    ahead = jobs_ahead(job, jobs.jobs())
     if not ahead:
         return "Its process is being started."
     names = ", then ".join(f"'{plain(other.title)}'" for other in ahead[:_MOST_NAMED])
     more = f" and {len(ahead) - _MOST_NAMED} more" if len(ahead) > _MOST_NAMED else ""
-    left = services.remaining_seconds(ahead[0].id)
+    left = jobs.remaining_seconds(ahead[0].id)
     first = "" if left is None else f" The first takes about {duration(left)} more."
     return f"Waits for {names}{more}: jobs run one after another, because each uses all cores and much memory.{first}"
 
@@ -114,7 +114,7 @@ def _show_end(job: Job) -> None:
     st.button(
         "Try again" if job.status is JobStatus.FAILED else "Resume",
         help="Goes on after the last finished stage.",
-        on_click=services.resume_job,
+        on_click=jobs.resume_job,
         args=(job.id,),
         icon=":material/replay:",
     )

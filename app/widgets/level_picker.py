@@ -11,7 +11,7 @@ from engine.levels import level_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "Quick", "full": "Full"}
 

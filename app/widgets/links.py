@@ -8,6 +8,6 @@ import streamlit as st
 def page_link(path: str, label: str) -> None:
     """Offer another page as the next step."""
     # The pages import the views, and views offer links to pages.
-    from app.navigation import pages
+    from app.pages import pages
 
     st.page_link(pages()[path], label=label, icon=":material/arrow_forward:")

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import saved_maps
+from app.components.rank_board.state import activate, active_method
 from app.plans import SAVED
-from app.widgets.board_state import activate, active_method
+from app.services import maps as saved_maps
 from app.widgets.errors import errors_shown
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
     from app.plans import Plan
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 _SHOWN_WITH = "map.shown-with"
 

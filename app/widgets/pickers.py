@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.labels import METRICS, method_title
-from app.widgets.board_state import LOWEST_KEEP, activate, active_method, chosen_budget, remember_budget
+from app.components.rank_board.state import LOWEST_KEEP, activate, active_method, chosen_budget, remember_budget
+from app.wording.labels import METRICS, method_title
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 Option = TypeVar("Option", bound=str)
 

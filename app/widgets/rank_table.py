@@ -13,7 +13,7 @@ import streamlit as st
 
 if TYPE_CHECKING:
     from app.plans import Locks
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 
 HELD_KEY = "held.{}"

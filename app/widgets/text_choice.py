@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.tables import measured_on
-from engine.pipeline.predicting import text_of
+from app.tables.measured import measured_on
+from engine.prediction.runs import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import services
-from app.labels import TIMES
+from app.services import texts
 from app.widgets.pickers import option_picker
+from app.wording.labels import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 _SOURCES = {"demo": "Demo texts", "upload": "Upload", "file": "File on this machine", "hub": "Hub data set"}
 _DEMO_TEXTS = {"demo": "Wikipedia passages", "demo:news": "BBC news (another domain)"}
@@ -34,7 +34,7 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> dict[str,
             file = st.file_uploader(
                 "Text file (.txt or .jsonl, UTF-8, up to 5 MB)", ["txt", "jsonl"], key=f"{key}.upload"
             )
-            text = None if file is None else services.store_upload(file.name, file.getvalue())
+            text = None if file is None else texts.store_upload(file.name, file.getvalue())
         case "file":
             text = st.text_input("Path of a .txt or .jsonl file", key=f"{key}.path").strip() or None
         case "hub":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app import services
-from app.labels import megabytes
+from app.services import jobs, texts
 from app.widgets.job_progress import follow
+from app.wording.labels import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ GONE_KEY = "analysis.gone"
 
 def welcome() -> None:
     """Offer to analyse the demo."""
-    disk = megabytes(services.demo_disk_bytes())
+    disk = megabytes(texts.demo_disk_bytes())
     st.info(
         "Nothing has been analysed yet. Start with the demo, a small real model (SmolLM2, 135 M parameters): it "
         f"is downloaded once (up to {disk} of disk) and analysed in some minutes.",
@@ -34,7 +34,7 @@ def welcome() -> None:
 
 def start_analysis(arguments: Mapping[str, Any]) -> None:
     """Submit an analysis, follow it, and show it when it is done."""
-    follow(services.submit_analysis(arguments))
+    follow(jobs.submit_analysis(arguments))
     for name in (CHOICE_KEY, GONE_KEY):
         st.session_state.pop(name, None)
     st.query_params.pop("analysis", None)

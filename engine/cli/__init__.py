@@ -1,4 +1,4 @@
-"""The ``rankscope`` command: every operation of the dashboard, for terminals and scripts.
+"""The ``rankscope`` command: every operation of the dashboard, for terminals and scripts; a module for each command.
 
 Results go to standard output (``--json`` gives the documented JSON), progress and errors to standard error.
 """
@@ -11,49 +11,59 @@ import typer
 
 from cache import StoreError
 from engine.cli import (
-    artifacts,
-    comparing,
-    dashboard,
-    demonstrating,
-    evaluating,
-    exporting,
-    generating,
-    job_commands,
+    allocate,
+    analyse,
+    app,
+    cache,
+    compare,
+    demo,
+    evaluate,
+    export,
+    fetch_demo,
+    generate,
+    jobs,
     maps,
-    refining,
-    reporting,
-    searching,
-    stages,
+    refine,
+    report,
+    search,
+    sensitivity,
+    spectra,
 )
 from engine.cli._console import err
 from engine.errors import RankScopeError
 
-app = typer.Typer(
+command = typer.Typer(
     name="rankscope",
     help="See, allocate and measure the rank structure of language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-stages.register(app)
-evaluating.register(app)
-searching.register(app)
-refining.register(app)
-exporting.register(app)
-comparing.register(app)
-generating.register(app)
-reporting.register(app)
-demonstrating.register(app)
-dashboard.register(app)
-app.add_typer(maps.app, name="maps")
-app.add_typer(job_commands.app, name="jobs")
-app.add_typer(artifacts.app, name="cache")
+for _module in (
+    fetch_demo,
+    analyse,
+    spectra,
+    sensitivity,
+    allocate,
+    evaluate,
+    search,
+    refine,
+    export,
+    compare,
+    generate,
+    report,
+    demo,
+    app,
+):
+    _module.register(command)
+for _group in (maps, jobs, cache):
+    command.add_typer(_group.group, name=_group.__name__.rpartition(".")[2])
 
 
 def main() -> None:
     """Run the command; a deliberate error is one sentence and exit code 1."""
     try:
-        app()
+        command()
     except (RankScopeError, StoreError) as error:
         err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)

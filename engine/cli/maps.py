@@ -10,16 +10,16 @@ from rich.table import Table
 
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
 from engine.errors import InvalidSpecError
-from engine.pipeline.map_files import BY_NAME, default_metric, find_rank_map, named_maps, read_map_file
-from engine.pipeline.named_maps import DamagedMap, NamedMap
-from engine.rank_map import rank_map_params
-from engine.rank_map_csv import rank_map_to_csv
+from engine.rank_map.document import rank_map_params
+from engine.rank_map.files import BY_NAME, default_metric, find_rank_map, named_maps, read_map_file
+from engine.rank_map.named import DamagedMap, NamedMap
+from engine.rank_map.table import rank_map_to_csv
 from engine.types import Metric
 
 if TYPE_CHECKING:
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
-app = typer.Typer(help="Keep rank maps under a name; other commands take them as @NAME.", no_args_is_help=True)
+group = typer.Typer(help="Keep rank maps under a name; other commands take them as @NAME.", no_args_is_help=True)
 SavedMap = Annotated[str, typer.Argument(metavar="MAP", help="Name of a saved map, in any case, or its id.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="1 to 80 characters, unlike the model's other maps.")]
 
@@ -38,7 +38,7 @@ def describe(named: NamedMap, analysis: Analysis) -> dict[str, Any]:
     }
 
 
-@app.command("list", epilog="Example: rankscope maps list 3f2a --json")
+@group.command("list", epilog="Example: rankscope maps list 3f2a --json")
 def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
     """List the saved maps of the analysed model."""
     analysis = _load(analysis_id)
@@ -57,7 +57,7 @@ def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
         out.print(row["error"], markup=False, soft_wrap=True)
 
 
-@app.command(epilog='Example: rankscope maps save 3f2a map.json "half, by hand"')
+@group.command(epilog='Example: rankscope maps save 3f2a map.json "half, by hand"')
 def save(
     analysis_id: AnalysisId,
     rank_map: Annotated[str, typer.Argument(metavar="FILE", help="Rank map (.json or .csv), or @NAME.")],
@@ -71,7 +71,7 @@ def save(
     _tell(saved, analysis, "Saved", as_json)
 
 
-@app.command("import", epilog="Example: rankscope maps import 3f2a ranks.csv --metric loss")
+@group.command("import", epilog="Example: rankscope maps import 3f2a ranks.csv --metric loss")
 def import_map(
     analysis_id: AnalysisId,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rank map, .json or .csv.")],
@@ -91,7 +91,7 @@ def import_map(
     _tell(saved, analysis, "Saved", as_json)
 
 
-@app.command(epilog="Example: rankscope maps rename 3f2a draft final")
+@group.command(epilog="Example: rankscope maps rename 3f2a draft final")
 def rename(analysis_id: AnalysisId, saved_map: SavedMap, name: NewName, as_json: AsJson = False) -> None:
     """Give a saved map another name; its id stays."""
     analysis = _load(analysis_id)
@@ -99,7 +99,7 @@ def rename(analysis_id: AnalysisId, saved_map: SavedMap, name: NewName, as_json:
     _tell(maps.rename(maps.find(saved_map).id, name), analysis, "Renamed to", as_json)
 
 
-@app.command(epilog="Example: rankscope maps duplicate 3f2a final variant")
+@group.command(epilog="Example: rankscope maps duplicate 3f2a final variant")
 def duplicate(
     analysis_id: AnalysisId,
     saved_map: SavedMap,
@@ -112,7 +112,7 @@ def duplicate(
     _tell(maps.duplicate(maps.find(saved_map).id, name), analysis, "Saved", as_json)
 
 
-@app.command(epilog="Example: rankscope maps delete 3f2a draft")
+@group.command(epilog="Example: rankscope maps delete 3f2a draft")
 def delete(analysis_id: AnalysisId, saved_map: SavedMap, as_json: AsJson = False) -> None:
     """Delete a saved map; one whose file is damaged is named by its id."""
     maps = named_maps(_load(analysis_id))
@@ -121,7 +121,7 @@ def delete(analysis_id: AnalysisId, saved_map: SavedMap, as_json: AsJson = False
     print_json({"deleted": map_id}) if as_json else out.print(f"Deleted the map {map_id}")
 
 
-@app.command(epilog="Example: rankscope maps export 3f2a final ranks.csv")
+@group.command(epilog="Example: rankscope maps export 3f2a final ranks.csv")
 def export(
     analysis_id: AnalysisId,
     saved_map: SavedMap,
@@ -164,6 +164,6 @@ def _unmarked(text: str) -> str:
 
 
 def _load(analysis_id: str) -> Analysis:
-    from engine.pipeline.reading import load_analysis
+    from engine.pipeline.reading.analyses import load_analysis
 
     return load_analysis(artifact_store(), analysis_id)

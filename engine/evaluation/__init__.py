@@ -1,5 +1,1 @@
-"""Measurements of a model, always beside the dense one on the same data."""
-
-from engine.evaluation.perplexity import DenseReference, Measurement, measure, take_reference
-
-__all__ = ["DenseReference", "Measurement", "measure", "take_reference"]
+"""Measurements of a model, always beside the dense one on the same data; some modules are free of torch."""

@@ -12,9 +12,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.decoding.generation import require_positions
 from engine.errors import InvalidSpecError
-from engine.generation import require_positions
-from engine.model import device_of
+from engine.model.module import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

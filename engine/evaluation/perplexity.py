@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from engine.errors import NumericalError
-from engine.model import device_of
+from engine.model.module import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

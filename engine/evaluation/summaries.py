@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
-from engine.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from engine.decoding.generation import encode_prompt, generate_tokens, require_positions
 from engine.errors import InvalidSpecError
-from engine.generation import encode_prompt, generate_tokens, require_positions
+from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from engine.specs import GenerationSpec
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from engine.generation import Decoder
-    from engine.model import OpenModel
-    from engine.pairs import TextPair
+    from engine.decoding.generation import Decoder
+    from engine.model.opening import OpenModel
     from engine.progress import Report
     from engine.specs import CorpusSpec
+    from engine.text.pairs import TextPair
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
 ARTICLE = "{article}"

@@ -21,8 +21,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from engine.demo_tasks import DEMO_TASKS, task_definition
 from engine.errors import InvalidSpecError, NumericalError
+from engine.evaluation.demo_tasks import DEMO_TASKS, task_definition
 from engine.registry import did_you_mean, shown
 
 if TYPE_CHECKING:

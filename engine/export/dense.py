@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engine.compression import with_replacements
+from engine.compression.apply import with_replacements
+from engine.compression.layers import FactoredLinear, SharedInner, SkipInner
 from engine.errors import ExportError
-from engine.layers import FactoredLinear, SharedInner, SkipInner
-from engine.model import weight_matrix
+from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import transformers
 from huggingface_hub import save_torch_state_dict
 
-from engine import layers
+from engine.compression import layers
+from engine.compression.layers import FactoredLinear, SharedInner, SkipInner
 from engine.errors import ModelError
 from engine.export import modeling
-from engine.layers import FactoredLinear, SharedInner, SkipInner
-from engine.model import dtype_of
+from engine.model.module import dtype_of
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _modeling_source(classes: OriginalClasses) -> str:
         ("import LlamaConfig as", f"import {classes.config} as"),
         ("import LlamaForCausalLM as", f"import {classes.causal} as"),
         ("import LlamaModel as", f"import {classes.model} as"),
-        ("from engine.layers import", f"from .{_LAYERS} import"),
+        ("from engine.compression.layers import", f"from .{_LAYERS} import"),
     ):
         assert source.count(ours) == 1
         source = source.replace(ours, theirs)

@@ -12,7 +12,7 @@ from transformers import LlamaConfig as OriginalConfig
 from transformers import LlamaForCausalLM as OriginalForCausalLM
 from transformers import LlamaModel as OriginalModel
 
-from engine.layers import FactoredLinear, LowRankInner, SkipInner, factored_group
+from engine.compression.layers import FactoredLinear, LowRankInner, SkipInner, factored_group
 
 
 class FactoredConfig(OriginalConfig):

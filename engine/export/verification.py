@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from engine.errors import ExportError
 from engine.export import fresh_process
-from engine.model import device_of, dtype_of
+from engine.model.module import device_of, dtype_of
 
 if TYPE_CHECKING:
     from torch import nn

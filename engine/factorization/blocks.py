@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment
 from engine.factorization.decomposition import (
     Decomposition,
     decompose_input_side,
@@ -14,7 +15,6 @@ from engine.factorization.decomposition import (
     input_side_energies,
     output_side_energies,
 )
-from engine.statistics import LayerStatistics, is_wide, needs_input_moment
 from engine.types import InputGroup, Metric, Projection, block_name
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import signal
 from engine.jobs.job import Job, JobStatus
 from engine.jobs.local import family, is_alive
 from engine.jobs.record import JobRecord
-from engine.memory import memory_shortage
+from engine.machine import memory_shortage
 
 RESUME = "resume the job to continue after its last finished stage"
 _STOPPED_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

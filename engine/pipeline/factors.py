@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cache import Artifact, Store
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 
 def write_factors(folder: Path, factors: Sequence[Factors]) -> None:

@@ -6,16 +6,16 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
-from engine.pipeline.map_keys import SCHEMA_VERSION, decided
+from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.bayesian.specs import ObjectiveSpec
-    from engine.post_training import PostTrainingSpec
-    from engine.rank_map import RankMap
+    from engine.rank_map.document import RankMap
+    from engine.refinement.post_training import PostTrainingSpec
+    from engine.search.specs import ObjectiveSpec
 
 
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:

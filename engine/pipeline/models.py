@@ -5,21 +5,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from engine.compression import compress
-from engine.model import OpenModel, open_model, resolve_device
-from engine.pipeline.analysing import versions
+from engine.compression.apply import compress
+from engine.model.module import resolve_device
+from engine.model.opening import OpenModel, open_model
+from engine.pipeline.analyse import versions
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.map_keys import map_id
 from engine.pipeline.refined import apply_refinement
+from engine.rank_map.identity import map_id
 
 if TYPE_CHECKING:
     from torch import nn
 
     from cache import Key, Store
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
+    from engine.model.sources import ModelFolder
     from engine.progress import Report
-    from engine.rank_map import RankMap
-    from engine.sources import ModelFolder
+    from engine.rank_map.document import RankMap
 
 
 class Models:

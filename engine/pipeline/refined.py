@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.layers import FactoredLinear
-from engine.model import decoder_layers
+from engine.compression.layers import FactoredLinear
+from engine.model.module import decoder_layers
 from engine.pipeline import keys
 
 if TYPE_CHECKING:

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import load_file, save_file
 
 from cache import Key, write_json
-from engine.bayesian.goals import Goal, draw_points
-from engine.bayesian.objective import Objective, choose_subset, evaluation_spec
-from engine.bayesian.slices import SlicingReader
-from engine.bayesian.space import SearchSpace, SpaceSpec
-from engine.corpora import load_corpus
 from engine.errors import CorpusError
-from engine.evaluation import DenseReference, take_reference
-from engine.model import open_model
+from engine.evaluation.perplexity import DenseReference, take_reference
+from engine.methods.cost import cost_of
+from engine.model.opening import open_model
+from engine.model.sources import corpus_fingerprint, resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import analysis_spec, reopen_folder
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import cost_of, load_analysis
+from engine.pipeline.reading.analyses import load_analysis
 from engine.progress import ignore_progress, part_of
-from engine.rank_map import RankMap
-from engine.sources import corpus_fingerprint, resolve_texts
+from engine.rank_map.document import RankMap
+from engine.search.goals import Goal, draw_points
+from engine.search.objective import Objective, choose_subset, evaluation_spec
+from engine.search.slices import SlicingReader
+from engine.search.space import SearchSpace, SpaceSpec
+from engine.text.corpora import load_corpus
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     import torch
 
     from cache import Store
-    from engine.analysis import Analysis
-    from engine.bayesian.specs import ObjectiveSpec
-    from engine.model import OpenModel
+    from engine.analysis.value import Analysis
+    from engine.model.opening import OpenModel
     from engine.progress import Report
+    from engine.search.specs import ObjectiveSpec
 
 METHOD = "bolaco"
 _SUBSET_RANGE = Goal(0.5, 0.95)

@@ -6,16 +6,16 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from cache import Key
-from engine.pipeline.generating import GenerationSession
-from engine.pipeline.reading import load_analysis
+from engine.pipeline.generate import GenerationSession
+from engine.pipeline.reading.analyses import load_analysis
 from engine.playground.questions import MapChoice
-from engine.rank_map import parse_rank_map
+from engine.rank_map.document import parse_rank_map
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cache import Store
-    from engine.pipeline.generating import Variant
+    from engine.pipeline.generate import Variant
     from engine.playground.questions import ProgressiveChoice
     from engine.progress import Report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.schedules import RankSchedule, ScheduleKind
+from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.specs import GenerationSpec, require_prompt
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from engine.playground.turns import Runner, Turns
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from engine.pipeline.generating import GenerationSession, Variant
+    from engine.pipeline.generate import GenerationSession, Variant
     from engine.playground.models import Models
     from engine.playground.questions import Question
     from engine.specs import GenerationSpec

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.layers import FactoredLinear
+from engine.compression.layers import FactoredLinear
 from engine.refinement.replay import run_until
 from engine.refinement.targets import Target, find_target, token_weights
 

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from engine.compression.layers import FactoredLinear, LowRankInner, SkipInner
 from engine.errors import NumericalError
-from engine.layers import FactoredLinear, LowRankInner, SkipInner
-from engine.model import device_of
+from engine.model.module import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engine.model import decoder_layers, device_of
+from engine.model.module import decoder_layers, device_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

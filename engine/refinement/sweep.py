@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.model import decoder_layers
+from engine.model.module import decoder_layers
 from engine.refinement.replay import LayerCall, advance, open_stream
 
 if TYPE_CHECKING:

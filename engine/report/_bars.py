@@ -11,7 +11,7 @@ from engine.report._svg import drawing, element
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.measures import Figure
+    from engine.results.columns import Figure
 
 WIDTH, HEIGHT = 260.0, 34.0
 

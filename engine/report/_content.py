@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from engine.analysis import Analysis
-    from engine.rank_map import RankMap
-    from engine.results import Prediction, ResultRow
+    from engine.analysis.value import Analysis
+    from engine.rank_map.document import RankMap
+    from engine.results.rows import Prediction, ResultRow
 
 
 @dataclass(frozen=True, slots=True)

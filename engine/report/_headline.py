@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import Measure, Role, measures, text_columns
-from engine.words import TIMES, megabytes, method_title, percent, ratio
+from engine.results.columns import Measure, Role, measures, text_columns
+from engine.results.words import TIMES, megabytes, method_title, percent, ratio
 
 if TYPE_CHECKING:
     from engine.report._content import ReportContent
-    from engine.results import PerplexityResult
+    from engine.results.rows import PerplexityResult
 
 
 class Tile(NamedTuple):

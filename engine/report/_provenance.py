@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.words import REFINEMENTS, duration
+from engine.results.words import REFINEMENTS, duration
 
 if TYPE_CHECKING:
     from engine.report._content import ReportContent
-    from engine.results import Provenance, ResultRow
+    from engine.results.rows import Provenance, ResultRow
 
 
 class Source(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import text_columns
 from engine.report._quality_chart import OwnPoint, QualityPoint, quality_chart
+from engine.results.columns import text_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from engine.report._content import ReportContent
-    from engine.results import Prediction
+    from engine.results.rows import Prediction
 
 
 class QualitySection(NamedTuple):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from engine.palette import OKABE_ITO, method_place
-from engine.pareto import pareto_front
 from engine.report._svg import drawing, element, linear_ticks, log_ticks
-from engine.words import TIMES, method_title
+from engine.results.palette import OKABE_ITO, method_place
+from engine.results.pareto import pareto_front
+from engine.results.words import TIMES, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

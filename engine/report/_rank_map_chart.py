@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from engine.rank_map_difference import decisions
+from engine.rank_map.difference import decisions
 from engine.report._svg import drawing, element
 
 if TYPE_CHECKING:
-    from engine.rank_map import RankMap
+    from engine.rank_map.document import RankMap
     from engine.types import Inventory
 
 WIDTH, LEFT, TOP = 760.0, 64.0, 26.0

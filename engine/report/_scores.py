@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import Figure, summaries_columns, summary_measures, task_columns, task_measures
 from engine.report._bars import paired_bars, scale_top
-from engine.words import percent
+from engine.results.columns import Figure, summaries_columns, summary_measures, task_columns, task_measures
+from engine.results.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markupsafe import Markup
 
-    from engine.measures import Measure
-    from engine.results import ResultRow
+    from engine.results.columns import Measure
+    from engine.results.rows import ResultRow
 
 
 class ScoreRow(NamedTuple):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.measures import measures
-from engine.rank_map_difference import decisions
+from engine.rank_map.difference import decisions
 from engine.report._headline import by_use, name_of, written
-from engine.words import REFINEMENTS, TIMES, percent, ratio
+from engine.results.columns import measures
+from engine.results.words import REFINEMENTS, TIMES, percent, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.report._content import ReportContent
-    from engine.results import ResultRow
+    from engine.results.rows import ResultRow
 
 
 _COSTS = (

@@ -13,19 +13,20 @@ from streamlit.util import calc_hash
 
 import app
 from cache import DirectoryStore
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import EvaluationSession, sense
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import EvaluationSession, sense
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.specs import AnalysisSpec, CorpusSpec, EvaluationSpec, ModelSpec
 from engine.types import Budget
-from tests.app.toy import save_toy_model, write_corpus
+from tests.support.analysed_toy import save_toy_model, write_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from transformers import PreTrainedTokenizerFast
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 MAIN = Path(app.__file__).with_name("main.py")
 PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")

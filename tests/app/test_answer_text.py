@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answer_text import compare, framed, numbers, unmarked
+from app.wording.answers import compare, framed, numbers, unmarked
 
 TEXTS = st.text(st.sampled_from("ab <>&\"'\n\té"), max_size=30)
 

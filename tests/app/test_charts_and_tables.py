@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import charts, saved_maps, services, tables
-from app.labels import block_label, count, duration, plain, ratio
+from app import charts, tables
 from app.plans import Impossible, Plan, locked_blocks, measurement_of
+from app.services import allocation, analyses, measurements, texts
+from app.services import maps as saved_maps
+from app.wording.labels import block_label, count, duration, plain, ratio
 from cache import DirectoryStore, Key
-from engine.curves import predicted_increase, summarise_spectrum
+from engine.analysis.curves import predicted_increase, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
-from engine.presets import PRESETS
+from engine.methods.presets import PRESETS
 from engine.types import Budget, Format, Metric
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 KEPT = 0.8
 COMPUTED = [name for name, preset in PRESETS.items() if not preset.is_searched]
@@ -30,7 +32,7 @@ COMPUTED = [name for name, preset in PRESETS.items() if not preset.is_searched]
 @pytest.fixture
 def plans(analysed_home: Path, toy_analysis: Analysis) -> list[Plan]:
     budget = Budget.of_kept_fraction(KEPT, toy_analysis.inventory.compressible_params)
-    found = services.plans(toy_analysis.id, budget.params)
+    found = allocation.plans(toy_analysis.id, budget.params)
     assert [p.method for p in found if isinstance(p, Impossible)] == ["bolaco"]
     return [p for p in found if isinstance(p, Plan)]
 
@@ -54,8 +56,8 @@ def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
 
 
 def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[Plan], toy_analysis: Analysis) -> None:
-    runs = services.measured_runs(toy_analysis.id)
-    predictor = services.predictor(runs)
+    runs = measurements.measured_runs(toy_analysis.id)
+    predictor = measurements.predictor(runs)
     table = tables.methods(plans, runs, predictor, 10.0).set_index("name")
     assert list(table.index) == COMPUTED
     assert (table["kept"] <= KEPT).all()
@@ -70,13 +72,13 @@ def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[
 
 
 def test_another_map_is_not_taken_for_a_measured_one(toy_analysis: Analysis, analysed_home: Path) -> None:
-    runs = services.measured_runs(toy_analysis.id)
-    other = services.plan(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
+    runs = measurements.measured_runs(toy_analysis.id)
+    other = allocation.plan(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
     assert measurement_of(other, runs) is None
 
 
 def test_an_impossible_method_has_a_row_with_its_reason() -> None:
-    table = tables.methods([Impossible("flrc", "too small")], [], services.predictor([]), None)
+    table = tables.methods([Impossible("flrc", "too small")], [], measurements.predictor([]), None)
     assert table.loc[0, "note"] == "too small"
     assert math.isnan(table.loc[0, "kept"])
 
@@ -96,7 +98,7 @@ def test_held_ranks_are_in_every_methods_map(toy_analysis: Analysis, analysed_ho
     params = int(KEPT * toy_analysis.inventory.compressible_params)
     for held, expected in ((7, 7), (64, None)):
         for method in COMPUTED:
-            plan = services.plan(toy_analysis.id, method, params, ((name, held),))
+            plan = allocation.plan(toy_analysis.id, method, params, ((name, held),))
             assert [b.rank for b in plan.rank_map.blocks if b.members == (name,)] == [expected]
             assert plan.cost.params <= params
 
@@ -123,18 +125,18 @@ def test_an_imported_map_is_checked_and_costs_what_it_did(
 
 
 def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
-    curves = services.predicted_curves(toy_analysis.id, services.predictor([]))
+    curves = allocation.predicted_curves(toy_analysis.id, measurements.predictor([]))
     assert set(curves) == set(COMPUTED)
     for points in curves.values():
         assert points[-1] == pytest.approx((1.0, 1.0, 1.0, 1.0), abs=0.01)
-        assert len(points) == len(services.KEPT_STEPS)
+        assert len(points) == len(allocation.KEPT_STEPS)
         assert all(low <= predicted <= high for _, predicted, low, high in points)
 
 
 def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]) -> None:
-    runs = services.measured_runs(toy_analysis.id)
+    runs = measurements.measured_runs(toy_analysis.id)
     harmful = [{**run, "predicted_nats": 0.5, "nll": run["dense_nll"] + 1.5} for run in runs]
-    before, after = services.predictor([]), services.predictor(harmful)
+    before, after = measurements.predictor([]), measurements.predictor(harmful)
     assert (before.n_runs, after.n_runs) == (0, 2)
     for plan in plans:
         of_plan = plan.cost.nats, plan.rank_map.metric
@@ -144,22 +146,22 @@ def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_ho
 def test_a_new_measurement_is_seen_and_its_own_prediction_is_made_without_it(
     toy_analysis: Analysis, analysed_home: Path
 ) -> None:
-    runs = services.measured_runs(toy_analysis.id)
+    runs = measurements.measured_runs(toy_analysis.id)
     assert [run["prediction_calibrated_on"] for run in runs] == [1, 1]
     store = DirectoryStore(analysed_home / "artifacts")
     store.delete(Key("evaluation", runs[0]["id"]))
-    (left,) = services.measured_runs(toy_analysis.id)
+    (left,) = measurements.measured_runs(toy_analysis.id)
     assert left["prediction_calibrated_on"] == 0
     assert left["predicted_perplexity"] == pytest.approx(left["dense_perplexity"] * math.exp(left["predicted_nats"]))
 
 
 def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed_home: Path) -> None:
-    predicted = services.predicted_increases(toy_analysis.id, 0.5)
+    predicted = analyses.predicted_increases(toy_analysis.id, 0.5)
     first = toy_analysis.inventory.projections[0]
     assert predicted[first.name] == predicted_increase(toy_analysis, first, 0.5)
     without = tables.rank_agreement(tables.sensitivity(toy_analysis, predicted, None))
     assert list(without.columns) == ["FLRC importance", "Predicted nats"]
-    measured = services.measured_sensitivity(toy_analysis.id)
+    measured = analyses.measured_sensitivity(toy_analysis.id)
     assert measured is not None
     scores = tables.sensitivity(toy_analysis, predicted, measured["nll_increase"])
     agreement = tables.rank_agreement(scores)
@@ -170,7 +172,7 @@ def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed
 
 
 def test_results_begin_with_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
-    table = tables.results(services.measured_runs(toy_analysis.id))
+    table = tables.results(measurements.measured_runs(toy_analysis.id))
     dense, *measured = table.to_dict("records")
     assert (dense["method"], dense["kept"], dense["ratio"]) == ("dense", 1.0, 1.0)
     assert dense["params"] == toy_analysis.inventory.compressible_params
@@ -205,8 +207,10 @@ def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
 
 
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
-    measured = tables.results(services.measured_runs(toy_analysis.id))
-    figure = charts.quality_curves(services.predicted_curves(toy_analysis.id, services.predictor([])), 0.8, measured)
+    measured = tables.results(measurements.measured_runs(toy_analysis.id))
+    figure = charts.quality_curves(
+        allocation.predicted_curves(toy_analysis.id, measurements.predictor([])), 0.8, measured
+    )
     assert len(figure.data) == 2 * len(COMPUTED) + 3
     in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert sorted(in_legend) == sorted(["dense model", *(PRESETS[name].title for name in COMPUTED)])
@@ -216,7 +220,7 @@ def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: A
 
 
 def test_predictions_are_drawn_against_measurements(toy_analysis: Analysis, analysed_home: Path) -> None:
-    measured = tables.results(services.measured_runs(toy_analysis.id))
+    measured = tables.results(measurements.measured_runs(toy_analysis.id))
     diagonal, *points = charts.predicted_against_measured(measured).data
     assert list(diagonal.x) == list(diagonal.y)
     assert sum(len(p.x) for p in points) == 2
@@ -259,5 +263,5 @@ def test_text_from_outside_is_shown_as_it_is(text: str) -> None:
 )
 def test_uploads_of_no_use_are_refused(home: Path, name: str, content: bytes) -> None:
     with pytest.raises(CorpusError):
-        services.store_upload(name, content)
+        texts.store_upload(name, content)
     assert not (home / "uploads").exists()

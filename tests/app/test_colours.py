@@ -11,8 +11,8 @@ import pytest
 
 import app
 from app import charts
-from app.views._block_choice import MOST_LINES
-from engine.presets import PRESETS
+from app.views.spectra.block_choice import MOST_LINES
+from engine.methods.presets import PRESETS
 
 # Full dichromacy in linear RGB: Machado, Oliveira & Fernandes (2009), table 1, severity 1.
 VISION = {

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import measured, services
+from app.services import allocation, measurements
+from app.services import measurements as measured
 from cache import DirectoryStore
 from engine.jobs import JobQueue
-from engine.pipeline.comparing import ComparisonSpec, compare
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric
-from engine.pipeline.refining import refine
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.compare import ComparisonSpec, compare
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
 from engine.types import Budget
@@ -21,7 +23,7 @@ from tests.app.test_views import button
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
     from tests.app.test_views import Open
 
 
@@ -61,7 +63,7 @@ def test_refining_submits_the_map_that_is_shown(open_page: Open, analysed_home: 
     button(page, "Refine and measure").click().run()
     (job,) = JobQueue(analysed_home).jobs()
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    expected = services.plan(toy_analysis.id, "water-filling", budget.params).rank_map.to_json()
+    expected = allocation.plan(toy_analysis.id, "water-filling", budget.params).rank_map.to_json()
     assert job.operation == "refine"
     assert job.arguments == {"analysis": toy_analysis.id, "rank_map": expected, "train": True}
 
@@ -81,7 +83,7 @@ def test_refined_maps_are_listed_apart(
     assert not page.exception
     table = next(frame.value for frame in page.dataframe if "refined" in frame.value)
     assert list(table["refined"]) == ["corrected, no training"]
-    assert len(services.measured_runs(toy_analysis.id)) == 2
+    assert len(measurements.measured_runs(toy_analysis.id)) == 2
     runs = next(frame.value for frame in page.dataframe if "kept_fraction" in frame.value)
     assert list(runs["method"]) == ["dense", "Water-filling", "SVD-LLM"]
     assert len(page.multiselect(key="runs.chosen").options) == 2

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import services
-from app.services import submit_export
+from app.services import allocation
+from app.services.jobs import submit_export
 from engine.errors import ExportError, InvalidSpecError
 from engine.jobs import JobQueue
 from engine.types import Budget
@@ -16,13 +16,13 @@ from tests.app.test_views import button
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
     from tests.app.test_views import Open
 
 
 def shown_map(analysis: Analysis) -> str:
     budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
-    return services.plan(analysis.id, "water-filling", budget.params).rank_map.to_json()
+    return allocation.plan(analysis.id, "water-filling", budget.params).rank_map.to_json()
 
 
 @pytest.mark.usefixtures("no_worker")

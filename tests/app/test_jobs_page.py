@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.estimates import estimate, jobs_ahead, remaining_seconds
+from app.services.estimates import estimate, jobs_ahead, remaining_seconds
 from engine.jobs import Job, JobQueue, JobStatus, Progress
 from engine.jobs.local import this_process
 from engine.jobs.progress import ProgressReporter

@@ -44,7 +44,7 @@ def test_a_link_brings_its_budget_to_the_overview(analysed_home: Path, open_page
 def shown_text() -> None:
     import streamlit as st
 
-    from app.widgets import runs_of_one_text
+    from app.widgets.text_choice import runs_of_one_text
 
     runs: list[dict[str, Any]] = st.session_state["runs"]
     st.write(runs_of_one_text(runs)[0]["corpus"])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import services, tables
-from app.headline import headline, uncertainty
+from app import tables
+from app.services import allocation, measurements
+from app.wording.headline import headline, uncertainty
 from cache import DirectoryStore
-from engine.presets import PRESETS
+from engine.methods.presets import PRESETS
 from engine.types import Budget
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from streamlit.testing.v1 import AppTest
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 
@@ -47,7 +48,7 @@ def test_the_headline_is_a_prediction_until_exactly_this_map_was_measured(
     toy_analysis: Analysis, analysed_home: Path
 ) -> None:
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    plan = services.plan(toy_analysis.id, "water-filling", budget.params)
+    plan = allocation.plan(toy_analysis.id, "water-filling", budget.params)
     predicted = headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), None, "news")
     assert "smaller**" in predicted
     assert "a prediction, likely between 1.0 % and 2.5 ×" in predicted
@@ -74,8 +75,8 @@ def test_tiles_hold_size_arithmetic_kept_and_both_perplexities(open_page: Open, 
 
 
 def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_home: Path) -> None:
-    runs = services.measured_runs(toy_analysis.id)
-    curves = services.predicted_curves(toy_analysis.id, services.predictor(runs))
+    runs = measurements.measured_runs(toy_analysis.id)
+    curves = allocation.predicted_curves(toy_analysis.id, measurements.predictor(runs))
     table = tables.quality(curves, tables.results(runs))
     assert table["predicted_ratio"].notna().sum() == sum(len(points) for points in curves.values())
     assert table["measured_ratio"].notna().sum() == len(runs) + 1

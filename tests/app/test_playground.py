@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app import saved_maps, services
-from app.prompts import PROMPTS, summaries_of
+from app.services import allocation, playground
+from app.services import maps as saved_maps
+from app.services.prompts import PROMPTS, summaries_of
 from cache import DirectoryStore
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.generating import GenerationSession
-from engine.pipeline.refining import refine
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.generate import GenerationSession
+from engine.pipeline.refine import refine
 from engine.playground import AnswerStatus, MapChoice
 from engine.progress import ignore_progress
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.app.test_comparing_and_refining import text
 from tests.app.test_views import button, shown
-from tests.playground.conftest import until
+from tests.engine.playground.conftest import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from streamlit.testing.v1 import AppTest
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
     from tests.app.test_views import Open
 
 
@@ -36,7 +37,7 @@ def answered(page: AppTest) -> AppTest:
     button(page, "Answer").click()
     page.run()
     answer_id = page.query_params["answer"]
-    until(lambda: services.playground().answer(answer_id).status.is_final)
+    until(lambda: playground.playground().answer(answer_id).status.is_final)
     return page.run()
 
 
@@ -49,7 +50,7 @@ def test_a_first_visit_finds_a_prompt_and_one_button(open_page: Open, analysed_h
     assert button(page, "Stop").disabled
     assert "Nothing has been asked yet" in shown(page)
     # Opening the page loads no model.
-    assert services.playground().host_pid is None
+    assert playground.playground().host_pid is None
 
 
 def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_home: Path) -> None:
@@ -58,7 +59,7 @@ def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_h
     assert not page.error
     assert "Done." in shown(page)
     answer_id = page.query_params["answer"]
-    found = services.playground().answer(answer_id)
+    found = playground.playground().answer(answer_id)
     assert found.status is AnswerStatus.DONE
     assert found.question.title.startswith("Water-filling, ")
     assert found.compressed.active_params[0] <= 0.5 * found.compressible_params
@@ -76,7 +77,7 @@ def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, ana
     button(page, "Answer").click()
     page.run()
     assert [e.value for e in page.error] == ["The prompt is empty; give some text to go on from\\."]
-    assert services.playground().host_pid is None
+    assert playground.playground().host_pid is None
 
 
 def test_a_prompt_that_is_too_long_is_one_sentence(open_page: Open, analysed_home: Path) -> None:
@@ -95,10 +96,10 @@ def test_a_method_without_a_map_is_one_sentence_and_cannot_answer(open_page: Ope
 
 def test_an_open_map_answers(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
     budget = Budget.of_kept_fraction(0.7, toy_analysis.inventory.compressible_params)
-    rank_map = services.plan(toy_analysis.id, "svd-llm", budget.params).rank_map
+    rank_map = allocation.plan(toy_analysis.id, "svd-llm", budget.params).rank_map
     saved = saved_maps.save_map(toy_analysis.id, "Mine", rank_map)
     page = answered(open_page("playground", map=saved.id, tokens="4"))
-    found = services.playground().answer(page.query_params["answer"])
+    found = playground.playground().answer(page.query_params["answer"])
     assert found.question.title.startswith("saved map, ")
     assert found.question.compressed == MapChoice(rank_map.to_json())
 
@@ -108,7 +109,7 @@ def test_refined_factors_answer_where_there_are_some(
 ) -> None:
     store, downloads = DirectoryStore(analysed_home / "artifacts"), analysed_home / "downloads"
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    rank_map = services.plan(toy_analysis.id, "water-filling", budget.params).rank_map
+    rank_map = allocation.plan(toy_analysis.id, "water-filling", budget.params).rank_map
     spec = RefinementSpec(compute_dtype="float32")
     key = refine(store, downloads, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
     session = EvaluationSession(store, downloads, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
@@ -117,7 +118,7 @@ def test_refined_factors_answer_where_there_are_some(
     page = open_page("playground", keep="0.8", tokens="6")
     page.button_group(key="factors").set_value(key.fingerprint).run()
     page = answered(page)
-    found = services.playground().answer(page.query_params["answer"])
+    found = playground.playground().answer(page.query_params["answer"])
     assert found.question.compressed == MapChoice(rank_map.to_json(), key.fingerprint)
     generating = GenerationSession(store, downloads, toy_analysis.id, ignore_progress)
     asked = found.question

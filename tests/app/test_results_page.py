@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 import streamlit as st
 
-from app import charts, measured, tables
+from app import charts, tables
+from app.services import measurements as measured
 from engine.jobs import JobQueue
-from engine.measures import measures
-from engine.pipeline.results import results
+from engine.pipeline.reading.results import results
+from engine.results.columns import measures
 from tests.app.test_views import button, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.results import ResultRow
+    from engine.results.rows import ResultRow
     from tests.app.test_views import Open
-    from tests.measured_toy import MeasuredToy
+    from tests.support.measured_toy import MeasuredToy
 
 
 @pytest.fixture

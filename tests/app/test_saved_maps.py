@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app import saved_maps, services
 from app.plans import Plan
-from engine.pipeline.map_files import named_maps
-from engine.pipeline.named_maps import NamedMap
-from engine.rank_map import parse_rank_map
-from engine.rank_map_csv import rank_map_to_csv
+from app.services import allocation
+from app.services import maps as saved_maps
+from engine.rank_map.document import parse_rank_map
+from engine.rank_map.files import named_maps
+from engine.rank_map.named import NamedMap
+from engine.rank_map.table import rank_map_to_csv
 from engine.types import Budget
 from tests.app.test_views import button, shown
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from streamlit.testing.v1 import AppTest
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
     Open = Callable[..., AppTest]
 
@@ -42,7 +43,7 @@ def names(analysis: Analysis) -> list[str]:
 
 
 def a_plan(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> Plan:
-    return services.plan(
+    return allocation.plan(
         analysis.id, method, Budget.of_kept_fraction(kept, analysis.inventory.compressible_params).params
     )
 

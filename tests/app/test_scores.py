@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import charts, services, tables
+from app import charts, tables
+from app.services import analyses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 
 
 def scores(analysis: Analysis) -> pd.DataFrame:
-    return tables.sensitivity(analysis, services.predicted_increases(analysis.id, 0.5), None)
+    return tables.sensitivity(analysis, analyses.predicted_increases(analysis.id, 0.5), None)
 
 
 @pytest.mark.parametrize("by", ["layer", "kind"])

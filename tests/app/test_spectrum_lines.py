@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from streamlit.testing.v1 import AppTest
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 ENERGIES = {"L0 q": np.array([16.0, 4.0, 4.0, 1.0]), "L0 k": np.zeros(3)}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache import DirectoryStore
-from engine.bayesian.goals import Goal
-from engine.bayesian.space import SpaceSpec
-from engine.bayesian.specs import ObjectiveSpec, Subset
 from engine.jobs import JobQueue, JobStatus
+from engine.pipeline.search import SearchSpec, search
 from engine.pipeline.search_session import with_feature
-from engine.pipeline.searching import SearchSpec, search
 from engine.progress import ignore_progress
+from engine.search.goals import Goal
+from engine.search.space import SpaceSpec
+from engine.search.specs import ObjectiveSpec, Subset
 from engine.specs import CorpusSpec
 from tests.app.conftest import PAGES
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from streamlit.testing.v1 import AppTest
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 

@@ -17,8 +17,8 @@ from playwright.sync_api import sync_playwright
 
 from cache import DirectoryStore
 from engine.settings import settings
-from tests.browser.bare_board import made_up_analysis, open_board
-from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
+from tests.support.bare_board import made_up_analysis, open_board
+from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

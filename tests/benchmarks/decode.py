@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from engine.compression.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
 from engine.formats import rank_params, uniform_rank
-from engine.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
 from engine.types import Format
 
 HIDDEN, WIDE = 4096, 11008

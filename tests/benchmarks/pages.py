@@ -13,7 +13,7 @@ import time
 from playwright.sync_api import Page, sync_playwright
 
 from engine.settings import settings
-from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
+from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
 PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results")
 ROUNDS = 4

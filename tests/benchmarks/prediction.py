@@ -19,14 +19,14 @@ import pandas as pd
 from cache import DirectoryStore
 from engine import operations
 from engine.allocation import allocators
-from engine.curves import group_curves
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.predicting import measured_run
-from engine.prediction import MeasuredRun, Predictor, predict_left_out
-from engine.presets import PRESETS
+from engine.analysis.curves import group_curves
+from engine.methods.presets import PRESETS
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import EvaluationSession
+from engine.prediction.power_law import MeasuredRun, Predictor, predict_left_out
+from engine.prediction.runs import measured_run
 from engine.progress import ignore_progress
-from engine.rank_map import RankMap
+from engine.rank_map.document import RankMap
 from engine.settings import settings
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import BlockRank, Budget, Format, GroupCurves, Importance, Metric
@@ -34,7 +34,7 @@ from engine.types import BlockRank, Budget, Format, GroupCurves, Importance, Met
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
 
 LOW, CAT, SKIP, BOTH = Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT
 MODES = tuple(Importance)

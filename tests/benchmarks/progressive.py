@@ -15,6 +15,7 @@ import torch
 
 from cache import DirectoryStore
 from engine import operations
+from engine.decoding.schedules import RankSchedule
 from engine.evaluation.summaries import (
     DEFAULT_TEMPLATE,
     MEASURES,
@@ -23,15 +24,15 @@ from engine.evaluation.summaries import (
     build_prompts,
     write_summaries,
 )
-from engine.pairs import load_pairs
-from engine.pipeline.analysing import analyse
-from engine.pipeline.generating import GenerationSession, Variant
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric
+from engine.methods.allocate import allocate_rank_map
+from engine.model.sources import resolve_texts
+from engine.pipeline.analyse import analyse
+from engine.pipeline.generate import GenerationSession, Variant
+from engine.pipeline.reading.analyses import curves_by_metric
 from engine.progress import ignore_progress
-from engine.schedules import RankSchedule
 from engine.settings import settings
-from engine.sources import resolve_texts
 from engine.specs import CorpusSpec
+from engine.text.pairs import load_pairs
 from engine.types import Budget, Format
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from cache import DirectoryStore
 from engine import operations
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import settings
 from engine.specs import CorpusSpec, EvaluationSpec

@@ -21,28 +21,29 @@ import torch
 
 from cache import DirectoryStore
 from engine import operations
-from engine.calibration import collect_statistics
-from engine.compression import compress
-from engine.corpora import load_corpus
-from engine.curves import predicted_increase
-from engine.evaluation import measure, take_reference
+from engine.analysis.curves import predicted_increase
+from engine.calibration.passes import collect_statistics
+from engine.compression.apply import compress
+from engine.evaluation.perplexity import measure, take_reference
 from engine.formats import rank_params, uniform_rank
-from engine.model import open_model
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import analysis_spec, reopen_folder
+from engine.methods.allocate import allocate_rank_map
+from engine.model.opening import open_model
+from engine.model.sources import resolve_texts
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import settings
-from engine.sources import resolve_texts
 from engine.specs import CalibrationSpec, EvaluationSpec
+from engine.text.corpora import load_corpus
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.benchmarks.stages import bare_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
     from engine.types import Projection
 
 CANDIDATES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

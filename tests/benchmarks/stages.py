@@ -21,16 +21,17 @@ from torch.nn import functional
 
 from cache import DirectoryStore
 from engine import operations
-from engine.compression import compress
-from engine.corpora import load_corpus
-from engine.demo import fetch_demo
-from engine.model import open_model
-from engine.pipeline.analysing import analyse
+from engine.compression.apply import compress
+from engine.methods.allocate import allocate_rank_map
+from engine.methods.presets import PRESETS
+from engine.model.demo import fetch_demo
+from engine.model.opening import open_model
+from engine.pipeline.analyse import analyse
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
-from engine.presets import PRESETS
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import settings
+from engine.text.corpora import load_corpus
 from engine.types import Budget
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
-from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app
+from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
+from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

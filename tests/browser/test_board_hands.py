@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.bare_board import made_up_analysis, open_board
+from tests.support.bare_board import made_up_analysis, open_board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

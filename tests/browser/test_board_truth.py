@@ -11,26 +11,26 @@ import numpy as np
 import pytest
 
 from app.components import rank_board
+from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
 from app.plans import Aim, Impossible, Plan, edited_each, locked_blocks
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
-from engine.board import encode_curves, evaluated_json, presets_json
-from engine.curves import group_curves
+from engine.analysis.curves import group_curves
 from engine.errors import RankScopeError
-from engine.pipeline.reading import cost_of
-from engine.pipeline.targeting import Target, allocate_to_target
-from engine.prediction import MeasuredRun, Predictor
-from engine.presets import PRESETS
+from engine.methods.allocate import Target, allocate_to_target
+from engine.methods.cost import cost_of
+from engine.methods.presets import PRESETS
+from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
-from tests.browser.bare_board import METRICS, made_up_analysis, searched_maps
-from tests.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
+from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
+from tests.support.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
 
-    from engine.analysis import Analysis
-    from engine.rank_map import RankMap
+    from engine.analysis.value import Analysis
+    from engine.rank_map.document import RankMap
     from engine.types import Allocation
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

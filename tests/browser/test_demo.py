@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import expect
 
 from cache import DirectoryStore
-from engine.pipeline.reading import analysis_headings
-from tests.browser.running_app import settled
+from engine.pipeline.reading.analyses import analysis_headings
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

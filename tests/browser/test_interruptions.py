@@ -13,8 +13,8 @@ from engine.jobs import JobQueue
 from engine.jobs.local import this_process
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
-from tests.browser.running_app import free_port, running_app, settled
 from tests.browser.test_journey import go
+from tests.support.running_app import free_port, running_app, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-    from engine.analysis import Analysis
+    from engine.analysis.value import Analysis
     from engine.jobs import Job
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.app.toy import save_toy_model, write_corpus
 from tests.browser.conftest import LONG_MS
-from tests.browser.running_app import settled
+from tests.support.analysed_toy import save_toy_model, write_corpus
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

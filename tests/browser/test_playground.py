@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import LONG_MS
-from tests.browser.running_app import settled
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from engine.pipeline.reporting import report_content
-from engine.pipeline.results import results
+from engine.pipeline.reading.results import results
+from engine.pipeline.report import report_content
 from engine.report import render_report
 from tests.browser.conftest import LONG_MS
-from tests.browser.running_app import settled
-from tests.measured_toy import HOSTILE
+from tests.support.measured_toy import HOSTILE
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from tests.measured_toy import MeasuredToy
+    from tests.support.measured_toy import MeasuredToy
 
 pytestmark = pytest.mark.browser
 

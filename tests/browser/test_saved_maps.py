@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.running_app import settled
 from tests.browser.test_journey import go
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from cache import DirectoryStore, Key, damaged
-from tests.cache import store_child
+from tests.support import store_child
 
 forking = multiprocessing.get_context("forkserver")  # imports once, so that a hundred processes start fast
-forking.set_forkserver_preload(["pytest", "tests.cache.store_child"])
+forking.set_forkserver_preload(["pytest", "tests.support.store_child"])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import toys
+from tests.support import toys
 
 LINES = (
     "The river rose in the night and the bridge was closed until the morning.",

@@ -10,27 +10,20 @@ import pytest
 from cache import DirectoryStore, Key, MemoryStore
 from engine import operations
 from engine.errors import InvalidRankMapError, ModelError, RankScopeError
-from engine.pipeline import analysing
-from engine.pipeline.analysing import analyse
-from engine.pipeline.evaluating import EvaluationSession, sense
-from engine.pipeline.reading import (
-    allocate_rank_map,
-    analysis_headings,
-    cost_of,
-    curves_by_metric,
-    evaluations,
-    load_analysis,
-    measured_sensitivity,
-    newest_predictor,
-)
-from engine.pipeline.targeting import Target, allocate_to_target
-from engine.presets import PRESETS, AllocationSettings
+from engine.methods.allocate import Target, allocate_rank_map, allocate_to_target
+from engine.methods.cost import cost_of
+from engine.methods.presets import PRESETS, AllocationSettings
+from engine.pipeline import analyse as analysing
+from engine.pipeline.analyse import analyse
+from engine.pipeline.evaluate import EvaluationSession, sense
+from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis
+from engine.pipeline.reading.measurements import evaluations, measured_sensitivity, newest_predictor
 from engine.progress import ignore_progress
-from engine.rank_map import RankMap, parse_rank_map
+from engine.rank_map.document import RankMap, parse_rank_map
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import BlockRank, Budget, Format, Importance, Metric
-from tests import toys
 from tests.end_to_end.conftest import LINES
+from tests.support import toys
 
 
 def arguments(folder, text_file, **changes):

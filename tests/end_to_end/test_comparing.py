@@ -8,9 +8,9 @@ import pytest
 
 from cache import DirectoryStore
 from engine.errors import InvalidSpecError
-from engine.pipeline.comparing import ComparisonSpec, compare, median_relative_error
-from engine.pipeline.reading import newest_comparison
-from engine.presets import PRESETS
+from engine.methods.presets import PRESETS
+from engine.pipeline.compare import ComparisonSpec, compare, median_relative_error
+from engine.pipeline.reading.measurements import newest_comparison
 from engine.progress import ignore_progress
 from engine.specs import CorpusSpec, EvaluationSpec
 from tests.end_to_end.test_chain import run

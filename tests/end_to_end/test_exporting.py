@@ -16,12 +16,13 @@ from transformers import AutoModelForCausalLM
 
 from cache import DirectoryStore
 from engine.errors import ExportError, InvalidRankMapError, InvalidSpecError, ResourceError
+from engine.export.new_folder import appearing, require_space
 from engine.export.specs import ExportFormat, ExportSpec
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.exporting import export
-from engine.pipeline.new_folder import appearing, require_space
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric
-from engine.pipeline.refining import refine
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.export import export
+from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.specs import RefinementSpec
 from engine.types import Budget
@@ -150,8 +151,8 @@ CHILD = """
     from cache import DirectoryStore
     from engine.errors import RankScopeError
     from engine.export.specs import ExportSpec
-    from engine.pipeline.exporting import export
-    from engine.rank_map import parse_rank_map
+    from engine.pipeline.export import export
+    from engine.rank_map.document import parse_rank_map
 
     root, analysis, rank_map, folder, way = sys.argv[1:]
 
@@ -215,7 +216,7 @@ def test_a_disk_that_is_or_becomes_full_is_one_sentence(home, tiny_disk, monkeyp
     with pytest.raises(ResourceError, match=r"needs [\d.]+ MB and the disk of"):
         export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     # Room that somebody else takes while the model is written.
-    monkeypatch.setattr("engine.pipeline.exporting.require_space", lambda *_: None)
+    monkeypatch.setattr("engine.pipeline.export.require_space", lambda *_: None)
     with pytest.raises(ResourceError, match="became full"):
         export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     assert [path.name for path in tiny_disk.iterdir()] == ["ballast"]

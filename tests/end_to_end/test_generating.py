@@ -6,17 +6,18 @@ import pytest
 
 from cache import DirectoryStore
 from engine import operations
+from engine.decoding.generation import encode_prompt, generate_tokens
+from engine.decoding.schedules import RankSchedule
 from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
-from engine.generation import encode_prompt, generate_tokens
-from engine.pipeline.analysing import analyse
-from engine.pipeline.generating import GenerationSession
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.analyse import analyse
+from engine.pipeline.generate import GenerationSession
+from engine.pipeline.reading.analyses import curves_by_metric
 from engine.progress import ignore_progress
-from engine.rank_map import RankMap
-from engine.schedules import RankSchedule
+from engine.rank_map.document import RankMap
 from engine.specs import GenerationSpec
 from engine.types import Budget, Format, Metric
-from tests import toys
+from tests.support import toys
 
 PROMPT = "The river rose in the night"
 SPEC = GenerationSpec(12)

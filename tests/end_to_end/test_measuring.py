@@ -10,18 +10,20 @@ import pytest
 
 from cache import DirectoryStore
 from engine import operations
-from engine.demo import MODEL_WHEEL, TEXTS_WHEEL
 from engine.errors import InvalidRankMapError, RankScopeError
 from engine.evaluation.cost import CostSpec
 from engine.evaluation.memory import MemorySpec
 from engine.evaluation.summaries import SummarySpec
-from engine.pipeline import measuring, models
-from engine.pipeline.analysing import analyse
-from engine.pipeline.map_keys import map_id
-from engine.pipeline.measuring import Plan, measure_all
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
-from engine.pipeline.results import article_scores, item_scores, results, row_to_json, summary_texts
+from engine.methods.allocate import allocate_rank_map
+from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
+from engine.pipeline import models
+from engine.pipeline.analyse import analyse
+from engine.pipeline.measure import plan as measuring
+from engine.pipeline.measure.plan import Plan, measure_all
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.reading.results import article_scores, item_scores, results, row_to_json, summary_texts
 from engine.progress import ignore_progress
+from engine.rank_map.identity import map_id
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget
 from tests.end_to_end.conftest import LINES

@@ -5,20 +5,16 @@ from __future__ import annotations
 import pytest
 
 from cache import DirectoryStore
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.reading import (
-    allocate_rank_map,
-    curves_by_metric,
-    evaluations,
-    newest_predictor,
-    refined_evaluations,
-)
-from engine.pipeline.refining import refine
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.reading.measurements import evaluations, newest_predictor, refined_evaluations
+from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
-from tests import toys
 from tests.end_to_end.test_chain import evaluation_spec, run
+from tests.support import toys
 
 TRAINED = RefinementSpec(TrainingSpec(epochs=2), compute_dtype="float32")
 

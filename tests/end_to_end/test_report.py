@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from engine.pipeline.reporting import report_content
-from engine.pipeline.results import results
-from engine.rank_map import RankMap
+from engine.pipeline.reading.results import results
+from engine.pipeline.report import report_content
+from engine.rank_map.document import RankMap
 from engine.report import render_report
 from tests.end_to_end.test_command_line import Terminal
 

@@ -13,27 +13,28 @@ import threading
 import pytest
 
 from cache import DirectoryStore
-from engine.bayesian.goals import Goal
-from engine.bayesian.space import SpaceSpec
-from engine.bayesian.specs import ObjectiveSpec
+from engine.decoding.schedules import RankSchedule
 from engine.errors import ModelError
-from engine.model import load_module
+from engine.methods.allocate import allocate_rank_map
+from engine.methods.presets import PRESETS, allocate_preset
+from engine.model.opening import load_module
+from engine.model.sources import known_model_fingerprint, resolve_model
 from engine.operations import analysis_spec
-from engine.pipeline.analysing import analyse
-from engine.pipeline.comparing import ComparisonSpec, compare
-from engine.pipeline.evaluating import EvaluationSession
-from engine.pipeline.generating import GenerationSession
-from engine.pipeline.reading import allocate_rank_map, curves_by_metric, load_analysis
-from engine.pipeline.refining import refine
-from engine.pipeline.searching import SearchSpec, search
-from engine.presets import PRESETS, allocate_preset
+from engine.pipeline.analyse import analyse
+from engine.pipeline.compare import ComparisonSpec, compare
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.generate import GenerationSession
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.refine import refine
+from engine.pipeline.search import SearchSpec, search
 from engine.progress import ignore_progress
-from engine.rank_map import RankMap
-from engine.schedules import RankSchedule
-from engine.sources import known_model_fingerprint, resolve_model
+from engine.rank_map.document import RankMap
+from engine.search.goals import Goal
+from engine.search.space import SpaceSpec
+from engine.search.specs import ObjectiveSpec
 from engine.specs import CorpusSpec, EvaluationSpec, GenerationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget, Format, Metric
-from tests.test_demo import write_tiny_gguf
+from tests.engine.model.test_demo import write_tiny_gguf
 
 COMMIT = "c" * 40
 READER = """
@@ -41,8 +42,8 @@ import json, sys
 from pathlib import Path
 from cache import MemoryStore
 from engine.errors import ModelError
-from engine.model import open_model
-from engine.sources import resolve_model
+from engine.model.opening import open_model
+from engine.model.sources import resolve_model
 from engine.specs import ModelSpec
 answers = {}
 for name in json.loads(sys.argv[1]):

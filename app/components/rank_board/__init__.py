@@ -61,8 +61,8 @@ def rank_board(data: Mapping[str, Any], curves: bytes, *, key: str, on_change: C
     """Show the board.
 
     Args:
-        data: what changes with every run, as ``app.board.board_data`` returns it.
-        curves: from :func:`engine.board.encode_curves`, under the name that ``data`` gives.
+        data: what changes with every run, as ``app.components.rank_board.data.board_data`` returns it.
+        curves: from :func:`app.components.rank_board.curves.encode_curves`, under the name that ``data`` gives.
         key: under ``st.session_state[key]["board"]`` the reported state is found.
         on_change: called before the run that a released pointer causes.
     """

@@ -1,4 +1,4 @@
-// Reads what engine.board.encode_curves wrote.
+// Reads what app.components.rank_board.curves.encode_curves wrote.
 
 export class Curve {
   constructor(members, inFeatures, outFeatures, importance, reach, nats, step) {

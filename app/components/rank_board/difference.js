@@ -1,7 +1,7 @@
 import { rankParams } from "./formats.js";
 import { short } from "./text.js";
 
-// engine.rank_map_difference
+// engine.rank_map.difference
 
 /** Return projection -> its part of its block's parameters; what a group shares is split by output width. */
 function partsOf(decided) {

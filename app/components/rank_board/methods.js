@@ -4,7 +4,7 @@ import { Frontier } from "./frontier.js";
 import { allocateToRatio } from "./targets.js";
 import { allocateUniformly } from "./uniform.js";
 
-// engine.allocation._evaluated and engine.presets
+// engine.allocation._evaluated and engine.methods.presets
 
 export function bestEvaluated(evaluated, groups, budget, locks = []) {
   if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks, or do not rebalance.");

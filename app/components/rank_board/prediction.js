@@ -1,4 +1,4 @@
-// engine.prediction.PowerLaw: from the nats of a rank map to the increase of the loss, with its interval.
+// engine.prediction.power_law.PowerLaw: from the nats of a rank map to the increase of the loss, with its interval.
 
 export function predictIncrease(predictor, metric, nats) {
   const law = predictor.laws[metric];

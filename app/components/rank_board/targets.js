@@ -1,6 +1,6 @@
 import { NoAllocation } from "./blocks.js";
 
-// engine.targets
+// engine.methods.targets
 
 export const unreachable = () =>
   new NoAllocation("Not even at its largest is so low a perplexity predicted: allow a higher one, or release held ranks.");

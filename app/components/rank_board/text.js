@@ -1,4 +1,4 @@
-// Numbers as people read them, as app.labels has them.
+// Numbers as people read them, as app.wording.labels has them.
 
 export function short(value) {
   for (const [size, unit] of [[1e9, " B"], [1e6, " M"], [1e3, " k"]]) {

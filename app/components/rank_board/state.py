@@ -1,0 +1,174 @@
+"""What the rank board reports, checked: what belongs to a link is kept in the URL, the rest in the session."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+
+from app.plans import SAVED, Aim
+from app.widgets.rank_table import hold_instead
+from app.wording.labels import method_title
+from engine.methods.presets import PRESETS
+
+if TYPE_CHECKING:
+    from app.plans import Locks
+    from engine.analysis.value import Analysis
+
+COMPARED_KEY: Final = "difference.other"
+"""Of the method or saved map that the active one is compared with, in the session."""
+
+_DEFAULT: Final[dict[str, Any]] = {"keep": 0.8, "method": "water-filling", "target": None, "dtype": "float16"}
+_DTYPES: Final = ("float16", "float32", "int8")
+LOWEST_KEEP: Final = 0.1
+_ADDRESS_LAGS_S: Final = 3.0
+
+
+def board_key(analysis: Analysis) -> str:
+    """Return the board's key in the session."""
+    return f"board.{analysis.id[:12]}"
+
+
+def chosen_budget() -> float:
+    """Return the kept fraction that was chosen last, on whatever page, and write it into the URL."""
+    named = _keep(st.query_params.get("keep"))
+    left_s: dict[float, float] = st.session_state.setdefault("budget.left", {})
+    # A request may have set out before its page knew the newest address.
+    is_stale = named is not None and time.monotonic() - left_s.get(named, -math.inf) < _ADDRESS_LAGS_S
+    keep = float(_session()["keep"]) if named is None or is_stale else named
+    _choose_budget(keep)
+    return keep
+
+
+def remember_budget(keep: float) -> None:
+    """Take over a kept fraction that was chosen outside the board; it replaces a target perplexity."""
+    _choose_budget(keep)
+    _session()["target"] = None
+    st.query_params.pop("ppl", None)
+
+
+def board_state(analysis: Analysis) -> dict[str, Any]:
+    """Return what the board shows apart from the held ranks, and write into the URL what belongs there."""
+    session, url = _session(), st.query_params
+    session["keep"] = chosen_budget()
+    session["method"] = active_method()
+    session["target"] = _perplexity(url.get("ppl")) or session["target"]
+    session["dtype"] = _dtype(url.get("dtype")) or session["dtype"]
+    _write_url()
+    return {
+        **session,
+        "base": st.session_state.get(_base_key(analysis)),
+        "compare": st.session_state.get(COMPARED_KEY),
+        "revision": st.session_state.get(f"{board_key(analysis)}.revision", 0),
+    }
+
+
+def aim_of(state: dict[str, Any], locks: Locks) -> Aim:
+    """Return what every method is asked for: what it was when rebalancing was switched off, if it is off."""
+    base = state["base"]
+    if base is None:
+        return Aim(state["keep"], state["target"], locks)
+    return Aim(base["keep"], base["target"], tuple(base["held"].items()))
+
+
+def active_method() -> str:
+    """Return the method whose map is shown."""
+    return _method(st.query_params.get("method")) or str(_session()["method"])
+
+
+def activate(method: str = str(_DEFAULT["method"])) -> None:
+    """Show the map of a method, of the default one unless told."""
+    _session()["method"] = method
+    st.query_params["method"] = method
+
+
+def take_report(analysis: Analysis) -> None:
+    """Take over what the board reported; what comes from a browser is checked first."""
+    report = st.session_state[board_key(analysis)].get("board")
+    if not isinstance(report, dict):
+        return
+    keep, method, held = _keep(report.get("keep")), _method(report.get("method")), _held(report.get("held"), analysis)
+    if keep is None or method is None or held is None:
+        return
+    dtype = _dtype(report.get("dtype")) or _DEFAULT["dtype"]
+    target = _perplexity(report.get("target"))
+    _choose_budget(keep)
+    st.session_state["board"] = {"keep": keep, "method": method, "target": target, "dtype": dtype}
+    _write_url()
+    st.session_state[_base_key(analysis)] = _base(report.get("base"), analysis)
+    compare = report.get("compare")
+    # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
+    st.session_state[COMPARED_KEY] = compare if isinstance(compare, str) else None
+    hold_instead(analysis.id, held)
+    st.session_state[f"{board_key(analysis)}.revision"] = int(report.get("revision", 0))
+
+
+def _session() -> dict[str, Any]:
+    session: dict[str, Any] = st.session_state.setdefault("board", dict(_DEFAULT))
+    return session
+
+
+def _choose_budget(keep: float) -> None:
+    if keep != _session()["keep"]:
+        st.session_state.setdefault("budget.left", {})[_session()["keep"]] = time.monotonic()
+    _session()["keep"] = keep
+    st.query_params["keep"] = str(keep)
+
+
+def _write_url() -> None:
+    session, url = _session(), st.query_params
+    url["keep"], url["method"] = str(session["keep"]), session["method"]
+    for name, value, default in (("ppl", session["target"], None), ("dtype", session["dtype"], _DEFAULT["dtype"])):
+        if value == default:
+            url.pop(name, None)
+        else:
+            url[name] = str(value)
+
+
+def _base_key(analysis: Analysis) -> str:
+    return f"{board_key(analysis)}.base"
+
+
+def _base(given: object, analysis: Analysis) -> dict[str, Any] | None:
+    """Return what the maps were made for when rebalancing was switched off."""
+    if not isinstance(given, dict):
+        return None
+    keep, held = _keep(given.get("keep")), _held(given.get("held"), analysis)
+    if keep is None or held is None:
+        return None
+    return {"keep": keep, "target": _perplexity(given.get("target")), "held": held}
+
+
+def _held(given: object, analysis: Analysis) -> dict[str, int] | None:
+    if not isinstance(given, dict):
+        return None
+    return {n: int(r) for n, r in given.items() if n in analysis.projections and isinstance(r, int | float) and r >= 1}
+
+
+def _keep(given: object) -> float | None:
+    keep = _number(given)
+    return keep if keep is not None and LOWEST_KEEP <= keep <= 1 else None
+
+
+def _perplexity(given: object) -> float | None:
+    value = _number(given)
+    return value if value is not None and 1 <= value < float("inf") else None
+
+
+def _number(given: object) -> float | None:
+    try:
+        return float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def _dtype(given: object) -> str | None:
+    return given if isinstance(given, str) and given in _DTYPES else None
+
+
+def _method(given: object) -> str | None:
+    """Return the method of a name or a title."""
+    names = [*PRESETS, SAVED]
+    return next((name for name in names if given in (name, method_title(name))), None)

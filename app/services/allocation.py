@@ -1,0 +1,213 @@
+"""What every method would do at a budget; cached by analysis, budget, held ranks and the trials there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
+from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
+from app.services.analyses import analysis, curves
+from app.services.home import store
+from app.services.measurements import Calibration, calibration_of, fit
+from cache import fingerprint
+from engine.allocation import build_frontier
+from engine.errors import RankScopeError
+from engine.methods import cost
+from engine.methods.allocate import Target, allocate_rank_map, allocate_to_target, rank_map_of
+from engine.methods.presets import PRESETS, AllocationSettings, get_preset, preset_curves
+from engine.pipeline.reading.trials import evaluated_maps
+from engine.prediction.power_law import Predictor
+from engine.types import Budget, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from engine.allocation import EvaluatedMap, Frontier
+
+KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
+"""Kept fractions at which every method's predicted curve is drawn."""
+
+
+CurvePoint = tuple[float, float, float, float]
+"""Kept fraction, predicted perplexity over dense, and the ends of its interval."""
+
+
+def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -> Plan:
+    """Return a method's rank map at a budget.
+
+    Raises:
+        RankScopeError: it has none.
+    """
+    return _plan(analysis_id, method, budget_params, locks, _trials_there() if get_preset(method).is_searched else "")
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trials: str) -> Plan:
+    found = analysis(analysis_id)
+    budget = Budget(budget_params, found.inventory.compressible_params)
+    frontier = _frontier(analysis_id, method, locks)
+    if frontier is not None:
+        rank_map = rank_map_of(found, frontier.allocate(budget), method, budget)
+    else:
+        rank_map = allocate_rank_map(
+            found,
+            curves(analysis_id),
+            method,
+            budget,
+            locked_blocks(locks, method, found),
+            settings=_board_settings(analysis_id, method),
+            evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        )
+    return Plan(method, rank_map, cost.cost_of(found, rank_map))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _frontier(analysis_id: str, method: str, locks: Locks) -> Frontier | None:
+    """Return what answers every budget, for methods that have such a thing; with locks it is made from that without."""
+    preset = get_preset(method)
+    if preset.allocator != "water-filling":
+        return None
+    return build_frontier(
+        preset_curves(preset, curves(analysis_id)),
+        formats=preset.formats,
+        locks=locked_blocks(locks, method, analysis(analysis_id)),
+        rank_step=_board_step(analysis_id),
+        unlocked=_frontier(analysis_id, method, ()) if locks else None,
+    )
+
+
+def plan_to_ratio(analysis_id: str, method: str, ratio: float, runs: Sequence[Mapping[str, Any]], locks: Locks) -> Plan:
+    """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
+
+    Args:
+        analysis_id: of the analysis.
+        method: name of a preset.
+        ratio: at least 1.
+        runs: measurements on one text, which predictions are calibrated on.
+        locks: ranks held by hand.
+
+    Raises:
+        RankScopeError: it has none.
+    """
+    trials = _trials_there() if get_preset(method).is_searched else ""
+    return _plan_to_ratio(analysis_id, method, ratio, calibration_of(runs), locks, trials)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _plan_to_ratio(
+    analysis_id: str, method: str, ratio: float, calibration: Calibration, locks: Locks, trials: str
+) -> Plan:
+    found = analysis(analysis_id)
+    rank_map = allocate_to_target(
+        found,
+        curves(analysis_id),
+        method,
+        Target(perplexity_ratio=ratio),
+        fit(calibration),
+        locked_blocks(locks, method, found),
+        settings=_board_settings(analysis_id, method),
+        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
+        frontier=_frontier(analysis_id, method, locks),
+    )
+    return Plan(method, rank_map, cost.cost_of(found, rank_map))
+
+
+def _board_settings(analysis_id: str, method: str) -> AllocationSettings:
+    """Return the steps of ranks on the board: every one where the curves are small enough to be sent whole."""
+    if get_preset(method).is_searched:
+        return AllocationSettings()
+    return AllocationSettings(rank_step=_board_step(analysis_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]:  # noqa: ARG001 - part of the cache's key
+    return tuple(evaluated_maps(store(), analysis_id))
+
+
+def _trials_there() -> str:
+    """Name the trials that are stored: they grow while a search runs, unlike all else that is cached."""
+    return fingerprint("trials", [key.fingerprint for key in store().keys("trial")], [], schema_version=1)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _board_step(analysis_id: str) -> int:
+    return board_step(next(iter(curves(analysis_id).values())))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Packing the curves for the rank board")
+def board_curves(analysis_id: str) -> tuple[str, bytes]:
+    """Return an analysis's curves as the rank board reads them, and the name they go by there."""
+    step = _board_step(analysis_id)
+    name = f"{analysis_id}.{step}"
+    return name, encode_curves(curves(analysis_id), step, name)
+
+
+def board_trials(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the maps that searches have measured, as the rank board reads them."""
+    return _board_trials(analysis_id, _trials_there())
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
+    found = curves(analysis_id)
+    if Metric.FEATURE not in found:
+        return []
+    return evaluated_json(_evaluated_maps(analysis_id, trials), found[Metric.FEATURE])
+
+
+def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
+    """Return what every method would do at a budget, in the order methods are shown."""
+    return _of_every_method(lambda method: plan(analysis_id, method, budget_params, locks))
+
+
+def plans_for(
+    analysis_id: str, aim: Aim, dense_perplexity: float, runs: Sequence[Mapping[str, Any]]
+) -> list[Plan | Impossible]:
+    """Return what every method would do to meet an aim, in the order methods are shown.
+
+    Args:
+        analysis_id: of the analysis.
+        aim: a kept fraction, or a perplexity on the text of ``runs``.
+        dense_perplexity: of the dense model on that text.
+        runs: measurements on one text.
+    """
+    if aim.perplexity is not None:
+        ratio = aim.perplexity / dense_perplexity
+        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, runs, aim.locks))
+    compressible = analysis(analysis_id).inventory.compressible_params
+    return plans(analysis_id, Budget.of_kept_fraction(aim.keep, compressible).params, aim.locks)
+
+
+def _of_every_method(make: Callable[[str], Plan]) -> list[Plan | Impossible]:
+    result: list[Plan | Impossible] = []
+    for method in PRESETS:
+        try:
+            result.append(make(method))
+        except RankScopeError as error:
+            result.append(Impossible(method, str(error)))
+    return result
+
+
+@st.cache_data(max_entries=8, show_spinner="Predicting every method at every budget")
+def _discarded_curves(analysis_id: str, trials: str) -> dict[str, list[tuple[float, float]]]:  # noqa: ARG001
+    """Return method -> (kept fraction, half the discarded energy in nats) without locks."""
+    compressible = analysis(analysis_id).inventory.compressible_params
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for kept in KEPT_STEPS:
+        for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
+            if isinstance(found, Plan):
+                point = found.cost.kept_fraction, found.cost.nats
+                points = curves.setdefault(found.method, [])
+                if point not in points:
+                    points.append(point)
+    return curves
+
+
+def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[CurvePoint]]:
+    """Return method -> (kept fraction, predicted perplexity over dense, lowest, highest) without locks."""
+    return {
+        method: [(kept, *predictor.predict(nats, get_preset(method).metric).perplexities()) for kept, nats in points]
+        for method, points in _discarded_curves(analysis_id, _trials_there()).items()
+    }

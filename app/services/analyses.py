@@ -1,0 +1,50 @@
+"""Analyses, their spectra and sensitivities; cached by the analysis's id, which is the fingerprint of its content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.services.home import store
+from engine.analysis.curves import SpectrumSummary, predicted_increase, summarise_spectrum
+from engine.pipeline.reading import analyses, measurements
+from engine.types import GroupCurves, Metric
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+    from engine.pipeline.reading.analyses import AnalysisHeading
+
+
+def analysis_headings() -> list[AnalysisHeading]:
+    """Return every analysis, newest first."""
+    return analyses.analysis_headings(store())
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the analysis")
+def analysis(analysis_id: str) -> Analysis:
+    """Return an analysis; shared by all sessions and never changed."""
+    return analyses.load_analysis(store(), analysis_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def curves(analysis_id: str) -> dict[Metric, list[GroupCurves]]:
+    return analyses.curves_by_metric(analysis(analysis_id))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def spectrum_summaries(analysis_id: str, metric: Metric) -> dict[str, SpectrumSummary]:
+    """Return the summary of every block's spectrum, by block name."""
+    return {name: summarise_spectrum(values) for name, values in analysis(analysis_id).energies[metric].items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, float]:
+    """Return the predicted nats per token when each projection alone is cut to ``kept_fraction``."""
+    found = analysis(analysis_id)
+    return {p.name: predicted_increase(found, p, kept_fraction) for p in found.inventory.projections}
+
+
+def measured_sensitivity(analysis_id: str) -> dict[str, Any] | None:
+    """Return the newest measured sensitivity of an analysis."""
+    return measurements.measured_sensitivity(store(), analysis_id)

@@ -1,0 +1,105 @@
+"""How long a job may take: judged by its own progress, or by finished jobs of the same kind; free of Streamlit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from app.wording.labels import duration
+from engine import operations
+from engine.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.jobs import Job, Progress
+
+_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "analyse": operations.ANALYSE_DEFAULTS,
+    "evaluate": operations.EVALUATE_DEFAULTS,
+    "sensitivity": operations.SENSITIVITY_DEFAULTS,
+    "search": operations.SEARCH_DEFAULTS,
+    "refine": operations.REFINE_DEFAULTS,
+    "compare": operations.COMPARE_DEFAULTS,
+}
+_AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "methods", "kept_fractions"})
+"""Arguments that time is proportional to."""
+
+_IDLE: Final = frozenset({"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping"})
+"""Arguments that hardly change the time."""
+
+_LEAST_S: Final = 3.0
+_LEAST_FRACTION: Final = 0.01
+"""A pace is told from at least so much progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a job may take at most.
+
+    Attributes:
+        seconds: at the pace of the slowest comparable job; what is already stored is not computed again.
+        n_jobs: on how many finished jobs it rests.
+    """
+
+    seconds: float
+    n_jobs: int
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        jobs = "an earlier job" if self.n_jobs == 1 else f"{self.n_jobs} earlier jobs"
+        return f"up to about {duration(self.seconds)}, judged by {jobs} like it on this machine"
+
+
+def estimate(operation: str, arguments: Mapping[str, Any], past: Sequence[Job]) -> Estimate | None:
+    """Return how long a job may take, or ``None`` where nothing like it was ever finished here.
+
+    Comparable are finished jobs on the same model or analysis with the same settings but for text and amount.
+    """
+    paces = [
+        ((job.finished or 0.0) - (job.started or 0.0)) / _amount(operation, job.arguments)
+        for job in past
+        if job.operation == operation
+        and job.status is JobStatus.DONE
+        and job.attempts == 1
+        and _settings(operation, job.arguments) == _settings(operation, arguments)
+    ]
+    return Estimate(max(paces) * _amount(operation, arguments), len(paces)) if paces else None
+
+
+def remaining_seconds(history: Sequence[Progress], now: float) -> float | None:
+    """Return how long a running job may still take at the pace of its latest reports; ``None`` while unknown.
+
+    Args:
+        history: its reports, oldest first.
+        now: unix seconds.
+    """
+    known = [(p.time, p.fraction) for p in history if p.fraction is not None]
+    if not known:
+        return None
+    (begun, first), (told, last) = known[0], known[-1]
+    if told - begun < _LEAST_S or last - first < _LEAST_FRACTION:
+        return None
+    return max(0.0, (1 - last) * (told - begun) / (last - first) - (now - told))
+
+
+def jobs_ahead(job: Job, jobs: Sequence[Job]) -> list[Job]:
+    """Return what a queued job waits for, in the order it is done."""
+    active = [other for other in jobs if not other.status.is_final]
+    running = [other for other in active if other.status is not JobStatus.QUEUED]
+    waiting = [other for other in active if other.status is JobStatus.QUEUED]
+    before = [other for other in waiting if (other.position or 0) < (job.position or 0)]
+    return running + sorted(before, key=lambda other: other.position or 0)
+
+
+def _amount(operation: str, arguments: Mapping[str, Any]) -> float:
+    amount = 1.0
+    for name in _AMOUNTS:
+        value = arguments.get(name, _DEFAULTS.get(operation, {}).get(name, 1))
+        amount *= len(value) if isinstance(value, (list, tuple)) else float(value)
+    return max(amount, 1.0)
+
+
+def _settings(operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    every = {**_DEFAULTS.get(operation, {}), **arguments}
+    return {name: value for name, value in every.items() if name not in _AMOUNTS | _IDLE}

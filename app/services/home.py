@@ -1,0 +1,17 @@
+"""Where everything of this installation lies: the store and the queue of jobs."""
+
+from __future__ import annotations
+
+from cache import DirectoryStore
+from engine.jobs import JobQueue
+from engine.settings import settings
+
+
+def store() -> DirectoryStore:
+    """Return the store of the configured home."""
+    return DirectoryStore(settings().artifacts)
+
+
+def queue() -> JobQueue:
+    """Return the queue of the configured home."""
+    return JobQueue(settings().home)

@@ -1,0 +1,128 @@
+"""What views ask for about stored measurements: rows, texts, files, reports, and more measuring."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.plans import Plan
+from app.services import analyses
+from app.services.home import queue, store
+from engine import operations
+from engine.jobs import Job
+from engine.levels import level_settings
+from engine.methods import cost
+from engine.pipeline import report as reporting
+from engine.pipeline.reading import measurements, results
+from engine.prediction.power_law import MeasuredRun, Predictor
+from engine.rank_map.document import parse_rank_map
+from engine.report import render_report
+from engine.types import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.jobs import Job
+    from engine.results.rows import ResultRow, SummaryResult, SummaryTexts
+
+_STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
+
+
+def stored() -> tuple[str, ...]:
+    """Return the names of all stored measurements, which grow while a job runs."""
+    return tuple(str(key) for stage in _STAGES for key in store().keys(stage))
+
+
+def result_rows(analysis_id: str) -> tuple[ResultRow, ...]:
+    """Return everything measured with an analysis: the dense model first, then the largest map first."""
+    return _rows(analysis_id, stored())
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the measurements")
+def _rows(analysis_id: str, names: tuple[str, ...]) -> tuple[ResultRow, ...]:  # noqa: ARG001 - part of the cache's key
+    return tuple(results.results(store(), analysis_id))
+
+
+def summary_texts(summaries: SummaryResult) -> list[SummaryTexts]:
+    """Return the articles with what people and the models wrote of them."""
+    return results.summary_texts(store(), summaries)
+
+
+def plan_of(analysis_id: str, row: ResultRow) -> Plan:
+    """Return a measured map as what a method would do."""
+    assert row.rank_map is not None
+    return Plan(row.method, row.rank_map, cost.cost_of(analyses.analysis(analysis_id), row.rank_map))
+
+
+def report_html(analysis_id: str, rank_map: str) -> str:
+    """Return the report about a rank map as one HTML document.
+
+    Raises:
+        RankScopeError: the map is not one of the analysed model.
+    """
+    return render_report(reporting.report_content(store(), analysis_id, parse_rank_map(rank_map.encode())))
+
+
+def results_json(analysis_id: str) -> str:
+    """Return every measurement with everything that is known of it."""
+    return reporting.results_to_json(result_rows(analysis_id), analysis_id)
+
+
+def submit_evaluation(analysis_id: str, rank_maps: Sequence[str], level: str, changes: Mapping[str, Any]) -> Job:
+    """Queue the measurement of rank maps at a level.
+
+    Raises:
+        RankScopeError: a setting is wrong, or there is no such text.
+    """
+    defaults = level_settings(level)
+    changed: dict[str, Any] = {name: value for name, value in changes.items() if value != defaults[name]}
+    if level == "perplexity":
+        operations.corpus_spec({**defaults, **changed}, "evaluation")
+    else:
+        changed["level"] = level
+    changed |= {"analysis": analysis_id, "rank_maps": list(rank_maps)}
+    return queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
+
+
+Calibration = tuple[tuple[str, float, float], ...]
+"""Of every measured map its metric, predicted nats and measured increase."""
+
+
+def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
+    """Return the predictor calibrated on measurements of one analysis on one text."""
+    return fit(calibration_of(runs))
+
+
+def calibration_of(runs: Sequence[Mapping[str, Any]]) -> Calibration:
+    return tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def fit(runs: Calibration) -> Predictor:
+    return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
+
+
+def measured_runs(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the measured rank maps of an analysis, newest first."""
+    return _runs(analysis_id, tuple(key.fingerprint for key in store().keys("evaluation")))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _runs(analysis_id: str, stored: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read measurements with their predictions, which change only when one is ``stored`` or removed."""
+    return [run for run in measurements.evaluations(store(), analysis_id) if run["id"] in stored]
+
+
+def refined_runs(analysis_id: str) -> list[dict[str, Any]]:
+    """Return the measured rank maps with refined factors, newest first."""
+    return measurements.refined_evaluations(store(), analysis_id)
+
+
+def comparison(analysis_id: str) -> dict[str, Any] | None:
+    """Return the newest table of every method at every budget."""
+    return measurements.newest_comparison(store(), analysis_id)

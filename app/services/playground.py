@@ -1,0 +1,20 @@
+"""The one playground of all visitors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from engine.playground import Playground
+from engine.settings import settings
+
+
+def playground() -> Playground:
+    """Return what the models are asked through; one for all visitors."""
+    return _playground(settings().home)
+
+
+@st.cache_resource(show_spinner=False, on_release=Playground.close)
+def _playground(home: Path) -> Playground:
+    return Playground(home)

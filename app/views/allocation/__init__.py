@@ -1,0 +1,1 @@
+"""Allocation: the rank board, and what is done with its map."""

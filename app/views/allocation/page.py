@@ -1,0 +1,85 @@
+"""Allocation: the rank board, the measurement of the chosen map, and the same as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.components.rank_board.state import board_state
+from app.plans import Plan
+from app.services import measurements
+from app.views.allocation.board import board_plans, show_board
+from app.views.allocation.exporting import export_plan
+from app.views.allocation.measuring import measure_plan
+from app.views.allocation.rank_map import show_rank_map
+from app.views.allocation.saved_maps import show_saved_maps
+from app.views.allocation.searching import search_maps
+from app.views.shared.comparison import compare_methods
+from app.views.shared.difference import show_difference
+from app.widgets.analysis_picker import current_analysis
+from app.widgets.errors import errors_shown
+from app.widgets.held_draft import keep_held, restore_held
+from app.widgets.opened_map import opened_map
+from app.widgets.rank_table import held_ranks, release_all
+from app.widgets.text_choice import runs_of_one_text
+from app.wording.labels import method_title, plain
+from engine.methods.presets import PRESETS
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+
+def render() -> None:
+    st.title("Allocation")
+    st.caption("Drag the budget and every method follows; drag a bar to hold a rank. Then compress and measure.")
+    with errors_shown():
+        analysis = current_analysis()
+        if analysis is None:
+            return
+        restore_held(analysis)
+        locks = held_ranks(analysis)
+        keep_held(analysis, locks)
+        opened = opened_map(analysis)
+        state = board_state(analysis)
+        runs = measurements.measured_runs(analysis.id)
+        of_text = runs_of_one_text(runs)
+        plans = board_plans(analysis, state, locks, opened, of_text)
+        plan = next(p for p in plans if p.method == state["method"])
+        show_board(analysis, state, locks, plans, of_text, opened)
+        kept = (
+            plan.cost.kept_fraction if isinstance(plan, Plan) and (state["target"] or state["base"]) else state["keep"]
+        )
+        if plan.method in PRESETS and PRESETS[plan.method].is_searched:
+            search_maps(analysis, kept, has_map=isinstance(plan, Plan))
+        if isinstance(plan, Plan):
+            measure_plan(analysis, plan, [*of_text, *runs])
+            export_plan(analysis, plan)
+        else:
+            st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
+        shown = plan if isinstance(plan, Plan) else None
+        _offer_files_and_release(analysis, shown, len(locks))
+        show_saved_maps(analysis, shown)
+        compare_methods(analysis, plans, of_text, kept)
+        if isinstance(plan, Plan):
+            show_difference(analysis, plan, plans)
+            with st.expander(
+                "The rank map as a heatmap and as a table in which ranks are held by typing", expanded=True
+            ):
+                show_rank_map(analysis, plan)
+
+
+def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int) -> None:
+    with st.container(horizontal=True):
+        if plan is not None:
+            st.download_button(
+                "Download this rank map",
+                plan.rank_map.to_json(),
+                f"{plan.method.replace(' ', '-')}-{plan.cost.kept_fraction:.2f}-{analysis.id[:8]}.json",
+                "application/json",
+                on_click="ignore",
+                icon=":material/download:",
+            )
+        if n_locks:
+            label = f"Release {n_locks} held rank{'s' if n_locks > 1 else ''}"
+            st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")

@@ -1,0 +1,60 @@
+"""Part of Allocation: the active map as a heatmap and as a table in which ranks are held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import charts, tables
+from app.widgets.pickers import option_picker
+from app.widgets.rank_table import rank_table
+from app.wording.labels import count, megabytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from app.plans import Plan
+    from engine.analysis.value import Analysis
+
+_COLOURS = {"rank_fraction": "Kept rank", "kept": "Kept parameters", "nats": "Predicted nats"}
+_MEANINGS = {
+    "rank_fraction": "rank over full rank",
+    "kept": "parameters over dense",
+    "nats": "predicted nats per token of the block",
+}
+
+
+def show_rank_map(analysis: Analysis, plan: Plan) -> None:
+    """Show what a plan decides about every projection, and let ranks be held."""
+    rows = tables.projections(plan, analysis)
+    colour = option_picker("Colour shows", _COLOURS, key="allocation.colour")
+    st.markdown(f"**Colour: {_MEANINGS[colour]}**, layers from the input (0) downwards")
+    in_nats = colour == "nats"
+    figure = charts.layer_heatmap(
+        rows,
+        colour,
+        hover=_hover(rows),
+        log=in_nats and bool((rows["nats"] > 0).any()),
+        limits=None if in_nats else (0.0, 1.0),
+        colorscale="Cividis" if in_nats else "Viridis",
+    )
+    st.plotly_chart(figure, key="allocation.map", alt=f"Heatmap of {_MEANINGS[colour]} by layer and kind")
+    cost = plan.cost
+    st.caption(
+        f"{count(cost.params)} parameters in the projections, {count(cost.model_params)} in the whole model, "
+        f"{megabytes(cost.bytes_at(tables.BYTES_PER_PARAM))} at float16."
+    )
+    st.markdown("**Ranks, projection by projection.** Type into the last column to hold a rank for every method.")
+    rank_table(analysis, rows)
+
+
+def _hover(rows: pd.DataFrame) -> list[str]:
+    texts = []
+    for row in rows.to_dict("records"):
+        joined = f", decided as {row['decided_with']}" if row["decided_with"] != row["block"] else ""
+        texts.append(
+            f"{row['block']} ({row['format']}{joined})<br>rank {row['rank']} of {row['full_rank']}<br>"
+            f"{row['kept']:.1%} of its parameters<br>{row['nats']:.4g} nats per token"
+        )
+    return texts

@@ -1,0 +1,83 @@
+"""Part of Allocation: keep the map shown under a name, bring maps in from files, and list what is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import tables
+from app.services import maps as saved_maps
+from app.services import texts
+from app.views.allocation.saved_map_actions import map_label, offer_actions
+from app.widgets.errors import errors_shown
+from app.widgets.frames import saved_maps_frame
+from app.widgets.opened_map import open_map
+from engine.rank_map.named import MAX_NAME, NamedMap
+
+if TYPE_CHECKING:
+    from app.plans import Plan
+    from engine.analysis.value import Analysis
+
+_GENERATION = "maps.generation"
+_CHOSEN = "maps.chosen"
+_NEXT = "maps.next"
+
+
+def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
+    """Offer everything that can be done with saved maps; ``plan`` is the map shown."""
+    st.subheader("Saved maps")
+    st.caption("Kept for this model. The address of this page brings back the open one, the budget and held ranks.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = None if plan is None else _name_to_save()
+        _import(analysis)
+    if plan is not None and name is not None:
+        with errors_shown():
+            _go_on_with(saved_maps.save_map(analysis.id, name, plan.rank_map))
+    found = {m.id: m for m in saved_maps.all_saved(analysis.id)}
+    if not found:
+        return
+    saved_maps_frame(tables.saved_maps([m for m in found.values() if isinstance(m, NamedMap)], analysis))
+    if _NEXT in st.session_state:
+        st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
+    if st.session_state.get(_CHOSEN) not in found:
+        # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
+        st.session_state[_CHOSEN] = next(iter(found))
+    chosen = st.selectbox("Saved map", list(found), format_func=lambda i: map_label(found[i]), key=_CHOSEN, width=480)
+    changed = offer_actions(analysis, found[chosen])
+    if changed is not None:
+        _go_on_with(changed)
+
+
+def _name_to_save() -> str | None:
+    """Ask for a name; return it in the run in which it was submitted."""
+    with st.form("maps.save", border=False, width=420), st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input("Save the map shown as", key=f"maps.name.{_generation()}", max_chars=MAX_NAME)
+        submitted = st.form_submit_button("Save", icon=":material/save:")
+    return name if submitted else None
+
+
+def _import(analysis: Analysis) -> None:
+    with st.popover("Import a map", icon=":material/upload_file:"):
+        file = st.file_uploader(
+            "Rank map (.json or .csv, up to 5 MB)",
+            ["json", "csv"],
+            key=f"maps.import.{_generation()}",
+            max_upload_size=texts.UPLOAD_BYTES // 10**6,
+        )
+        if file is not None:
+            with errors_shown():
+                saved = saved_maps.import_map(analysis.id, file.name, file.getvalue())
+                open_map(saved.id)
+                _go_on_with(saved)
+
+
+def _go_on_with(named: NamedMap) -> None:
+    """Draw the section anew, with empty questions and this map chosen."""
+    st.session_state[_NEXT] = named.id
+    st.session_state[_GENERATION] = _generation() + 1
+    st.rerun()
+
+
+def _generation() -> int:
+    return int(st.session_state.get(_GENERATION, 0))

@@ -1,0 +1,59 @@
+"""Part of Allocation: search maps by measuring them, for methods that take theirs from a search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.services import jobs
+from app.widgets.analysis_picker import lead_to_analysis
+from app.widgets.job_progress import follow, watch
+from app.widgets.pickers import option_picker
+from app.wording.labels import percent
+from engine.jobs import JobStatus
+from engine.operations import SEARCH_DEFAULTS
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+_GOALS = {"one": "Best map at this budget", "all": "Best maps of every size"}
+
+
+def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> None:
+    """Offer a search, follow it, and lead to the analysis its trials belong to."""
+    job = watch("search", analysis.id)
+    if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
+        lead_to_analysis(job.result["analysis"], analysis)
+    with st.expander("Search by measuring", expanded=not has_map, icon=":material/search:"):
+        st.caption(
+            "Compresses and measures the model once per trial, on a small part of the calibration text; what was "
+            "measured stays, also when the search is cancelled."
+        )
+        goal = option_picker("Look for", _GOALS, key="search.goal")
+        trials = st.number_input("Trials", 2, 1000, SEARCH_DEFAULTS["trials"], key="search.trials")
+        wanted = {"pareto": True} if goal == "all" else {"target": round(kept_fraction, 4)}
+        label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"
+        if st.button(label, type="primary", icon=":material/play_arrow:", key="search.start"):
+            arguments = {**_text_of(analysis), **wanted, "trials": int(trials)}
+            follow(jobs.submit_search(analysis.id, arguments))
+            st.rerun()
+
+
+def _text_of(analysis: Analysis) -> dict[str, Any]:
+    """Return the arguments that name the calibration text."""
+    corpus = analysis.about["spec"]["corpus"]
+    match corpus["source"]:
+        case "demo":
+            text = f"demo:{corpus['location']}" if corpus["location"] != "wikipedia" else "demo"
+        case "hub":
+            config = f":{corpus['config']}" if corpus["config"] else ""
+            text = f"{corpus['location']}{config}@{corpus['part']}"
+        case _:
+            text = corpus["location"]
+    return {
+        "text": text,
+        "text_field": corpus["text_field"],
+        "n_sequences": min(SEARCH_DEFAULTS["n_sequences"], corpus["n_sequences"]),
+        "length": min(SEARCH_DEFAULTS["length"], corpus["length"]),
+    }

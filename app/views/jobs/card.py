@@ -1,0 +1,79 @@
+"""Part of Jobs: one job with what can be done about it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.services import jobs
+from app.views.jobs.end import explain_end, show_log
+from app.widgets.job_progress import show_progress
+from app.wording.labels import duration, plain
+from engine.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from engine.jobs import Job
+
+_BADGES = {
+    JobStatus.QUEUED: ("blue", ":material/schedule:"),
+    JobStatus.RUNNING: ("blue", ":material/play_circle:"),
+    JobStatus.CANCELLING: ("orange", ":material/cancel:"),
+    JobStatus.DONE: ("green", ":material/check_circle:"),
+    JobStatus.FAILED: ("red", ":material/error:"),
+    JobStatus.CANCELLED: ("gray", ":material/cancel:"),
+    JobStatus.INTERRUPTED: ("orange", ":material/power_off:"),
+}
+
+
+def show_job(job: Job) -> None:
+    """Show a job's state, progress or end, actions and log."""
+    color, icon = _BADGES[job.status]
+    with st.container(border=True, key=f"job-{job.id}"):
+        what, actions = st.columns([5, 2])
+        with what:
+            st.markdown(f":{color}-badge[{icon} {job.status}] **{plain(job.title)}**")
+            if job.status.is_final:
+                st.caption(_history(job))
+                explain_end(job)
+            else:
+                show_progress(job, titled=False)
+        with actions.container(horizontal=True, horizontal_alignment="right"):
+            if not job.status.is_final:
+                st.button(
+                    "Cancel",
+                    key=f"cancel.{job.id}",
+                    on_click=jobs.cancel_job,
+                    args=(job.id,),
+                    disabled=job.status is JobStatus.CANCELLING,
+                )
+            elif job.status is not JobStatus.DONE:
+                st.button(
+                    "Try again" if job.status is JobStatus.FAILED else "Resume",
+                    key=f"resume.{job.id}",
+                    on_click=jobs.resume_job,
+                    args=(job.id,),
+                    type="primary",
+                    help="Goes on after the last finished stage.",
+                )
+            if job.status.is_final:
+                st.button(
+                    "Forget",
+                    key=f"forget.{job.id}",
+                    on_click=jobs.forget_job,
+                    args=(job.id,),
+                    help="Deletes this entry and its log; what it computed stays.",
+                )
+        show_log(job)
+
+
+def _history(job: Job) -> str:
+    submitted = datetime.fromtimestamp(job.created).astimezone().strftime("%d %b %Y, %H:%M")
+    parts = [f"submitted {submitted}"]
+    if job.started is not None:
+        parts.append(f"took {duration((job.finished or time.time()) - job.started)}")
+    if job.attempts > 1:
+        parts.append(f"{job.attempts} attempts")
+    return " · ".join([*parts, f"id {job.id}"])

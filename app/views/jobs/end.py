@@ -1,0 +1,44 @@
+"""Part of Jobs: why a job ended, and what it printed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.services import jobs
+from app.wording.labels import plain
+from engine.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from engine.jobs import Job
+
+
+def explain_end(job: Job) -> None:
+    """Say why a job did not finish and what to do."""
+    match job.status:
+        case JobStatus.FAILED:
+            st.error(f"{plain(job.error or 'It failed.')} When that is mended, 'Try again' goes on where it stopped.")
+        case JobStatus.INTERRUPTED:
+            st.warning(plain(job.error or "Its process is gone."))
+        case JobStatus.CANCELLED:
+            st.caption("Cancelled before its end; 'Resume' goes on after the last finished stage.")
+
+
+def show_log(job: Job) -> None:
+    """Show the log's end, read again with every refresh while it is open."""
+    log = st.expander("Log", key=f"log.{job.id}", on_change="rerun")
+    if not log.open:
+        return
+    with log:
+        st.code(jobs.job_log(job.id) or "Nothing was printed.", language=None, height=240)
+        st.download_button(
+            "Download the log",
+            lambda: jobs.job_log(job.id, last_lines=sys.maxsize),
+            f"rankscope-{job.operation}-{job.id}.txt",
+            "text/plain",
+            key=f"log.file.{job.id}",
+            on_click="ignore",
+            icon=":material/download:",
+        )

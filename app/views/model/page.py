@@ -1,0 +1,42 @@
+"""Model: choose a model and a text, analyse, and see what was found."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.views.model.analysis_form import analysis_form
+from app.views.model.inventory import show_analysis
+from app.widgets.analysis_picker import current_analysis
+from app.widgets.errors import errors_shown
+from app.widgets.estimate import show_estimate
+from app.widgets.job_progress import watch
+from app.widgets.links import page_link
+from app.widgets.welcome import start_analysis, welcome
+from engine.jobs import JobStatus
+
+
+def render() -> None:
+    st.title("Model")
+    st.caption("Open a language model, let it read some text, and find out which of its weights have rank to spare.")
+    with errors_shown():
+        job = watch("analyse")
+        if job is not None and job.status is JobStatus.DONE:
+            _next_steps()
+        analysis = current_analysis(explain=False)
+        if analysis is not None:
+            show_analysis(analysis)
+            _next_steps()
+        elif job is None:
+            welcome()
+        with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
+            arguments = analysis_form()
+            if arguments is not None:
+                show_estimate("analyse", arguments)
+            if st.button("Analyse", type="primary", disabled=arguments is None) and arguments is not None:
+                start_analysis(arguments)
+
+
+def _next_steps() -> None:
+    with st.container(horizontal=True):
+        page_link("spectra", "See its spectra")
+        page_link("allocation", "Choose its ranks")

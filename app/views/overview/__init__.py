@@ -1,0 +1,1 @@
+"""Overview: how small can this model get, and what does that cost?"""

@@ -1,0 +1,77 @@
+"""Part of Overview: what one rank map makes of the model, as a sentence and as tiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import tables
+from app.plans import measurement_of
+from app.wording.headline import headline
+from app.wording.labels import calibrated, count, megabytes, percent, plain, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from app.plans import Plan
+    from engine.analysis.value import Analysis
+    from engine.prediction.power_law import Predictor
+
+
+_WIDTH = 235
+"""Five tiles fit beside each other on 1,440 pixels, three on 900."""
+
+
+def show_outcome(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]], predictor: Predictor) -> bool:
+    """Show size, arithmetic, predicted and measured quality; return whether exactly this map was measured."""
+    predicted = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()
+    run = measurement_of(plan, runs)
+    measured = None if run is None else float(run["perplexity"]) / float(run["dense_perplexity"])
+    text = str(runs[0]["corpus"] if runs else analysis.about["corpus"])
+    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured, plain(text))}")
+    with st.container(horizontal=True):
+        _show_sizes(plan, analysis)
+        estimate, low, high = predicted
+        _tile(
+            "Perplexity, predicted",
+            ratio(estimate),
+            f"{ratio(low)} to {ratio(high)}",
+            "Times the original model's, without running the compressed one: 1 is unharmed. Below it the interval that "
+            f"holds nine cases in ten, {calibrated(predictor.n_runs)}.",
+        )
+        _tile(
+            "Perplexity, measured",
+            "not yet" if measured is None else ratio(measured),
+            "times the original's",
+            "Of exactly this choice of ranks, compressed and run on the evaluation text.",
+        )
+    return measured is not None
+
+
+def _show_sizes(plan: Plan, analysis: Analysis) -> None:
+    cost, inventory = plan.cost, analysis.inventory
+    dense_bytes = inventory.total_params * tables.BYTES_PER_PARAM
+    _tile(
+        "Size",
+        megabytes(cost.bytes_at(tables.BYTES_PER_PARAM)),
+        f"of {megabytes(dense_bytes)}",
+        "Weights of the whole model, two bytes each (float16).",
+    )
+    _tile(
+        "Arithmetic per token",
+        count(cost.model_params),
+        f"of {count(inventory.total_params)}",
+        "Multiply-adds: one per parameter; attention over past tokens comes on top.",
+    )
+    _tile(
+        "Kept",
+        percent(cost.kept_fraction),
+        f"of {count(inventory.compressible_params)} weights",
+        "Parameters kept, of those that can be compressed: embeddings, head and norms always stay.",
+    )
+
+
+def _tile(label: str, value: str, note: str, help_text: str) -> None:
+    st.metric(label, value, note, delta_color="off", delta_arrow="off", border=True, help=help_text, width=_WIDTH)

@@ -1,0 +1,59 @@
+"""Overview: one model, one budget, what it costs and what it keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.plans import Plan
+from app.services import allocation, measurements
+from app.views.overview.outcome import show_outcome
+from app.views.shared.comparison import quality_chart, quality_table
+from app.views.shared.sharing import share_button
+from app.widgets.analysis_picker import current_analysis
+from app.widgets.errors import errors_shown
+from app.widgets.links import page_link
+from app.widgets.pickers import budget_slider
+from app.widgets.text_choice import runs_of_one_text
+from app.wording.labels import calibrated, method_title
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from engine.analysis.value import Analysis
+    from engine.types import Budget
+
+
+def render() -> None:
+    st.title("RankScope")
+    st.caption("How small can this model get, and what does that cost?")
+    with errors_shown():
+        analysis = current_analysis()
+        if analysis is None:
+            return
+        budget = budget_slider(analysis)
+        runs = runs_of_one_text(measurements.measured_runs(analysis.id))
+        _show_best(analysis, budget, runs)
+        st.subheader("Quality against size")
+        quality_chart(analysis, runs, budget.kept_fraction)
+        with st.expander("Table of this chart"):
+            quality_table(analysis, runs)
+
+
+def _show_best(analysis: Analysis, budget: Budget, runs: Sequence[Mapping[str, Any]]) -> None:
+    plans = [p for p in allocation.plans(analysis.id, budget.params) if isinstance(p, Plan)]
+    if not plans:
+        st.warning("No method makes the model this small; move the slider to the right.", icon=":material/warning:")
+        return
+    predictor = measurements.predictor(runs)
+    best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
+    is_measured = show_outcome(analysis, best, runs, predictor)
+    st.caption(
+        f"With {method_title(best.method)}, the method predicted to harm the model least here. Perplexity says between "
+        f"how many next words a model hesitates. Predictions are {calibrated(predictor.n_runs)}."
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")
+        share_button(analysis, best)

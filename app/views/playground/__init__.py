@@ -1,0 +1,1 @@
+"""Playground: the dense and a compressed model answer the same prompt."""

@@ -1,0 +1,151 @@
+"""Part of Playground: both answers while they are written, and how they differ once they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import charts, tables
+from app.services import playground
+from app.views.playground.presence import presence
+from app.widgets.errors import errors_shown
+from app.widgets.frames import stages_frame
+from app.wording import answers as answer_text
+from app.wording.labels import TIMES, plain
+from engine.playground import AnswerStatus, ProgressiveChoice, Side
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+    from engine.playground import Answer
+
+_POLL_S = 0.15
+_TEXT_HEIGHT = 300
+_ENDED_AT_ONCE = "<em>The model ended its answer without a word.</em>"
+
+
+def show_answer(answer_id: str | None, stop_place: DeltaGenerator) -> None:
+    """Show an answer, refreshed while it is written.
+
+    Args:
+        answer_id: of the answer; ``None`` shows where one will be.
+        stop_place: where the button goes that ends it.
+    """
+    answer = None if answer_id is None else playground.playground().answer(answer_id, presence())
+    is_active = answer is not None and not answer.status.is_final
+    st.fragment(_show, run_every=_POLL_S if is_active else None)(answer_id, stop_place, is_active)
+
+
+def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -> None:
+    with errors_shown():
+        answer = None if answer_id is None else playground.playground().answer(answer_id, presence())
+        is_active = answer is not None and not answer.status.is_final
+        if was_active and not is_active:
+            st.rerun()  # without refreshing
+        stop_place.button(
+            "Stop",
+            icon=":material/stop:",
+            disabled=not is_active,
+            on_click=playground.playground().stop,
+            args=(answer_id,),
+        )
+        if answer is not None and answer.status is AnswerStatus.FAILED:
+            st.error(plain(answer.note), icon=":material/error:")
+        else:
+            st.markdown("Nothing has been asked yet." if answer is None else _status(answer))
+        _show_sides(answer)
+        if answer is not None and isinstance(answer.question.compressed, ProgressiveChoice):
+            _show_schedule(answer, answer.question.compressed)
+
+
+def _status(answer: Answer) -> str:
+    match answer.status:
+        case AnswerStatus.WAITING if answer.ahead:
+            others = f"{answer.ahead} other question{'s' if answer.ahead > 1 else ''}"
+            return f":material/hourglass_top: Waiting behind {others}; the models answer one at a time."
+        case AnswerStatus.WAITING:
+            return ":material/hourglass_top: Starting the process that runs the models."
+        case AnswerStatus.LOADING:
+            return f":material/hourglass_top: {plain(answer.note)}. Later answers start sooner."
+        case AnswerStatus.WRITING:
+            return ":material/edit: Both models write, a token each in turn."
+        case AnswerStatus.STOPPED:
+            return f":material/stop_circle: Stopped. {plain(answer.note)}"
+        case _:
+            return f":material/check_circle: Done. {_difference(answer)}"
+
+
+def _difference(answer: Answer) -> str:
+    compared = answer_text.compare(answer.dense.text, answer.compressed.text)
+    if compared.is_equal:
+        return "Both answers have the same words."
+    n = compared.n_equal
+    return "The answers differ " + (f"from word {n + 1} on." if n else "from the first word on.")
+
+
+def _show_sides(answer: Answer | None) -> None:
+    titles = ("Dense model", "Compressed model" if answer is None else f"Compressed: {answer.question.title}")
+    sides = (Side(), Side()) if answer is None else (answer.dense, answer.compressed)
+    for place, title, side, text in zip(st.columns(2, gap="large"), titles, sides, _texts(answer), strict=True):
+        with place:
+            st.markdown(f"**{plain(title)}**")
+            st.html(answer_text.numbers(_numbers(side, answer)))
+            with st.container(height=_TEXT_HEIGHT, border=True, autoscroll=True):
+                st.html(answer_text.framed(text, f"Answer: {title}"))
+    st.caption(_explanation(answer))
+
+
+def _texts(answer: Answer | None) -> tuple[str, str]:
+    """Return what both models wrote as inner HTML, marked where they differ once nothing is added any more."""
+    if answer is None:
+        return "", ""
+    if answer.status in {AnswerStatus.DONE, AnswerStatus.STOPPED} and answer.dense.text and answer.compressed.text:
+        compared = answer_text.compare(answer.dense.text, answer.compressed.text)
+        return compared.first, compared.second
+    is_writing = answer.status is AnswerStatus.WRITING
+    first, second = (
+        _ENDED_AT_ONCE
+        if side.is_complete and not side.text
+        else answer_text.unmarked(side.text, is_growing=is_writing and not side.is_complete)
+        for side in (answer.dense, answer.compressed)
+    )
+    return first, second
+
+
+def _numbers(side: Side, answer: Answer | None) -> list[tuple[str, str]]:
+    speed, n_tokens = side.tokens_per_s, len(side.active_params)
+    kept = "–" if answer is None or not n_tokens else f"{side.active_params[-1] / answer.compressible_params:.1%}"
+    return [
+        ("Tokens/s", "–" if speed is None else f"{speed:.1f}"),
+        ("First token", f"{side.prefill_s:.2f} s" if n_tokens else "–"),
+        ("Tokens", str(n_tokens) if n_tokens else "–"),
+        ("Active", kept),
+    ]
+
+
+def _explanation(answer: Answer | None) -> str:
+    prompt = ""
+    if answer is not None and answer.n_prompt_tokens:
+        template = "with" if answer.uses_chat_template else "without"
+        prompt = f"The prompt has {answer.n_prompt_tokens:,} tokens, {template} a chat template. "
+        if answer.waited_s is not None:
+            prompt += f"The first word came after {answer.waited_s:.1f} s, loading included. "
+        if answer.dense.tokens_per_s and answer.compressed.tokens_per_s:
+            ratio = answer.compressed.tokens_per_s / answer.dense.tokens_per_s
+            prompt += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one. "
+    return (
+        f"{prompt}A token is a piece of a word. *First token*: seconds to read the prompt and choose the first token. "
+        "*Tokens/s*: those after it, per second. Each model's time is its own, although they take turns. *Active*: "
+        "share of the compressible parameters that ran for the last token. Underlined words are in one answer only."
+    )
+
+
+def _show_schedule(answer: Answer, choice: ProgressiveChoice) -> None:
+    st.markdown("**Active parameters, token by token**")
+    compressible = max(answer.compressible_params, 1)
+    fractions = [params / compressible for params in answer.compressed.active_params]
+    figure = charts.active_curve(fractions, choice.schedule, answer.question.spec.max_new_tokens)
+    st.plotly_chart(figure, key="playground.active", alt="Active parameters over dense for every generated token")
+    with st.expander("As a table"):
+        stages_frame(tables.stages(fractions, choice.schedule))

@@ -1,0 +1,120 @@
+"""Part of Playground: which compressed model answers beside the dense one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.plans import SAVED, measurement_of
+from app.services import allocation, measurements
+from app.widgets.held_draft import keep_held, restore_held
+from app.widgets.opened_map import opened_map
+from app.widgets.pickers import budget_slider, kept_fraction_slider, method_picker, option_picker
+from app.widgets.rank_table import held_ranks
+from app.wording.labels import REFINEMENTS, method_title, percent
+from engine.decoding.schedules import RankSchedule, ScheduleKind
+from engine.methods.presets import PRESETS
+from engine.playground import MapChoice, ProgressiveChoice
+from engine.types import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.plans import Plan
+    from engine.analysis.value import Analysis
+
+_KINDS = {ScheduleKind.STAGED: "In 4 steps", ScheduleKind.LINEAR: "At every token"}
+_STAGES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A compressed model.
+
+    Attributes:
+        title: for people.
+        of: most new tokens -> the choice, since schedules stretch over the answer.
+    """
+
+    title: str
+    of: Callable[[int], MapChoice | ProgressiveChoice]
+
+
+def choose_compressed(analysis: Analysis) -> Choice:
+    """Ask for a map, or for budgets that go down while the model writes.
+
+    Raises:
+        RankScopeError: the method has no map at this budget, or the schedule does not decline.
+    """
+    progressive = st.toggle(
+        "Lower the ranks while it writes",
+        key="progressive",
+        bind="query-params",
+        help="Progressive decoding (FLRC): the first tokens run with more of the model than the last ones.",
+    )
+    return _choose_schedule() if progressive else _choose_map(analysis)
+
+
+def _choose_map(analysis: Analysis) -> Choice:
+    budget = budget_slider(analysis)
+    restore_held(analysis)
+    locks = held_ranks(analysis)
+    keep_held(analysis, locks)
+    opened = opened_map(analysis)
+    names = [*PRESETS] if opened is None else [*PRESETS, SAVED]
+    method = method_picker(names, help_text="The one whose map compresses the model.")
+    plan = allocation.plan(analysis.id, method, budget.params, locks) if method != SAVED else opened
+    assert plan is not None
+    refinement = _choose_factors(analysis, plan)
+    title = f"{method_title(method)}, {percent(plan.cost.kept_fraction)} kept"
+    if locks and method != SAVED:
+        title += f", {len(locks)} held"
+    chosen = MapChoice(plan.rank_map.to_json(), refinement)
+    return Choice(title, lambda _: chosen)
+
+
+def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:
+    """Ask for refined factors where there are some for this very map."""
+    runs = [run for run in measurements.refined_runs(analysis.id) if measurement_of(plan, [run]) is not None]
+    kinds = {run["refinement"]["id"]: f"Refined: {REFINEMENTS[run['refinement']['kind']]}" for run in runs}
+    if not kinds:
+        return None
+    chosen = option_picker("Factors", {"": "As decomposed", **kinds}, key="factors", in_url=True)
+    return chosen or None
+
+
+def _choose_schedule() -> Choice:
+    first, last = st.columns(2)
+    with first:
+        start = kept_fraction_slider(
+            "First tokens keep", key="start", default=0.9, help_text="Kept fraction of the prompt and the first tokens."
+        )
+    with last:
+        end = kept_fraction_slider(
+            "Last tokens keep", key="end", default=0.6, help_text="Reached at the largest number of tokens."
+        )
+    kind = option_picker(
+        "Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
+    )
+    methods = [name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.is_searched]
+    method = st.selectbox(
+        "Ranks chosen by",
+        methods,
+        methods.index("flrc"),
+        format_func=method_title,
+        key="by",
+        bind="query-params",
+        help="Allocates every budget, all in the low-rank format.",
+    )
+
+    def schedule(n_tokens: int) -> RankSchedule:
+        if kind is ScheduleKind.LINEAR:
+            return RankSchedule.linear(start, end, max(n_tokens, 2))
+        n_stages = min(_STAGES, max(n_tokens, 2))
+        return RankSchedule.staged(start, end, n_stages, -(-n_tokens // n_stages))
+
+    schedule(_STAGES)
+    title = f"{method_title(method)}, {percent(start, 0)} down to {percent(end, 0)}"
+    return Choice(title, lambda n_tokens: ProgressiveChoice(schedule(n_tokens), method))

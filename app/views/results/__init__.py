@@ -1,0 +1,1 @@
+"""Results: everything measured with one analysis."""

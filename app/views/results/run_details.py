@@ -1,0 +1,50 @@
+"""Part of Results: chosen maps beside the dense model, in every way they were measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import tables
+from app.services import measurements as measured
+from app.views.results.evaluating import evaluate_more
+from app.views.results.run_pickers import chosen_runs
+from app.views.results.run_scores import show_scores, show_texts
+from app.views.results.runs_frame import provenance_frame
+from app.views.shared.difference import show_map_difference
+from app.views.shared.sharing import share_button
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.analysis.value import Analysis
+    from engine.results.rows import ResultRow
+
+
+def show_details(analysis: Analysis, rows: Sequence[ResultRow], refined: Sequence[ResultRow]) -> None:
+    """Ask for some maps; show their scores, texts, differences and provenance, and offer to measure more."""
+    st.subheader("In detail")
+    chosen = chosen_runs(rows)
+    if not chosen:
+        st.caption("Choose one or more runs above.")
+        return
+    with st.container(horizontal=True):
+        for row in chosen:
+            label = None if len(chosen) == 1 else f"Share: {tables.run_label(row)}"
+            share_button(analysis, measured.plan_of(analysis.id, row), label=label)
+    evaluate_more(analysis, chosen)
+    dense = rows[0]
+    show_scores(dense, chosen)
+    show_texts(chosen)
+    if len(chosen) == 2:
+        with st.expander("Difference of the two rank maps", icon=":material/difference:"):
+            before, after = (measured.plan_of(analysis.id, row).rank_map for row in chosen)
+            st.caption(f"From {tables.run_label(chosen[0])} to {tables.run_label(chosen[1])}.")
+            show_map_difference(analysis, before, after)
+    else:
+        st.caption("Choose two runs to see the difference of their rank maps.")
+    with st.expander("Where the numbers come from", icon=":material/fingerprint:"):
+        own = {row.id for row in chosen}
+        sources = [dense, *chosen, *(row for row in refined if row.id.partition("+")[0] in own)]
+        provenance_frame(tables.provenance(sources))

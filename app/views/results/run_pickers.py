@@ -1,0 +1,85 @@
+"""Which measured maps are looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import streamlit as st
+
+from app.tables.runs import run_label
+from app.wording.labels import method_title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.results.columns import TextColumn
+    from engine.results.rows import ResultRow
+
+_CHOSEN = "runs.chosen"
+_EVERY = "every text"
+MOST_CHOSEN = 4
+
+
+class RunFilter(NamedTuple):
+    """Rows that are shown, and of which text; ``None``: all texts in short."""
+
+    rows: list[ResultRow]
+    text: str | None
+
+
+def run_filter(rows: Sequence[ResultRow], texts: Sequence[TextColumn]) -> RunFilter:
+    """Ask for methods, a text and a range of kept fractions; the dense model always stays."""
+    methods = list(dict.fromkeys(row.method for row in rows if not row.is_dense))
+    left, middle, right = st.columns(3)
+    chosen = left.multiselect(
+        "Methods",
+        methods,
+        format_func=method_title,
+        placeholder="All methods",
+        key="runs.methods",
+        persist_state="session",
+    )
+    text = middle.selectbox(
+        "Text",
+        [_EVERY, *(text.title for text in texts)],
+        key="runs.text",
+        help="Perplexities of different texts do not compare. One text is shown in more detail.",
+        persist_state="session",
+    )
+    low, high = right.slider(
+        "Kept fraction", 0.0, 1.0, (0.0, 1.0), 0.05, format="percent", key="runs.kept", persist_state="session"
+    )
+    measured = {one.title: one for one in texts}
+    fitting = [
+        row
+        for row in rows
+        if row.is_dense
+        or (
+            (not chosen or row.method in chosen)
+            and low <= row.size.kept_fraction <= high
+            and (text not in measured or measured[text].of(row) is not None)
+        )
+    ]
+    return RunFilter(fitting, text if text in measured else None)
+
+
+def chosen_runs(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Ask for some of the measured maps; the one that was measured in most ways at first."""
+    known = {row.id: row for row in rows if not row.is_dense}
+    there = [row_id for row_id in st.session_state.get(_CHOSEN, []) if row_id in known]
+    if _CHOSEN not in st.session_state or len(there) < len(st.session_state[_CHOSEN]):
+        st.session_state[_CHOSEN] = there or [max(known.values(), key=_n_measurements).id]
+    picked = st.multiselect(
+        "Runs in detail",
+        list(known),
+        format_func=lambda row_id: run_label(known[row_id]),
+        max_selections=MOST_CHOSEN,
+        placeholder="Choose up to four",
+        key=_CHOSEN,
+        persist_state="session",
+    )
+    return [known[row_id] for row_id in picked]
+
+
+def _n_measurements(row: ResultRow) -> int:
+    return sum(map(len, (row.perplexities, row.tasks, row.summaries, row.costs, row.memories)))

@@ -1,0 +1,79 @@
+"""The table of measured maps, whose columns depend on what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.wording.labels import TIMES
+from engine.results.columns import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from streamlit.elements.lib.column_types import ColumnConfig
+
+    from engine.results.columns import Measure
+
+_FORMATS: Mapping[Kind, str] = {
+    Kind.RATIO: f"%.3f {TIMES}",
+    Kind.NUMBER: "%.2f",
+    Kind.PERCENT: "percent",
+    Kind.MB: "%.1f",
+    Kind.COUNT: "localized",
+}
+_ENDS = (("stderr", "±", "One standard error of the column before."),)
+_INTERVAL = (("low", "at least", "Lower end of the interval."), ("high", "at most", "Upper end of the interval."))
+
+
+def runs_frame(table: pd.DataFrame, measures: Sequence[Measure]) -> None:
+    """Show :func:`app.tables.runs` with the columns of ``measures``, uncertainties beside their numbers."""
+    number = st.column_config.NumberColumn
+    there = set(table.columns)
+    config: dict[str, ColumnConfig | str | None] = {"method": st.column_config.TextColumn("Method", pinned=True)}
+    for measure in measures:
+        config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
+        for end, title, about in _ENDS if f"{measure.name}_stderr" in there else _INTERVAL:
+            name = f"{measure.name}_{end}"
+            if name in there:
+                config[name] = number(title, format=_FORMATS[measure.kind], help=f"{about} {measure.about}")
+    st.dataframe(table, hide_index=True, placeholder="–", column_order=list(config), column_config=config, key="runs")
+
+
+def differences_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.differences`."""
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "score": "Score",
+            "run": "Run",
+            "difference": number("Minus dense", format="percent", help="Mean difference, paired item by item."),
+            "low": number("at least", format="percent", help="Lower end of its 95 % bootstrap interval."),
+            "high": number("at most", format="percent", help="Upper end of its 95 % bootstrap interval."),
+            "settled": st.column_config.TextColumn("Says", help="Not settled: the interval holds 0."),
+        },
+    )
+
+
+def provenance_frame(table: pd.DataFrame) -> None:
+    """Show :func:`app.tables.provenance`."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_config={
+            "run": "Run",
+            "what": "Number",
+            "on": "Measured on",
+            "how": "How",
+            "when": "When (UTC)",
+            "data": st.column_config.TextColumn("Data", help="Start of the fingerprint of the text or the items."),
+            "artifact": "Artifact",
+            "model": st.column_config.TextColumn("Model", help="Start of its fingerprint, and its revision."),
+            "versions": "Versions",
+        },
+    )

@@ -1,0 +1,1 @@
+"""Sensitivity: how much every projection matters."""

@@ -1,0 +1,63 @@
+"""Sensitivity: how much each projection matters, by three scores, and how far they agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import tables
+from app.services import analyses, jobs
+from app.views.sensitivity.score_maps import show_agreement, show_maps
+from app.widgets.analysis_picker import current_analysis
+from app.widgets.errors import errors_shown
+from app.widgets.estimate import show_estimate
+from app.widgets.job_progress import follow, watch
+from app.widgets.links import page_link
+from app.widgets.pickers import kept_fraction_slider
+from app.widgets.text_form import measuring_form
+from engine.operations import SENSITIVITY_DEFAULTS
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+
+def render() -> None:
+    st.title("Sensitivity")
+    st.caption("Which projections must keep their rank? Two estimates from the analysis, and the truth if you measure.")
+    with errors_shown():
+        analysis = current_analysis()
+        if analysis is None:
+            return
+        watch("sensitivity", analysis.id)
+        measured = analyses.measured_sensitivity(analysis.id)
+        kept = kept_fraction_slider(
+            "Each projection is cut alone, to this fraction of its own parameters",
+            key="cut",
+            default=measured["kept_fraction"] if measured else SENSITIVITY_DEFAULTS["kept_fraction"],
+            help_text="In low-rank format; all other projections stay dense.",
+        )
+        if measured is not None and measured["kept_fraction"] != kept:
+            st.info(f"The measurement is of {measured['kept_fraction']:.0%} kept; it is not shown at {kept:.0%}.")
+            measured = None
+        predicted = analyses.predicted_increases(analysis.id, kept)
+        scores = tables.sensitivity(analysis, predicted, measured["nll_increase"] if measured else None)
+        show_maps(scores, kept, measured)
+        _ask_to_measure(analysis, kept, is_measured=measured is not None)
+        show_agreement(scores)
+        page_link("allocation", "Next: share out the ranks")
+
+
+def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:
+    n_sequences, length = SENSITIVITY_DEFAULTS["n_sequences"], SENSITIVITY_DEFAULTS["length"]
+    label = "Measure again, on another text or amount" if is_measured else "Measure it"
+    with st.expander(label, expanded=not is_measured):
+        number = len(analysis.projections)
+        st.caption(f"Cuts each of the {number} projections alone to {kept:.0%} and measures the loss.")
+        arguments = measuring_form(analysis, key="sensitivity", n_sequences=n_sequences, length=length)
+        if arguments is not None:
+            show_estimate("sensitivity", {"analysis": analysis.id, **arguments, "kept_fraction": kept})
+        pressed = st.button("Measure sensitivity", type="primary", disabled=arguments is None)
+        if pressed and arguments is not None:
+            follow(jobs.submit_sensitivity(analysis.id, {**arguments, "kept_fraction": kept}))
+            st.rerun()

@@ -1,0 +1,1 @@
+"""Spectra: singular values of every block."""

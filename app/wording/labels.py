@@ -1,0 +1,73 @@
+"""Names and numbers as people read them; free of Streamlit."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from engine.results.words import (
+    REFINEMENTS,
+    TIMES,
+    calibrated,
+    count,
+    duration,
+    megabytes,
+    method_title,
+    percent,
+    ratio,
+)
+from engine.types import Format, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from engine.types import Projection
+
+__all__ = [
+    "FORMATS",
+    "METRICS",
+    "REFINEMENTS",
+    "TIMES",
+    "block_label",
+    "calibrated",
+    "count",
+    "duration",
+    "megabytes",
+    "method_title",
+    "percent",
+    "plain",
+    "projection_label",
+    "ratio",
+]
+
+METRICS: Final[Mapping[Metric, str]] = {
+    Metric.WEIGHT: "Weight: the matrix itself",
+    Metric.INPUT: "Input: weighted by what the projection reads",
+    Metric.FEATURE: "Feature: of what the projection puts out",
+    Metric.LOSS: "Loss: weighted by what changes the model's loss",
+}
+FORMATS: Final[Mapping[Format, str]] = {
+    Format.DENSE: "dense",
+    Format.LOW_RANK: "low-rank",
+    Format.CAT: "cat (shared)",
+    Format.SKIP: "skip",
+    Format.SKIP_CAT: "skip+cat (shared)",
+}
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+
+
+def plain(text: str) -> str:
+    """Return text from outside so that Markdown shows it as it is: no links, images, colours or formulas."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def projection_label(projection: Projection) -> str:
+    """Return the short name of a projection, such as ``L3 q``."""
+    return f"L{projection.layer} {projection.kind}"
+
+
+def block_label(members: Sequence[str], projections: Mapping[str, Projection]) -> str:
+    """Return the short name of a block, such as ``L3 q+k+v``."""
+    first, *_ = found = [projections[name] for name in members]
+    return f"L{first.layer} " + "+".join(p.kind for p in found)

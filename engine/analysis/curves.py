@@ -1,0 +1,85 @@
+"""From an analysis to the curves that allocators read, and to summaries of spectra; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.formats import max_useful_rank, uniform_rank
+from engine.types import DistortionCurve, Format, GroupCurves, Importance, InputGroup, Metric, block_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engine.analysis.value import Analysis
+    from engine.types import Projection
+
+
+def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Importance.TAYLOR2) -> list[GroupCurves]:
+    """Return one entry per input group, in model order.
+
+    Args:
+        analysis: what was found in the model.
+        metric: what the factors are computed in.
+        importance: which of FLRC's importances the curves carry.
+
+    Raises:
+        RankScopeError: the analysis stored no factors in ``metric``.
+    """
+    analysis.require_factors(metric)
+    return [_curves_of(group, analysis, metric, importance) for group in analysis.inventory.groups]
+
+
+def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
+    column = list(Importance).index(mode)
+
+    def curve(members: tuple[str, ...], out_features: int) -> DistortionCurve:
+        importance = sum(float(analysis.importances[name][column]) for name in members)
+        nats = analysis.nats[metric][block_name(members)]
+        return DistortionCurve(members, group.in_features, out_features, nats, importance)
+
+    separate = tuple(curve((p.name,), p.out_features) for p in group.members)
+    if len(separate) == 1:
+        return GroupCurves(separate, None)
+    return GroupCurves(separate, curve(tuple(p.name for p in group.members), group.out_features))
+
+
+def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:
+    """Return the predicted loss increase (nats per token) when one projection alone is cut, in low-rank format."""
+    metric = Metric.LOSS if Metric.LOSS in analysis.nats else next(iter(analysis.nats))
+    shape = projection.in_features, projection.out_features
+    rank = min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape))
+    return float(analysis.nats[metric][projection.name][max(rank, 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumSummary:
+    """One number per question about a spectrum.
+
+    Attributes:
+        effective_rank: exp of the entropy of the normalised energies (Roy & Vetterli 2007).
+        stable_rank: total energy over the largest.
+        rank_99: smallest rank holding 99 % of the energy.
+        full_rank: number of singular values.
+    """
+
+    effective_rank: float
+    stable_rank: float
+    rank_99: int
+    full_rank: int
+
+
+def summarise_spectrum(energies: NDArray[np.float64]) -> SpectrumSummary:
+    """Summarise sigma squared (k,), descending."""
+    total = energies.sum()
+    if total <= 0:
+        return SpectrumSummary(0.0, 0.0, 0, len(energies))
+    share = energies / total
+    positive = share[share > 0]
+    entropy = -(positive * np.log(positive)).sum()
+    rank_99 = int(np.searchsorted(np.cumsum(share), 0.99) + 1)
+    return SpectrumSummary(
+        float(np.exp(entropy)), float(total / energies[0]), min(rank_99, len(energies)), len(energies)
+    )

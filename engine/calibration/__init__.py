@@ -1,0 +1,1 @@
+"""Passes over the calibration text, and the second moments they leave behind."""

@@ -1,0 +1,102 @@
+"""``rankscope cache``: what the store holds, whether it is whole, and making room."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cache import DamagedArtifactError, Key, damaged
+from engine.cli._console import AsJson, artifact_store, out, print_json
+from engine.errors import RankScopeError
+
+group = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
+
+
+@group.command("list", epilog="Example: rankscope cache list --json")
+def list_artifacts(as_json: AsJson = False) -> None:
+    """List artifacts by stage, with their sizes."""
+    store = artifact_store()
+    rows = []
+    for key in store.keys():  # noqa: SIM118 (a store is no mapping)
+        try:
+            manifest = store.read(key).manifest
+            rows.append(
+                {
+                    "stage": key.stage,
+                    "fingerprint": key.fingerprint,
+                    "bytes": manifest.size_bytes,
+                    "created": manifest.created,
+                    "about": dict(manifest.about),
+                    "damaged": False,
+                }
+            )
+        except DamagedArtifactError:
+            rows.append(
+                {
+                    "stage": key.stage,
+                    "fingerprint": key.fingerprint,
+                    "bytes": 0,
+                    "created": "",
+                    "about": {},
+                    "damaged": True,
+                }
+            )
+    if as_json:
+        print_json({"artifacts": rows})
+        return
+    by_stage: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        by_stage[str(row["stage"])].append(int(str(row["bytes"])))
+    table = Table("stage", "artifacts", "MB")
+    for stage, sizes in sorted(by_stage.items()):
+        table.add_row(stage, str(len(sizes)), f"{sum(sizes) / 1e6:,.1f}")
+    out.print(table)
+
+
+@group.command(epilog="Example: rankscope cache verify")
+def verify(as_json: AsJson = False) -> None:
+    """Read every artifact and compare its hashes; damaged ones are named."""
+    store = artifact_store()
+    faults = damaged(store)
+    if as_json:
+        print_json({"artifacts": len(store.keys()), "damaged": [{"key": str(k), "error": str(e)} for k, e in faults]})
+    else:
+        for _, error in faults:
+            out.print(str(error), markup=False, soft_wrap=True)
+        out.print(f"{len(store.keys()) - len(faults)} artifacts are whole, {len(faults)} are damaged.")
+    if faults:
+        raise typer.Exit(1)
+
+
+@group.command(epilog="Example: rankscope cache prune --stage factors --older-than-days 30")
+def prune(
+    damaged_only: Annotated[bool, typer.Option("--damaged", help="Remove artifacts whose files are damaged.")] = False,
+    stage: Annotated[str, typer.Option(help="Remove artifacts of this stage, such as statistics or factors.")] = "",
+    older_than_days: Annotated[float, typer.Option(help="With --stage: only those created before this.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove leftovers of killed writers, and what the options name; removed artifacts are computed anew."""
+    store = artifact_store()
+    freed = store.prune_partials()
+    removed: list[Key] = [key for key, _ in damaged(store)] if damaged_only else []
+    if stage:
+        before = datetime.now(UTC) - timedelta(days=older_than_days)
+        chosen = store.keys(stage)
+        if not chosen:
+            known = ", ".join(sorted({key.stage for key in store.keys(None)})) or "none"
+            raise RankScopeError(f"No artifact of stage {stage!r} is stored; the stages here are: {known}.")
+        for key in chosen:
+            manifest = store.read(key).manifest
+            if datetime.fromisoformat(manifest.created) <= before:
+                removed.append(key)
+                freed += manifest.size_bytes
+    for key in removed:
+        store.delete(key)
+    if as_json:
+        print_json({"removed": [str(key) for key in removed], "freed_bytes": freed})
+    else:
+        out.print(f"Removed {len(removed)} artifacts, freed {freed / 1e6:,.1f} MB.")

@@ -1,0 +1,83 @@
+"""``rankscope sensitivity``: how much each projection matters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from engine import operations
+from engine.cli._console import (
+    AnalysisId,
+    AsJson,
+    Device,
+    Text,
+    TextField,
+    absolute_if_there,
+    artifact_store,
+    changed,
+    out,
+    print_json,
+    run_job,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: rankscope sensitivity 3f2a --measure")(sensitivity)
+
+
+def sensitivity(
+    analysis_id: AnalysisId,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")
+    ] = False,
+    keep: Annotated[float, typer.Option(help="Kept fraction of each projection, in low-rank format.")] = 0.5,
+    text: Text = "demo",
+    text_field: TextField = "text",
+    n_sequences: Annotated[int, typer.Option(help="Sequences the loss is measured on.")] = 4,
+    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 256,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Show how much each projection matters: FLRC importance, predicted and measured loss increase."""
+    from engine.analysis.curves import predicted_increase
+    from engine.pipeline.reading.analyses import load_analysis
+    from engine.pipeline.reading.measurements import measured_sensitivity
+
+    analysis = load_analysis(artifact_store(), analysis_id)
+    if measure:
+        arguments = changed(
+            operations.SENSITIVITY_DEFAULTS,
+            kept_fraction=keep,
+            text=absolute_if_there(text),
+            text_field=text_field,
+            n_sequences=n_sequences,
+            length=length,
+            device=device,
+        )
+        title = f"Measure the sensitivity of {analysis.about['model']}"
+        measured = run_job("sensitivity", {"analysis": analysis.id, **arguments}, title)
+    else:
+        measured = measured_sensitivity(artifact_store(), analysis.id)
+    increases = measured["nll_increase"] if measured else {}
+    kept = measured["kept_fraction"] if measured else keep
+    rows = [
+        {
+            "projection": p.name,
+            "importance": float(analysis.importances[p.name][0]),
+            "predicted_nll_increase": predicted_increase(analysis, p, kept),
+            "measured_nll_increase": increases.get(p.name),
+        }
+        for p in analysis.inventory.projections
+    ]
+    if as_json:
+        print_json({"analysis": analysis.id, "kept_fraction": kept, "projections": rows})
+        return
+    table = Table("projection", "FLRC importance", f"predicted nats at {kept:g} kept", "measured nats")
+    for row in rows:
+        measured_value = row["measured_nll_increase"]
+        shown = "" if measured_value is None else f"{measured_value:.5f}"
+        table.add_row(str(row["projection"]), f"{row['importance']:.3e}", f"{row['predicted_nll_increase']:.5f}", shown)
+    out.print(table)

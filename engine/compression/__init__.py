@@ -1,0 +1,1 @@
+"""A model under a rank map: slices of stored factors, no decomposition."""

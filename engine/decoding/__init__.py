@@ -1,0 +1,1 @@
+"""Token generation, with constant or progressively lower ranks."""

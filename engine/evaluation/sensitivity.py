@@ -1,0 +1,139 @@
+"""Measured sensitivity: the loss increase when one projection alone is truncated.
+
+Hidden states below the truncated layer are those of the dense model, so they are kept, and a truncation in
+layer l runs layers l and above only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from engine.compression.apply import factored_modules
+from engine.formats import max_useful_rank, uniform_rank
+from engine.model.module import decoder_layers, device_of
+from engine.types import BlockRank, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from engine.factorization.blocks import Factors
+    from engine.progress import Report
+    from engine.types import Inventory, Projection
+
+
+@torch.no_grad()
+def measure_sensitivity(
+    module: nn.Module,
+    inventory: Inventory,
+    tokens: torch.Tensor,
+    factors_of: Callable[[tuple[str, ...]], Factors],
+    kept_fraction: float,
+    report: Report,
+    *,
+    compute_dtype: str = "float32",
+) -> dict[str, float]:
+    """Return, for every projection, the increase of the mean NLL (nats per token) when it alone is cut.
+
+    Args:
+        module: the dense model.
+        inventory: of that model.
+        tokens: (n_sequences, length), run as one batch.
+        factors_of: member names -> stored factors.
+        kept_fraction: of the projection's own parameters, in low-rank format.
+        report: told after every projection.
+        compute_dtype: autocast type of the passes.
+    """
+    layers = decoder_layers(module)
+    modules = dict(module.named_modules())
+    batch = tokens.to(device_of(module))
+    dtype = getattr(torch, compute_dtype)
+    increases: dict[str, float] = {}
+
+    def nll() -> float:
+        with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+            logits = module(input_ids=batch, use_cache=False).logits
+        return _mean_nll(logits, batch)
+
+    dense = nll()
+    outputs: dict[int, Any] = {}
+    projections = sorted(inventory.projections, key=lambda p: p.layer)
+    for index, projection in enumerate(projections):
+        with _layers_replayed(layers, projection.layer, outputs, nll):
+            parent, _, last = projection.name.rpartition(".")
+            linear = modules[projection.name]
+            replacement = factored_modules([linear], _cut(projection, kept_fraction), factors_of((projection.name,)))
+            setattr(modules[parent], last, replacement[0])
+            try:
+                increases[projection.name] = nll() - dense
+            finally:
+                setattr(modules[parent], last, linear)
+        done = index + 1
+        report("sensitivity", done / len(projections), f"Sensitivity: {done} of {len(projections)} projections")
+    return increases
+
+
+def _cut(projection: Projection, kept_fraction: float) -> BlockRank:
+    shape = projection.in_features, projection.out_features
+    rank = min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape))
+    return BlockRank((projection.name,), Format.LOW_RANK, max(rank, 1))
+
+
+def _mean_nll(logits: torch.Tensor, batch: torch.Tensor) -> float:
+    total = sum(
+        functional.cross_entropy(of_row[:-1].float(), row[1:], reduction="sum").double().item()
+        for of_row, row in zip(logits, batch, strict=True)
+    )
+    return total / (batch.shape[0] * (batch.shape[1] - 1))
+
+
+@contextlib.contextmanager
+def _layers_replayed(
+    layers: nn.ModuleList, first: int, outputs: dict[int, Any], run: Callable[[], float]
+) -> Iterator[None]:
+    """Make layers below ``first`` return the dense model's hidden state without computing it.
+
+    ``outputs`` holds the output of the layer below the current one and is advanced one layer at a time.
+    """
+    below = first - 1
+    if below >= 0 and below not in outputs:
+        known = max(outputs, default=-1)
+        with _passing_through(layers, known, outputs), _recording(layers[below], outputs, below):
+            run()
+        outputs.pop(known, None)
+    with _passing_through(layers, below, outputs):
+        yield
+
+
+@contextlib.contextmanager
+def _recording(layer: nn.Module, outputs: dict[int, Any], index: int) -> Iterator[None]:
+    hook = layer.register_forward_hook(lambda _, __, output: outputs.__setitem__(index, output))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
+def _passing_through(layers: nn.ModuleList, top: int, outputs: dict[int, Any]) -> Iterator[None]:
+    """Replace the forward of layers 0..top: the top one returns its kept output, the others their input."""
+    replaced = list(layers[: top + 1]) if top >= 0 else []
+    for index, layer in enumerate(replaced):
+        layer.forward = _constant(outputs[top]) if index == top else _input_of
+    try:
+        yield
+    finally:
+        for layer in replaced:
+            del layer.forward
+
+
+def _constant(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+def _input_of(hidden_states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    return hidden_states

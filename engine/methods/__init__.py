@@ -1,0 +1,1 @@
+"""Methods offered by name, and what they answer to a target; free of torch."""

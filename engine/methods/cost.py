@@ -1,0 +1,50 @@
+"""What a rank map costs, and what it discards; free of torch and of the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.analysis.value import Analysis
+from engine.formats import index_bytes
+from engine.rank_map.document import RankMap, rank_map_params
+from engine.types import block_name
+
+
+@dataclass(frozen=True, slots=True)
+class RankMapCost:
+    """What a rank map costs, and the half discarded energy that predictions start from.
+
+    Attributes:
+        params: of all compressible projections under the map.
+        kept_fraction: of their dense parameters.
+        model_params: of the whole model under the map.
+        index_bytes: column orders that skip formats store beside the parameters.
+        nats: half the discarded energy of the loss metric, in nats per token.
+    """
+
+    params: int
+    kept_fraction: float
+    model_params: int
+    index_bytes: int
+    nats: float
+
+    def bytes_at(self, bytes_per_param: int) -> int:
+        """Return the bytes of the whole model's weights."""
+        return self.model_params * bytes_per_param + self.index_bytes
+
+
+def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
+    """Return what a checked rank map costs and discards.
+
+    Raises:
+        RankScopeError: the analysis stored no factors in the map's metric.
+    """
+    analysis.require_factors(rank_map.metric)
+    curves = analysis.nats[rank_map.metric]
+    params = rank_map_params(rank_map, analysis.inventory)
+    factored = [b for b in rank_map.blocks if b.rank is not None]
+    nats = sum(float(curves[block_name(b.members)][b.rank]) for b in factored)
+    indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)
+    dense = analysis.inventory.compressible_params
+    whole = analysis.inventory.total_params - dense + params
+    return RankMapCost(params, params / dense, whole, indices, nats)

@@ -1,0 +1,81 @@
+"""Ranks a user fixes, as they come from a file or a table; free of torch."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from engine.errors import InvalidRankMapError, InvalidSpecError
+from engine.methods.presets import get_preset
+from engine.types import BlockRank, Format
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.types import Inventory
+
+_LARGEST_FILE = 5 * 10**6
+
+
+def parse_formats(text: str) -> frozenset[Format]:
+    """Read a comma-separated list of factored formats.
+
+    Raises:
+        InvalidSpecError: a name is not a factored format.
+    """
+    factored = [f for f in Format if f is not Format.DENSE]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in factored:
+            raise InvalidSpecError(f"The format {name!r} does not exist; expected some of {', '.join(factored)}.")
+    if not names:
+        raise InvalidSpecError(f"No format was given; expected some of {', '.join(factored)}.")
+    return frozenset(Format(name) for name in names)
+
+
+def read_locks(
+    path: Path, inventory: Inventory, method: str, formats: frozenset[Format] | None
+) -> tuple[BlockRank, ...]:
+    """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group with ``+``.
+
+    Raises:
+        InvalidRankMapError: the file is not of this form or names no projection.
+    """
+    expected = (
+        'expected a JSON object such as {"model.layers.0.mlp.down_proj": 128}, with a rank or "dense" for each name'
+    )
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InvalidRankMapError(f"The lock file {path} is larger than {_LARGEST_FILE // 10**6} MB; {expected}.")
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidRankMapError(f"The lock file {path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRankMapError(f"The lock file {path} is not JSON; {expected}.") from error
+    if not isinstance(value, dict):
+        raise InvalidRankMapError(f"The lock file {path} holds a {type(value).__name__}; {expected}.")
+    allowed = formats if formats is not None else get_preset(method).formats
+    return tuple(lock_of(name, rank, inventory, allowed) for name, rank in value.items())
+
+
+def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Format]) -> BlockRank:
+    """Return the fixed decision for a projection or a whole group, in the cheapest format allowed.
+
+    Raises:
+        InvalidRankMapError: the name or the rank is of no use.
+    """
+    members = tuple(name.split("+"))
+    known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups}
+    if name not in known:
+        raise InvalidRankMapError(
+            f"The lock names {name!r}, which is no projection of this model; expected a name such as "
+            f"{inventory.projections[0].name}."
+        )
+    if rank in ("dense", None):
+        return BlockRank(members, Format.DENSE, None)
+    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise InvalidRankMapError(f'The lock of {name} is {rank!r}; expected a whole number of at least 1, or "dense".')
+    skips = any(f.skips for f in formats)
+    if len(members) > 1:
+        return BlockRank(members, Format.SKIP_CAT if skips else Format.CAT, rank)
+    return BlockRank(members, Format.SKIP if skips else Format.LOW_RANK, rank)

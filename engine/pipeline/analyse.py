@@ -1,0 +1,257 @@
+"""From a model and a text to an analysis: statistics layer by layer, then factors, then one summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import resource
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from cache import Key, canonical_json, read_arrays, write_arrays, write_json
+from engine.analysis.value import inventory_to_json
+from engine.calibration.passes import collect_statistics, layer_bytes, plan_passes
+from engine.calibration.statistics import LayerStatistics
+from engine.compression.truncated import truncated_weights
+from engine.factorization.blocks import factorize_group, group_energies
+from engine.factorization.parallel import single_threaded_workers
+from engine.methods.allocate import allocate_rank_map
+from engine.model.module import device_of, dtype_of, weight_matrix
+from engine.model.opening import OpenModel, open_model
+from engine.model.sources import corpus_fingerprint, resolve_model, resolve_texts
+from engine.pipeline import keys
+from engine.pipeline.factors import factors_reader, write_factors
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.progress import part_of
+from engine.text.corpora import load_corpus
+from engine.types import Budget, Metric, block_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cache import Artifact, Store
+    from engine.analysis.value import Analysis
+    from engine.progress import Report
+    from engine.specs import AnalysisSpec
+
+DEFAULT_MEMORY_BYTES = 4 * 10**9
+"""Moments held at once; more layers than fit take further passes over the text."""
+
+
+def analyse(
+    spec: AnalysisSpec,
+    store: Store,
+    downloads: Path,
+    report: Report,
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    device: str = "auto",
+) -> Key:
+    """Analyse a model and return the artifact's key; finished parts are never computed again.
+
+    Raises:
+        RankScopeError: the model, the text, the memory or the numbers do not allow it.
+    """
+    started = time.monotonic()
+    folder = resolve_model(spec.model, store, downloads, part_of(report, 0.0, 0.1))
+    texts = resolve_texts(spec.corpus, store, downloads, part_of(report, 0.0, 0.1))
+    corpus_id = corpus_fingerprint(spec.corpus)
+    key = keys.analysis_key(spec, folder.fingerprint, corpus_id)
+    if key in store:
+        report("analysis", 1.0, "This analysis exists already")
+        return key
+    base = None
+    if spec.around_kept_fraction is not None:
+        dense = replace(spec, around_kept_fraction=None)
+        first = analyse(dense, store, downloads, part_of(report, 0.0, 0.5), memory_bytes=memory_bytes, device=device)
+        base = load_analysis(store, first.fingerprint)
+        report = part_of(report, 0.5, 1.0)
+    report("model", 0.1, f"Opening {spec.model.label}")
+    model = open_model(folder.path, device=device, trust_remote_code=spec.model.trust_remote_code)
+    layers = sorted({g.layer for g in model.inventory.groups})
+    layer_keys = {layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id) for layer in layers}
+    missing = [layer for layer in layers if layer_keys[layer] not in store]
+    seconds = {}
+    if missing:
+        report("text", 0.12, f"Reading {spec.corpus.label}")
+        tokens = load_corpus(spec.corpus, model.tokenizer, texts).tokens
+        begun = time.monotonic()
+        with _compressed_to(spec.around_kept_fraction, model, base, store):
+            _calibrate(spec, model, tokens, missing, layer_keys, store, memory_bytes, part_of(report, 0.13, 0.8))
+        seconds["calibration"] = time.monotonic() - begun
+    begun = time.monotonic()
+    parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
+    seconds["factorization"] = time.monotonic() - begun
+    seconds["total"] = time.monotonic() - started
+    about = {
+        "model": spec.model.label,
+        "corpus": spec.corpus.label,
+        # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
+        "spec": json.loads(canonical_json(spec)),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "peak_memory_bytes": peak_memory_bytes(),
+        "platform": platform.platform(),
+    }
+    report("analysis", 0.99, "Storing the analysis")
+    with store.writing(key, about) as into:
+        _write_analysis(into, spec, model, parts, layer_keys, store, folder.fingerprint, corpus_id, base)
+    report("analysis", 1.0, "Done")
+    return key
+
+
+def _compressed_to(
+    kept_fraction: float | None, model: OpenModel, base: Analysis | None, store: Store
+) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which statistics are taken: the model as it is, or compressed by water-filling."""
+    if kept_fraction is None or base is None:
+        return contextlib.nullcontext()
+    budget = Budget.of_kept_fraction(kept_fraction, base.inventory.compressible_params)
+    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget)
+    return truncated_weights(model.module, rank_map.blocks, factors_reader(base, store, rank_map.metric))
+
+
+def _calibrate(
+    spec: AnalysisSpec,
+    model: OpenModel,
+    tokens: torch.Tensor,
+    missing: Sequence[int],
+    layer_keys: dict[int, Key],
+    store: Store,
+    memory_bytes: int,
+    report: Report,
+) -> None:
+    """Collect and store the statistics of the ``missing`` layers, as many at once as memory allows."""
+    passes = plan_passes(model.inventory, missing, len(tokens), memory_bytes)
+    held = max(layer_bytes(model.inventory, layers, len(tokens)) for layers in passes)
+    times = "one pass" if len(passes) == 1 else f"{len(passes)} passes"
+    report("plan", 0.0, f"Plan: {times} over {tokens.numel():,} tokens, {held / 1e9:.2f} GB of statistics at once")
+    for index, layers in enumerate(passes):
+        scaled = part_of(report, index / len(passes), (index + 1) / len(passes))
+        statistics, nll = collect_statistics(model.module, model.inventory, tokens, spec.calibration, layers, scaled)
+        for layer in layers:
+            about = {"model": spec.model.label, "corpus": spec.corpus.label, "layer": layer}
+            with store.writing(layer_keys[layer], about) as into:
+                save_file(statistics.pop(layer).to_tensors(), into / "statistics.safetensors")
+                write_json(into / "pass.json", {"nll": nll})
+
+
+def _factorize(
+    spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, Key], store: Store, report: Report
+) -> list[tuple[Metric, Key]]:
+    """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
+    parts: list[tuple[Metric, Key]] = []
+    with single_threaded_workers(device_of(model.module)) as pool:
+        work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
+        for done, of_layer in enumerate(work):
+            parts += of_layer
+            report(
+                "factorization", (done + 1) / len(layer_keys), f"Decomposition: {done + 1} of {len(layer_keys)} layers"
+            )
+    return parts
+
+
+def _factorize_layer(
+    spec: AnalysisSpec, model: OpenModel, layer: int, statistics_key: Key, store: Store
+) -> list[tuple[Metric, Key]]:
+    keys_of = {
+        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(statistics_key, metric, spec)
+        for metric in Metric
+    }
+    missing = [metric for metric, key in keys_of.items() if key not in store]
+    if missing:
+        modules = dict(model.module.named_modules())
+        groups = [g for g in model.inventory.groups if g.layer == layer]
+        weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
+        device = next(iter(weights.values())).device
+        statistics = read_statistics(store.read(statistics_key), layer, device)
+        if spec.feature_groups is not None:
+            statistics = statistics.grouped(spec.feature_groups)
+    for metric in missing:
+        inputs = [(g, weights, statistics, metric, spec.damping, spec.gradient_shrinkage) for g in groups]
+        about = {"model": spec.model.label, "layer": layer, "metric": metric}
+        with store.writing(keys_of[metric], about) as into:
+            if metric in spec.metrics:
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)])
+            else:
+                energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
+                arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
+                write_arrays(into / "spectrum.safetensors", arrays)
+    return list(keys_of.items())
+
+
+def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> LayerStatistics:
+    """Read one layer's statistics onto ``device``."""
+    return LayerStatistics.from_tensors(layer, load_file(artifact.path("statistics.safetensors"), str(device)))
+
+
+def _write_analysis(
+    folder: Path,
+    spec: AnalysisSpec,
+    model: OpenModel,
+    parts: Sequence[tuple[Metric, Key]],
+    layer_keys: dict[int, Key],
+    store: Store,
+    model_fingerprint: str,
+    corpus_id: str,
+    base: Analysis | None,
+) -> None:
+    """Write spectra, curves and what they came from; importances and the dense loss are those of the dense model."""
+    arrays: dict[str, Any] = {}
+    dampings: dict[str, dict[str, float]] = {metric: {} for metric in spec.metrics}
+    for metric, key in parts:
+        artifact = store.read(key)
+        for name, values in artifact.arrays("spectrum.safetensors").items():
+            what, _, block = name.partition("/")
+            arrays[f"{what}/{metric}/{block}"] = values
+        if key.stage == "factors":
+            blocks = artifact.json("blocks.json")
+            dampings[metric].update({name: b["damping"] for name, b in blocks.items() if b["damping"] > spec.damping})
+    nll = 0.0
+    for key in layer_keys.values():
+        artifact = store.read(key)
+        nll = artifact.json("pass.json")["nll"]
+        for name, values in read_arrays(artifact.path("statistics.safetensors")).items():
+            what, _, projection = name.partition("/")
+            if what == "importances":
+                arrays[f"importance/-/{projection}"] = values if base is None else base.importances[projection]
+    write_arrays(folder / "spectra.safetensors", arrays)
+    write_json(
+        folder / "analysis.json",
+        {
+            "model_fingerprint": model_fingerprint,
+            "corpus_fingerprint": corpus_id,
+            "inventory": inventory_to_json(model.inventory),
+            "calibration_nll": nll if base is None else base.calibration_nll,
+            "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
+            "raised_dampings": dampings,
+            "dtype": str(dtype_of(model.module)).removeprefix("torch."),
+            "device": str(device_of(model.module)),
+            "versions": versions(),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide numbers."""
+    from importlib.metadata import version
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "rankscope": version("rankscope"),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,236 @@
+"""Every method at every budget, measured on the same texts: one table."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cache import write_json
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.methods.allocate import allocate_rank_map
+from engine.methods.cost import cost_of
+from engine.methods.presets import PRESETS, get_preset
+from engine.pipeline import keys
+from engine.pipeline.evaluate import EvaluationSession, analysis_spec
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.reading.measurements import evaluations
+from engine.pipeline.reading.trials import evaluated_maps, trials
+from engine.pipeline.search import SearchSpec, search
+from engine.pipeline.search_session import with_feature
+from engine.progress import part_of
+from engine.search.goals import Goal
+from engine.search.space import SpaceSpec
+from engine.search.specs import ObjectiveSpec
+from engine.types import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cache import Store
+    from engine.analysis.value import Analysis
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.specs import EvaluationSpec
+
+TELLING_INCREASES = (0.05, 1.5)
+"""Measured increases of the loss, in nats per token, over which the error of predictions is stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSpec:
+    """What is compared.
+
+    Attributes:
+        kept_fractions: budgets.
+        methods: names of presets.
+        text: what predictions and the first perplexity are about.
+        other_text: out of the domain of the first; ``None`` for none.
+        search_trials: maps a searching method measures before it answers.
+        seed: of the search.
+    """
+
+    kept_fractions: tuple[float, ...]
+    methods: tuple[str, ...]
+    text: EvaluationSpec
+    other_text: EvaluationSpec | None
+    search_trials: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that there is something to compare."""
+        if not self.kept_fractions or not self.methods:
+            raise InvalidSpecError("Nothing was given to compare; expected at least one kept fraction and one method.")
+        for kept in self.kept_fractions:
+            if not 0 < kept <= 1:
+                raise InvalidSpecError(
+                    f"The kept fraction {kept:g} was given; expected numbers above 0 and at most 1, such as 0.8,0.6."
+                )
+        if self.search_trials < 1:
+            raise InvalidSpecError(f"{self.search_trials} trials were asked for; expected at least 1.")
+        for method in self.methods:
+            get_preset(method)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    method: str
+    target: float
+    rank_map: RankMap
+    search_s: float
+
+
+def compare(
+    store: Store,
+    downloads: Path,
+    studies: Path,
+    analysis_id: str,
+    spec: ComparisonSpec,
+    report: Report,
+    *,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure every method at every budget, store the table and return it.
+
+    What was measured before is not measured again.
+
+    Raises:
+        RankScopeError: the analysis, its model or a text is not there any more, or not the same.
+    """
+    analysis = load_analysis(store, analysis_id)
+    searched_s, unsearchable = 0.0, None
+    if any(get_preset(method).is_searched for method in spec.methods):
+        analysis = with_feature(store, downloads, analysis.id, part_of(report, 0.0, 0.1), device=device)
+        try:
+            searched_s = _search(store, downloads, studies, analysis, spec, part_of(report, 0.1, 0.4), device)
+        except InfeasibleBudgetError as error:
+            unsearchable = str(error)
+    entries, impossible = _allocate(store, analysis, spec, searched_s, unsearchable)
+    middle = 0.4 + 0.6 * (0.7 if spec.other_text else 1.0)
+    inside = _measure(store, downloads, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
+    outside: list[dict[str, Any]] = []
+    if spec.other_text is not None:
+        outside = _measure(store, downloads, analysis, spec.other_text, entries, part_of(report, middle, 1.0), device)
+    predicted = {run["id"]: run for run in evaluations(store, analysis.id)}
+    rows = [
+        _row(analysis, entry, predicted[run["id"]], outside[index] if outside else None)
+        for index, (entry, run) in enumerate(zip(entries, inside, strict=True))
+    ]
+    document = {
+        "analysis": analysis.id,
+        "model": analysis.about["model"],
+        "text": spec.text.corpus.label,
+        "n_tokens": inside[0]["n_tokens"] if inside else 0,
+        "other_text": spec.other_text.corpus.label if spec.other_text else None,
+        "dtype": spec.text.dtype,
+        "analysis_s": analysis.about["seconds"],
+        "rows": rows,
+        "impossible": impossible,
+        "prediction_median_relative_error": median_relative_error(rows),
+    }
+    key = keys.comparison_key(analysis.id, [run["id"] for run in (*inside, *outside)], spec.kept_fractions)
+    if key not in store:
+        with store.writing(key, {"analysis": analysis.id}) as into:
+            write_json(into / "comparison.json", document)
+    return {**document, "id": key.fingerprint}
+
+
+def median_relative_error(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Return the median of |predicted - measured| / measured increase of the loss, where there is one to speak of.
+
+    Every prediction is made by a predictor that has not seen the row's own measurement.
+    """
+    low, high = TELLING_INCREASES
+    errors = [
+        abs(row["predicted_nll_increase"] - row["nll_increase"]) / row["nll_increase"]
+        for row in rows
+        if low <= row["nll_increase"] <= high
+    ]
+    return statistics.median(errors) if errors else None
+
+
+def _search(
+    store: Store,
+    downloads: Path,
+    studies: Path,
+    analysis: Analysis,
+    spec: ComparisonSpec,
+    report: Report,
+    device: str,
+) -> float:
+    """Make sure that enough maps are measured over all budgets; return the seconds all of them took."""
+    calibration = analysis_spec(analysis).corpus
+    pool = replace(calibration, n_sequences=min(24, calibration.n_sequences))
+    objective = ObjectiveSpec(pool, n_subset=min(8, pool.n_sequences), dtype=spec.text.dtype)
+    goal = Goal(max(min(spec.kept_fractions) - 0.05, 0.0), max(spec.kept_fractions), pareto=True)
+    wanted = SearchSpec(objective, goal, SpaceSpec(), spec.search_trials, spec.seed)
+    found = search(store, downloads, studies, analysis.id, wanted, report, device=device)
+    subset = found["subset"]
+    measured = [trial["seconds"] for trial in trials(store, analysis.id) if trial["subset"] == subset]
+    return float(sum(seconds["apply"] + seconds["evaluate"] for seconds in measured))
+
+
+def _allocate(
+    store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float, unsearchable: str | None
+) -> tuple[list[_Entry], list[dict[str, Any]]]:
+    """Return a rank map for every method and budget, and where there is none, why."""
+    curves = curves_by_metric(analysis)
+    evaluated = evaluated_maps(store, analysis.id)
+    entries, impossible = [], []
+    for kept in spec.kept_fractions:
+        budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
+        for method in spec.methods:
+            begun = time.perf_counter()
+            try:
+                rank_map = allocate_rank_map(analysis, curves, method, budget, evaluated=evaluated)
+            except InfeasibleBudgetError as error:
+                reason = unsearchable if unsearchable and PRESETS[method].is_searched else str(error)
+                impossible.append({"method": method, "target_kept_fraction": kept, "reason": reason})
+                continue
+            seconds = time.perf_counter() - begun
+            entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].is_searched else seconds))
+    return entries, impossible
+
+
+def _measure(
+    store: Store,
+    downloads: Path,
+    analysis: Analysis,
+    text: EvaluationSpec,
+    entries: Sequence[_Entry],
+    report: Report,
+    device: str,
+) -> list[dict[str, Any]]:
+    session = EvaluationSession(store, downloads, analysis.id, text, part_of(report, 0.0, 0.1), device=device)
+    runs = []
+    for index, entry in enumerate(entries):
+        part = part_of(report, 0.1 + 0.9 * index / len(entries), 0.1 + 0.9 * (index + 1) / len(entries))
+        part("comparison", 0.0, f"{entry.method} at {entry.target:g} on {text.corpus.label}")
+        runs.append(session.measure(entry.rank_map, part))
+    return runs
+
+
+def _row(analysis: Analysis, entry: _Entry, run: dict[str, Any], outside: dict[str, Any] | None) -> dict[str, Any]:
+    cost = cost_of(analysis, entry.rank_map)
+    same = ("kept_fraction", "params", "perplexity", "dense_perplexity", "divergence", "agreement", "predicted_nats")
+    predicted = ("predicted_perplexity", "predicted_perplexity_low", "predicted_perplexity_high")
+    row = {
+        "method": entry.method,
+        "target_kept_fraction": entry.target,
+        **{name: run[name] for name in (*same, *predicted, "prediction_calibrated_on")},
+        "nll_increase": run["nll"] - run["dense_nll"],
+        "predicted_nll_increase": run["predicted_nll_increase"],
+        "model_mb_float16": cost.bytes_at(2) / 1e6,
+        "multiply_adds_per_token": cost.params,
+        "search_s": round(entry.search_s, 4),
+        "evaluation": run["id"],
+    }
+    if outside is not None:
+        row |= {
+            "other_perplexity": outside["perplexity"],
+            "other_dense_perplexity": outside["dense_perplexity"],
+            "other_evaluation": outside["id"],
+        }
+    return row

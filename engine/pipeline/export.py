@@ -1,0 +1,205 @@
+"""Export a rank map's model as a folder, verified in a fresh process before it appears."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from cache import Key
+from engine.compression.apply import compress
+from engine.errors import InvalidSpecError
+from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
+from engine.export.dense import export_dense, multiplied_out
+from engine.export.factored import export_factored, original_classes, stored_bytes
+from engine.export.new_folder import appearing, require_new, require_space
+from engine.export.specs import ExportFormat
+from engine.export.verification import take_logits, verify
+from engine.methods.cost import cost_of
+from engine.model.demo import DEMO_LICENCES
+from engine.model.module import dtype_of
+from engine.model.opening import open_model
+from engine.pipeline.evaluate import reopen_folder
+from engine.pipeline.factors import factors_reader
+from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.measurements import measurements, refined_evaluations
+from engine.pipeline.refined import apply_refinement
+from engine.progress import part_of
+from engine.rank_map.document import check_rank_map, parse_rank_map
+from engine.rank_map.identity import decided
+from engine.specs import ModelSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cache import Store
+    from engine.analysis.value import Analysis
+    from engine.export.specs import ExportSpec
+    from engine.model.sources import ModelFolder
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+
+_OTHER_BYTES = 50_000_000
+"""Room for tokenizer, configuration and code."""
+
+
+def export(
+    store: Store,
+    downloads: Path,
+    analysis_id: str,
+    rank_map: RankMap,
+    folder: Path,
+    spec: ExportSpec,
+    report: Report,
+) -> dict[str, Any]:
+    """Write the model a rank map makes to ``folder``, open it in a fresh process, and return what came out.
+
+    Everything runs on the CPU. The folder appears when it has been verified; until then, and after any failure,
+    nothing is there.
+
+    Args:
+        store: holds the analysis, its factors and what was measured.
+        downloads: where fetched files pass through.
+        analysis_id: whose factors the map selects.
+        rank_map: of the analysed model.
+        folder: missing or empty.
+        spec: format, type and refinement.
+        report: told every step.
+
+    Raises:
+        ExportError: the folder is taken, or what was written does not run as the model in memory does.
+        ResourceError: the disk is full.
+        RankScopeError: the analysis or its model is not there any more, or the map does not fit.
+    """
+    began = time.monotonic()
+    analysis = load_analysis(store, analysis_id)
+    check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
+    require_new(folder)
+    base = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.05))
+    report("model", 0.05, f"Opening {base.spec.label}")
+    model = open_model(
+        base.path,
+        dtype=_stored_dtype(base.path) if spec.dtype == "auto" else spec.dtype,
+        device="cpu",
+        trust_remote_code=base.spec.trust_remote_code,
+    )
+    classes = original_classes(model.module)
+    report("compress", 0.2, "Compressing")
+    module = compress(model.module, rank_map.blocks, factors_reader(analysis, store, rank_map.metric))
+    if refinement is not None:
+        apply_refinement(module, store, refinement)
+    is_factored = spec.format is ExportFormat.FACTORED
+    if not is_factored:
+        module = multiplied_out(model.module, module)
+    weight_bytes = stored_bytes(module)
+    dtype = dtype_of(module)
+    require_space(folder, weight_bytes + _OTHER_BYTES)
+    with appearing(folder) as partial:
+        report("write", 0.4, f"Writing {weight_bytes / 1e6:,.0f} MB")
+        (export_factored if is_factored else export_dense)(module, model.tokenizer, partial)
+        report("verify", 0.6, "Running the model in memory")
+        reference = take_logits(module)
+        inventory, dense_weight_bytes = model.inventory, stored_bytes(model.module)
+        del module, model
+        report("verify", 0.7, "Opening the folder in a fresh process")
+        verified = verify(partial, reference, runs_own_code=is_factored)
+        cost = cost_of(analysis, rank_map)
+        facts = CardFacts(
+            model=analysis.about["model"],
+            hub_id=base.spec.location if base.spec.source is ModelSource.HUB else None,
+            licence=_licence(base),
+            architecture=classes.causal,
+            method=rank_map.method,
+            metric=rank_map.metric,
+            refined=None if refinement is None else store.read(refinement).json("refinement.json")["kind"],
+            kept_fraction=cost.kept_fraction,
+            params=cost.model_params if is_factored else inventory.total_params,
+            dense_params=inventory.total_params,
+            is_factored=is_factored,
+            dtype=str(dtype).removeprefix("torch."),
+            weight_bytes=weight_bytes,
+            dense_weight_bytes=dense_weight_bytes,
+            difference=verified.max_logit_difference,
+            versions=verified.versions,
+            measurements=_measured(store, analysis, rank_map, refinement),
+        )
+        (partial / "README.md").write_text(write_card(facts), encoding="utf-8")
+        (partial / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+        for path in (*base.path.glob("LICENSE*"), *base.path.glob("NOTICE*")):
+            shutil.copyfile(path, partial / path.name)
+        report("write", 0.95, "Putting the folder in place")
+    report("write", 1.0, "Exported")
+    predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else facts.dense_params * dtype.itemsize
+    return {
+        "folder": str(folder),
+        "format": spec.format.value,
+        "dtype": facts.dtype,
+        "architecture": facts.architecture,
+        "analysis": analysis.id,
+        "model": facts.model,
+        "method": facts.method,
+        "metric": facts.metric,
+        "refinement": None if refinement is None else refinement.fingerprint,
+        "kept_fraction": facts.kept_fraction,
+        "model_params": facts.params,
+        "dense_params": facts.dense_params,
+        "saves_memory": is_factored,
+        "weight_bytes": weight_bytes,
+        "predicted_weight_bytes": predicted_bytes,
+        "dense_weight_bytes": facts.dense_weight_bytes,
+        "folder_bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "max_logit_difference": verified.max_logit_difference,
+        "largest_logit": verified.largest_logit,
+        "n_verified_tokens": verified.n_tokens,
+        "n_measurements": len(facts.measurements),
+        "load": loading_lines(str(folder), is_factored=is_factored),
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def _stored_dtype(folder: Path) -> str:
+    """Return the type a checkpoint names, or ``auto`` if it names none that can be exported."""
+    from transformers import AutoConfig
+
+    named = str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
+    return named if named in {"float32", "bfloat16", "float16"} else "auto"
+
+
+def _find_refinement(store: Store, analysis: Analysis, rank_map: RankMap, prefix: str | None) -> Key | None:
+    if prefix is None:
+        return None
+    fitting = []
+    for key in store.keys("refinement"):
+        artifact = store.read(key)
+        if artifact.manifest.about["analysis"] == analysis.id:
+            refined = parse_rank_map(artifact.path("rank-map.json").read_bytes())
+            if decided(refined) == decided(rank_map):
+                fitting.append(key)
+    chosen = [key for key in fitting if prefix and key.fingerprint.startswith(prefix)]
+    if len(chosen) != 1:
+        known = ", ".join(key.fingerprint[:12] for key in fitting) or "none; run 'rankscope refine'"
+        raise InvalidSpecError(
+            f"{'Several refinements' if chosen else 'No refinement'} of this rank map "
+            f"{'start' if chosen else 'starts'} with {prefix!r}; there are: {known}."
+        )
+    return chosen[0]
+
+
+def _measured(store: Store, analysis: Analysis, rank_map: RankMap, refinement: Key | None) -> list[dict[str, Any]]:
+    """Return what was measured of exactly this map and refinement, newest first."""
+    wanted = decided(rank_map)
+    runs = measurements(store, analysis.id) if refinement is None else refined_evaluations(store, analysis.id)
+    found = []
+    for run in runs:
+        stored = store.read(Key("evaluation", run["id"])).path("rank-map.json").read_bytes()
+        same = refinement is None or run["refinement"]["id"] == refinement.fingerprint
+        if same and decided(parse_rank_map(stored)) == wanted:
+            found.append(run)
+    return found
+
+
+def _licence(base: ModelFolder) -> str | None:
+    if base.spec.source is ModelSource.DEMO:
+        return DEMO_LICENCES[0].licence
+    return stated_licence(base.path)

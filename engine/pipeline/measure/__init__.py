@@ -1,0 +1,1 @@
+"""Parts of an evaluation, each stored by itself as soon as it is measured."""

@@ -1,0 +1,161 @@
+"""Measure rank maps in several ways beside one dense model; every part is stored by itself as soon as it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engine.errors import InvalidSpecError
+from engine.model.sources import corpus_fingerprint
+from engine.pipeline import keys
+from engine.pipeline.evaluate import EvaluationSession, reopen_folder
+from engine.pipeline.measure.cost import CostPart, MemoryPart
+from engine.pipeline.measure.summaries import summaries_part
+from engine.pipeline.measure.tasks import task_parts
+from engine.pipeline.models import Models
+from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.results import results
+from engine.progress import part_of
+from engine.rank_map.document import check_rank_map
+from engine.rank_map.identity import map_id
+from engine.results.rows import DENSE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cache import Store
+    from engine.evaluation.cost import CostSpec
+    from engine.evaluation.memory import MemorySpec
+    from engine.evaluation.summaries import SummarySpec
+    from engine.pipeline.measure.part import Part
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.results.rows import ResultRow
+    from engine.specs import EvaluationSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured, all of it in one type.
+
+    Attributes:
+        texts: perplexity on each.
+        tasks: names of lm-eval's or the demo's tasks.
+        limit: items scored of each task; ``None``: all.
+        summaries: ``None`` for none.
+        cost: multiply-adds and tokens per second; ``None`` for neither.
+        memory: peak of a process that only loads and runs the model; ``None`` for none.
+        dtype: weights and arithmetic.
+    """
+
+    texts: tuple[EvaluationSpec, ...]
+    tasks: tuple[str, ...] = ()
+    limit: int | None = None
+    summaries: SummarySpec | None = None
+    cost: CostSpec | None = None
+    memory: MemorySpec | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Check that the type is one."""
+        others = {text.dtype for text in self.texts} | ({self.summaries.dtype} if self.summaries else set())
+        if others - {self.dtype}:
+            raise InvalidSpecError(
+                f"An evaluation in {self.dtype} has parts in {', '.join(sorted(others - {self.dtype}))}; expected one "
+                "type for all of them."
+            )
+
+
+def measure_all(
+    store: Store,
+    downloads: Path,
+    analysis_id: str,
+    rank_maps: Sequence[RankMap],
+    plan: Plan,
+    report: Report,
+    *,
+    device: str = "auto",
+) -> list[ResultRow]:
+    """Measure what is not stored yet; return the rows of the dense model and of these maps, in their order.
+
+    The dense model is opened once, and only if something is missing. What was measured before an error or a
+    cancellation stays, so that the same call goes on.
+
+    Args:
+        store: holds the analysis and receives the measurements.
+        downloads: where fetched files pass through.
+        analysis_id: whose factors are used; the start of its id is enough.
+        rank_maps: what is measured beside the dense model.
+        plan: in which ways.
+        report: told about every part.
+        device: where the models run.
+
+    Raises:
+        RankScopeError: a map does not fit, a task or a text cannot be had, or numbers are not finite.
+    """
+    analysis = load_analysis(store, analysis_id)
+    folder = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.02))
+    distinct = {map_id(rank_map): rank_map for rank_map in rank_maps}
+    for rank_map in distinct.values():
+        check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
+        analysis.require_factors(rank_map.metric)
+    models = Models(store, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
+    parts = _parts(models, downloads, plan, part_of(report, 0.02, 0.03))
+    subjects = (None, *distinct.values())
+    work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
+    if work:
+        models.open()
+    total, done = sum(part.weight for _, part in work), 0
+    for subject, part in work:
+        within = part_of(report, 0.1 + 0.9 * done / total, 0.1 + 0.9 * (done + part.weight) / total)
+        part.measure(subject, within)
+        done += part.weight
+    rows = {row.id: row for row in results(store, analysis.id)}
+    return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]
+
+
+def _parts(models: Models, downloads: Path, plan: Plan, report: Report) -> list[Part]:
+    parts: list[Part] = [PerplexityPart(models, downloads, text) for text in plan.texts]
+    if plan.cost is not None:
+        parts.append(CostPart(models, plan.cost))
+    if plan.tasks:
+        parts += task_parts(models, downloads, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
+    if plan.summaries is not None:
+        parts.append(summaries_part(models, downloads, plan.summaries, part_of(report, 0.5, 1.0)))
+    if plan.memory is not None:
+        parts.append(MemoryPart(models, downloads, plan.memory))
+    return parts
+
+
+@dataclass(slots=True)
+class PerplexityPart:
+    """Perplexity, divergence and agreement on one text; the measurements that comparisons and predictions use."""
+
+    models: Models
+    downloads: Path
+    text: EvaluationSpec
+    _session: EvaluationSession | None = field(default=None, init=False)
+
+    @property
+    def weight(self) -> int:
+        """The tokens of the text."""
+        return self.text.corpus.n_sequences * self.text.corpus.length
+
+    def is_stored(self, rank_map: RankMap | None) -> bool:
+        """Return whether the dense model's predictions, or the measurement of the map, are there."""
+        models = self.models
+        reference = keys.reference_key(self.text, models.folder.fingerprint, corpus_fingerprint(self.text.corpus))
+        if rank_map is None:
+            return reference in models.store
+        return keys.evaluation_key(rank_map, models.analysis.id, reference) in models.store
+
+    def measure(self, rank_map: RankMap | None, report: Report) -> None:
+        """Measure and store."""
+        models = self.models
+        if self._session is None:
+            self._session = EvaluationSession(
+                models.store, self.downloads, models.analysis.id, self.text, part_of(report, 0.0, 0.9), models=models
+            )
+        if rank_map is not None:
+            self._session.measure(rank_map, report)

@@ -1,0 +1,85 @@
+"""Post-train the diagonals of a compressed model on its calibration text, measured before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import save_file
+
+from cache import write_json
+from engine.model.sources import resolve_texts
+from engine.pipeline import keys
+from engine.pipeline.evaluate import EvaluationSession, analysis_spec
+from engine.progress import part_of
+from engine.refinement.post_training import train_diagonals
+from engine.text.corpora import load_corpus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cache import Store
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.refinement.post_training import PostTrainingSpec
+    from engine.specs import EvaluationSpec
+
+
+def post_train(
+    store: Store,
+    downloads: Path,
+    analysis_id: str,
+    rank_map: RankMap,
+    spec: PostTrainingSpec,
+    evaluation: EvaluationSpec,
+    report: Report,
+    *,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train on the calibration text, measure on another, store diagonals and figures; return the figures.
+
+    What is stored is not computed again, although time decides how many steps were taken.
+
+    Raises:
+        RankScopeError: the analysis, its model or a text is not there any more, the map does not fit, or the loss
+            is not finite.
+    """
+    session = EvaluationSession(store, downloads, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
+    before = session.measure(rank_map, part_of(report, 0.2, 0.35))
+    key = keys.post_training_key(before["id"], spec)
+    if key not in store:
+        corpus = analysis_spec(session.analysis).corpus
+        texts = resolve_texts(corpus, store, downloads, report)
+        tokens = load_corpus(corpus, session.tokenizer, texts).tokens
+        module = session.compressed(rank_map)
+        steps = 0
+
+        def count(stage: str, fraction: float | None, message: str) -> None:
+            nonlocal steps
+            steps += 1
+            part_of(report, 0.35, 0.85)(stage, fraction, message)
+
+        diagonals = train_diagonals(module, tokens, spec, count)
+        after = session.run(module, part_of(report, 0.85, 1.0))
+        document = {
+            "perplexity": after.perplexity,
+            "perplexity_before": before["perplexity"],
+            "dense_perplexity": after.dense_perplexity,
+            "divergence": after.divergence,
+            "divergence_before": before["divergence"],
+            "agreement": after.agreement,
+            "kept_fraction": before["kept_fraction"],
+            "trained_params": sum(t.numel() for t in diagonals.values()),
+            "steps": steps,
+            "minutes": spec.minutes,
+            "trained_on": corpus.label,
+            "corpus": before["corpus"],
+            "n_tokens": after.n_tokens,
+            "method": rank_map.method,
+            "analysis": session.analysis.id,
+        }
+        with store.writing(key, {"analysis": session.analysis.id}) as into:
+            save_file(diagonals, into / "diagonals.safetensors")
+            write_json(into / "post-training.json", document)
+            (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+    found: dict[str, Any] = store.read(key).json("post-training.json")
+    return {**found, "id": key.fingerprint}

@@ -1,0 +1,1 @@
+"""What can be answered from the store alone, without torch."""

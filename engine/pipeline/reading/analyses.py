@@ -1,0 +1,88 @@
+"""Analyses in the store; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cache import Key
+from engine.analysis.curves import group_curves
+from engine.analysis.value import Analysis, inventory_from_json
+from engine.errors import RankScopeError
+from engine.types import Importance, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cache import Store
+    from engine.types import GroupCurves
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisHeading:
+    """What a list of analyses shows."""
+
+    id: str
+    created: str
+    about: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Model, text and its amount, for people."""
+        corpus = self.about["spec"]["corpus"]
+        amount = f"{corpus['n_sequences']} × {corpus['length']} tokens"
+        around = self.about["spec"].get("around_kept_fraction")
+        where = "" if around is None else f", around {around:.0%} kept"
+        return f"{self.about['model']} on {self.about['corpus']}, {amount}{where} ({self.id[:8]})"
+
+
+def analysis_headings(store: Store) -> list[AnalysisHeading]:
+    """Return every analysis in the store, newest first."""
+    manifests = [store.read(key).manifest for key in store.keys("analysis")]
+    headings = [AnalysisHeading(m.key.fingerprint, m.created, m.about) for m in manifests]
+    return sorted(headings, key=lambda h: h.created, reverse=True)
+
+
+def find_analysis(store: Store, prefix: str) -> Key:
+    """Return the key of the analysis whose id starts with ``prefix``.
+
+    Raises:
+        RankScopeError: none or several do.
+    """
+    matching = [key for key in store.keys("analysis") if prefix and key.fingerprint.startswith(prefix)]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(h.id[:12] for h in analysis_headings(store)) or "none yet; run 'rankscope analyse demo'"
+    how_many = "Several analyses start" if matching else "No analysis starts"
+    raise RankScopeError(f"{how_many} with {prefix!r}; the analyses here are: {known}.")
+
+
+def load_analysis(store: Store, prefix: str) -> Analysis:
+    """Read an analysis by the start of its id.
+
+    Raises:
+        RankScopeError: there is none.
+        DamagedArtifactError: its files are not what was written.
+    """
+    artifact = store.read(find_analysis(store, prefix))
+    document = artifact.json("analysis.json")
+    arrays = artifact.arrays("spectra.safetensors")
+    energies: dict[Metric, dict[str, Any]] = {}
+    nats: dict[Metric, dict[str, Any]] = {}
+    importances: dict[str, Any] = {}
+    for name, values in arrays.items():
+        what, metric, block = name.split("/", 2)
+        if what == "importance":
+            importances[block] = values
+        else:
+            (energies if what == "energies" else nats).setdefault(Metric(metric), {})[block] = values
+    inventory = inventory_from_json(document.pop("inventory"))
+    about = {**artifact.manifest.about, **document, "created": artifact.manifest.created}
+    return Analysis(artifact.key.fingerprint, about, inventory, energies, nats, importances)
+
+
+def curves_by_metric(
+    analysis: Analysis, importance: Importance = Importance.TAYLOR2
+) -> dict[Metric, list[GroupCurves]]:
+    """Return the curves of every metric whose factors are stored, with one of FLRC's importances."""
+    return {metric: group_curves(analysis, metric, importance) for metric in analysis.nats}

@@ -1,0 +1,163 @@
+"""All stored measurements of an analysis: a row per rank map and one for the dense model; without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from cache import Key, MissingArtifactError
+from engine.methods.cost import cost_of
+from engine.methods.targets import BYTES_PER_PARAM
+from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
+from engine.pipeline.reading.measurements import evaluations, refined_evaluations
+from engine.rank_map.document import parse_rank_map
+from engine.rank_map.identity import ARTICLES, ITEMS, MEASUREMENT, map_id
+from engine.results.rows import DENSE, Provenance, ResultRow, SizeResult, SummaryResult, SummaryTexts, TaskResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cache import Artifact, Store
+    from engine.analysis.value import Analysis
+    from engine.rank_map.document import RankMap
+    from engine.results.rows import CostResult, PerplexityResult
+
+
+def results(store: Store, analysis_id: str) -> list[ResultRow]:
+    """Return what was measured of every rank map of an analysis: the dense model first, then the largest map first.
+
+    Rank maps of other analyses do not appear; the dense model's measurements are shared by all analyses of the model.
+    Within a row the newest measurement of each kind comes first.
+
+    Args:
+        store: holds the analysis.
+        analysis_id: its id, or the start of it.
+
+    Raises:
+        RankScopeError: there is no such analysis.
+        DamagedArtifactError: a measurement is not what was written.
+    """
+    analysis = load_analysis(store, analysis_id)
+    rows = {DENSE: ResultRow(DENSE, DENSE, None, None, None, _size(analysis, None))}
+    _add_perplexities(rows, store, analysis)
+    for stage, column, read in _PARTS:
+        for artifact in _newest_first(store, stage, analysis):
+            document = artifact.json(MEASUREMENT)
+            row = _row_of(rows, analysis, artifact, document["map"])
+            rows[row.id] = _with(row, column, read(document, artifact))
+            if stage == "cost":
+                _add_dense_once(rows, column, read_cost(document, artifact, "dense"))
+    return sorted(rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, row.id))
+
+
+def row_to_json(row: ResultRow) -> dict[str, Any]:
+    """Return a row as plain JSON, named as in :class:`~engine.results.rows.ResultRow`, without its rank map."""
+    document = asdict(replace(row, rank_map=None))
+    del document["rank_map"]
+    return document
+
+
+def item_scores(store: Store, task: TaskResult) -> dict[str, NDArray[np.float64]]:
+    """Return metric -> (n,) the score of every item, in the order of the task, for pairing two models by item."""
+    return _artifact(store, task.provenance).arrays(ITEMS)
+
+
+def article_scores(store: Store, summaries: SummaryResult) -> dict[str, NDArray[np.float64]]:
+    """Return measure -> (n,) the F1 of every summary, for pairing two models by article."""
+    return _artifact(store, summaries.provenance).arrays(ARTICLES)
+
+
+def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
+    """Return the articles with what people, the dense model and this model wrote of them."""
+    document = _artifact(store, summaries.provenance).json(MEASUREMENT)
+    written = document["summaries"]
+    dense = document if document["map"] is None else store.read(Key("summaries", document["dense"])).json(MEASUREMENT)
+    rows = zip(dense["articles"], dense["references"], dense["summaries"], written, strict=True)
+    return [SummaryTexts(*row) for row in rows]
+
+
+def _artifact(store: Store, provenance: Provenance) -> Artifact:
+    stage, _, fingerprint = provenance.artifact.partition("/")
+    return store.read(Key(stage, fingerprint))
+
+
+def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact]:
+    """Return the artifacts of one stage that are about this analysis or about its dense model."""
+    found = []
+    for key in store.keys(stage):
+        try:
+            artifact = store.read(key)
+        except MissingArtifactError:
+            continue  # deleted since it was listed
+        about = artifact.manifest.about
+        of_dense = about["analysis"] is None and about["model_fingerprint"] == analysis.about["model_fingerprint"]
+        if of_dense or about["analysis"] == analysis.id:
+            found.append(artifact)
+    return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
+
+
+def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, map_id: str | None) -> ResultRow:
+    if map_id is None:
+        return rows[DENSE]
+    if map_id not in rows:
+        rows[map_id] = new_row(analysis, map_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
+    return rows[map_id]
+
+
+def new_row(analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None) -> ResultRow:
+    """Return the row of a rank map of which nothing was measured."""
+    size = _size(analysis, rank_map)
+    return ResultRow(row_id, rank_map.method, rank_map.metric, refinement, rank_map, size)
+
+
+def _size(analysis: Analysis, rank_map: RankMap | None) -> SizeResult:
+    if rank_map is None:
+        params, whole = analysis.inventory.compressible_params, analysis.inventory.total_params
+        return SizeResult(params, 1.0, whole, 0, {name: whole * size for name, size in BYTES_PER_PARAM.items()}, 0.0)
+    cost = cost_of(analysis, rank_map)
+    stored = {name: cost.bytes_at(size) for name, size in BYTES_PER_PARAM.items()}
+    return SizeResult(cost.params, cost.kept_fraction, cost.model_params, cost.index_bytes, stored, cost.nats)
+
+
+def _with(row: ResultRow, column: str, value: object) -> ResultRow:
+    longer: dict[str, Any] = {column: (*getattr(row, column), value)}
+    return replace(row, **longer)
+
+
+def _add_perplexities(rows: dict[str, ResultRow], store: Store, analysis: Analysis) -> None:
+    """Enter every measured text, and the dense model's perplexity on it once."""
+    runs = sorted(
+        [*evaluations(store, analysis.id), *refined_evaluations(store, analysis.id)],
+        key=lambda run: str(run["created"]),
+        reverse=True,
+    )
+    for run in runs:
+        artifact = store.read(Key("evaluation", run["id"]))
+        rank_map = parse_rank_map(artifact.path("rank-map.json").read_bytes())
+        refinement = run.get("refinement") or {}
+        row_id = map_id(rank_map) + (f"+{refinement['id']}" if refinement else "")
+        if row_id not in rows:
+            rows[row_id] = new_row(analysis, row_id, rank_map, refinement.get("kind"))
+        result = read_perplexity(run, analysis, artifact)
+        rows[row_id] = _with(rows[row_id], "perplexities", result)
+        dense = replace(result, perplexity=result.dense_perplexity, divergence=0.0, agreement=1.0, prediction=None)
+        _add_dense_once(rows, "perplexities", dense)
+
+
+def _add_dense_once(rows: dict[str, ResultRow], column: str, found: PerplexityResult | CostResult) -> None:
+    """Enter what was measured of the dense model beside a rank map, unless a newer one is there."""
+    if found.setting not in {known.setting for known in getattr(rows[DENSE], column)}:
+        provenance = replace(found.provenance, analysis=None, seconds=None)
+        rows[DENSE] = _with(rows[DENSE], column, replace(found, provenance=provenance))
+
+
+_PARTS: tuple[tuple[str, str, Callable[[Mapping[str, Any], Artifact], object]], ...] = (
+    ("task-scores", "tasks", read_task),
+    ("summaries", "summaries", read_summaries),
+    ("cost", "costs", read_cost),
+    ("memory", "memories", read_memory),
+)

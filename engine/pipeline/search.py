@@ -1,0 +1,145 @@
+"""From an analysis to measured rank maps: a search whose every trial is stored as soon as it is measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cache import fingerprint
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.search_session import METHOD, SearchSession
+from engine.progress import ignore_progress, part_of
+from engine.search.goals import Goal, starting_points
+from engine.search.space import SpaceSpec
+from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
+from engine.types import Budget, Format, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cache import Store
+    from engine.progress import Report
+    from engine.search.specs import ObjectiveSpec
+
+_STARTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """What a search does.
+
+    Attributes:
+        objective: what points are measured by.
+        goal: which points count.
+        space: the variables.
+        n_trials: measured trials in all.
+        seed: of starting points and proposals.
+        storage: database URL or journal file; ``None`` takes a journal file in the studies folder.
+    """
+
+    objective: ObjectiveSpec
+    goal: Goal
+    space: SpaceSpec
+    n_trials: int = 50
+    seed: int = 0
+    storage: str | None = None
+
+
+def search(
+    store: Store,
+    downloads: Path,
+    studies: Path,
+    analysis_id: str,
+    spec: SearchSpec,
+    report: Report,
+    *,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Search, and return the documented summary; what was measured before counts and is not measured again.
+
+    Raises:
+        RankScopeError: the analysis, its model or the text does not allow it, or hardly any point is feasible.
+    """
+    session = SearchSession(
+        store, downloads, analysis_id, spec.objective, spec.space, part_of(report, 0.0, 0.2), device=device
+    )
+    goal, space = spec.goal, session.space
+    starts = starting_points(space, goal, _guides(session, goal), min(_STARTS, max(spec.n_trials // 2, 2)), spec.seed)
+    name = _study_name(session, spec)
+    storage = spec.storage or str(studies / f"{name}.journal")
+    study = open_study(open_storage(storage), name, space, goal, starts, spec.seed)
+    budget = int(goal.high * session.analysis.inventory.compressible_params)
+    trials = part_of(report, 0.2, 1.0)
+    begun = time.monotonic()
+    spent = {"apply": 0.0, "evaluate": 0.0}
+
+    def evaluate(point: Mapping[str, float], number: int) -> float:
+        done = evaluated_trials(study)
+        best = best_of(done, goal.high)
+        so_far = "" if best is None else f", least objective so far {best.objective:.4g}"
+        message = f"Trial {len(done) + 1} of {spec.n_trials} (proposal {number + 1}){so_far}"
+        trials("search", min(len(done) / spec.n_trials, 1.0), message)
+        found = session.measure(session.rank_map(point, budget), ignore_progress)
+        for what in spent:
+            spent[what] += found["seconds"][what]
+        return float(found["objective"])
+
+    run_trials(study, space, goal, evaluate, spec.n_trials)
+    measured = evaluated_trials(study)
+    report("search", 1.0, f"{len(measured)} trials measured")
+    best = best_of(measured, goal.high)
+    return {
+        "analysis": session.analysis.id,
+        "study": name,
+        "subset": session.subset_key.fingerprint,
+        "storage": storage.split("@")[-1],
+        "space": {v.name: len(v.projections) for v in space.variables},
+        "trials": len(measured),
+        "seconds": {**{k: round(v, 2) for k, v in spent.items()}, "total": round(time.monotonic() - begun, 2)},
+        "best": None if best is None else _describe(session, best, budget),
+        "pareto": [_describe(session, t, budget) for t in pareto_set(measured)] if goal.pareto else None,
+    }
+
+
+def _guides(session: SearchSession, goal: Goal) -> dict[float, list[dict[str, float]]]:
+    """Return kept fractions at which a search begins, each with water-filling's point where that is possible."""
+    analysis, space = session.analysis, session.space
+    sizes = [goal.low + (goal.high - goal.low) * k / 4 for k in (4, 3, 2, 1)] if goal.pareto else [goal.high]
+    curves = curves_by_metric(analysis)
+    guides: dict[float, list[dict[str, float]]] = {}
+    for size in sizes:
+        guides[size] = []
+        if Metric.LOSS in curves:
+            budget = Budget.of_kept_fraction(size, analysis.inventory.compressible_params)
+            only = frozenset({Format.LOW_RANK})
+            filled = allocate_rank_map(analysis, curves, "water-filling", budget, (), only)
+            guides[size].append(space.projected(filled.blocks, size))
+    return guides
+
+
+def _study_name(session: SearchSession, spec: SearchSpec) -> str:
+    """Name what may share trials: equal measure, equal variables, equal goal."""
+    decided = {
+        "divergence_weight": spec.objective.divergence_weight,
+        "space": spec.space,
+        "goal": spec.goal,
+    }
+    return f"{METHOD}-{fingerprint('study', decided, [session.subset_key.fingerprint], schema_version=1)[:16]}"
+
+
+def _describe(session: SearchSession, trial: Evaluated, budget: int) -> dict[str, Any]:
+    found = session.measure(session.rank_map(trial.point, budget), ignore_progress)
+    return {
+        "trial": trial.number,
+        "id": found["id"],
+        "objective": trial.objective,
+        "perplexity": found["perplexity"],
+        "dense_perplexity": found["dense_perplexity"],
+        "divergence": found["divergence"],
+        "kept_fraction": trial.kept_fraction,
+        "params": found["params"],
+        "point": dict(trial.point),
+    }

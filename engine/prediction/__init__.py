@@ -1,0 +1,1 @@
+"""The predicted increase of the loss, calibrated on measured maps; free of torch."""

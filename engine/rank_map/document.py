@@ -1,0 +1,282 @@
+"""Rank maps as files: an allocation, the model it is for, and how it came about.
+
+The published form is ``docs/schemas/rank-map.schema.json``; ``python -m engine.rank_map.document`` prints it.
+Files may come from anyone, so reading is strict: one sentence says what is wrong, and where.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.allocation import check_membership
+from engine.errors import InvalidRankMapError
+from engine.formats import block_params
+from engine.registry import shown
+from engine.types import BlockRank, Format, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from engine.types import Allocation, Budget, Inventory
+
+SCHEMA = "rankscope/rank-map/1"
+MAX_BYTES = 5_000_000
+"""Largest file read; a rank map of a thousand projections is about 0.2 MB."""
+
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=512)]
+Count = Annotated[int, Field(ge=1, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class RankMap:
+    """An allocation that remembers its model and method; projections in no block stay dense.
+
+    Attributes:
+        model_name: for people.
+        model_fingerprint: SHA-256 of the model's content.
+        analysis: fingerprint of the analysis it was computed from; ``None`` if made by hand.
+        method: preset name, or any other short description.
+        metric: what the factors it selects are computed in.
+        budget_params: the ceiling it was made for; ``None`` if there was none.
+        blocks: the decisions.
+    """
+
+    model_name: str
+    model_fingerprint: str
+    analysis: str | None
+    method: str
+    metric: Metric
+    budget_params: int | None
+    blocks: tuple[BlockRank, ...]
+
+    @classmethod
+    def from_allocation(
+        cls,
+        allocation: Allocation,
+        *,
+        model_name: str,
+        model_fingerprint: str,
+        analysis: str | None,
+        method: str,
+        metric: Metric,
+        budget: Budget | None,
+    ) -> RankMap:
+        """Return the rank map of an allocation."""
+        params = None if budget is None else budget.params
+        return cls(model_name, model_fingerprint, analysis, method, metric, params, allocation.blocks)
+
+    def to_json(self) -> str:
+        """Return the published form; equal rank maps give equal text."""
+        document = {
+            "schema": SCHEMA,
+            "model": {"name": self.model_name, "fingerprint": self.model_fingerprint},
+            "analysis": self.analysis,
+            "method": self.method,
+            "metric": self.metric.value,
+            "budget": None if self.budget_params is None else {"params": self.budget_params},
+            "blocks": [
+                {"projections": list(block.members), "format": block.format.value, "rank": block.rank}
+                for block in self.blocks
+            ],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Entry(_Strict):
+    projections: Annotated[list[Name], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+
+
+class DenseEntry(_Entry):
+    """Projections that stay as they are."""
+
+    format: Literal["dense"]
+    rank: None
+
+
+class FactoredEntry(_Entry):
+    """One projection, or in a shared format one whole input group, kept at a rank."""
+
+    format: Literal["low-rank", "cat", "skip", "skip+cat"]
+    rank: Count
+
+
+class ModelEntry(_Strict):
+    """The model the ranks are for."""
+
+    name: Name
+    fingerprint: Fingerprint
+
+
+class BudgetEntry(_Strict):
+    """The ceiling the ranks were chosen for."""
+
+    params: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Document(_Strict):
+    """A rank for every block of a language model; projections not mentioned stay dense."""
+
+    schema_: Annotated[Literal["rankscope/rank-map/1"], Field(alias="schema")]
+    model: ModelEntry
+    analysis: Fingerprint | None
+    method: Name
+    metric: Metric
+    budget: BudgetEntry | None
+    blocks: list[Annotated[DenseEntry | FactoredEntry, Field(discriminator="format")]]
+
+
+def read_map_bytes(path: Path) -> bytes:
+    """Return the content of a rank map's file, of which no more than one byte above the size limit is ever read.
+
+    Raises:
+        InvalidRankMapError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise InvalidRankMapError(
+            f"There is no rank map at {path}; give the path of a .json or .csv file, or @ and the name of a saved map."
+        )
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidRankMapError(
+            f"The rank map {path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+
+
+def parse_rank_map(data: bytes) -> RankMap:
+    """Return the rank map that a file's content describes.
+
+    Raises:
+        InvalidRankMapError: it is too large, not JSON, or not in the published form.
+    """
+    if len(data) > MAX_BYTES:
+        raise InvalidRankMapError(
+            f"The rank map is larger than {MAX_BYTES // 10**6} MB; expected a file written by RankScope."
+        )
+    try:
+        json.loads(data.decode("utf-8"), object_pairs_hook=_reject_repeated_keys, parse_constant=_reject_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRankMapError(f"The rank map is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+    except RecursionError as error:
+        raise InvalidRankMapError("The rank map is nested too deeply; expected at most 4 levels.") from error
+    except ValueError as error:
+        raise InvalidRankMapError(
+            f"The rank map is not JSON ({error}); expected a file written by RankScope."
+        ) from error
+    try:
+        document = Document.model_validate_json(data)
+    except ValidationError as error:
+        raise InvalidRankMapError(_sentence(error)) from error
+    blocks = tuple(BlockRank(tuple(b.projections), Format(b.format), b.rank) for b in document.blocks)
+    _reject_repeated_projections(blocks)
+    return RankMap(
+        model_name=document.model.name,
+        model_fingerprint=document.model.fingerprint,
+        analysis=document.analysis,
+        method=document.method,
+        metric=document.metric,
+        budget_params=None if document.budget is None else document.budget.params,
+        blocks=blocks,
+    )
+
+
+def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: str | None) -> int:
+    """Check that a rank map fits a model and its own budget; return the parameters it keeps.
+
+    Args:
+        rank_map: from a file or an allocation.
+        inventory: what the model has.
+        model_fingerprint: of the model; ``None`` to accept a map made for another one of the same shape.
+
+    Raises:
+        InvalidRankMapError: it does not; the message names the first block that is wrong.
+    """
+    if model_fingerprint is not None and rank_map.model_fingerprint != model_fingerprint:
+        raise InvalidRankMapError(
+            f"The rank map is for the model {shown(rank_map.model_name)} "
+            f"({rank_map.model_fingerprint[:12]}), but this one is {model_fingerprint[:12]}; open "
+            "that model or allocate again."
+        )
+    check_membership(rank_map.blocks, [tuple(p.name for p in group.members) for group in inventory.groups])
+    projections = {p.name: p for p in inventory.projections}
+    for block in rank_map.blocks:
+        members = [projections[name] for name in block.members]
+        highest = min(members[0].in_features, sum(p.out_features for p in members))
+        if block.rank is not None and not 1 <= block.rank <= highest:
+            raise InvalidRankMapError(
+                f"{block.name} was given rank {block.rank}; expected a rank from 1 to {highest}, or dense."
+            )
+    params = rank_map_params(rank_map, inventory)
+    if rank_map.budget_params is not None and params > rank_map.budget_params:
+        raise InvalidRankMapError(
+            f"The rank map keeps {params:,} parameters, but its budget is {rank_map.budget_params:,}; lower "
+            "some ranks or raise the budget."
+        )
+    return params
+
+
+def rank_map_params(rank_map: RankMap, inventory: Inventory) -> int:
+    """Return the parameters of all projections under a rank map whose blocks the model has."""
+    projections = {p.name: p for p in inventory.projections}
+    decided = {name for block in rank_map.blocks for name in block.members}
+    untouched = sum(p.params for p in inventory.projections if p.name not in decided)
+    return untouched + sum(block_params(block, projections) for block in rank_map.blocks)
+
+
+def rank_map_schema() -> str:
+    """Return the published JSON schema of rank maps."""
+    schema = Document.model_json_schema()
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "RankScope rank map",
+    }
+    return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say what is wrong first; untrusted keys in the place are quoted and cut."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
+    place = shown("".join(parts).lstrip(".")) if parts else "its top"
+    reason = first["msg"][:1].lower() + first["msg"][1:]
+    return (
+        f"The rank map is wrong at {place}: {shown(reason)[1:-1]}; "
+        "docs/schemas/rank-map.schema.json describes the form."
+    )
+
+
+def _reject_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise InvalidRankMapError(f"The rank map has the key {shown(key)} twice in one object; keep one of them.")
+        result[key] = value
+    return result
+
+
+def _reject_constant(constant: str) -> NoReturn:
+    raise InvalidRankMapError(f"The rank map has the number {constant}; ranks and budgets are whole numbers.")
+
+
+def _reject_repeated_projections(blocks: Sequence[BlockRank]) -> None:
+    seen: set[str] = set()
+    for name in (name for block in blocks for name in block.members):
+        if name in seen:
+            raise InvalidRankMapError(f"The projection {shown(name)} is in the rank map twice; keep one of them.")
+        seen.add(name)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(rank_map_schema())

@@ -1,0 +1,43 @@
+"""What identifies a rank map and what was measured of it; without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cache import Key, fingerprint
+
+if TYPE_CHECKING:
+    from engine.rank_map.document import RankMap
+
+SCHEMA_VERSION = 1
+MEASUREMENT = "measurement.json"
+"""The member of every part of an evaluation that says what was measured, of what and how."""
+ITEMS = "items.safetensors"
+"""The member of a task's scores that holds the score of every item."""
+ARTICLES = "scores.safetensors"
+"""The member of summaries that holds the score of every article."""
+
+
+def decided(rank_map: RankMap) -> dict[str, object]:
+    """Return what a rank map does, apart from its name and method."""
+    blocks = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
+    return {"blocks": blocks, "metric": rank_map.metric}
+
+
+def map_id(rank_map: RankMap) -> str:
+    """Return what identifies a rank map by what it does."""
+    return fingerprint("rank-map", decided(rank_map), schema_version=SCHEMA_VERSION)
+
+
+def part_key(stage: str, spec: object, model: str, data: str, subject: tuple[str, RankMap] | None) -> Key:
+    """Return the key of a part of an evaluation beside its perplexity.
+
+    Args:
+        stage: which part.
+        spec: how it is measured.
+        model: fingerprint of the dense model.
+        data: fingerprint of the text or items; empty where there are none.
+        subject: the analysis and the rank map; ``None`` for the dense model, which all analyses of it share.
+    """
+    mapped = [] if subject is None else [subject[0], map_id(subject[1])]
+    return Key(stage, fingerprint(stage, spec, [model, data, *mapped], schema_version=SCHEMA_VERSION))

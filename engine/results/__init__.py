@@ -1,0 +1,1 @@
+"""Measured numbers and how they are shown; free of torch."""

@@ -1,0 +1,244 @@
+"""The search itself: an Optuna study with a Gaussian process, any number of workers, and no lost trial.
+
+The study is told ln(objective), which has the same order and a far rounder shape than the perplexity itself.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.samplers import GPSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
+from engine.jobs.local import ProcessId, is_alive, this_process
+from engine.search.space import LOWEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+    from sqlalchemy import Connection
+
+    from engine.search.goals import Goal
+    from engine.search.space import SearchSpace
+
+OBJECTIVE = "objective"
+"""Trial attribute that only evaluated trials have."""
+
+_OWNER = "owner"
+_UNOWNED_IS_DEAD_S = 60.0
+_PROPOSALS_PER_TRIAL = 20
+_SQLITE_WAITS_S = 100
+_OPENING_TRIES = 4
+_OPENING_PAUSE_S = 0.5
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """Open what holds studies: a database URL, or the path of a journal file, made if it is missing.
+
+    Raises:
+        InvalidSpecError: the URL cannot be used.
+    """
+    if "://" not in storage:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    import sqlalchemy.event
+    import sqlalchemy.exc
+
+    # Several workers write to one SQLite file, each waiting for its turn.
+    engine = {"connect_args": {"timeout": _SQLITE_WAITS_S}} if storage.startswith("sqlite") else {}
+    for tries_left in reversed(range(_OPENING_TRIES)):
+        try:
+            opened = RDBStorage(storage, engine_kwargs=engine)
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError) as error:
+            # Workers that start together on an empty database make the same tables; all but one fail, once.
+            if not isinstance(error, sqlalchemy.exc.DBAPIError) or not tries_left:
+                raise InvalidSpecError(_unusable(storage, error)) from error
+            time.sleep(_OPENING_PAUSE_S)
+        else:
+            if storage.startswith("sqlite"):
+                sqlalchemy.event.listen(opened.engine, "begin", _lock_at_once)
+            return opened
+    raise AssertionError
+
+
+def _lock_at_once(connection: Connection) -> None:
+    """Begin a SQLite transaction with its write lock.
+
+    Optuna takes a queued trial by reading its row for update and then writing it. SQLite locks no rows, and Python's
+    driver locks the file with the first write only, so two workers could read, and take, the same trial.
+    """
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    driver.isolation_level = None
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _unusable(storage: str, error: Exception) -> str:
+    scheme = storage.split("://", maxsplit=1)[0]
+    return (
+        f"The {scheme} storage cannot be opened ({type(error).__name__}: {str(error).splitlines()[0]}); expected a "
+        "database URL such as sqlite:////absolute/path.db or postgresql://user@host/name with its driver installed."
+    )
+
+
+def open_study(
+    storage: BaseStorage, name: str, space: SearchSpace, goal: Goal, starts: Sequence[Mapping[str, float]], seed: int
+) -> Study:
+    """Return the study of a name; a new one begins with the starting points.
+
+    What workers of this machine left unfinished when they died is queued again.
+
+    Args:
+        storage: from :func:`open_storage`.
+        name: equal for what may share trials.
+        space: of the model.
+        goal: one objective or two.
+        starts: evaluated first; as many random proposals would otherwise come before the Gaussian process.
+        seed: of this worker's proposals.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = GPSampler(seed=seed, n_startup_trials=len(starts), warn_independent_sampling=False)
+    directions = [StudyDirection.MINIMIZE] * (2 if goal.pareto else 1)
+    study = optuna.create_study(
+        storage=storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
+    )
+    _requeue_dead(study, space)
+    if not study.get_trials(deepcopy=False):
+        for point in starts:
+            study.enqueue_trial(dict(point), skip_if_exists=True)
+    return study
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished trial that was measured."""
+
+    number: int
+    point: Mapping[str, float]
+    objective: float
+    kept_fraction: float
+
+
+def evaluated_trials(study: Study) -> list[Evaluated]:
+    """Return what was measured so far, by any worker, in the order it was proposed."""
+    return [
+        Evaluated(t.number, t.params, t.user_attrs[OBJECTIVE], t.user_attrs["kept_fraction"])
+        for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if OBJECTIVE in t.user_attrs
+    ]
+
+
+def run_trials(
+    study: Study,
+    space: SearchSpace,
+    goal: Goal,
+    evaluate: Callable[[Mapping[str, float], int], float],
+    n_trials: int,
+) -> None:
+    """Propose and measure points until ``n_trials`` of the study are measured, counting all workers'.
+
+    A point outside the goal's sizes is not measured: the sampler is told how far outside it lies, and as its value
+    that of the nearest measured point, so that only the constraint speaks.
+
+    Args:
+        study: from :func:`open_study`.
+        space: of the model.
+        goal: which sizes are measured.
+        evaluate: (point, trial number) -> objective > 0; a NumericalError fails the trial.
+        n_trials: measured trials in all; what other living workers are measuring counts.
+
+    Raises:
+        InfeasibleBudgetError: nearly every proposal is infeasible or fails.
+    """
+    distributions = {v.name: FloatDistribution(LOWEST, 1.0) for v in space.variables}
+    proposals = 0
+    while len(evaluated_trials(study)) + len(_running(study)) < n_trials:
+        proposals += 1
+        if proposals > _PROPOSALS_PER_TRIAL * n_trials:
+            raise InfeasibleBudgetError(
+                f"{proposals - 1} proposals gave fewer than {n_trials} measured trials; those measured are kept. Give "
+                "another target or a smaller --rank-step."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = study.ask()
+        trial.set_user_attr(_OWNER, _this_worker())
+        point = {name: trial.suggest_float(name, d.low, d.high) for name, d in distributions.items()}
+        kept = space.kept_fraction(point)
+        for name, violation in goal.constraints(kept).items():
+            trial.set_constraint(name, violation)
+        measured = evaluated_trials(study)
+        if goal.allows(kept):
+            try:
+                objective = evaluate(point, trial.number)
+            except NumericalError:
+                study.tell(trial, state=TrialState.FAIL)
+                continue
+            trial.set_user_attr("kept_fraction", kept)
+            trial.set_user_attr(OBJECTIVE, objective)
+        elif measured:
+            objective = min(measured, key=lambda e: math.dist(e.point.values(), [point[n] for n in e.point])).objective
+        else:
+            study.tell(trial, state=TrialState.FAIL)
+            continue
+        study.tell(trial, [math.log(objective), kept] if goal.pareto else math.log(objective))
+
+
+def best_of(trials: Sequence[Evaluated], high: float) -> Evaluated | None:
+    """Return the measured trial with the least objective that keeps at most ``high``, or ``None``."""
+    fitting = [t for t in trials if t.kept_fraction <= high]
+    return min(fitting, key=lambda t: t.objective) if fitting else None
+
+
+def pareto_set(trials: Sequence[Evaluated]) -> list[Evaluated]:
+    """Return the measured trials that no other beats in both objective and size, smallest first."""
+    front: list[Evaluated] = []
+    for trial in sorted(trials, key=lambda t: (t.kept_fraction, t.objective)):
+        if not front or trial.objective < front[-1].objective:
+            front.append(trial)
+    return front
+
+
+def _running(study: Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def _this_worker() -> dict[str, Any]:
+    me = this_process()
+    return {"host": socket.gethostname(), "pid": me.pid, "started": me.started}
+
+
+def _is_dead(trial: FrozenTrial) -> bool:
+    """Whether no process works on a running trial any more; those of other machines count as alive."""
+    owner = trial.user_attrs.get(_OWNER)
+    if owner is None:
+        age = datetime.now() - (trial.datetime_start or datetime.now())
+        return age.total_seconds() > _UNOWNED_IS_DEAD_S
+    same_host = owner["host"] == socket.gethostname()
+    return same_host and not is_alive(ProcessId(owner["pid"], owner["started"]))
+
+
+def _requeue_dead(study: Study, space: SearchSpace) -> None:
+    """Fail the trials of dead workers and queue their points again."""
+    for trial in _running(study):
+        if not _is_dead(trial):
+            continue
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        point = trial.system_attrs.get("fixed_params") or trial.params
+        if set(point) == {v.name for v in space.variables}:
+            study.enqueue_trial(dict(point))

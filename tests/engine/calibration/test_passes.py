@@ -1,0 +1,186 @@
+"""Collected moments against a literal computation, on real architectures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from engine.calibration.passes import collect_statistics, plan_passes
+from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
+from engine.errors import NumericalError, ResourceError
+from engine.model.inventory import take_inventory
+from engine.model.module import weight_matrix
+from engine.progress import ignore_progress
+from engine.specs import CalibrationSpec, Fisher
+from tests.support import toys
+
+EXACT = CalibrationSpec(compute_dtype="float32")
+TOKENS = toys.tokens(5, 16)
+
+
+def collect(module, inventory, spec=EXACT, layers=None, tokens=TOKENS):
+    chosen = range(inventory.n_layers) if layers is None else layers
+    return collect_statistics(module, inventory, tokens, spec, chosen, ignore_progress)
+
+
+def literal(module, inventory, tokens):
+    """Return x, g (tokens, width) and the weight gradients by batch, from plain autograd."""
+    modules = dict(module.named_modules())
+    xs, gs, grads = {}, {}, {}
+    for start in range(0, len(tokens), EXACT.batch_size):
+        batch = tokens[start : start + EXACT.batch_size]
+        outputs, hooks = {}, []
+        for p in inventory.projections:
+
+            def keep(_, inputs, output, name=p.name, outputs=outputs):
+                output.retain_grad()
+                outputs[name] = (inputs[0].detach(), output)
+
+            hooks.append(modules[p.name].register_forward_hook(keep))
+        module.zero_grad()
+        logits = module(input_ids=batch, use_cache=False).logits
+        functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten(), reduction="sum").backward()
+        for hook in hooks:
+            hook.remove()
+        for name, (x, output) in outputs.items():
+            xs.setdefault(name, []).append(x.flatten(0, -2))
+            gs.setdefault(name, []).append(output.grad.flatten(0, -2))
+            grads.setdefault(name, []).append(modules[name].weight.grad.clone())
+    module.zero_grad()
+    return {n: torch.cat(v) for n, v in xs.items()}, {n: torch.cat(v) for n, v in gs.items()}, grads
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_moments_and_importances_equal_a_literal_computation(name):
+    module = toys.build(name)
+    inventory = take_inventory(module)
+    collected, nll = collect(module, inventory)
+    xs, gs, grads = literal(module, inventory, TOKENS)
+    modules = dict(module.named_modules())
+    for group in inventory.groups:
+        statistics = collected[group.layer]
+        first = group.members[0].name
+        n = len(xs[first])
+        if needs_input_moment(group):
+            torch.testing.assert_close(statistics.inputs[group.name], xs[first].T @ xs[first] / n, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            statistics.means[group.name],
+            xs[first].view(len(TOKENS), -1, group.in_features).mean(1),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+        for p in group.members:
+            w, g = weight_matrix(modules[p.name]).detach(), gs[p.name]
+            seen = g if is_wide(p) else g @ w
+            expected = seen.T @ seen / n
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(statistics.gradients[p.name], expected, rtol=1e-3, atol=1e-4 * scale)
+            if p.name in statistics.outputs:
+                y = xs[p.name] @ w.T
+                torch.testing.assert_close(statistics.outputs[p.name], y.T @ y / n, rtol=1e-3, atol=1e-3)
+            weight = modules[p.name].weight.detach()
+            taylor2 = sum((d * weight).square().sum() for d in grads[p.name]).item()
+            taylor1 = sum((d * weight).sum().abs() for d in grads[p.name]).item()
+            fisher = sum(d.square().sum() for d in grads[p.name]).item()
+            assert statistics.importances[p.name].tolist() == pytest.approx([taylor2, taylor1, fisher], rel=1e-3)
+    with torch.no_grad():
+        logits = module(input_ids=TOKENS).logits
+        mean = functional.cross_entropy(logits[:, :-1].flatten(0, 1), TOKENS[:, 1:].flatten()).item()
+    assert nll == pytest.approx(mean, rel=1e-5)
+
+
+def test_the_model_is_left_as_it_was():
+    module = toys.build("llama")
+    before = {n: (p.clone(), p.requires_grad) for n, p in module.named_parameters()}
+    collect(module, take_inventory(module))
+    for name, parameter in module.named_parameters():
+        assert torch.equal(parameter, before[name][0])
+        assert parameter.requires_grad == before[name][1]
+        assert parameter.grad is None
+    assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_passes_over_some_layers_give_the_same_numbers_as_one_over_all():
+    module = toys.build("llama-gqa")
+    inventory = take_inventory(module)
+    whole, _ = collect(module, inventory)
+    parts: dict[int, LayerStatistics] = {}
+    for layers in ([0], [1, 2]):
+        parts |= collect(module, inventory, layers=layers)[0]
+    for layer, statistics in whole.items():
+        for key, tensor in statistics.to_tensors().items():
+            assert torch.equal(tensor, parts[layer].to_tensors()[key]), key
+
+
+def test_the_same_spec_gives_the_same_bits():
+    module = toys.build("qwen2")
+    inventory = take_inventory(module)
+    spec = CalibrationSpec(fisher=Fisher.SAMPLED, seed=3)
+    first, second = (collect(module, inventory, spec)[0] for _ in range(2))
+    for layer in first:
+        for key, tensor in first[layer].to_tensors().items():
+            assert torch.equal(tensor, second[layer].to_tensors()[key]), key
+
+
+def test_moments_of_two_texts_are_the_mean_of_the_moments():
+    module = toys.build("llama")
+    inventory = take_inventory(module)
+    spec = CalibrationSpec(compute_dtype="float32", batch_size=1)
+    whole, _ = collect(module, inventory, spec)
+    parts = [collect(module, inventory, spec, tokens=t)[0] for t in (TOKENS[:2], TOKENS[2:])]
+    for kind in ("inputs", "outputs", "gradients"):
+        for name, moment in getattr(whole[1], kind).items():
+            mean = (2 * getattr(parts[0][1], kind)[name] + 3 * getattr(parts[1][1], kind)[name]) / 5
+            torch.testing.assert_close(moment, mean, rtol=1e-4, atol=1e-5 * moment.abs().max().item())
+
+
+def test_bfloat16_passes_still_give_positive_moments():
+    module = toys.build("llama")
+    inventory = take_inventory(module)
+    spec = CalibrationSpec(compute_dtype="bfloat16")
+    for statistics in collect(module, inventory, spec)[0].values():
+        for moment in (*statistics.inputs.values(), *statistics.gradients.values()):
+            assert moment.dtype is torch.float32
+            values = torch.linalg.eigvalsh(moment.double())
+            assert values.min() >= -1e-6 * values.max()
+
+
+def test_sampled_labels_change_the_moments_but_not_the_importances():
+    module = toys.build("llama")
+    inventory = take_inventory(module)
+    true, _ = collect(module, inventory)
+    drawn, _ = collect(module, inventory, CalibrationSpec(fisher=Fisher.SAMPLED, compute_dtype="float32"))
+    name = inventory.projections[0].name
+    assert not torch.allclose(true[0].gradients[name], drawn[0].gradients[name], rtol=1e-2)
+    torch.testing.assert_close(true[0].importances[name], drawn[0].importances[name], rtol=1e-4, atol=0.0)
+    group = inventory.groups[0].name
+    torch.testing.assert_close(true[0].inputs[group], drawn[0].inputs[group])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_named(value):
+    module = toys.build("llama")
+    inventory = take_inventory(module)
+    with torch.no_grad():
+        module.model.layers[1].mlp.up_proj.weight[0, 0] = value
+    with pytest.raises(NumericalError, match=r"calibration sequences 0\.\.1"):
+        collect(module, inventory)
+
+
+def test_a_pass_takes_as_many_layers_as_memory_allows_from_the_top():
+    inventory = take_inventory(toys.build("llama"))
+    one = statistics_bytes([g for g in inventory.groups if g.layer == 0], 5)
+    assert plan_passes(inventory, [0, 1, 2], 5, 10 * one) == [[0, 1, 2]]
+    assert plan_passes(inventory, [0, 1, 2], 5, 2 * one) == [[1, 2], [0]]
+    assert plan_passes(inventory, [0, 2], 5, one) == [[2], [0]]
+    with pytest.raises(ResourceError, match="--memory-gb"):
+        plan_passes(inventory, [0], 5, one - 1)
+
+
+def test_statistics_survive_being_flattened():
+    module = toys.build("llama")
+    statistics = collect(module, take_inventory(module), layers=[1])[0][1]
+    again = LayerStatistics.from_tensors(1, statistics.to_tensors())
+    assert again.to_tensors().keys() == statistics.to_tensors().keys()
+    assert again.n_tokens == TOKENS.numel()

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.allocation import allocators, build_frontier
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.formats import index_bytes
+from engine.methods.targets import (
+    ModelBytes,
+    allocate_on_frontier,
+    allocate_to_ratio,
+    allocate_within_bytes,
+    bytes_per_param,
+    smallest_budget,
+)
+from engine.types import Format
+from tests.support.strategies import FACTORED, assert_keeps_the_contract, seeds, toy_locks, toy_model, toy_models
+
+METHODS = st.sampled_from(("uniform", "flrc", "water-filling"))
+MIXES = [frozenset(f for f, bit in zip(FACTORED, (1, 2, 4, 8), strict=True) if n & bit) for n in range(1, 16)]
+toys = {
+    "model": toy_models(truncated=False),
+    "lock_seed": seeds,
+    "locked": st.sampled_from((0.0, 0.0, 0.4)),
+    "mix": st.sampled_from(MIXES),
+}
+
+
+def ratio_of(nats):
+    return math.exp(min(0.9 * nats**0.8, 700.0))
+
+
+def allocator(method, model, mix, locks):
+    formats = mix if method == "water-filling" else frozenset(sorted(mix)[:1])
+    return (lambda budget: allocators.get(method)(model.groups, budget, formats=formats, locks=locks)), formats
+
+
+@settings(max_examples=1500, deadline=None)
+@given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("float16", "float32")))
+def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked, mix, method, share, dtype):
+    locks = toy_locks(model, lock_seed, locked)
+    allocate, formats = allocator(method, model, mix, locks)
+    sizes = ModelBytes.of_model(model.inventory, dtype)
+    n_bytes = share * model.total * sizes.bytes_per_param
+    try:
+        budget, found = allocate_within_bytes(allocate, sizes, n_bytes)
+    except InfeasibleBudgetError:
+        if not can_be_allocated(allocate, model):
+            return
+        low = smallest_budget(allocate, model.total)
+        assert sizes.of(allocate(model.budget(low))) > n_bytes
+        return
+    assert_keeps_the_contract(found, model, budget, formats, locks)
+    indices = sum(index_bytes(b, model.projections[b.members[0]].in_features) for b in found.blocks)
+    assert found.params * bytes_per_param(dtype) + indices == sizes.of(found) <= n_bytes
+    if budget.params < model.total:
+        assert sizes.of(allocate(model.budget(budget.params + 1))) > n_bytes
+
+
+@settings(max_examples=1000, deadline=None)
+@given(**toys, method=METHODS, ratio=st.floats(1, 20))
+def test_the_predicted_ratio_holds_and_one_parameter_less_exceeds_it(model, lock_seed, locked, mix, method, ratio):
+    locks = toy_locks(model, lock_seed, locked)
+    allocate, formats = allocator(method, model, mix, locks)
+    if not can_be_allocated(allocate, model):
+        return
+    try:
+        budget, found = allocate_to_ratio(allocate, ratio_of, ratio, model.total)
+    except InfeasibleBudgetError as error:
+        least = ratio_of(allocate(model.budget(model.total)).nats)
+        assert least > ratio
+        nearest = float(re.search(r"use ([0-9.]+) is predicted", str(error))[1])
+        assert least <= nearest <= least * 1.001 + 1e-4
+        return
+    assert_keeps_the_contract(found, model, budget, formats, locks)
+    assert ratio_of(found.nats) <= ratio
+    if budget.params > smallest_budget(allocate, model.total):
+        assert ratio_of(allocate(model.budget(budget.params - 1)).nats) > ratio
+
+
+@settings(max_examples=1500, deadline=None)
+@given(**toys, ratio=st.floats(1, 20))
+def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix, ratio):
+    locks = toy_locks(model, lock_seed, locked)
+    frontier = build_frontier(model.groups, formats=mix, locks=locks)
+    every = [frontier.allocate(model.budget(int(cost))) for cost in frontier.costs]
+    reaching = [a for a in every if ratio_of(a.nats) <= ratio]
+    if not reaching:
+        with pytest.raises(InfeasibleBudgetError, match="release locks"):
+            allocate_on_frontier(frontier, ratio_of, ratio, model.total)
+        return
+    budget, found = allocate_on_frontier(frontier, ratio_of, ratio, model.total)
+    assert found == min(reaching, key=lambda a: a.params)
+    assert budget.params == found.params
+    assert_keeps_the_contract(found, model, budget, mix, locks)
+    place = every.index(found)
+    assert place == 0 or ratio_of(every[place - 1].nats) > ratio
+
+
+@given(**toys, method=METHODS)
+@settings(max_examples=300, deadline=None)
+def test_the_smallest_budget_has_an_answer_and_one_less_has_none(model, lock_seed, locked, mix, method):
+    allocate, _ = allocator(method, model, mix, toy_locks(model, lock_seed, locked))
+    if not can_be_allocated(allocate, model):
+        return
+    low = smallest_budget(allocate, model.total)
+    allocate(model.budget(low))
+    if low:
+        with pytest.raises(InfeasibleBudgetError):
+            allocate(model.budget(low - 1))
+
+
+def can_be_allocated(allocate, model):
+    """Whether the locks leave anything: together they may cost more than the dense model."""
+    try:
+        allocate(model.budget(model.total))
+    except InfeasibleBudgetError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("ratio", [0.99, 0.0, -1.0, math.nan])
+def test_a_ratio_below_one_is_a_sentence(ratio):
+    with pytest.raises(InvalidSpecError, match="at least 1"):
+        allocate_to_ratio(lambda _: None, ratio_of, ratio, 10)
+
+
+def test_an_unknown_type_is_a_sentence():
+    with pytest.raises(InvalidSpecError, match="float32, bfloat16, float16"):
+        bytes_per_param("int4")
+
+
+def test_too_few_bytes_name_the_nearest_that_fit():
+    model = next(m for m in map(toy_of, range(20)) if m.total > 200)
+    allocate, _ = allocator("water-filling", model, frozenset({Format.SKIP}), ())
+    sizes = ModelBytes.of_model(model.inventory, "float16")
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        allocate_within_bytes(allocate, sizes, 1)
+    nearest = float(re.search(r"is ([0-9.]+) MB", str(caught.value))[1])
+    _, found = allocate_within_bytes(allocate, sizes, nearest * 1e6)
+    assert sizes.of(found) <= nearest * 1e6
+
+
+def toy_of(seed):
+    return toy_model(seed, 4, 12, "spectrum")
+
+
+def test_bytes_count_everything_that_is_stored():
+    model = toy_of(3)
+    inventory = model.inventory
+    sizes = ModelBytes(inventory.compressible_params, 1000, 4, {n: p.in_features for n, p in model.projections.items()})
+    allocate, _ = allocator("uniform", model, frozenset({Format.SKIP}), ())
+    found = allocate(model.budget(model.total // 2))
+    skipped = [b for b in found.blocks if b.format.skips]
+    assert skipped
+    widths = np.array([model.projections[b.members[0]].in_features for b in skipped])
+    assert sizes.of(found) == 4 * (1000 + found.params) + 4 * widths.sum()

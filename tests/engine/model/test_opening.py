@@ -1,0 +1,147 @@
+"""What is found in a model, and what is refused, on real architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from engine.errors import ModelError
+from engine.model.inventory import take_inventory
+from engine.model.module import weight_matrix
+from engine.model.opening import load_module
+from tests.support import toys
+
+GATED = [{"gate": (80, 48), "up": (80, 48)}, {"down": (48, 80)}]
+
+
+def attention(q: int, kv: int) -> list[dict[str, tuple[int, int]]]:
+    return [{"q": (q, 48), "k": (kv, 48), "v": (kv, 48)}, {"o": (48, q)}]
+
+
+# kind -> (out, in) of the first layer's projections, by input group.
+EXPECTED = {
+    "llama": [*attention(48, 48), *GATED],
+    "llama-gqa": [*attention(48, 24), *GATED],
+    "mistral": [*attention(48, 24), *GATED],
+    "qwen2": [*attention(48, 24), *GATED],
+    "qwen3": [*attention(64, 32), *GATED],
+    "gemma": [*attention(64, 16), *GATED],
+    "phi3": [{"qkv": (96, 48)}, {"o": (48, 48)}, {"gate_up": (160, 48)}, {"down": (48, 80)}],
+    "opt": [{"q": (48, 48), "k": (48, 48), "v": (48, 48)}, {"out": (48, 48)}, {"fc1": (80, 48)}, {"fc2": (48, 80)}],
+    "gpt2": [{"c_attn": (144, 48)}, {"attn.c_proj": (48, 48)}, {"c_fc": (192, 48)}, {"mlp.c_proj": (48, 192)}],
+    "mixtral": attention(48, 24),
+    "qwen2-moe": [*attention(48, 24), {"gate": (56, 48), "up": (56, 48)}, {"down": (48, 56)}],
+}
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_projections_and_input_groups_are_found_from_the_graph(name):
+    module = toys.build(name)
+    inventory = take_inventory(module)
+    first = [g for g in inventory.groups if g.layer == 0]
+    found = [{p.kind: (p.out_features, p.in_features) for p in g.members} for g in first]
+    assert sorted(map(str, found)) == sorted(map(str, EXPECTED[name]))
+    assert inventory.n_layers == 3
+    modules = dict(module.named_modules())
+    for projection in inventory.projections:
+        linear = modules[projection.name]
+        assert weight_matrix(linear).shape == (projection.out_features, projection.in_features)
+        assert projection.has_bias == (linear.bias is not None)
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_every_parameter_is_either_a_projection_or_listed_with_a_reason(name):
+    module = toys.build(name)
+    inventory = take_inventory(module)
+    listed = inventory.compressible_params + sum(s.params for s in inventory.skipped)
+    assert listed == sum(p.numel() for p in module.parameters()) == inventory.total_params
+    assert all(s.reason for s in inventory.skipped)
+    embedding = module.get_input_embeddings().weight
+    head = module.get_output_embeddings().weight
+    weights = {id(dict(module.named_modules())[p.name].weight) for p in inventory.projections}
+    assert not weights & {id(embedding), id(head)}
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen2-moe"])
+def test_experts_are_listed_as_left_dense(name):
+    skipped = take_inventory(toys.build(name)).skipped
+    assert sum("experts" in s.reason for s in skipped) == 2 * 3
+
+
+def saved(tmp_path: Path, name: str = "llama") -> Path:
+    toys.build(name).save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_a_saved_model_opens_with_the_same_logits(name, tmp_path):
+    module = toys.build(name)
+    module.save_pretrained(tmp_path)
+    batch = toys.tokens(2, 12)
+    opened = load_module(tmp_path, device="cpu")
+    torch.testing.assert_close(opened(input_ids=batch).logits, module(input_ids=batch).logits)
+    assert not opened.training
+
+
+def test_auto_keeps_the_checkpoints_dtype_but_not_float16_on_a_cpu(tmp_path):
+    toys.build("llama").to(torch.bfloat16).save_pretrained(tmp_path / "b")
+    toys.build("llama").to(torch.float16).save_pretrained(tmp_path / "h")
+    assert load_module(tmp_path / "b", device="cpu").dtype is torch.bfloat16
+    assert load_module(tmp_path / "h", device="cpu").dtype is torch.float32
+    assert load_module(tmp_path / "b", dtype="float32", device="cpu").dtype is torch.float32
+
+
+def test_a_folder_without_config_is_one_sentence(tmp_path):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        load_module(tmp_path)
+
+
+def test_a_folder_without_weights_is_one_sentence(tmp_path):
+    (saved(tmp_path) / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"has no \.safetensors file"):
+        load_module(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -4])
+def test_truncated_weights_are_one_sentence(tmp_path, keep):
+    path = saved(tmp_path) / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:keep])
+    with pytest.raises(ModelError, match="damaged or cut short"):
+        load_module(tmp_path)
+
+
+def test_missing_tensors_are_never_made_up(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = saved(tmp_path) / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lack 1 tensors .*layers\.1\.mlp\.up_proj"):
+        load_module(tmp_path)
+
+
+@pytest.mark.parametrize("class_name", ["BertLMHeadModel", "BertForMaskedLM"])
+def test_an_encoder_is_refused(tmp_path, class_name):
+    config = transformers.BertConfig(
+        vocab_size=160, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4
+    )
+    getattr(transformers, class_name)(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="encoder"):
+        load_module(tmp_path)
+
+
+def test_an_encoder_decoder_is_refused(tmp_path):
+    config = transformers.T5Config(vocab_size=160, d_model=48, d_kv=12, d_ff=80, num_layers=2, num_heads=4)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="causal language model"):
+        load_module(tmp_path)
+
+
+def test_an_unknown_device_is_one_sentence(tmp_path):
+    with pytest.raises(ModelError, match="cannot use it"):
+        load_module(saved(tmp_path), device="cuda:7")

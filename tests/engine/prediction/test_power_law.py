@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import NumericalError
+from engine.prediction.power_law import (
+    EXPONENTS,
+    TEXT_NOISE,
+    MeasuredRun,
+    Prediction,
+    Predictor,
+    predict_left_out,
+)
+from engine.prediction.runs import fit_predictor, runs_on_newest_text, text_of, with_predictions
+from engine.types import Metric
+
+metrics = st.sampled_from(list(Metric))
+measured = st.builds(
+    MeasuredRun,
+    metrics,
+    st.floats(0, 1e3) | st.floats(0, 0.02),
+    st.floats(-1, 1e3) | st.floats(-1e-3, 1e-3),
+)
+many_runs = st.lists(measured, max_size=12)
+nats = st.floats(0, 1e6) | st.floats(0, 2)
+
+
+def law_runs(rng, n, scale, exponent, metric=Metric.LOSS, noise=0.0):
+    xs = np.exp(rng.uniform(np.log(0.05), np.log(1.5), n))
+    ys = scale * xs**exponent * np.exp(noise * rng.standard_normal(n))
+    return [MeasuredRun(metric, float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+
+
+def test_without_runs_the_prediction_is_the_identity_with_a_wide_interval():
+    predictor = Predictor.fit([])
+    assert predictor.n_runs == 0
+    for metric in Metric:
+        for value in (0.01, 0.5, 3.0):
+            found = predictor.predict(value, metric)
+            assert found.nll_increase == pytest.approx(value)
+            assert found.low < value / 1.8
+            assert found.high > value * 1.8
+
+
+@given(many_runs, metrics, nats, nats)
+@settings(max_examples=2000, deadline=None)
+def test_predictions_increase_from_zero_and_lie_in_their_interval(runs, metric, first, second):
+    predictor = Predictor.fit(runs)
+    assert predictor.predict(0.0, metric) == Prediction(0.0, 0.0, 0.0)
+    low, high = sorted((first, second))
+    smaller, larger = predictor.predict(low, metric), predictor.predict(high, metric)
+    assert 0 <= smaller.nll_increase <= larger.nll_increase
+    if high > low * (1 + 1e-9) + 1e-12:
+        assert smaller.nll_increase < larger.nll_increase
+    for found in (smaller, larger):
+        assert 0 <= found.low <= found.nll_increase <= found.high
+        assert math.isfinite(found.nll_increase)
+
+
+@given(many_runs, metrics)
+@settings(max_examples=300, deadline=None)
+def test_every_law_is_increasing_and_its_variance_positive(runs, metric):
+    law = Predictor.fit(runs).laws[metric]
+    assert law.scale > 0
+    assert EXPONENTS[0] <= law.exponent <= EXPONENTS[1]
+    # v0 + v1 u + v2 u^2 is positive everywhere.
+    assert law.v0 > 0
+    assert 4 * law.v0 * law.v2 > law.v1**2
+
+
+@given(st.lists(measured, min_size=1, max_size=10), st.integers(0, 9), st.floats(-1, 100))
+@settings(max_examples=400, deadline=None)
+def test_a_runs_own_measurement_never_enters_its_prediction(runs, index, other):
+    index %= len(runs)
+    changed = [*runs]
+    changed[index] = replace(runs[index], increase=other)
+    assert predict_left_out(runs)[index] == predict_left_out(changed)[index]
+    rest = Predictor.fit([*runs[:index], *runs[index + 1 :]])
+    expected = rest.predict(runs[index].nats, runs[index].metric)
+    found = predict_left_out(runs)[index]
+    assert found.nll_increase == pytest.approx(expected.nll_increase, rel=1e-6)
+    assert found.high == pytest.approx(expected.high, rel=1e-6)
+
+
+@given(many_runs)
+@settings(max_examples=300, deadline=None)
+def test_the_order_of_runs_does_not_matter(runs):
+    forth, back = Predictor.fit(runs), Predictor.fit(runs[::-1])
+    for metric in Metric:
+        assert forth.laws[metric].scale == pytest.approx(back.laws[metric].scale, rel=1e-9)
+        assert forth.laws[metric].v0 == pytest.approx(back.laws[metric].v0, rel=1e-9)
+
+
+@pytest.mark.parametrize(("scale", "exponent"), [(1.2, 1.0), (0.8, 0.9), (1.6, 0.95)])
+def test_a_law_in_the_data_is_found(scale, exponent):
+    runs = law_runs(np.random.default_rng(0), 40, scale, exponent)
+    predictor = Predictor.fit(runs)
+    for value in (0.1, 0.5, 1.4):
+        assert predictor.predict(value, Metric.LOSS).nll_increase == pytest.approx(scale * value**exponent, rel=0.03)
+
+
+def test_one_run_moves_the_level_and_hardly_the_exponent():
+    predictor = Predictor.fit([MeasuredRun(Metric.LOSS, 0.5, 1.0)])
+    law, other = predictor.laws[Metric.LOSS], predictor.laws[Metric.INPUT]
+    assert 0.85 < predictor.predict(0.5, Metric.LOSS).nll_increase < 1.0
+    assert law.exponent == pytest.approx(1.0, abs=0.01)
+    # A metric that was not measured follows part of the way.
+    assert 0.5 < other.predict(0.5).nll_increase < law.predict(0.5).nll_increase
+    assert other.v0 > law.v0
+
+
+def test_intervals_hold_nine_in_ten_of_new_runs_and_shrink_with_runs():
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        predictor = Predictor.fit(law_runs(rng, 10, 1.3, 0.9, noise=0.08))
+        for run in law_runs(rng, 10, 1.3, 0.9, noise=0.08):
+            found = predictor.predict(run.nats, run.metric)
+            held.append(found.low <= run.increase <= found.high)
+    assert 0.85 < np.mean(held) < 0.97
+    widths = []
+    for n in (0, 2, 10, 60):
+        found = Predictor.fit(law_runs(np.random.default_rng(2), n, 1.3, 0.9, noise=0.05)).predict(0.5, Metric.LOSS)
+        widths.append(found.high / found.low)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_runs_that_scatter_widen_the_interval():
+    calm, wild = (
+        Predictor.fit(law_runs(np.random.default_rng(3), 20, 1.0, 1.0, noise=noise)).predict(0.5, Metric.LOSS)
+        for noise in (0.05, 0.5)
+    )
+    assert wild.high / wild.low > 2 * calm.high / calm.low
+
+
+def test_one_absurd_run_does_not_rule():
+    runs = law_runs(np.random.default_rng(4), 20, 1.1, 1.0)
+    for increase in (-3.0, 0.0, 1e6):
+        found = Predictor.fit([*runs, MeasuredRun(Metric.LOSS, 0.5, increase)]).predict(0.5, Metric.LOSS)
+        assert found.nll_increase == pytest.approx(0.55, rel=0.15)
+
+
+def test_runs_of_next_to_no_damage_move_next_to_nothing():
+    before = Predictor.fit([]).predict(0.5, Metric.LOSS)
+    after = Predictor.fit([MeasuredRun(Metric.LOSS, TEXT_NOISE / 20, 5.0)]).predict(0.5, Metric.LOSS)
+    assert after.nll_increase == pytest.approx(before.nll_increase, rel=0.01)
+    assert after.high == pytest.approx(before.high, rel=0.2)
+    dense = MeasuredRun(Metric.LOSS, 0.0, 0.1)
+    assert Predictor.fit([dense]) == Predictor.fit([])
+
+
+def test_the_formula_can_be_evaluated_from_the_json_alone():
+    predictor = Predictor.fit(law_runs(np.random.default_rng(5), 9, 0.8, 0.9, Metric.INPUT, 0.1))
+    document = json.loads(json.dumps(predictor.to_json()))
+    assert Predictor.from_json(document) == predictor
+    law = document["laws"]["input"]
+    found = predictor.predict(0.7, Metric.INPUT)
+    assert found.nll_increase == pytest.approx(law["scale"] * 0.7 ** law["exponent"])
+    u = math.log(0.7) - document["centre"]
+    width = document["deviations"] * math.sqrt(law["v0"] + law["v1"] * u + law["v2"] * u**2)
+    assert found.high == pytest.approx(found.nll_increase * math.exp(width))
+    assert found.low == pytest.approx(found.nll_increase / math.exp(width))
+
+
+def test_perplexities_are_exponentials_and_ruin_is_infinite():
+    assert Prediction(math.log(2), 0.0, math.log(3)).perplexities(10.0) == pytest.approx((20.0, 10.0, 30.0))
+    for value in (1e4, 1e300, math.inf):
+        found = Predictor.fit([]).predict(value, Metric.LOSS)
+        assert found.perplexities(20.0)[0] == math.inf
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(NumericalError):
+        Predictor.fit([]).predict(math.nan, Metric.LOSS)
+    for perplexity in (math.nan, 0.5):
+        with pytest.raises(NumericalError):
+            Prediction(0.0, 0.0, 0.0).perplexities(perplexity)
+    for values in ((math.nan, 1.0), (1.0, math.inf)):
+        with pytest.raises(NumericalError):
+            MeasuredRun(Metric.LOSS, *values)
+
+
+def stored(nats, nll, *, corpus="notes", dense_nll=3.0, dtype="float32", metric="loss"):
+    return {
+        "analysis": "a",
+        "corpus": corpus,
+        "n_sequences": 4,
+        "n_tokens": 252,
+        "dtype": dtype,
+        "dense_nll": dense_nll,
+        "dense_perplexity": math.exp(dense_nll),
+        "metric": metric,
+        "predicted_nats": nats,
+        "nll": nll,
+    }
+
+
+def test_texts_are_never_mixed():
+    first = [stored(x, 3.0 + 1.5 * x) for x in (0.2, 0.4, 0.8)]
+    others = [
+        stored(0.4, 9.0, corpus="other"),
+        stored(0.4, 9.0, dense_nll=3.1),
+        stored(0.4, 9.0, dtype="bfloat16"),
+    ]
+    alone = with_predictions(first)
+    mixed = with_predictions([others[0], first[0], others[1], *first[1:], others[2]])
+    assert [run for run in mixed if text_of(run) == text_of(first[0])] == alone
+    assert [run["prediction_calibrated_on"] for run in alone] == [2, 2, 2]
+    for run in others:
+        (found,) = [m for m in mixed if text_of(m) == text_of(run)]
+        assert found["prediction_calibrated_on"] == 0
+        assert found["predicted_perplexity"] == pytest.approx(math.exp(run["dense_nll"] + 0.4))
+    assert runs_on_newest_text([*first, *others]) == first
+    assert fit_predictor(first).n_runs == 3
+
+
+def test_stored_runs_carry_their_interval():
+    for run in with_predictions([stored(x, 3.0 + 1.2 * x) for x in (0.2, 0.4, 0.8)]):
+        assert run["predicted_perplexity_low"] < run["predicted_perplexity"] < run["predicted_perplexity_high"]
+        assert run["predicted_perplexity_low"] > run["dense_perplexity"]
+        assert run["predicted_nats"] in {0.2, 0.4, 0.8}

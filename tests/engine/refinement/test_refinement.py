@@ -1,0 +1,183 @@
+"""Refining a compressed model: the targets found, the least squares, and what training must not touch."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from engine.compression.apply import compress
+from engine.compression.layers import FactoredLinear
+from engine.errors import InvalidSpecError, NumericalError
+from engine.model.inventory import take_inventory
+from engine.model.module import decoder_layers, weight_matrix
+from engine.progress import ignore_progress
+from engine.refinement import LeftCorrection, distil, improve_layer_by_layer
+from engine.refinement.replay import advance, open_stream
+from engine.refinement.targets import Target, find_target, token_weights
+from engine.specs import TrainingSpec
+from engine.types import BlockRank, Format
+from tests.support import toys
+
+TOKENS = toys.tokens(12, 16)
+
+
+def compressed_toy(name, skips=False):
+    """Return a toy model, its inventory and a heavily compressed copy of it."""
+    module, inventory, factors = toys.factored(name, TOKENS)
+    alone, shared = (Format.SKIP, Format.SKIP_CAT) if skips else (Format.LOW_RANK, Format.CAT)
+    blocks = [
+        BlockRank(tuple(p.name for p in g.members), shared if len(g.members) > 1 else alone, 8)
+        for g in inventory.groups
+    ]
+    return module, inventory, compress(module, blocks, factors.__getitem__)
+
+
+def refine(module, inventory, compressed, improve, tokens=TOKENS):
+    watched = getattr(improve, "watched", ())
+    improve_layer_by_layer(
+        module, compressed, tokens, improve, ignore_progress, watched=watched, batch_size=4, compute_dtype="float32"
+    )
+
+
+@torch.no_grad()
+def hidden_error(module, compressed, tokens=TOKENS):
+    """Return the mean error of the last layer's output in relation to each token's size."""
+    stream = open_stream(module, tokens, 4)
+    a = b = stream.hidden
+    for index, (dense, layer) in enumerate(zip(decoder_layers(module), decoder_layers(compressed), strict=True)):
+        a, _ = advance(dense, a, stream.calls[index], torch.float32)
+        b, _ = advance(layer, b, stream.calls[index], torch.float32)
+    a, b = torch.cat(a), torch.cat(b)
+    return ((a - b).pow(2) * token_weights(a)).mean().item()
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_replaying_the_layers_gives_what_the_model_gives(name):
+    module = toys.build(name)
+    stream = open_stream(module, TOKENS[:6], 4)
+    hidden = stream.hidden
+    seen = []
+    last = decoder_layers(module)[-1]
+    hook = last.register_forward_hook(lambda _, __, output: seen.append(output))
+    with torch.no_grad():
+        module(input_ids=TOKENS[:6], use_cache=False)
+    hook.remove()
+    for index, layer in enumerate(decoder_layers(module)):
+        hidden, _ = advance(layer, hidden, stream.calls[index], torch.float32)
+    expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+    torch.testing.assert_close(torch.cat(hidden), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "end"),
+    [
+        ("llama", {"o"}, {"down"}),
+        ("gemma", {"o"}, {"down"}),
+        ("phi3", {"o"}, {"down"}),
+        ("opt", {"out"}, {"fc2"}),
+        ("gpt2", {"attn.c_proj"}, {"mlp.c_proj"}),
+        ("qwen2-moe", {"o"}, set()),
+    ],
+)
+def test_where_outputs_are_added_is_found_by_probing(name, beside, end):
+    module = toys.build(name)
+    inventory, modules = take_inventory(module), dict(module.named_modules())
+    stream = open_stream(module, TOKENS[:4], 4)
+    layer = decoder_layers(module)[0]
+    found = {
+        p.kind: find_target(layer, modules[p.name], stream.hidden[0], stream.calls[0])
+        for p in inventory.projections
+        if p.layer == 0
+    }
+    assert {kind for kind, target in found.items() if target is Target.BESIDE_INPUT} == beside
+    assert {kind for kind, target in found.items() if target is Target.LAYER_OUTPUT} == end
+
+
+@torch.no_grad()
+def divergence(module, compressed):
+    wanted = module(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
+    given = compressed(input_ids=TOKENS, use_cache=False).logits.log_softmax(-1)
+    return (wanted.exp() * (wanted - given)).sum(-1).mean().item()
+
+
+def train(module, compressed, spec, **settings):
+    settings = {"deadline": time.monotonic() + 600, **settings}
+    return distil(module, compressed, TOKENS, spec, ignore_progress, batch_size=4, compute_dtype="float32", **settings)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_correction_and_training_each_bring_the_model_nearer(name, skips):
+    module, inventory, compressed = compressed_toy(name, skips)
+    before = hidden_error(module, compressed)
+    inner = {n: p.clone() for n, p in compressed.named_parameters() if ".inner." in n}
+    refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-3))
+    assert hidden_error(module, compressed) < before
+    for n, p in compressed.named_parameters():
+        assert n not in inner or torch.equal(p, inner[n])
+    corrected = divergence(module, compressed)
+    dense = {n: p.clone() for n, p in module.named_parameters()}
+    names = [n for n, _ in compressed.named_parameters()]
+    assert train(module, compressed, TrainingSpec(epochs=5, learning_rate=1e-3)) == 5
+    assert divergence(module, compressed) < corrected
+    for n, p in module.named_parameters():
+        assert torch.equal(p, dense[n]), n
+        assert p.requires_grad, n
+        assert p.grad is None, n
+    assert sorted(n for n, _ in compressed.named_parameters()) == sorted(names)
+    assert not any(
+        p.requires_grad for m in compressed.modules() if isinstance(m, FactoredLinear) for p in m.parameters()
+    )
+
+
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
+    spec = TrainingSpec(epochs=3, learning_rate=3e-3)
+    module, _, whole = compressed_toy("llama-gqa", skips=True)
+    seen = []
+    train(module, whole, spec, save=seen.append)
+    assert [checkpoint.epochs for checkpoint in seen] == [1, 2, 3]
+    _, _, again = compressed_toy("llama-gqa", skips=True)
+    assert train(module, again, spec, start=seen[0]) == 3
+    others = dict(again.named_parameters())
+    for n, p in whole.named_parameters():
+        assert torch.equal(p, others[n]), n
+
+
+def test_a_left_factor_is_the_least_squares_solution():
+    module, inventory, compressed = compressed_toy("llama")
+    only = inventory.groups[0].members[0].name
+    factored = dict(compressed.named_modules())
+    x = []
+    hook = factored[only].register_forward_hook(lambda _, inputs, __: x.append(inputs[0].flatten(0, -2)))
+    with torch.no_grad():
+        compressed(input_ids=TOKENS)
+    hook.remove()
+    refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-9))
+    z = factored[only].inner(x[0]).double()
+    y = x[0].double() @ weight_matrix(dict(module.named_modules())[only]).double().T
+    expected = torch.linalg.lstsq(z, y).solution.T
+    torch.testing.assert_close(factored[only].left.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_no_step_begins_after_the_deadline():
+    module, _, compressed = compressed_toy("llama")
+    before = {n: p.clone() for n, p in compressed.named_parameters()}
+    assert train(module, compressed, TrainingSpec(), deadline=time.monotonic() - 1) == 0
+    for n, p in compressed.named_parameters():
+        torch.testing.assert_close(p, before[n], msg=n)
+
+
+def test_a_divergence_that_is_not_finite_is_a_sentence():
+    module, _, compressed = compressed_toy("llama")
+    with torch.no_grad():
+        next(p for n, p in compressed.named_parameters() if n.endswith("left")).fill_(float("nan"))
+    with pytest.raises(NumericalError, match="use a lower learning rate"):
+        train(module, compressed, TrainingSpec())
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}, {"minutes": 0.0}])
+def test_training_out_of_range_is_refused(changes):
+    with pytest.raises(InvalidSpecError, match="expected at least 1 epoch"):
+        TrainingSpec(**changes)

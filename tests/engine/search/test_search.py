@@ -1,0 +1,197 @@
+"""Searches end to end: every architecture, stored trials, resuming, both goals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
+from engine.methods.allocate import allocate_rank_map
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.reading.trials import evaluated_maps, trials
+from engine.pipeline.search import search
+from engine.pipeline.search_session import SearchSession
+from engine.progress import ignore_progress
+from engine.search.goals import Goal
+from engine.search.space import SearchSpace, SpaceSpec
+from engine.search.specs import Subset
+from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
+from engine.types import BlockRank, Budget, Format, Metric
+from tests.engine.search.test_space import inventory
+from tests.support import toys
+
+
+def budget_of(analysis, kept):
+    return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
+
+
+def allocate(store, analysis, kept, locks=(), formats=None):
+    evaluated = evaluated_maps(store, analysis.id)
+    curves = curves_by_metric(analysis)
+    return allocate_rank_map(analysis, curves, "bolaco", budget_of(analysis, kept), locks, formats, evaluated=evaluated)
+
+
+@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, analysed, quick):
+    store, analysis = analysed(name)
+    assert Metric.FEATURE not in analysis.nats
+    with pytest.raises(InvalidSpecError, match="--metrics input,feature,loss, or run rankscope search"):
+        allocate(store, analysis, 0.8)
+    found = search(store, tmp_path, tmp_path / "studies", analysis.id, quick(), ignore_progress, device="cpu")
+    derived = load_analysis(store, found["analysis"])
+    assert set(derived.nats) == {*analysis.nats, Metric.FEATURE}
+    stored = trials(store, derived.id)
+    assert found["trials"] == 4
+    assert 1 <= len(stored) <= 4
+    assert all(0.7 <= t["kept_fraction"] <= 0.8 for t in stored)
+    assert all(t["objective"] == pytest.approx(t["perplexity"] + t["divergence"]) for t in stored)
+    best = min(stored, key=lambda t: t["objective"])
+    assert found["best"]["objective"] == best["objective"]
+    rank_map = allocate(store, derived, 0.8)
+    assert rank_map.metric is Metric.FEATURE
+    assert sum(b.rank is not None for b in rank_map.blocks) > 0
+    session = SearchSession(
+        store, tmp_path, derived.id, quick().objective, quick().space, ignore_progress, device="cpu"
+    )
+    assert session.measure(rank_map, ignore_progress)["objective"] == best["objective"]
+
+
+def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, analysed, quick):
+    store, analysis = analysed("llama-gqa", metrics=["feature", "loss"])
+    places = (store, tmp_path, tmp_path / "studies", analysis.id)
+    first = search(*places, quick(), ignore_progress, device="cpu")
+    before = set(store.keys("trial"))
+    again = search(*places, quick(), ignore_progress, device="cpu")
+    assert again["best"] == first["best"]
+    assert again["seconds"]["evaluate"] == 0
+    assert set(store.keys("trial")) == before
+    more = search(*places, quick(n_trials=6), ignore_progress, device="cpu")
+    assert more["study"] == first["study"]
+    assert more["trials"] == 6
+    assert before <= set(store.keys("trial"))
+    assert more["best"]["objective"] <= first["best"]["objective"]
+
+
+def test_starting_points_are_the_uniform_one_and_water_fillings(tmp_path, analysed, quick):
+    store, analysis = analysed("llama", metrics=["feature", "loss"])
+    found = search(store, tmp_path, tmp_path / "studies", analysis.id, quick(), ignore_progress, device="cpu")
+    study = open_study(
+        open_storage(found["storage"]), found["study"], SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
+    )
+    first, second = sorted(evaluated_trials(study), key=lambda t: t.number)[:2]
+    assert len(set(first.point.values())) == 1
+    assert len(set(second.point.values())) > 1
+
+
+def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_how_to_get_one(
+    tmp_path, analysed, quick
+):
+    store, analysis = analysed("llama", metrics=["feature", "loss"])
+    with pytest.raises(InfeasibleBudgetError, match=r"none is measured yet.*rankscope search ANALYSIS --target 0.80"):
+        allocate(store, analysis, 0.8)
+    spec = quick(Goal(0.5, 0.95, pareto=True), n_trials=6)
+    found = search(store, tmp_path, tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu")
+    front = found["pareto"]
+    assert front == sorted(front, key=lambda t: t["kept_fraction"])
+    assert [t["objective"] for t in front] == sorted((t["objective"] for t in front), reverse=True)
+    sizes = [t["kept_fraction"] for t in front]
+    for kept, expected in [(sizes[0], front[0]), ((sizes[0] + sizes[1]) / 2, front[0]), (1.0, front[-1])]:
+        rank_map = allocate(store, analysis, kept + 1e-9 if kept < 1 else 1.0)
+        mapped = {m.blocks: m for m in evaluated_maps(store, analysis.id)}[rank_map.blocks]
+        assert mapped.objective == expected["objective"]
+        assert mapped.params <= kept * analysis.inventory.compressible_params + 1
+    with pytest.raises(InfeasibleBudgetError, match=f"the smallest measured one keeps {sizes[0]:.3f}"):
+        allocate(store, analysis, sizes[0] - 0.01)
+    lock = BlockRank((analysis.inventory.projections[0].name,), Format.LOW_RANK, 4)
+    with pytest.raises(InvalidRankMapError, match=r"cannot hold .* fixed"):
+        allocate(store, analysis, 0.9, [lock])
+    with pytest.raises(InvalidSpecError, match="but skip was asked for"):
+        allocate(store, analysis, 0.9, formats=frozenset({Format.SKIP}))
+
+
+@pytest.mark.parametrize("subset", Subset)
+def test_the_subset_is_chosen_once_and_repeatably(subset, tmp_path, analysed, quick):
+    store, analysis = analysed("llama", metrics=["feature"])
+    spec = replace(quick().objective, subset=subset)
+    first = SearchSession(store, tmp_path, analysis.id, spec, quick().space, ignore_progress, device="cpu")
+    assert len(first.tokens) == (4 if subset is Subset.ALL else 2)
+    chosen = store.read(first.subset_key).json("subset.json")
+    store.delete(first.subset_key)
+    again = SearchSession(store, tmp_path, analysis.id, spec, quick().space, ignore_progress, device="cpu")
+    assert again.subset_key == first.subset_key
+    assert store.read(again.subset_key).json("subset.json") == chosen
+    assert torch.equal(again.tokens, first.tokens)
+    assert chosen["skipped"] == 6
+
+
+def make_study(tmp_path, goal, starts=(), name="s"):
+    space = SearchSpace.of(inventory(4, 128, 256, 64), SpaceSpec(rank_step=1))
+    study = open_study(open_storage(str(tmp_path / "s.journal")), name, space, goal, starts, 0)
+    return study, space
+
+
+def bowl(point):
+    """Least where every fraction is 0.8."""
+    return math.exp(sum((fraction - 0.8) ** 2 for fraction in point.values()))
+
+
+def test_infeasible_proposals_are_told_but_never_measured(tmp_path):
+    goal = Goal.at(0.7)
+    study, space = make_study(tmp_path, goal)
+    seen = []
+
+    def evaluate(point, number):
+        seen.append(space.kept_fraction(point))
+        return bowl(point)
+
+    start = space.uniform(0.7)
+    study.enqueue_trial(start)
+    run_trials(study, space, goal, evaluate, 12)
+    assert len(seen) == len(evaluated_trials(study)) == 12
+    assert all(goal.allows(kept) for kept in seen)
+    infeasible = [t for t in study.trials if max(t.constraints.values()) > 0]
+    assert all(("objective" not in t.user_attrs and t.values is not None) or t.state.name == "FAIL" for t in infeasible)
+    assert best_of(evaluated_trials(study), 0.7).objective <= bowl(start)
+
+
+def test_a_failing_measurement_fails_its_trial_only(tmp_path):
+    goal = Goal.at(0.9)
+    study, space = make_study(tmp_path, goal, [])
+    study.enqueue_trial(space.uniform(0.9))
+    calls = []
+
+    def evaluate(point, number):
+        calls.append(number)
+        if len(calls) == 1:
+            raise NumericalError("not finite")
+        return 2.0
+
+    run_trials(study, space, goal, evaluate, 2)
+    assert len(calls) == 3
+    assert [t.state.name for t in study.trials if t.number == calls[0]] == ["FAIL"]
+
+
+def test_a_hopeless_search_ends_with_a_sentence(tmp_path):
+    goal = Goal(0.0, 0.0001)
+    study, space = make_study(tmp_path, goal)
+    with pytest.raises(RankScopeError, match="fewer than 1 measured trials"):
+        run_trials(study, space, goal, lambda *_: 1.0, 1)
+
+
+def test_the_front_holds_what_nothing_beats():
+    made = [Evaluated(i, {}, objective, kept) for i, (objective, kept) in enumerate([(5, 0.5), (6, 0.6), (3, 0.7)])]
+    assert [t.number for t in pareto_set(made)] == [0, 2]
+    assert best_of(made, 0.65).number == 0
+    assert best_of(made, 0.4) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense://x", "sqlite:////no/such/folder/x.db", "postgresql+nodriver://u:secret@h/d"]
+)
+def test_a_storage_that_cannot_be_opened_is_a_sentence(url):
+    with pytest.raises(InvalidSpecError, match="storage cannot be opened") as error:
+        open_storage(url)
+    assert "secret" not in str(error.value)

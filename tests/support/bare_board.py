@@ -1,0 +1,138 @@
+"""The rank board on an empty page: the real component in a real browser, without a dashboard around it.
+
+Python is not asked here, so that what people see and touch can be tested and timed in milliseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.components import rank_board
+from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
+from app.components.rank_board.data import board_data
+from engine.allocation import EvaluatedMap
+from engine.analysis.curves import group_curves
+from engine.analysis.value import Analysis
+from engine.prediction.power_law import Predictor
+from engine.types import (
+    BlockRank,
+    Format,
+    GroupCurves,
+    Importance,
+    InputGroup,
+    Inventory,
+    Metric,
+    Projection,
+    block_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from playwright.sync_api import Page, Route
+
+FOLDER = Path(rank_board.__file__).parent
+KINDS = (("q", "k", "v"), ("o",), ("gate", "up"), ("down",))
+METRICS = (Metric.LOSS, Metric.INPUT, Metric.FEATURE)
+STATE: dict[str, Any] = {
+    "keep": 0.8,
+    "target": None,
+    "method": "water-filling",
+    "dtype": "float16",
+    "base": None,
+    "compare": None,
+    "revision": 0,
+}
+
+PAGE = """<!doctype html><title>board</title><style>body { margin: 16px; font-family: sans-serif } %s</style>%s
+<script type="module">
+  const load = (name) => import(`./${name}.js`);
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const [{ default: deliver }, { default: show }] = await Promise.all([load("curves"), load("board")]);
+  const { data, curves } = await (await fetch("./data.json")).json();
+  deliver({ data: bytes(curves) });
+  globalThis.reports = [];
+  globalThis.told = data;
+  globalThis.tell = (changes) => show({
+    data: Object.assign(globalThis.told, changes),
+    parentElement: document.body,
+    setStateValue: (_, state) => globalThis.reports.push(state),
+  });
+  globalThis.tell({});
+</script>"""
+
+
+def made_up_analysis(n_layers: int, width: int) -> Analysis:
+    """Return an analysis of seven projections a layer with spectra that fall as real ones do."""
+    rng = np.random.default_rng(n_layers)
+    nats: dict[Metric, dict[str, Any]] = {metric: {} for metric in METRICS}
+    groups = []
+    outs = {"q": width, "k": width // 4, "v": width // 4, "o": width, "gate": 3 * width, "up": 3 * width, "down": width}
+    for layer in range(n_layers):
+        for kinds in KINDS:
+            n_in = 3 * width if kinds == ("down",) else width
+            members = tuple(Projection(f"layers.{layer}.{kind}", layer, kind, outs[kind], n_in) for kind in kinds)
+            groups.append(InputGroup(members))
+            together = [(block_name(p.name for p in members), sum(p.out_features for p in members))]
+            for name, n_out in [(p.name, p.out_features) for p in members] + (together if len(members) > 1 else []):
+                energies = np.arange(1, min(n_in, n_out) + 1) ** -rng.uniform(0.5, 1.5)
+                for metric in METRICS:
+                    noisy = np.sort(energies * rng.lognormal(-6, 0.3) * rng.lognormal(0, 0.01, len(energies)))
+                    nats[metric][name] = np.append(np.cumsum(noisy)[::-1], 0.0)
+    importances = {p.name: rng.lognormal(0, 1, len(Importance)) for group in groups for p in group.members}
+    n_params = sum(p.params for group in groups for p in group.members)
+    inventory = Inventory("MadeUpForCausalLM", n_layers, tuple(groups), (), n_params + 10**6)
+    about = {"model": "made up", "model_fingerprint": "0" * 64}
+    return Analysis(f"made-up-{n_layers}", about, inventory, {}, nats, importances)
+
+
+def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
+    """Return measured maps as a search leaves them: one kept fraction for all."""
+    found = []
+    curves = [curve for group in groups for curve in group.separate]
+    for kept in np.linspace(0.3, 0.9, n):
+        sides = [curve.in_features + curve.out_features for curve in curves]
+        ranks = [max(int(kept * c.dense_params / side), 1) for c, side in zip(curves, sides, strict=True)]
+        blocks = tuple(BlockRank(c.members, Format.LOW_RANK, rank) for c, rank in zip(curves, ranks, strict=True))
+        params = sum(rank * side for rank, side in zip(ranks, sides, strict=True))
+        found.append(EvaluatedMap(blocks, params, 1 - float(kept), "m", "1"))
+    return found
+
+
+def open_board(page: Page, analysis: Analysis, state: dict[str, Any] | None = None) -> None:
+    """Show the board of an analysis on an empty page.
+
+    In the page ``reports`` holds what Python would be told, and ``tell(changes)`` is what it answers.
+    """
+    curves = {metric: group_curves(analysis, metric) for metric in analysis.nats}
+    step = board_step(next(iter(curves.values())))
+    data = board_data(analysis, [], (), {**STATE, **(state or {})}, Predictor.fit([]), [])
+    data |= {
+        "curves": analysis.id,
+        "evaluated": evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),
+        "dense_perplexity": 20.5,
+        "basis": "Made up.",
+    }
+    sent = {"data": data, "curves": base64.b64encode(encode_curves(curves, step, analysis.id)).decode()}
+    html = (FOLDER / "board.html").read_text(encoding="utf-8")
+    css = (FOLDER / "board.css").read_text(encoding="utf-8")
+    bodies = {
+        "": PAGE % (css, html),
+        "data.json": json.dumps(sent),
+        "curves.js": rank_board.CURVES_SCRIPT,
+        "board.js": rank_board.BOARD_SCRIPT,
+    }
+
+    def serve(route: Route) -> None:
+        name = route.request.url.rsplit("/", 1)[1]
+        kind = {"js": "text/javascript", "json": "application/json"}.get(name.rsplit(".", 1)[-1], "text/html")
+        route.fulfill(body=bodies.get(name, ""), content_type=f"{kind}; charset=utf-8")
+
+    page.route("http://board.test/**", serve)
+    page.goto("http://board.test/")
+    page.wait_for_selector("[data-testid=rank-board][data-ready=true]")
