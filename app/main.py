@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from app.pages import pages
+from app.pages import navigation
 from app.widgets.history import keep_history_tidy
 from app.widgets.url_state import carry_url_state
 
 st.set_page_config(page_title="RankScope", page_icon=":material/stacked_bar_chart:", layout="wide")
 carry_url_state()
-st.navigation(list(pages().values()), position="top").run()
+st.navigation(navigation(), position="top").run()
 keep_history_tidy()

@@ -1,39 +1,37 @@
-"""The pages of the dashboard, in the order of the flow."""
+"""The pages of the dashboard, in the order of the flow; each is a script that is read when it is opened."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 import streamlit as st
 
-from app.views.allocation import page as allocation
-from app.views.jobs import page as jobs
-from app.views.model import page as model
-from app.views.overview import page as overview
-from app.views.playground import page as playground
-from app.views.results import page as results
-from app.views.sensitivity import page as sensitivity
-from app.views.spectra import page as spectra
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from streamlit.navigation.page import StreamlitPage
+PAGES: Final = {
+    "overview": ("Overview", ":material/speed:"),
+    "model": ("Model", ":material/deployed_code:"),
+    "spectra": ("Spectra", ":material/show_chart:"),
+    "sensitivity": ("Sensitivity", ":material/thermostat:"),
+    "allocation": ("Allocation", ":material/tune:"),
+    "jobs": ("Jobs", ":material/list_alt:"),
+    "results": ("Results", ":material/monitoring:"),
+    "playground": ("Playground", ":material/forum:"),
+}
+"""Folder under ``views`` and URL path -> title and icon; the first is the default page."""
 
 
-def pages() -> dict[str, StreamlitPage]:
-    """Return every page by its URL path."""
-    described: list[tuple[str, Callable[[], None], str, str]] = [
-        ("overview", overview.render, "Overview", ":material/speed:"),
-        ("model", model.render, "Model", ":material/deployed_code:"),
-        ("spectra", spectra.render, "Spectra", ":material/show_chart:"),
-        ("sensitivity", sensitivity.render, "Sensitivity", ":material/thermostat:"),
-        ("allocation", allocation.render, "Allocation", ":material/tune:"),
-        ("jobs", jobs.render, "Jobs", ":material/list_alt:"),
-        ("results", results.render, "Results", ":material/monitoring:"),
-        ("playground", playground.render, "Playground", ":material/forum:"),
+def page_file(name: str) -> str:
+    """Return the script of a page, relative to ``main.py``."""
+    return f"views/{name}/page.py"
+
+
+def navigation() -> list[st.Page]:
+    """Return what ``st.navigation`` offers."""
+    return [
+        st.Page(page_file(name), title=title, icon=icon, url_path=name, default=name == "overview")
+        for name, (title, icon) in PAGES.items()
     ]
-    return {
-        path: st.Page(render, title=title, icon=icon, url_path=path, default=path == "overview")
-        for path, render, title, icon in described
-    }
+
+
+def page_link(name: str, label: str) -> None:
+    """Offer another page as the next step."""
+    st.page_link(page_file(name), label=label, icon=":material/arrow_forward:")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.pages import page_link
 from app.services import analyses
 from app.widgets.job_progress import watch
-from app.widgets.links import page_link
 from app.widgets.welcome import CHOICE_KEY, GONE_KEY, welcome
 from app.wording.labels import plain
 

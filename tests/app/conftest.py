@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 import app
+from app.pages import page_file
 from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.analyse import analyse
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
 MAIN = Path(app.__file__).with_name("main.py")
-PAGES = ("overview", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground")
 
 
 def _silent(*_: object, **__: object) -> None:
@@ -93,17 +92,18 @@ def _empty_caches() -> Iterator[None]:
 
 
 @pytest.fixture
-def open_page(home: Path) -> Callable[..., AppTest]:
-    """Open a page by its URL path, with query parameters and perhaps with session state."""
+def open_page(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Open a page by its name, with query parameters and perhaps with session state."""
 
-    def open_at(path: str, state: Mapping[str, object] | None = None, **query: str) -> AppTest:
-        page = AppTest.from_file(MAIN, default_timeout=60)
-        for name, value in query.items():
-            page.query_params[name] = value
-        for name, content in (state or {}).items():
-            page.session_state[name] = content
-        # AppTest.switch_page knows pages that are files only; ours are functions.
-        page._page_hash = "" if path == "overview" else calc_hash(path)
+    def open_at(name: str, state: Mapping[str, object] | None = None, **query: str) -> AppTest:
+        with monkeypatch.context() as elsewhere:
+            # A page can be switched to once the main script has named the pages; what it shows meanwhile is nothing.
+            elsewhere.setenv("RANKSCOPE_HOME", str(tmp_path / "nothing-here"))
+            page = AppTest.from_file(MAIN, default_timeout=60).run().switch_page(page_file(name))
+        for key, value in query.items():
+            page.query_params[key] = value
+        for key, content in (state or {}).items():
+            page.session_state[key] = content
         return page.run()
 
     return open_at

@@ -10,13 +10,12 @@ from tests.app.conftest import MAIN
 SCRIPT = """
 import sys
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
+from app.pages import PAGES, page_file
 
-for path in ("", "model", "spectra", "sensitivity", "allocation", "jobs", "results", "playground"):
-    page = AppTest.from_file(sys.argv[1], default_timeout=60)
-    page._page_hash = calc_hash(path) if path else ""
-    page.run()
-    assert not page.exception, (path, page.exception)
+page = AppTest.from_file(sys.argv[1], default_timeout=60).run()
+for name in PAGES:
+    page.switch_page(page_file(name)).run()
+    assert not page.exception, (name, page.exception)
 heavy = {"torch", "transformers", "datasets", "accelerate", "gguf"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
+
+from app.pages import page_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 def go(page: AppTest, path: str) -> AppTest:
     """Change the page as a click in the navigation does: the URL loses what it said."""
-    page._page_hash = calc_hash("" if path == "overview" else path)
     page.query_params.clear()
-    return page.run()
+    return page.switch_page(page_file(path)).run()
 
 
 def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:

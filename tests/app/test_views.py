@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app.pages import PAGES
 from cache import DirectoryStore
 from engine.jobs import JobQueue, JobStatus
 from engine.pipeline.search import SearchSpec, search
@@ -16,7 +17,6 @@ from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec, Subset
 from engine.specs import CorpusSpec
-from tests.app.conftest import PAGES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 import app
+from app.pages import page_file
 
 MAIN = Path(app.__file__).with_name("main.py")
 
@@ -80,8 +80,7 @@ def main(analysis: str | None) -> None:
         page = AppTest.from_file(MAIN, default_timeout=120)
         if analysis:
             page.query_params["analysis"] = analysis
-        page._page_hash = "" if path == "overview" else calc_hash(path)
-        page.run()
+        page.run().switch_page(page_file(path)).run()
         seconds = []
         for changed in clicks(page):
             begun = time.perf_counter()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from app.pages import page_link
 from app.plans import measurement_of
 from app.services import measurements as measured
 from app.views.allocation.refining import refine_plan
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
-from app.widgets.links import page_link
 from app.wording.labels import calibrated, plain, ratio
 
 if TYPE_CHECKING:

@@ -83,3 +83,6 @@ def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int
         if n_locks:
             label = f"Release {n_locks} held rank{'s' if n_locks > 1 else ''}"
             st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")
+
+
+render()

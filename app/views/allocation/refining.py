@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.pages import page_link
 from app.services import jobs
 from app.widgets.job_progress import follow, watch
-from app.widgets.links import page_link
 from app.wording.labels import ratio
 from engine.jobs import JobStatus
 from engine.operations import REFINE_DEFAULTS

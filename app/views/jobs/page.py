@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.pages import page_link
 from app.services import jobs
 from app.views.jobs.card import show_job
 from app.widgets.errors import errors_shown
-from app.widgets.links import page_link
 from engine.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -55,3 +55,6 @@ def _show_jobs(was_active: bool) -> None:
 def _turn(job: Job) -> int:
     """What runs comes first, then what waits in the order of the queue."""
     return -1 if job.status is not JobStatus.QUEUED else job.position or 0
+
+
+render()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.pages import page_link
 from app.views.model.analysis_form import analysis_form
 from app.views.model.inventory import show_analysis
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import watch
-from app.widgets.links import page_link
 from app.widgets.welcome import start_analysis, welcome
 from engine.jobs import JobStatus
 
@@ -40,3 +40,6 @@ def _next_steps() -> None:
     with st.container(horizontal=True):
         page_link("spectra", "See its spectra")
         page_link("allocation", "Choose its ranks")
+
+
+render()

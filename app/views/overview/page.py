@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.pages import page_link
 from app.plans import Plan
 from app.services import allocation, measurements
 from app.views.overview.outcome import show_outcome
@@ -13,7 +14,6 @@ from app.views.shared.comparison import quality_chart, quality_table
 from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.links import page_link
 from app.widgets.pickers import budget_slider
 from app.widgets.text_choice import runs_of_one_text
 from app.wording.labels import calibrated, method_title
@@ -57,3 +57,6 @@ def _show_best(analysis: Analysis, budget: Budget, runs: Sequence[Mapping[str, A
     with st.container(horizontal=True, vertical_alignment="center"):
         page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")
         share_button(analysis, best)
+
+
+render()

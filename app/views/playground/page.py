@@ -55,3 +55,6 @@ def _ask(analysis: Analysis, choice: Choice | None) -> DeltaGenerator:
             set_url_state("answer", playground.playground().ask(question))
             st.rerun()
     return stop_place
+
+
+render()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import tables
+from app.pages import page_link
 from app.services import measurements
 from app.services import measurements as measured
 from app.views.results.evaluating import watch_measurements
@@ -14,7 +15,6 @@ from app.views.results.runs import show_runs
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.frames import refined_frame
-from app.widgets.links import page_link
 from engine.results.columns import results_to_csv
 
 
@@ -55,3 +55,6 @@ def _offer_files(analysis_id: str) -> None:
         csv, document = (lambda: results_to_csv(rows)), (lambda: measured.results_json(analysis_id))
         for name, content, kind in (("CSV", csv, "text/csv"), ("JSON", document, "application/json")):
             st.download_button(f"Download as {name}", content, f"{stem}.{name.lower()}", kind, on_click="ignore")
+
+
+render()

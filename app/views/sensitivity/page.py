@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import tables
+from app.pages import page_link
 from app.services import analyses, jobs
 from app.views.sensitivity.score_maps import show_agreement, show_maps
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
-from app.widgets.links import page_link
 from app.widgets.pickers import kept_fraction_slider
 from app.widgets.text_form import measuring_form
 from engine.operations import SENSITIVITY_DEFAULTS
@@ -61,3 +61,6 @@ def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> No
         if pressed and arguments is not None:
             follow(jobs.submit_sensitivity(analysis.id, {**arguments, "kept_fraction": kept}))
             st.rerun()
+
+
+render()

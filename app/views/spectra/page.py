@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
+from app.pages import page_link
 from app.services import analyses
 from app.views.spectra.block_choice import pick
 from app.views.spectra.spectrum_lines import show_lines
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.links import page_link
 from app.widgets.pickers import metric_picker, option_picker
 
 if TYPE_CHECKING:
@@ -66,3 +66,6 @@ def _show_map(table: pd.DataFrame, summary: str, *, relative: bool) -> None:
 def _pick_clicked() -> None:
     clicked = [point["customdata"] for point in st.session_state[_MAP]["selection"]["points"]]
     pick([c[0] if isinstance(c, list) else c for c in clicked])
+
+
+render()
