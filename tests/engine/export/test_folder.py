@@ -131,7 +131,8 @@ def test_every_export_answers_as_the_model_in_memory(opened):
 def test_copies_placements_and_round_trips_change_nothing(opened):
     for label, found in opened.items():
         for way in ("placed", "automatic", "copied", "again"):
-            assert torch.equal(found.tensors[way], found.tensors["logits"]), (label, way)
+            # Where memory lies differs, and with it the last bits of a product on some processors.
+            assert close(found.tensors[way], found.tensors["logits"], 1e-6), (label, way)
         assert found.facts["half_dtypes"] == ["torch.bfloat16"], label
         tolerance = 5e-2 if found.case.module.dtype is torch.bfloat16 else 1e-3
         assert close(found.tensors["padded"], found.tensors["alone"], tolerance), label
