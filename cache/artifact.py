@@ -1,19 +1,22 @@
 """Reading one artifact: a file is handed out only after its size and hash have been checked."""
 
+from __future__ import annotations
+
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from cache.codecs import read_arrays, read_json
 from cache.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from cache.fingerprint import fingerprint_file
 from cache.keys import Key
 from cache.manifest import MANIFEST_NAME, Manifest, damage
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,20 +1,20 @@
-"""Values to files and back: JSON for structure, safetensors for arrays; never pickle.
+"""Values to files and back: JSON for structure, safetensors for arrays; never pickle; numpy is loaded for arrays only.
 
 The same value always gives the same bytes, so that artifacts of the same computation can be compared by hash.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import safetensors
-import safetensors.numpy
+from typing import TYPE_CHECKING, Any
 
 from cache.errors import StoreError
 from cache.fingerprint import canonical_json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _DTYPES = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
@@ -54,6 +54,9 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     Raises:
         TypeError: an array's element type has no place in safetensors.
     """
+    import numpy as np
+    import safetensors.numpy
+
     dense = {}
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
@@ -73,6 +76,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     Raises:
         StoreError: the file is not safetensors, or holds an element type that numpy lacks (bfloat16).
     """
+    import safetensors.numpy
+
     try:
         return dict(safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, TypeError, AttributeError, KeyError) as error:

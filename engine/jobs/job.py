@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cache.processes import ProcessId
 from engine.errors import RankScopeError
-from engine.jobs.local import ProcessId
 from engine.jobs.progress import Progress
 
 
@@ -45,7 +45,7 @@ class Job:
         started: when its last attempt began.
         finished: when its last attempt ended, or when it was cancelled.
         pid: the process of its last attempt.
-        pid_started: the start time of that process, because pids are reused.
+        pid_started: the start of that process, because pids are reused.
         attempts: how often it was begun.
         kill_at: when a cancelled job that still lives is killed.
         error: why it did not finish, in one sentence.
@@ -64,7 +64,7 @@ class Job:
     started: float | None
     finished: float | None
     pid: int | None
-    pid_started: float | None
+    pid_started: str | float | None
     attempts: int
     kill_at: float | None
     error: str | None

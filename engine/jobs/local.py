@@ -1,4 +1,4 @@
-"""Processes on this machine: starting them in a group of their own, knowing them again, ending them.
+"""Processes on this machine: starting them in a group of their own, and ending them with all they started.
 
 POSIX only: a job is the leader of its own session and process group, so that everything it starts can be
 ended with it.
@@ -10,73 +10,32 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-START_TIME_TOLERANCE_S = 2.0
-"""Start times are reckoned from the boot time, which moves a little when the clock is set."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessId:
-    """A process that is known again after its pid was given to another one.
-
-    Attributes:
-        pid: the process id.
-        started: when the process started, in unix seconds.
-    """
-
-    pid: int
-    started: float
-
-
-def this_process() -> ProcessId:
-    """Identify the process that asks."""
-    return ProcessId(os.getpid(), psutil.Process().create_time())
-
-
-def is_alive(process: ProcessId | None) -> bool:
-    """Whether the process still runs; a zombie does not."""
-    return process is not None and _found(process) is not None
-
-
-def _found(process: ProcessId) -> psutil.Process | None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        candidate = psutil.Process(process.pid)
-        same = abs(candidate.create_time() - process.started) < START_TIME_TOLERANCE_S
-        if same and candidate.status() != psutil.STATUS_ZOMBIE:
-            return candidate
-    return None
+from cache.processes import ProcessId, identify, is_alive, is_of_this_boot, is_same
 
 
 def family(leader: ProcessId) -> set[psutil.Process]:
     """Find what lives of a job: its process, its process group, and descendants that left the group.
 
-    The group may outlive its leader, and no other process gets its id meanwhile. Once another process has it,
-    the group with this id is not ours.
+    The group may outlive its leader, and no other process gets its id meanwhile. Once another process has it, or the
+    machine was started anew, the group with this id is not ours.
     """
-    found = _found(leader)
     members: set[psutil.Process] = set()
-    if found is not None:
-        members.add(found)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            members.update(found.children(recursive=True))
-    elif _is_reused(leader):
+    if not is_of_this_boot(leader):
         return members
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if not is_same(leader):
+            return members
+        found = psutil.Process(leader.pid)
+        members.update({found, *found.children(recursive=True)})
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            is_later = process.create_time() > leader.started - START_TIME_TOLERANCE_S
-            if os.getpgid(process.pid) == leader.pid and is_later:
+            if os.getpgid(process.pid) == leader.pid:
                 members.add(process)
     return living(members)
-
-
-def _is_reused(leader: ProcessId) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return abs(psutil.Process(leader.pid).create_time() - leader.started) >= START_TIME_TOLERANCE_S
-    return False
 
 
 def living(processes: set[psutil.Process]) -> set[psutil.Process]:
@@ -107,7 +66,7 @@ class LocalProcess:
     def start(cls, command: Sequence[str], log: Path) -> "LocalProcess":
         """Start a command in its own session, its output appended to ``log``."""
         child = _started(command, log)
-        return cls(ProcessId(child.pid, psutil.Process(child.pid).create_time()), child)
+        return cls(identify(child.pid), child)
 
     @property
     def exit_code(self) -> int | None:

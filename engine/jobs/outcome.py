@@ -2,8 +2,9 @@
 
 import signal
 
+from cache.processes import is_alive
 from engine.jobs.job import Job, JobStatus
-from engine.jobs.local import family, is_alive
+from engine.jobs.local import family
 from engine.jobs.record import JobRecord
 from engine.machine import memory_shortage
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cache.processes import is_alive
 from engine.jobs.job import Job, JobError, JobStatus
-from engine.jobs.local import is_alive, start_detached
+from engine.jobs.local import start_detached
 from engine.jobs.outcome import settle_dead_jobs
 from engine.jobs.progress import Progress, read_history, read_last
 from engine.jobs.record import JobRecord

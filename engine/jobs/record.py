@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from cache.processes import ProcessId
 from engine.jobs.files import JobFolder
 from engine.jobs.job import Job, JobError, JobStatus
-from engine.jobs.local import ProcessId
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 30.0

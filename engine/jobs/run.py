@@ -13,9 +13,9 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
+from cache.processes import this_process
 from engine.errors import RankScopeError
 from engine.jobs.job import Job, JobStatus
-from engine.jobs.local import this_process
 from engine.jobs.outcome import NOT_CLAIMED, RESUME
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord

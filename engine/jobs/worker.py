@@ -20,8 +20,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from cache.processes import this_process
 from engine.jobs.job import Job, JobStatus
-from engine.jobs.local import LocalProcess, family, living, send_signal, this_process
+from engine.jobs.local import LocalProcess, family, living, send_signal
 from engine.jobs.outcome import NOT_CLAIMED, missing_memory, outcome
 from engine.jobs.record import JobRecord
 

@@ -22,8 +22,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from cache.processes import ProcessId, is_alive, this_process
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
-from engine.jobs.local import ProcessId, is_alive, this_process
 from engine.search.space import LOWEST
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services.estimates import estimate, jobs_ahead, remaining_seconds
+from cache.processes import this_process
 from engine.jobs import Job, JobQueue, JobStatus, Progress
-from engine.jobs.local import this_process
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
 

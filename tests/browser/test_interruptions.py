@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from cache.processes import this_process
 from engine.jobs import JobQueue
-from engine.jobs.local import this_process
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
 from tests.browser.test_journey import go

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cache.processes import is_alive
 from engine.jobs import JobQueue
-from engine.jobs.local import is_alive
 from engine.jobs.record import JobRecord
 
 ENTRYPOINT = "tests.engine.jobs.operations:run"

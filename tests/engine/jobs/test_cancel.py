@@ -3,8 +3,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cache.processes import is_alive
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.local import is_alive
 from engine.jobs.record import JobRecord
 
 from .conftest import eventually, kill

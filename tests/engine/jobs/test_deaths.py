@@ -1,17 +1,21 @@
 """Anything may be killed at any moment."""
 
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cache.processes import ProcessId, identify, is_alive
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.local import ProcessId, family, is_alive
+from engine.jobs.local import family
 from engine.jobs.record import JobRecord
+from tests.support.clock import in_a_process_whose_clock_was_set
 
 from .conftest import ENTRYPOINT, eventually, kill
 
@@ -109,6 +113,33 @@ def test_recovering_goes_on_with_what_was_queued(queue: JobQueue, hold, record: 
     assert record.get(held.id).status is JobStatus.INTERRUPTED
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the wall clock is known")
+@pytest.mark.parametrize("seconds", [-3600.0, 5.0])
+def test_a_running_job_outlives_a_clock_that_is_set(queue: JobQueue, hold, home: Path, seconds: float) -> None:
+    held = hold()
+    code = (
+        "from pathlib import Path; from engine.jobs import JobQueue\n"
+        f"queue = JobQueue(Path({str(home)!r}), {ENTRYPOINT!r})\n"
+        f"print(queue.get({held.id!r}).status, queue.resume({held.id!r}).status)"
+    )
+    assert in_a_process_whose_clock_was_set(code, seconds).split() == ["running", "running"]
+    held.let_go()
+    done = queue.wait(held.id, poll_s=0.01)
+    assert (done.status, done.attempts, len(held.runs())) == (JobStatus.DONE, 1, 1)
+
+
+def test_a_record_of_an_older_version_that_has_wall_clock_times_reads(queue: JobQueue, hold, home: Path) -> None:
+    held = hold()
+    with closing(sqlite3.connect(home / "jobs.sqlite3")) as db, db:
+        for table, column in (("jobs", "pid_started"), ("worker", "started")):
+            (pid,) = db.execute(f"SELECT pid FROM {table}").fetchone()
+            db.execute(f"UPDATE {table} SET {column} = ?", (psutil.Process(pid).create_time(),))
+    assert queue.get(held.id).status is JobStatus.RUNNING
+    assert queue.resume(held.id).attempts == 1
+    held.let_go()
+    assert queue.wait(held.id, poll_s=0.01).result == "held"
+
+
 def enqueued(record: JobRecord) -> str:
     record.enqueue("abc", "echo", {}, "Echo", {}, again=False)
     return "abc"
@@ -183,7 +214,7 @@ def test_the_submitter_is_left_without_zombies(queue: JobQueue) -> None:
 
 def test_a_zombie_is_not_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        started = psutil.Process(child.pid).create_time()
+        process = identify(child.pid)
         eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-        assert not is_alive(ProcessId(child.pid, started))
-        assert family(ProcessId(child.pid, started)) == set()
+        assert not is_alive(process)
+        assert family(process) == set()

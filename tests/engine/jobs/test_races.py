@@ -5,8 +5,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from cache.processes import ProcessId, is_alive
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.local import ProcessId, is_alive
 from engine.jobs.record import JobRecord
 
 from .conftest import ENTRYPOINT, eventually
