@@ -1,10 +1,15 @@
 """Artifacts on disk: named by what they were made from, whole or absent, checked when read."""
 
+from cache.artifact import Artifact
 from cache.codecs import read_arrays, read_json, write_arrays, write_json
+from cache.directory import DirectoryStore
 from cache.errors import DamagedArtifactError, InvalidKeyError, MissingArtifactError, StoreError
 from cache.files import PARTIAL_SUFFIX, write_in_one_step
 from cache.fingerprint import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
-from cache.store import Artifact, DirectoryStore, Key, Manifest, Member, MemoryStore, Store, damaged
+from cache.keys import Key
+from cache.manifest import Manifest, Member
+from cache.memory import MemoryStore
+from cache.store import Store, damaged
 
 __all__ = [
     "PARTIAL_SUFFIX",

@@ -24,7 +24,7 @@ _IS_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 class DirectoryStore:
-    """A store under ``root/stage/fingerprint/``; safe against crashes, power loss and other processes.
+    """A :class:`cache.store.Store` under ``root/stage/fingerprint/``; safe against crashes and other processes.
 
     An artifact is filled in ``root/.partial/``, synced to disk, given its manifest and moved to its place by
     one rename: whoever looks sees all of it or nothing. Deleting takes the same way back. The folders hold no
@@ -38,20 +38,7 @@ class DirectoryStore:
 
     @contextmanager
     def writing(self, key: Key, about: Mapping[str, object]) -> Iterator[Path]:
-        """Open an empty folder to fill; publish it on a clean exit, discard it on an exception.
-
-        The first writer wins: when the key exists by then, this folder is discarded without an error.
-
-        Args:
-            key: what to store it under.
-            about: JSON values for people who list the store; not part of the key.
-
-        Raises:
-            StoreError: on exit, when the folder holds what cannot be a member (a sub-folder, a link,
-                a file called ``manifest.json``).
-            TypeError: ``about`` is not a mapping of JSON values.
-            ValueError: ``about`` holds NaN or an infinity.
-        """
+        """Open an empty folder to fill; publish it on a clean exit unless the key exists by then."""
         plain = plain_about(about)
         partial = new_partial_path(self._partials)
         partial.mkdir(parents=True)
@@ -63,12 +50,7 @@ class DirectoryStore:
             shutil.rmtree(partial, ignore_errors=True)
 
     def read(self, key: Key) -> Artifact:
-        """Open an artifact; its names and sizes are checked now, its contents when they are asked for.
-
-        Raises:
-            MissingArtifactError: there is none.
-            DamagedArtifactError: its manifest or its members are not those that were written.
-        """
+        """Open an artifact; its names and sizes are checked now, its contents when they are asked for."""
         folder = self._folder(key)
         require_manifest(key, folder)
         try:
@@ -95,11 +77,7 @@ class DirectoryStore:
         return sorted(found)
 
     def delete(self, key: Key) -> None:
-        """Remove an artifact, damaged or not; a reader sees all of it or nothing.
-
-        Raises:
-            MissingArtifactError: there is none.
-        """
+        """Remove an artifact, damaged or not; a reader sees all of it or nothing."""
         if not self._discard(key):
             raise missing(key)
 

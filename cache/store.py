@@ -1,4 +1,4 @@
-"""Where artifacts are kept: what every store promises, and the stores there are."""
+"""What every store of artifacts promises."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -6,13 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cache.artifact import Artifact
-from cache.directory import DirectoryStore
 from cache.errors import DamagedArtifactError, MissingArtifactError
 from cache.keys import Key
-from cache.manifest import Manifest, Member
-from cache.memory import MemoryStore
-
-__all__ = ["Artifact", "DirectoryStore", "Key", "Manifest", "Member", "MemoryStore", "Store", "damaged"]
 
 
 class Store(Protocol):
