@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.services import prompts
 from app.services.home import store
+from cache import write_in_one_step
 from engine.errors import CorpusError
 from engine.model.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
 from engine.settings import settings
@@ -62,7 +63,5 @@ def store_upload(name: str, content: bytes) -> str:
     path = settings().home / "uploads" / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_in_one_step(path, content)
     return str(path)

@@ -6,7 +6,7 @@ This package loads neither torch nor Streamlit: the dashboard opens with it.
 """
 
 from engine.jobs.job import Job, JobError, JobStatus
-from engine.jobs.progress import Progress, ProgressReporter, Report
+from engine.jobs.progress import Progress, ProgressReporter
 from engine.jobs.queue import JobQueue
 
-__all__ = ["Job", "JobError", "JobQueue", "JobStatus", "Progress", "ProgressReporter", "Report"]
+__all__ = ["Job", "JobError", "JobQueue", "JobStatus", "Progress", "ProgressReporter"]

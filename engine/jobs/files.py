@@ -1,11 +1,11 @@
 """The folder of one job: what was asked, how far it is, what it printed, what came out."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache import write_in_one_step
 from engine.jobs.progress import read_tail
 
 LOG_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ class JobFolder:
     def write_spec(self, spec: object) -> None:
         """Write what the job is asked to do."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_atomically(self.path / "spec.json", spec)
+        _write(self.path / "spec.json", spec)
 
     def write_result(self, result: object) -> None:
         """Write what the operation returned; complete on disk or absent.
@@ -43,7 +43,7 @@ class JobFolder:
             TypeError: ``result`` is not made of JSON values.
             ValueError: ``result`` holds a number that is not finite.
         """
-        _write_atomically(self.path / "result.json", result)
+        _write(self.path / "result.json", result)
 
     def has_result(self) -> bool:
         """Whether the last attempt came to its end."""
@@ -73,11 +73,5 @@ class JobFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _write_atomically(path: Path, value: object) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+def _write(path: Path, value: object) -> None:
+    write_in_one_step(path, json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")

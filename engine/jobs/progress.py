@@ -5,7 +5,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 MIN_INTERVAL_S = 0.2
 """A reporter writes no more often than this, except when the stage changes."""
@@ -23,16 +23,12 @@ class Progress:
         stage: the name of the stage, such as ``calibration``.
         fraction: how much of the whole job is done, 0 to 1; None while unknown.
         message: one line for a person.
-        done: units finished within the stage, if it counts any.
-        total: units of the stage in all, if it counts any.
         time: unix seconds.
     """
 
     stage: str
     fraction: float | None
     message: str
-    done: int | None = None
-    total: int | None = None
     time: float = 0.0
 
     def __post_init__(self) -> None:
@@ -40,23 +36,8 @@ class Progress:
             raise ValueError(f"A progress fraction lies between 0 and 1, not {self.fraction!r}.")
 
 
-class Report(Protocol):
-    """What an operation calls to say how far it is; a ``ProgressReporter`` inside a job."""
-
-    def __call__(
-        self,
-        stage: str,
-        fraction: float | None,
-        message: str,
-        *,
-        done: int | None = None,
-        total: int | None = None,
-    ) -> None:
-        """Say how far the whole job is; cheap enough to be called in an inner loop."""
-
-
 class ProgressReporter:
-    """Appends progress to a file, a few lines a second at most.
+    """A :class:`engine.progress.Report` that appends to a file, a few lines a second at most.
 
     A change of stage is written at once. What was held back is written by the next call that is due, or on
     closing, so that the last report is never lost. Rounding may push a fraction a hair outside 0 to 1; it is
@@ -69,15 +50,7 @@ class ProgressReporter:
         self._written = -math.inf
         self._held: Progress | None = None
 
-    def __call__(
-        self,
-        stage: str,
-        fraction: float | None,
-        message: str,
-        *,
-        done: int | None = None,
-        total: int | None = None,
-    ) -> None:
+    def __call__(self, stage: str, fraction: float | None, message: str) -> None:
         """Report progress of the whole job.
 
         Raises:
@@ -85,7 +58,7 @@ class ProgressReporter:
         """
         bounded = fraction if fraction is None or math.isnan(fraction) else min(max(fraction, 0.0), 1.0)
         short = message[:MAX_MESSAGE_LENGTH]
-        progress = Progress(stage[:MAX_MESSAGE_LENGTH], bounded, short, done, total, time.time())
+        progress = Progress(stage[:MAX_MESSAGE_LENGTH], bounded, short, time.time())
         if stage != self._stage:
             self._flush_held()
         elif time.monotonic() - self._written < MIN_INTERVAL_S:
@@ -146,6 +119,7 @@ def read_last(path: Path) -> Progress | None:
 
 def _parsed(line: bytes) -> Progress | None:
     try:
-        return Progress(**json.loads(line))
-    except (ValueError, TypeError):
+        value = json.loads(line)
+        return Progress(value["stage"], value["fraction"], value["message"], value.get("time", 0.0))
+    except (ValueError, TypeError, KeyError):
         return None

@@ -13,6 +13,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
+from cache import StoreError
 from cache.processes import this_process
 from engine.errors import RankScopeError
 from engine.jobs.job import Job, JobStatus
@@ -23,8 +24,6 @@ from engine.jobs.record import JobRecord
 
 def sentence(error: Exception) -> str:
     """Say in one sentence why an exception ended a job."""
-    from cache.errors import StoreError  # loads numpy, which a job that ends well need not wait for
-
     message = " ".join(str(error).split())
     if isinstance(error, (RankScopeError, StoreError)):
         return message

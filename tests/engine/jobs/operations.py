@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RankScopeError
-from engine.jobs import Report
+from engine.progress import Report
 
 Arguments = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ def run(operation: str, arguments: Arguments, report: Report) -> object:
 
 
 def echo(arguments: Arguments, report: Report) -> object:
-    report("echo", 1.0, "said", done=1, total=1)
+    report("echo", 1.0, "said")
     print("echo says", arguments.get("word"))
     return dict(arguments)
 
@@ -83,7 +83,7 @@ def _raise(*_: object) -> None:
 def report_often(arguments: Arguments, report: Report) -> object:
     n = arguments["n"]
     for i in range(n):
-        report("often", (i + 1) / n, f"step {i}", done=i + 1, total=n)
+        report("often", (i + 1) / n, f"step {i}")
     return n
 
 
@@ -93,7 +93,7 @@ def fail(arguments: Arguments, report: Report) -> object:
         case "engine":
             raise RankScopeError("The model 'x' was not found:\n give a folder.")
         case "store":
-            from cache.errors import StoreError  # loads numpy: only here
+            from cache.errors import StoreError
 
             raise StoreError("The artifact is damaged: run again.")
         case "bug":

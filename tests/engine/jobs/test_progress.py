@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 def test_reports_are_held_back_but_stage_changes_and_the_last_one_are_not(path: Path) -> None:
     with ProgressReporter(path) as report:
         for i in range(1000):
-            report("a", i / 2000, f"a {i}", done=i, total=1000)
+            report("a", i / 2000, f"a {i}")
         report("b", 0.5, "b begins")
         assert [p.message for p in read_history(path)][-2:] == ["a 999", "b begins"]
         report("b", 1.0, "b ends")
