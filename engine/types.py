@@ -64,7 +64,6 @@ class Projection:
     kind: str
     out_features: int
     in_features: int
-    has_bias: bool = False
 
     @property
     def params(self) -> int:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from engine.results.columns import Figure, Measure
     from engine.results.rows import ResultRow
 
-Point = "tuple[ResultRow, Figure, Figure]"
-
 
 def front_of(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[ResultRow]:
     """Return the rows that no other row with both numbers beats, the cheapest first."""

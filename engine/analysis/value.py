@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RankScopeError
-from engine.types import InputGroup, Inventory, Metric, Projection, SkippedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from engine.types import Inventory, Metric, Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +56,3 @@ class Analysis:
                 f"This analysis stored factors for the metrics {have}, but {metric} was asked for; analyse again "
                 f"with --metrics {','.join([*self.nats, metric])}."
             )
-
-
-def inventory_to_json(inventory: Inventory) -> dict[str, Any]:
-    """Return plain JSON values."""
-    return asdict(inventory)
-
-
-def inventory_from_json(value: Mapping[str, Any]) -> Inventory:
-    """Undo :func:`inventory_to_json`."""
-    groups = tuple(InputGroup(tuple(Projection(**p) for p in g["members"])) for g in value["groups"])
-    skipped = tuple(SkippedWeight(**s) for s in value["skipped"])
-    return Inventory(value["architecture"], value["n_layers"], groups, skipped, value["total_params"])

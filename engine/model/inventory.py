@@ -119,7 +119,7 @@ def _projection(linear: nn.Module, name: str, layer: int, lasts: Counter[str]) -
     out_features, in_features = weight_matrix(linear).shape
     *_, parent, last = name.split(".")
     kind = last.removesuffix("_proj") if lasts[last] == 1 else f"{parent}.{last}"
-    return Projection(name, layer, kind, out_features, in_features, getattr(linear, "bias", None) is not None)
+    return Projection(name, layer, kind, out_features, in_features)
 
 
 def _other_weights(module: nn.Module, taken: set[int], outside: set[int]) -> Iterator[SkippedWeight]:

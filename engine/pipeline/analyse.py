@@ -16,7 +16,6 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from cache import Key, canonical_json, read_arrays, write_arrays, write_json
-from engine.analysis.value import inventory_to_json
 from engine.calibration.passes import collect_statistics, layer_bytes, plan_passes
 from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
@@ -228,7 +227,7 @@ def _write_analysis(
         {
             "model_fingerprint": model_fingerprint,
             "corpus_fingerprint": corpus_id,
-            "inventory": inventory_to_json(model.inventory),
+            "inventory": model.inventory,
             "calibration_nll": nll if base is None else base.calibration_nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
             "raised_dampings": dampings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 
 from cache import Key, write_json
@@ -23,7 +24,7 @@ from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.measurements import evaluations, refined_evaluations
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
-from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSource, CorpusSpec, Fisher, ModelSource, ModelSpec
+from engine.specs import AnalysisSpec
 from engine.text.corpora import load_corpus
 from engine.types import Metric
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from engine.evaluation.perplexity import Measurement
     from engine.progress import Report
     from engine.rank_map.document import RankMap
-    from engine.specs import EvaluationSpec
+    from engine.specs import CorpusSpec, EvaluationSpec
 
 
 class EvaluationSession:
@@ -231,17 +232,6 @@ def reopen_folder(analysis: Analysis, store: Store, downloads: Path, report: Rep
 
 
 def analysis_spec(analysis: Analysis) -> AnalysisSpec:
-    """Return the spec an analysis was made from."""
-    value = analysis.about["spec"]
-    model = {**value["model"], "source": ModelSource(value["model"]["source"])}
-    corpus = {**value["corpus"], "source": CorpusSource(value["corpus"]["source"])}
-    return AnalysisSpec(
-        ModelSpec(**model),
-        CorpusSpec(**corpus),
-        CalibrationSpec(**{**value["calibration"], "fisher": Fisher(value["calibration"]["fisher"])}),
-        tuple(Metric(m) for m in value["metrics"]),
-        value["damping"],
-        value.get("gradient_shrinkage", 0.0),
-        value.get("around_kept_fraction"),
-        value.get("feature_groups"),
-    )
+    """Return the spec an analysis was made from; the first analyses did not say that they shrank nothing."""
+    spec = {"gradient_shrinkage": 0.0, **analysis.about["spec"]}
+    return TypeAdapter(AnalysisSpec).validate_python(spec)

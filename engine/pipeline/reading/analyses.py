@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from cache import Key
 from engine.analysis.curves import group_curves
-from engine.analysis.value import Analysis, inventory_from_json
+from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
-from engine.types import Importance, Metric
+from engine.types import Importance, Inventory, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +78,7 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
             importances[block] = values
         else:
             (energies if what == "energies" else nats).setdefault(Metric(metric), {})[block] = values
-    inventory = inventory_from_json(document.pop("inventory"))
+    inventory = TypeAdapter(Inventory).validate_python(document.pop("inventory"))
     about = {**artifact.manifest.about, **document, "created": artifact.manifest.created}
     return Analysis(artifact.key.fingerprint, about, inventory, energies, nats, importances)
 

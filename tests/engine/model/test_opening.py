@@ -47,9 +47,7 @@ def test_projections_and_input_groups_are_found_from_the_graph(name):
     assert inventory.n_layers == 3
     modules = dict(module.named_modules())
     for projection in inventory.projections:
-        linear = modules[projection.name]
-        assert weight_matrix(linear).shape == (projection.out_features, projection.in_features)
-        assert projection.has_bias == (linear.bias is not None)
+        assert weight_matrix(modules[projection.name]).shape == (projection.out_features, projection.in_features)
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
