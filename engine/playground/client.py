@@ -60,12 +60,6 @@ class Playground:
         self._reasons: dict[str, str] = {}
         self._active = time.monotonic()
 
-    @property
-    def host_pid(self) -> int | None:
-        """The host's process id; ``None`` while there is none."""
-        with self._lock:
-            return None if self._host is None else self._host.pid
-
     def ask(self, question: Question) -> str:
         """Hand a question to the host and return the id of its answer."""
         answer_id = uuid.uuid4().hex

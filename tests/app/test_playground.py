@@ -17,7 +17,7 @@ from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.app.test_comparing_and_refining import text
 from tests.app.test_views import button, shown
-from tests.engine.playground.conftest import until
+from tests.engine.playground.conftest import hosts, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_first_visit_finds_a_prompt_and_one_button(open_page: Open, analysed_h
     assert button(page, "Stop").disabled
     assert "Nothing has been asked yet" in shown(page)
     # Opening the page loads no model.
-    assert playground.playground().host_pid is None
+    assert not hosts(analysed_home)
 
 
 def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_home: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, ana
     button(page, "Answer").click()
     page.run()
     assert [e.value for e in page.error] == ["The prompt is empty; give some text to go on from\\."]
-    assert playground.playground().host_pid is None
+    assert not hosts(analysed_home)
 
 
 def test_a_prompt_that_is_too_long_is_one_sentence(open_page: Open, analysed_home: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from cache import DirectoryStore
@@ -39,6 +41,17 @@ def finished(playground: Playground, answer_id: str) -> Answer:
     """Look at an answer until it is final."""
     until(lambda: playground.answer(answer_id).status.is_final)
     return playground.answer(answer_id)
+
+
+def hosts(home: Path, parent: int | None = None) -> set[int]:
+    """Return the ids of the living hosts of a home that this process, or another parent, started."""
+    found = set()
+    for process in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = process.cmdline()  # a zombie has none
+            if "engine.playground.host" in command and str(home) in command:
+                found.add(process.pid)
+    return found
 
 
 @pytest.fixture(scope="session")

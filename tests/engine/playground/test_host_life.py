@@ -12,7 +12,7 @@ import time
 import psutil
 
 from engine.playground import AnswerStatus, Playground
-from tests.engine.playground.conftest import finished, until
+from tests.engine.playground.conftest import finished, hosts, until
 
 PARENT = """
 import json, sys, time
@@ -24,7 +24,7 @@ answer_id = playground.ask(Question.from_json(json.loads(sys.argv[2])))
 while not playground.answer(answer_id).status.is_final:
     time.sleep(0.02)
     if playground.answer(answer_id).dense.active_params:
-        print(playground.host_pid, flush=True)
+        print("writing", flush=True)
 time.sleep(600)
 """
 
@@ -78,39 +78,38 @@ def test_an_answer_whose_page_is_gone_is_stopped_at_once(playground, question):
 
 
 def test_a_killed_host_is_one_sentence_and_the_next_question_starts_another(toy_home, question):
+    others = hosts(toy_home)
     playground = Playground(toy_home)
     answer_id = playground.ask(question(n_tokens=1500))
     until(lambda: playground.answer(answer_id).dense.active_params)
-    first = playground.host_pid
+    (first,) = hosts(toy_home) - others
     os.kill(first, signal.SIGKILL)
     failed = finished(playground, answer_id)
     assert failed.status is AnswerStatus.FAILED
     assert failed.note.startswith("The process that runs the models was killed")
     assert failed.dense.active_params
     assert finished(playground, playground.ask(question())).status is AnswerStatus.DONE
-    assert playground.host_pid != first
+    (second,) = hosts(toy_home) - others
     playground.close()
-    until(lambda: playground.host_pid is None)
+    until(lambda: not lives(second))
 
 
 def test_the_host_ends_when_its_parent_is_killed(toy_home, question):
     asked = json.dumps(question(n_tokens=1500).to_json())
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(toy_home), asked], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    host = int(parent.stdout.readline())
-    assert lives(host)
+    assert parent.stdout.readline() == "writing\n"
+    (host,) = hosts(toy_home, parent.pid)
     parent.kill()
     parent.wait()
     until(lambda: not lives(host), 20)
 
 
 def test_an_idle_host_gives_its_memory_back(toy_home, question):
+    others = hosts(toy_home)
     playground = Playground(toy_home, idle_s=0.3)
     finished(playground, playground.ask(question()))
-    host = playground.host_pid
-    assert host is not None
-    until(lambda: not lives(host), 20)
-    assert playground.host_pid is None
+    until(lambda: not hosts(toy_home) - others, 20)
     assert finished(playground, playground.ask(question())).status is AnswerStatus.DONE
     playground.close()
 
