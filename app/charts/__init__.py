@@ -9,15 +9,11 @@ from app.charts.heatmap import layer_heatmap, log_limits
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
 from app.charts.score_bars import score_bars
 from app.charts.score_lines import agreement_matrix, score_shares
-from app.charts.spectrum_lines import BREAK_EVEN, spectra
-from app.charts.style import DASHES, NEUTRAL, OKABE_ITO, SYMBOLS, line_style, method_dash, method_style
+from app.charts.spectrum_lines import spectra
+from app.charts.style import OKABE_ITO, line_style, method_dash, method_style
 
 __all__ = [
-    "BREAK_EVEN",
-    "DASHES",
-    "NEUTRAL",
     "OKABE_ITO",
-    "SYMBOLS",
     "active_curve",
     "agreement_matrix",
     "comparison_lines",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.components.rank_board.held import hold_instead
 from app.services import maps as saved_maps
-from app.widgets.rank_table import HELD_KEY, release_all
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def restore_held(analysis: Analysis) -> None:
     if held is None:
         st.warning("The held ranks that this link names are no longer on this machine.", icon=":material/lock_open:")
         return
-    release_all(analysis.id)
-    st.session_state[HELD_KEY.format(analysis.id)] = held
+    hold_instead(analysis.id, held)
 
 
 def keep_held(analysis: Analysis, locks: Locks) -> None:

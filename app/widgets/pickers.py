@@ -1,4 +1,4 @@
-"""Small questions: a budget, a method, a metric, one of a few options."""
+"""Small questions: a budget, a kept fraction, one of a few options."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.components.rank_board.state import LOWEST_KEEP, activate, active_method, chosen_budget, remember_budget
-from app.wording.labels import METRICS, method_title
-from engine.types import Budget, Metric
+from app.components.rank_board.state import LOWEST_KEEP, chosen_budget, remember_budget
+from engine.types import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from engine.analysis.value import Analysis
 
@@ -45,37 +44,6 @@ def budget_slider(analysis: Analysis) -> Budget:
         remember_budget(kept)
     st.session_state["budget.shown"] = kept
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
-
-
-def metric_picker(analysis: Analysis, *, key: str) -> Metric:
-    """Ask which metric's spectra to show."""
-    there = [m for m in Metric if m in analysis.energies]
-    start = there.index(Metric.LOSS) if Metric.LOSS in there else 0
-    return st.selectbox(
-        "Spectrum of what",
-        there,
-        start,
-        format_func=METRICS.__getitem__,
-        key=key,
-        width=400,
-        help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
-    )
-
-
-def method_picker(names: Sequence[str], *, help_text: str) -> str:
-    """Ask for the method whose map is used; the same one as on the board."""
-    active = active_method()
-    st.session_state["method.picked"] = active if active in names else names[0]
-    chosen = st.selectbox(
-        "Method",
-        names,
-        format_func=method_title,
-        key="method.picked",
-        on_change=lambda: activate(st.session_state["method.picked"]),
-        help=help_text,
-    )
-    activate(chosen)
-    return chosen
 
 
 def option_picker(

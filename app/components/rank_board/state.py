@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from app.components.rank_board.held import hold_instead
 from app.plans import SAVED, Aim
-from app.widgets.rank_table import hold_instead
 from app.wording.labels import method_title
 from engine.methods.presets import PRESETS
 

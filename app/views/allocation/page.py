@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.components.rank_board.held import held_ranks, release_all
 from app.components.rank_board.state import board_state
 from app.plans import Plan
 from app.services import measurements
@@ -21,7 +22,6 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
-from app.widgets.rank_table import held_ranks, release_all
 from app.widgets.text_choice import runs_of_one_text
 from app.wording.labels import method_title, plain
 from engine.methods.presets import PRESETS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
+from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
-from app.widgets.rank_table import rank_table
 from app.wording.labels import count, megabytes
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from app import tables
 from app.services import maps as saved_maps
 from app.services import texts
 from app.views.allocation.saved_map_actions import map_label, offer_actions
+from app.widgets import columns
 from app.widgets.errors import errors_shown
-from app.widgets.frames import saved_maps_frame
 from app.widgets.opened_map import open_map
 from engine.rank_map.named import MAX_NAME, NamedMap
 
@@ -37,7 +37,17 @@ def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
     found = {m.id: m for m in saved_maps.all_saved(analysis.id)}
     if not found:
         return
-    saved_maps_frame(tables.saved_maps([m for m in found.values() if isinstance(m, NamedMap)], analysis))
+    st.dataframe(
+        tables.saved_maps([m for m in found.values() if isinstance(m, NamedMap)], analysis),
+        hide_index=True,
+        column_config={
+            "name": "Saved map",
+            "kept": columns.KEPT,
+            "method": "Method",
+            "metric": "Metric",
+            "created": st.column_config.DatetimeColumn("Saved at"),
+        },
+    )
     if _NEXT in st.session_state:
         st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
     if st.session_state.get(_CHOSEN) not in found:

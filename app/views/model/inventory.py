@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import tables
-from app.widgets.frames import inventory_frame
 from app.wording.labels import count, duration, megabytes, percent, plain
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from engine.analysis.value import Analysis
 
 
@@ -39,11 +40,20 @@ def show_analysis(analysis: Analysis) -> None:
     for place, (label, value, help_text) in zip(st.columns(4), tiles, strict=True):
         place.metric(label, value, border=True, help=help_text)
     st.markdown(f"**What can be compressed** ({plain(inventory.architecture)}, {inventory.n_layers} layers)")
-    inventory_frame(tables.shapes(inventory))
+    _show_table(tables.shapes(inventory))
     st.markdown("**What stays as it is**")
-    inventory_frame(tables.skipped(inventory))
+    _show_table(tables.skipped(inventory))
     with st.expander("How it was analysed: text, settings, time, memory, versions"):
         st.json(_provenance(analysis), expanded=2)
+
+
+def _show_table(table: pd.DataFrame) -> None:
+    number = st.column_config.NumberColumn
+    columns = {
+        "share of the model": number(format="percent", help="Of all parameters, embeddings included."),
+        "parameters": number(format="localized"),
+    }
+    st.dataframe(table, hide_index=True, column_config=columns)
 
 
 def _provenance(analysis: Analysis) -> dict[str, object]:

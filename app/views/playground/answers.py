@@ -10,7 +10,6 @@ from app import charts, tables
 from app.services import playground
 from app.views.playground.presence import presence
 from app.widgets.errors import errors_shown
-from app.widgets.frames import stages_frame
 from app.wording import answers as answer_text
 from app.wording.labels import TIMES, plain
 from engine.playground import AnswerStatus, ProgressiveChoice, Side
@@ -148,4 +147,14 @@ def _show_schedule(answer: Answer, choice: ProgressiveChoice) -> None:
     figure = charts.active_curve(fractions, choice.schedule, answer.question.spec.max_new_tokens)
     st.plotly_chart(figure, key="playground.active", alt="Active parameters over dense for every generated token")
     with st.expander("As a table"):
-        stages_frame(tables.stages(fractions, choice.schedule))
+        number = st.column_config.NumberColumn
+        st.dataframe(
+            tables.stages(fractions, choice.schedule),
+            hide_index=True,
+            placeholder="–",
+            column_config={
+                "first": number("From token", help="The first token that runs at this budget."),
+                "budget": number("Budget", format="percent", help="Kept fraction that was allowed."),
+                "active": number("Active", format="percent", help="Share of the compressible parameters that ran."),
+            },
+        )

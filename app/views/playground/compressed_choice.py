@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.components.rank_board.held import held_ranks
+from app.components.rank_board.state import activate, active_method
 from app.plans import SAVED, measurement_of
 from app.services import allocation, measurements
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
-from app.widgets.pickers import budget_slider, kept_fraction_slider, method_picker, option_picker
-from app.widgets.rank_table import held_ranks
+from app.widgets.pickers import budget_slider, kept_fraction_slider, option_picker
 from app.wording.labels import REFINEMENTS, method_title, percent
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.methods.presets import PRESETS
@@ -20,7 +21,7 @@ from engine.playground import MapChoice, ProgressiveChoice
 from engine.types import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from app.plans import Plan
     from engine.analysis.value import Analysis
@@ -64,7 +65,7 @@ def _choose_map(analysis: Analysis) -> Choice:
     keep_held(analysis, locks)
     opened = opened_map(analysis)
     names = [*PRESETS] if opened is None else [*PRESETS, SAVED]
-    method = method_picker(names, help_text="The one whose map compresses the model.")
+    method = _pick_method(names)
     plan = allocation.plan(analysis.id, method, budget.params, locks) if method != SAVED else opened
     assert plan is not None
     refinement = _choose_factors(analysis, plan)
@@ -73,6 +74,22 @@ def _choose_map(analysis: Analysis) -> Choice:
         title += f", {len(locks)} held"
     chosen = MapChoice(plan.rank_map.to_json(), refinement)
     return Choice(title, lambda _: chosen)
+
+
+def _pick_method(names: Sequence[str]) -> str:
+    """Ask for the method whose map is used; the same one as on the board."""
+    active = active_method()
+    st.session_state["method.picked"] = active if active in names else names[0]
+    chosen = st.selectbox(
+        "Method",
+        names,
+        format_func=method_title,
+        key="method.picked",
+        on_change=lambda: activate(st.session_state["method.picked"]),
+        help="The one whose map compresses the model.",
+    )
+    activate(chosen)
+    return chosen
 
 
 def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:

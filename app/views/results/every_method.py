@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import charts, tables
 from app.services import jobs, measurements
+from app.views.results.measured_frames import comparison_frame
 from app.widgets.analysis_picker import lead_to_analysis
-from app.widgets.frames import comparison_frame
 from app.widgets.job_progress import follow, watch
 from app.wording.labels import percent, plain
 from engine.jobs import JobStatus

@@ -10,11 +10,11 @@ from app.services import measurements
 from app.services import measurements as measured
 from app.views.results.evaluating import watch_measurements
 from app.views.results.every_method import compare_every_method
+from app.views.results.measured_frames import refined_frame
 from app.views.results.run_details import show_details
 from app.views.results.runs import show_runs
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.frames import refined_frame
 from engine.results.columns import results_to_csv
 
 

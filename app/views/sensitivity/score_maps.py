@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app import charts, tables
-from app.widgets.frames import plain_frame
 from app.wording.labels import plain
 
 if TYPE_CHECKING:
@@ -61,4 +60,5 @@ def show_agreement(scores: pd.DataFrame) -> None:
     left.plotly_chart(figure, key="sensitivity.agreement", alt="Rank correlation of every two scores")
     right.dataframe(agreement.style.format("{:.3f}"))
     with st.expander("Table of every projection"):
-        plain_frame(scores, {"block": "Projection", **tables.SCORES})
+        columns = {"block": "Projection", **tables.SCORES}
+        st.dataframe(scores[list(columns)].rename(columns=columns), hide_index=True, placeholder="–")

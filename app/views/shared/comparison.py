@@ -10,7 +10,7 @@ import streamlit as st
 from app import charts, tables
 from app.plans import Impossible
 from app.services import allocation, measurements
-from app.widgets.frames import methods_frame, quality_frame
+from app.views.shared.method_frames import methods_frame, quality_frame
 from app.wording.labels import calibrated, method_title, plain
 
 if TYPE_CHECKING:

@@ -10,13 +10,14 @@ from app import tables
 from app.components.rank_board.state import COMPARED_KEY
 from app.plans import SAVED, Plan
 from app.services import maps as saved_maps
-from app.widgets.frames import difference_frame
 from app.wording.labels import count, method_title
 from engine.rank_map.difference import difference_to_csv, params_moved, rank_map_difference
 from engine.rank_map.named import NamedMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from app.plans import Impossible
     from engine.analysis.value import Analysis
@@ -54,7 +55,7 @@ def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> 
         f"some and {count(lost)} taken from others. What a group shares is split by output width."
     )
     if changes:
-        difference_frame(tables.difference(changes, analysis))
+        _show_table(tables.difference(changes, analysis))
         st.download_button(
             "Download the difference",
             difference_to_csv(changes),
@@ -63,3 +64,20 @@ def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> 
             on_click="ignore",
             icon=":material/download:",
         )
+
+
+def _show_table(changes: pd.DataFrame) -> None:
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        changes,
+        hide_index=True,
+        column_config={
+            "block": "Projection",
+            "layer": "Layer",
+            "kind": "Kind",
+            "before": "Rank before",
+            "after": "Rank after",
+            "gained": number("Parameters gained", format="localized", help="Negative: removed."),
+            "share": number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
+        },
+    )

@@ -13,10 +13,14 @@ from app.views.spectra.block_choice import pick
 from app.views.spectra.spectrum_lines import show_lines
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.pickers import metric_picker, option_picker
+from app.widgets.pickers import option_picker
+from app.wording.labels import METRICS
+from engine.types import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from engine.analysis.value import Analysis
 
 _MAP = "spectra.map"
 _HELP = (
@@ -33,13 +37,28 @@ def render() -> None:
         if analysis is None:
             return
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            metric = metric_picker(analysis, key="spectra.metric")
+            metric = _pick_metric(analysis)
             summary = option_picker("Summary", tables.SUMMARIES, key="spectra.summary", help_text=_HELP)
             relative = st.toggle("Relative to full rank", True, key="spectra.relative")
         table = tables.spectra(analysis, analyses.spectrum_summaries(analysis.id, metric))
         _show_map(table, summary, relative=relative)
         show_lines(analysis, metric, table)
         page_link("sensitivity", "Next: which projections matter most")
+
+
+def _pick_metric(analysis: Analysis) -> Metric:
+    """Ask which metric's spectra to show."""
+    analysed = [m for m in Metric if m in analysis.energies]
+    start = analysed.index(Metric.LOSS) if Metric.LOSS in analysed else 0
+    return st.selectbox(
+        "Spectrum of what",
+        analysed,
+        start,
+        format_func=METRICS.__getitem__,
+        key="spectra.metric",
+        width=400,
+        help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
+    )
 
 
 def _show_map(table: pd.DataFrame, summary: str, *, relative: bool) -> None:

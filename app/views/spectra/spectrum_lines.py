@@ -8,7 +8,6 @@ import streamlit as st
 
 from app import charts, tables
 from app.views.spectra.block_choice import pick_blocks
-from app.widgets.frames import plain_frame
 from app.widgets.pickers import option_picker
 
 if TYPE_CHECKING:
@@ -69,4 +68,4 @@ def show_lines(analysis: Analysis, metric: Metric, table: pd.DataFrame) -> None:
             "break_even": "Break-even (low-rank, cat)",
             "break_even_skip": "Break-even (skip, skip+cat)",
         }
-        plain_frame(table.round(2), columns)
+        st.dataframe(table.round(2)[list(columns)].rename(columns=columns), hide_index=True)

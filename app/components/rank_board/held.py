@@ -1,0 +1,64 @@
+"""Ranks held by hand, on the board or in the table beside it, in the session.
+
+What is typed into the table is Streamlit's difference to a base that stays the same while the table is on the page;
+its other columns follow the map. So an edit is never fed back as input, and none is lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from app.plans import Locks
+    from engine.analysis.value import Analysis
+
+
+_HELD = "held.{}"
+"""Of the ranks held in an analysis, by projection, in the session."""
+
+
+def held_ranks(analysis: Analysis) -> Locks:
+    """Return the ranks held by hand, the edit that caused this very run included."""
+    held = dict(held_base(analysis.id))
+    changes: dict[str, Any] = st.session_state.get(editor_key(analysis.id), {})
+    names = list(analysis.projections)
+    for row, cells in changes.get("edited_rows", {}).items():
+        if "held" in cells:
+            held[names[int(row)]] = cells["held"]
+    locks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
+    st.session_state[_HELD.format(analysis.id)] = dict(locks)
+    return locks
+
+
+def release_all(analysis_id: str) -> None:
+    """Let the methods decide everything again; the table starts afresh."""
+    st.session_state[f"held.generation.{analysis_id}"] = _generation(analysis_id) + 1
+    for name in (_HELD.format(analysis_id), f"held.base.{analysis_id}"):
+        st.session_state.pop(name, None)
+
+
+def hold_instead(analysis_id: str, held: dict[str, int]) -> None:
+    """Hold other ranks than before; the table starts afresh if they differ from what it shows."""
+    if held != st.session_state.get(_HELD.format(analysis_id), {}):
+        release_all(analysis_id)
+        st.session_state[_HELD.format(analysis_id)] = held
+
+
+def held_base(analysis_id: str) -> dict[str, int]:
+    """Return what was held when the table came onto the page."""
+    name = f"held.base.{analysis_id}"
+    if editor_key(analysis_id) not in st.session_state:
+        st.session_state[name] = dict(st.session_state.get(_HELD.format(analysis_id), {}))
+    base: dict[str, int] = st.session_state[name]
+    return base
+
+
+def editor_key(analysis_id: str) -> str:
+    """Return the key of the table's edits; a new one is a table that starts afresh."""
+    return f"held.editor.{analysis_id[:12]}.{_generation(analysis_id)}"
+
+
+def _generation(analysis_id: str) -> int:
+    return int(st.session_state.get(f"held.generation.{analysis_id}", 0))

@@ -1,0 +1,62 @@
+"""The table in which ranks are held by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from app.components.rank_board.held import editor_key, held_base
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+
+def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
+    """Show the map as a table, one row per projection as :func:`app.tables.projections` returns them.
+
+    Typing into its last column holds a rank, which ``app.components.rank_board.held`` knows in the next run.
+    """
+    base = held_base(analysis.id)
+    shown = rows.assign(held=pd.array([base.get(name) for name in rows["name"]], dtype="Int64"))
+    number = st.column_config.NumberColumn
+    st.data_editor(
+        shown,
+        key=editor_key(analysis.id),
+        hide_index=True,
+        height=420,
+        num_rows="fixed",
+        placeholder="",
+        disabled=[column for column in shown.columns if column != "held"],
+        column_order=[
+            "block",
+            "layer",
+            "kind",
+            "format",
+            "decided_with",
+            "rank",
+            "full_rank",
+            "kept",
+            "nats",
+            "held",
+        ],
+        column_config={
+            "block": "Projection",
+            "layer": "Layer",
+            "kind": "Kind",
+            "format": "Format",
+            "decided_with": st.column_config.TextColumn("Decided with", help="The projections of its block."),
+            "rank": number("Rank", help="Of the block; a dense block has its full rank."),
+            "full_rank": number("Full rank"),
+            "kept": number("Kept", format="percent", help="Fraction of the block's dense parameters."),
+            "nats": number("Predicted nats", format="%.4g", help="Of the block, per token."),
+            "held": number(
+                "Hold at rank",
+                min_value=1,
+                step=1,
+                help="Type a rank to lock it for every method; clear it to let the method decide. A rank that saves "
+                "no parameters means dense.",
+            ),
+        },
+    )
