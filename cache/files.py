@@ -16,16 +16,22 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_in_one_step(path: Path, content: bytes) -> None:
+def write_in_one_step(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Create or replace a file in an existing folder; whoever reads sees all of the old or all of the new content.
 
     What a killed writer leaves beside it ends in ``.partial``.
+
+    Args:
+        path: the file.
+        content: of the file.
+        mode: who may do what with it, less what the process's mask forbids.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
     try:
+        partial.touch(mode)
         partial.write_bytes(content)
         sync(partial)
         partial.replace(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 import psutil
 
 _GIB = 2.0**30
@@ -22,3 +25,26 @@ def memory_shortage(what: str, needed_bytes: float, spared_bytes: int = 0) -> st
         f"{what} needs about {needed_bytes / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free: "
         "close other programs"
     )
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OS_ERROR = re.compile(r"os error (\d+)")
+
+
+def system_error_number(error: BaseException) -> int | None:
+    """Return the system's number of a failure; safetensors has it in its text only."""
+    if isinstance(error, OSError):
+        return error.errno
+    if type(error).__name__ == "SafetensorError" and (found := _OS_ERROR.search(str(error))):
+        return int(found[1])
+    return None
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a failure, or what it was raised from, is that a disk, a quota or the longest file is full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if system_error_number(cause) in DISK_FULL:
+            return True
+        cause = cause.__cause__
+    return False

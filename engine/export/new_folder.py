@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,13 +9,11 @@ from typing import TYPE_CHECKING
 from cache.files import sync
 from cache.partials import new_partial_path, remove_abandoned
 from engine.errors import ExportError, ResourceError
+from engine.machine import is_disk_full, system_error_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 def require_new(folder: Path) -> None:
@@ -72,23 +68,13 @@ def appearing(folder: Path) -> Iterator[Path]:
         partial.rename(folder)
         sync(folder.parent)
     except Exception as error:
-        number = _error_number(error)
-        if number in _FULL:
+        if is_disk_full(error):
             raise ResourceError(
                 f"The disk of {folder} became full while the model was written, and nothing was left there; make "
                 "room, or choose a folder on another disk."
             ) from error
-        if number is not None:
+        if system_error_number(error) is not None:
             raise ExportError(f"The folder {folder} cannot be written ({error}); choose another.") from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _error_number(error: Exception) -> int | None:
-    """Return the system's number of a failure to write; safetensors has it in its text only."""
-    if isinstance(error, OSError):
-        return error.errno
-    if type(error).__name__ == "SafetensorError" and (found := _OS_ERROR.search(str(error))):
-        return int(found[1])
-    return None

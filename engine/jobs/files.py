@@ -2,13 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from cache import write_in_one_step
-from engine.jobs.progress import read_tail
+from engine.jobs.job import JobError
+from engine.jobs.progress import Progress, read_last, read_tail
+
+T = TypeVar("T")
 
 LOG_BYTES = 1024 * 1024
+"""What of a log is shown, and kept when it grew to a multiple of this."""
+
+_LONGEST_LOG_BYTES = 8 * LOG_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +59,38 @@ class JobFolder:
         return (self.path / "result.json").exists()
 
     def read_result(self) -> object:
-        """Read what the operation returned; None if it was deleted."""
+        """Read what the operation returned; None if it was deleted.
+
+        Raises:
+            JobError: what is there is not what was written.
+        """
         try:
-            return json.loads((self.path / "result.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+            return _when_changed(_read_json, self.path / "result.json")
+        except (OSError, ValueError, RecursionError) as error:
+            raise JobError(
+                f"The result of this job is damaged ({error}): run the job again, what it computed is kept."
+            ) from error
+
+    def last_progress(self) -> Progress | None:
+        """Read the newest report of the last attempt."""
+        return _when_changed(read_last, self.progress)
 
     def clear_outcome(self) -> None:
         """Delete the result and the progress of an earlier attempt; the log goes on."""
         for path in (self.path / "result.json", self.progress):
             path.unlink(missing_ok=True)
+
+    def log_size(self) -> int:
+        """How many bytes the log has."""
+        return self.log.stat().st_size if self.log.is_file() else 0
+
+    def shorten_log(self) -> None:
+        """Drop the beginning of a log that grew too long, while its process may go on writing to its end."""
+        if self.log_size() > _LONGEST_LOG_BYTES:
+            recent = read_tail(self.log, LOG_BYTES)
+            with self.log.open("r+b") as file:
+                file.write(recent)
+                file.truncate()
 
     def read_log(self, last_lines: int) -> str:
         """Read the end of the log; of a line drawn over and over (a bar), what it showed last."""
@@ -74,4 +105,23 @@ class JobFolder:
 
 
 def _write(path: Path, value: object) -> None:
-    write_in_one_step(path, json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
+    write_in_one_step(path, json.dumps(value, indent=2, allow_nan=False).encode() + b"\n", mode=0o600)
+
+
+def _read_json(path: Path) -> object:
+    return json.loads(path.read_bytes())
+
+
+def _when_changed(read: Callable[[Path], T], path: Path) -> T | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    found: T = _read_once(read, path, status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _read_once(read: Callable[[Path], T], path: Path, size: int, mtime_ns: int, inode: int) -> T:  # noqa: ARG001
+    """Read a file once for every state it has been seen in: pages list all jobs again and again."""
+    return read(path)

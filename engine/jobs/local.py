@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from cache.processes import ProcessId, identify, is_alive, is_of_this_boot, is_same
+from engine.jobs.home import open_privately
 
 
 def family(leader: ProcessId) -> set[psutil.Process]:
@@ -87,14 +88,15 @@ class LocalProcess:
 
 
 def start_detached(command: Sequence[str], log: Path) -> None:
-    """Start a command that outlives this process, its output appended to ``log``."""
+    """Start a command that outlives this process, its output appended to ``log``, which gets the time of the start."""
     child = _started(command, log)
+    os.utime(log)
     # Someone has to collect its exit code, or it stays a zombie as long as we live.
     threading.Thread(target=child.wait, name="reap", daemon=True).start()
 
 
 def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
+    with open_privately(log, "ab") as output:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )

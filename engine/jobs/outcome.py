@@ -42,6 +42,21 @@ def outcome(exit_code: int | None, *, has_result: bool) -> tuple[JobStatus, str 
     return JobStatus.FAILED, f"The job's process crashed ({name}); the log has the details."
 
 
+def never_began(exit_code: int | None, *, has_log: bool) -> str:
+    """Say that a job's process ended before it had taken its job.
+
+    Args:
+        exit_code: negative for a signal.
+        has_log: it printed something.
+    """
+    how = f"ended with exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        known = -exit_code in set(signal.Signals)
+        how = f"was ended by {signal.Signals(-exit_code).name if known else f'signal {-exit_code}'}"
+    then = "the log has the details" if has_log else "it printed nothing; resume the job to try again"
+    return f"The job's process {how} before it began; {then}."
+
+
 def missing_memory(job: Job) -> str | None:
     """Say what is missing if the memory that is free now is less than the job's estimate."""
     needed = job.estimate.get("memory_bytes")

@@ -14,6 +14,12 @@ MAX_MESSAGE_LENGTH = 1000
 TAIL_BYTES = 64 * 1024
 """Enough for many lines of progress: a line is shorter than a few kilobytes."""
 
+LAST_LINE_BYTES = 4 * 1024
+"""Enough for the last line, nearly always."""
+
+MAX_FILE_BYTES = 1024 * 1024
+"""A file of progress that grew longer is cut to its last ``TAIL_BYTES``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -45,6 +51,7 @@ class ProgressReporter:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
         self._stage: str | None = None
         self._written = -math.inf
@@ -74,6 +81,16 @@ class ProgressReporter:
         self._file.write(json.dumps(asdict(progress)) + "\n")
         self._file.flush()
         self._stage, self._written, self._held = progress.stage, time.monotonic(), None
+        if self._file.tell() > MAX_FILE_BYTES:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Put a file of the last reports in the place of the whole one, in one step for whoever reads."""
+        shorter = self._path.with_suffix(".tmp")
+        shorter.write_bytes(read_tail(self._path, TAIL_BYTES))
+        shorter.replace(self._path)
+        self._file.close()
+        self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
         """Write what was held back and close the file."""
@@ -88,13 +105,13 @@ class ProgressReporter:
 
 
 def read_tail(path: Path, n_bytes: int) -> bytes:
-    """Read the whole lines among the last ``n_bytes`` of a file; a missing file is an empty one."""
+    """Read the whole lines among the last ``n_bytes`` of a file; a file that cannot be read is an empty one."""
     try:
         with path.open("rb") as file:
             start = max(0, file.seek(0, 2) - n_bytes)
             file.seek(max(0, start - 1))
             tail = file.read(n_bytes + 1)
-    except FileNotFoundError:
+    except OSError:
         return b""
     return tail if start == 0 else tail[tail.find(b"\n") + 1 :]
 
@@ -111,9 +128,10 @@ def read_history(path: Path, n_bytes: int = TAIL_BYTES) -> list[Progress]:
 
 def read_last(path: Path) -> Progress | None:
     """Read the newest complete report without reading the whole file."""
-    for line in reversed(read_tail(path, TAIL_BYTES).split(b"\n")[:-1]):
-        if (progress := _parsed(line)) is not None:
-            return progress
+    for n_bytes in (LAST_LINE_BYTES, TAIL_BYTES):
+        for line in reversed(read_tail(path, n_bytes).split(b"\n")[:-1]):
+            if (progress := _parsed(line)) is not None:
+                return progress
     return None
 
 
@@ -121,5 +139,5 @@ def _parsed(line: bytes) -> Progress | None:
     try:
         value = json.loads(line)
         return Progress(value["stage"], value["fraction"], value["message"], value.get("time", 0.0))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -1,5 +1,6 @@
 """The queue as the dashboard and the command line see it; works from any process."""
 
+import contextlib
 import hashlib
 import json
 import sys
@@ -9,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cache.processes import is_alive
+from engine.jobs.home import writing_to
 from engine.jobs.job import Job, JobError, JobStatus
 from engine.jobs.local import start_detached
 from engine.jobs.outcome import settle_dead_jobs
-from engine.jobs.progress import Progress, read_history, read_last
+from engine.jobs.progress import Progress, read_history
 from engine.jobs.record import JobRecord
 
 ID_LENGTH = 12
@@ -59,6 +61,7 @@ class JobQueue:
         """
         values = _as_json(operation, arguments)
         job_id = job_fingerprint(operation, values)
+        settle_dead_jobs(self._record)
         self._record.enqueue(job_id, operation, values, title, estimate or {}, again=resubmit)
         self._ensure_worker()
         return self.get(job_id)
@@ -67,10 +70,14 @@ class JobQueue:
         """Queue a failed, cancelled or interrupted job again; it continues after its last finished stage.
 
         Raises:
-            JobError: no job has this id.
+            JobError: no job has this id, or its record is damaged.
         """
         job = self.get(job_id)
-        return self.submit(job.operation, job.arguments, title=job.title, estimate=job.estimate)
+        if job_fingerprint(job.operation, job.arguments) != job.id:
+            raise JobError(job.error or f"The record of job {job.id} is damaged: forget it and ask for it again.")
+        # A job that is done shows as failed when its result is damaged: then it runs again.
+        is_failed = job.status is JobStatus.FAILED
+        return self.submit(job.operation, job.arguments, title=job.title, estimate=job.estimate, resubmit=is_failed)
 
     def cancel(self, job_id: str, grace_s: float = 5.0) -> Job:
         """Cancel a job: a queued one at once; a running one is asked to end, and killed after ``grace_s``.
@@ -89,7 +96,7 @@ class JobQueue:
 
     def jobs(self) -> list[Job]:
         """All jobs, the last submitted first."""
-        settle_dead_jobs(self._record)
+        self._go_on()
         return [self._with_files(job) for job in self._record.jobs()]
 
     def get(self, job_id: str) -> Job:
@@ -98,7 +105,7 @@ class JobQueue:
         Raises:
             JobError: no job, or more than one, has this id; the message says which exist.
         """
-        settle_dead_jobs(self._record)
+        self._go_on()
         if (job := self._record.get(job_id)) is not None:
             return self._with_files(job)
         jobs = self._record.jobs()
@@ -120,15 +127,13 @@ class JobQueue:
     def wait(self, job_id: str, poll_s: float = 0.5, on_progress: Callable[[Progress], None] | None = None) -> Job:
         """Wait until a job is over, calling ``on_progress`` with each new report.
 
-        A job whose process died is not run again. A queued job whose worker died is still meant to run, so it
-        gets a new worker.
+        A job whose process died is not run again.
 
         Raises:
             JobError: no job has this id, or no worker can be started.
         """
         last: Progress | None = None
         worker_seen = time.monotonic()
-        worker_started = worker_seen
         while True:
             job = self.get(job_id)
             if job.progress is not None and job.progress != last and on_progress is not None:
@@ -141,16 +146,11 @@ class JobQueue:
                 worker_seen = now
             elif now - worker_seen > WORKER_DEADLINE_S:
                 raise JobError(f"No worker could be started for job {job.id}; {self._worker_log} says why.")
-            elif now - max(worker_seen, worker_started) > WORKER_START_S:
-                self._ensure_worker()
-                worker_started = now
             time.sleep(poll_s)
 
     def recover(self) -> None:
         """Mark jobs whose process died as interrupted, and go on with what is queued or being cancelled."""
-        settle_dead_jobs(self._record)
-        if any(job.status is not JobStatus.RUNNING for job in self._record.unfinished()):
-            self._ensure_worker()
+        self._go_on(at_once=True)
 
     def forget(self, job_id: str) -> None:
         """Delete a finished job's record and folder.
@@ -166,15 +166,39 @@ class JobQueue:
     def _worker_log(self) -> Path:
         return self.home / "worker.log"
 
+    def _go_on(self, *, at_once: bool = False) -> None:
+        """Close the attempts of dead processes; what is queued or being cancelled is still meant to go on.
+
+        So it gets a new worker when its own died, whoever looks; unless ``at_once``, only when a worker that was
+        started before could have registered.
+        """
+        settle_dead_jobs(self._record)
+        is_waiting = any(job.status is not JobStatus.RUNNING for job in self._record.unfinished())
+        if is_waiting and (at_once or not self._is_starting()):
+            with contextlib.suppress(JobError):  # who only looks at a home that cannot be written is not kept from it
+                self._ensure_worker()
+
+    def _is_starting(self) -> bool:
+        """Whether a worker was started a moment ago by anybody."""
+        with contextlib.suppress(OSError):
+            return 0 <= time.time() - self._worker_log.stat().st_mtime < WORKER_START_S
+        return False
+
     def _ensure_worker(self) -> None:
         if not is_alive(self._record.worker()):
             command = [sys.executable, "-m", "engine.jobs.worker", str(self.home), self.entrypoint]
-            start_detached(command, self._worker_log)
+            with writing_to(self._worker_log):
+                start_detached(command, self._worker_log)
 
     def _with_files(self, job: Job) -> Job:
         folder = self._record.folder(job.id)
-        result = folder.read_result() if job.status is JobStatus.DONE else None
-        return replace(job, progress=read_last(folder.progress), result=result)
+        progress = folder.last_progress()
+        if job.status is not JobStatus.DONE:
+            return replace(job, progress=progress)
+        try:
+            return replace(job, progress=progress, result=folder.read_result())
+        except JobError as error:
+            return replace(job, progress=progress, status=JobStatus.FAILED, error=str(error))
 
 
 def job_fingerprint(operation: str, arguments: Mapping[str, object]) -> str:

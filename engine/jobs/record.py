@@ -10,6 +10,7 @@ Two rules make it correct when anything is killed at any moment:
 """
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from cache.processes import ProcessId
 from engine.jobs.files import JobFolder
+from engine.jobs.home import open_home, open_privately, writing_to
 from engine.jobs.job import Job, JobError, JobStatus
 
 SCHEMA_VERSION = 1
@@ -33,9 +35,18 @@ CREATE TABLE worker (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER NOT NU
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
+_MAYBE_NUMBER = (int, float, type(None))
+_KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
+    *((name, str) for name in ("operation", "title")),
+    *((name, (int, float)) for name in ("created", "attempts", "turn")),
+    *((name, _MAYBE_NUMBER) for name in ("started", "finished", "kill_at", "pid")),
+)
+_NO_NAME = re.compile(r"[^\w-]")
+
 _SELECT = """
-SELECT *, (SELECT COUNT(*) FROM jobs AS other WHERE other.status IN ('running', 'cancelling')
-           OR (other.status = 'queued' AND other.turn < jobs.turn)) AS ahead FROM jobs
+SELECT *, CASE status WHEN 'queued' THEN
+           (SELECT COUNT(*) FROM jobs AS other WHERE other.status IN ('running', 'cancelling')
+            OR (other.status = 'queued' AND other.turn < jobs.turn)) END AS ahead FROM jobs
 """
 
 
@@ -45,7 +56,11 @@ class JobRecord:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._path = home / "jobs.sqlite3"
-        home.mkdir(parents=True, exist_ok=True)
+        self._folders = home / "jobs"
+        open_home(home)
+        if not self._path.exists():
+            with writing_to(self._path), open_privately(self._path, "ab"):
+                pass  # SQLite would make it readable for everybody
         with self._connection() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
@@ -58,7 +73,7 @@ class JobRecord:
 
     def folder(self, job_id: str) -> JobFolder:
         """The files of a job."""
-        return JobFolder(self.home / "jobs" / job_id)
+        return JobFolder(self._folders / _NO_NAME.sub("_", job_id))
 
     def jobs(self) -> list[Job]:
         """All jobs, the last submitted first."""
@@ -69,7 +84,8 @@ class JobRecord:
         """The jobs that are queued, running or cancelling, oldest first."""
         with self._connection() as db:
             unfinished = "WHERE status IN ('queued', 'running', 'cancelling') ORDER BY turn"
-            return [_job(row) for row in db.execute(_SELECT + unfinished)]
+            found = [_job(row) for row in db.execute(_SELECT + unfinished)]
+        return [job for job in found if not job.status.is_final]
 
     def get(self, job_id: str) -> Job | None:
         """The job with exactly this id."""
@@ -88,7 +104,7 @@ class JobRecord:
         again: bool,
     ) -> None:
         """Queue a job unless it is under way or done; ``again`` queues a done one too."""
-        with self._writing() as db:
+        with writing_to(self._folders), self._writing() as db:
             self.folder(job_id).write_spec({"operation": operation, "arguments": arguments})
             db.execute(
                 "INSERT INTO jobs (id, turn, operation, arguments, title, estimate, status, created) "
@@ -161,9 +177,10 @@ class JobRecord:
     def forget(self, job_id: str) -> bool:
         """Delete a finished job and its folder; False when it is not finished."""
         with self._writing() as db:
-            finished = "DELETE FROM jobs WHERE id = ? AND status NOT IN ('queued', 'running', 'cancelling')"
-            if db.execute(finished, (job_id,)).rowcount == 0:
+            row = db.execute(_SELECT + "WHERE id = ?", (job_id,)).fetchone()
+            if row is None or not _job(row).status.is_final:
                 return False
+            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
             self.folder(job_id).delete()
             return True
 
@@ -184,7 +201,7 @@ class JobRecord:
         # SQLite does not wait for a database that another process is switching to WAL, so one at a time.
         from filelock import FileLock
 
-        with FileLock(self.home / "create.lock"), self._connection() as db:
+        with writing_to(self.home), FileLock(self.home / "create.lock", mode=0o600), self._connection() as db:
             if db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
@@ -194,6 +211,7 @@ class JobRecord:
         try:
             with closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as db:
                 db.row_factory = sqlite3.Row
+                db.text_factory = _text
                 db.execute("PRAGMA synchronous = NORMAL")
                 yield db
         except sqlite3.DatabaseError as error:
@@ -214,13 +232,36 @@ class JobRecord:
             db.execute("COMMIT")
 
 
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")  # one row that is not Unicode must not hide the others
+
+
 def _job(row: sqlite3.Row) -> Job:
-    status = JobStatus(row["status"])
+    """Read a row; a damaged one becomes a failed job that says so, and hides no other."""
+    try:
+        status = JobStatus(row["status"])
+        arguments, estimate = json.loads(row["arguments"]), json.loads(row["estimate"])
+    except (ValueError, TypeError, RecursionError):
+        return _damaged(row)
+    is_whole = isinstance(arguments, dict) and isinstance(estimate, dict)
+    if not (is_whole and all(isinstance(row[name], kind) for name, kind in _KINDS)):
+        return _damaged(row)
     plain = ("id", "operation", "title", "created", "started", "finished", "pid", "pid_started", "attempts")
     return Job(
         **{name: row[name] for name in (*plain, "kill_at", "error")},
-        arguments=json.loads(row["arguments"]),
-        estimate=json.loads(row["estimate"]),
+        arguments=arguments,
+        estimate=estimate,
         status=status,
         position=row["ahead"] if status is JobStatus.QUEUED else None,
     )
+
+
+def _damaged(row: sqlite3.Row) -> Job:
+    job_id = str(row["id"])
+    return Job(
+        id=job_id, operation=str(row["operation"]), arguments={}, title=str(row["title"]), estimate={},
+        status=JobStatus.FAILED, created=0.0, started=None, finished=None, pid=None, pid_started=None, attempts=0,
+        kill_at=None, position=None,
+        error=f"The record of this job is damaged: forget it with `rankscope jobs forget {job_id}` and ask for it "
+        "again; what it computed is kept.",
+    )  # fmt: skip

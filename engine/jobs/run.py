@@ -4,7 +4,6 @@ The process claims its job before it loads anything heavy and records its own en
 to survive (see ``engine.jobs.worker``).
 """
 
-import errno
 import faulthandler
 import io
 import sys
@@ -20,6 +19,7 @@ from engine.jobs.job import Job, JobStatus
 from engine.jobs.outcome import NOT_CLAIMED, RESUME
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
+from engine.machine import is_disk_full
 
 
 def sentence(error: Exception) -> str:
@@ -30,7 +30,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         reason = f" ({message})" if message else ""
         return f"The job ran out of memory{reason}: lower its memory budget or its batch size, then {RESUME}."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return f"The disk is full ({message}): free some space, then {RESUME}."
     kind = type(error).__name__
     return f"Unexpected {kind}: {message.rstrip('.')}. This is a bug in RankScope; the log has the details."

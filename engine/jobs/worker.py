@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from cache.processes import this_process
 from engine.jobs.job import Job, JobStatus
 from engine.jobs.local import LocalProcess, family, living, send_signal
-from engine.jobs.outcome import NOT_CLAIMED, missing_memory, outcome
+from engine.jobs.outcome import NOT_CLAIMED, missing_memory, never_began, outcome
 from engine.jobs.record import JobRecord
 
 POLL_S = 0.1
@@ -66,15 +66,17 @@ def run_next(record: JobRecord, unfinished: list[Job], entrypoint: str) -> None:
         record.refuse(job.id, job.attempts, refusal)
         return
     command = [sys.executable, "-m", "engine.jobs.run", str(record.home), job.id, entrypoint]
+    folder = record.folder(job.id)
+    printed_before = folder.log_size()
     try:
-        process = LocalProcess.start(command, record.folder(job.id).log)
+        process = LocalProcess.start(command, folder.log)
     except OSError as error:
         record.refuse(job.id, job.attempts, f"The job's process could not be started: {error}.")
         return
     supervise(record, job.id, process)
     if process.exit_code != NOT_CLAIMED:
-        reason = "The job's process ended before it began; the log has the details."
-        record.refuse(job.id, job.attempts, reason)
+        has_log = folder.log_size() > printed_before
+        record.refuse(job.id, job.attempts, never_began(process.exit_code, has_log=has_log))
 
 
 def supervise(record: JobRecord, job_id: str, process: LocalProcess) -> None:
@@ -95,6 +97,7 @@ def supervise(record: JobRecord, job_id: str, process: LocalProcess) -> None:
             kill_at = asked_at + GRACE_S if job is None or job.kill_at is None else job.kill_at
             if time.time() >= kill_at:
                 send_signal(relatives, signal.SIGKILL)
+        record.folder(job_id).shorten_log()
         process.wait(POLL_S)
     if job is not None and job.pid == process.id.pid:
         status, error = outcome(process.exit_code, has_result=record.folder(job_id).has_result())

@@ -41,6 +41,7 @@ def answer(request: Mapping[str, Any], writer: Writer, send: Send) -> None:
     """Answer one question; whatever goes wrong becomes a sentence."""
     from cache import StoreError
     from engine.errors import RankScopeError
+    from engine.machine import is_disk_full
     from engine.playground.questions import Question
 
     def tell(event: str, **values: object) -> None:
@@ -54,6 +55,9 @@ def answer(request: Mapping[str, Any], writer: Writer, send: Send) -> None:
         tell("end", status="failed", note="The models do not fit the memory: close other programs, then ask again.")
     except Exception as error:  # noqa: BLE001 - the boundary: every failure reaches its visitor, its traceback the log
         traceback.print_exc()
+        if is_disk_full(error):
+            tell("end", status="failed", note=f"The disk is full ({error}): free some space, then ask again.")
+            return
         reason = f"Unexpected {type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}."
         tell("end", status="failed", note=f"{reason} This is a bug in RankScope; playground.log has the details.")
     else:

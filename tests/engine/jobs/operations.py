@@ -102,6 +102,8 @@ def fail(arguments: Arguments, report: Report) -> object:
             raise MemoryError
         case "disk":
             raise OSError(28, "No space left on device")
+        case "disk-of-arrays":
+            fill_a_disk_with_arrays()
         case "exit":
             sys.exit(3)
         case "taken":
@@ -115,6 +117,21 @@ def fail(arguments: Arguments, report: Report) -> object:
         case "nan":
             return float("nan")
     raise AssertionError(arguments)
+
+
+def fill_a_disk_with_arrays() -> None:
+    """Write arrays where no more than 4 kB fit, as safetensors sees it."""
+    import resource
+
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    try:
+        save_file({"a": np.zeros(10_000)}, Path(os.environ["TMPDIR"]) / "arrays.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 OPERATIONS: dict[str, Callable[[Arguments, Report], object]] = {

@@ -13,11 +13,11 @@ import pytest
 
 from cache.processes import ProcessId, identify, is_alive
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.local import family
+from engine.jobs.local import family, start_detached
 from engine.jobs.record import JobRecord
 from tests.support.clock import in_a_process_whose_clock_was_set
 
-from .conftest import ENTRYPOINT, eventually, kill
+from .conftest import ENTRYPOINT, ROOT, eventually, kill
 
 LONG_AGO = 1000.0
 
@@ -95,11 +95,66 @@ def test_worker_and_job_killed_together_leave_an_interrupted_job_that_resumes(
     assert job.status is JobStatus.INTERRUPTED
     assert job.error is not None
     assert job.error.startswith("The job's process is gone without a result")
-    assert queue.get(waiting.id).status is JobStatus.QUEUED
     held.let_go()
     queue.resume(held.id)
     assert queue.wait(held.id, poll_s=0.01).status is JobStatus.DONE
     assert queue.wait(waiting.id, poll_s=0.01).status is JobStatus.DONE
+
+
+def test_what_is_queued_goes_on_when_somebody_looks(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:
+    held = hold()
+    waiting = [queue.submit("echo", {"word": word}, title=word).id for word in "ab"]
+    kill_worker(record)
+    held.let_go()
+    eventually(lambda: {job.status for job in JobQueue(home, ENTRYPOINT).jobs()} == {JobStatus.DONE})
+    assert [record.get(job_id).attempts for job_id in (held.id, *waiting)] == [1, 1, 1]
+
+
+def test_looking_often_starts_one_worker(queue: JobQueue, record: JobRecord, home: Path, monkeypatch) -> None:
+    started: list[float] = []
+
+    def start(command: list[str], log: Path) -> None:
+        started.append(time.monotonic())
+        start_detached([sys.executable, "-c", ""], log)  # a worker that is slow to register
+
+    monkeypatch.setattr("engine.jobs.queue.start_detached", start)
+    record.enqueue("abc", "echo", {}, "Echo", {}, again=False)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 0.5:
+        JobQueue(home, ENTRYPOINT).jobs()
+    assert len(started) == 1
+    record.cancel("abc", kill_at=0.0)
+
+
+def test_the_same_command_goes_on_after_a_power_loss(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:
+    held = hold()
+    kill_worker(record)
+    kill(held.pid)
+    eventually(lambda: not is_alive(record.get(held.id).process))
+    held.let_go()
+    again = JobQueue(home, ENTRYPOINT).submit("hold", {"folder": str(held.folder)}, title="held", resubmit=True)
+    assert again.id == held.id
+    done = queue.wait(again.id, poll_s=0.01)
+    assert (done.status, done.attempts) == (JobStatus.DONE, 2)
+
+
+def test_a_process_killed_before_it_began_says_so_without_an_empty_log(
+    queue: JobQueue, record: JobRecord, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # The job's process finds a sitecustomize that ends it before anything of ours was imported.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\nif 'engine.jobs.run' in sys.orig_argv: os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.01)
+    assert queue.log(job.id) == ""
+    assert job.error == (
+        "The job's process was ended by SIGKILL before it began; it printed nothing; resume the job to try again."
+    )
+    eventually(lambda: not is_alive(record.worker()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    queue.resume(job.id)
+    assert queue.wait(job.id, poll_s=0.01).status is JobStatus.DONE
 
 
 def test_recovering_goes_on_with_what_was_queued(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:

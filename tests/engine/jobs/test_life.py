@@ -60,6 +60,7 @@ FAILURES = {
     "This is a bug in RankScope; the log has the details.",
     "memory": "The job ran out of memory: lower",
     "disk": "The disk is full ([Errno 28] No space left on device): free some space",
+    "disk-of-arrays": "The disk is full (Error while serializing: I/O error: File too large (os error 27)): free",
     "exit": "The job's process ended with exit code 3 and without a result; the log has the details.",
     "taken": "The job's process ended with exit code 75 and without a result; the log has the details.",
     "crash": "The job's process crashed (SIGSEGV); the log has the details.",
@@ -69,7 +70,10 @@ FAILURES = {
 }
 
 
-def test_every_failure_ends_with_a_sentence_and_leaves_the_queue_going(queue: JobQueue) -> None:
+def test_every_failure_ends_with_a_sentence_and_leaves_the_queue_going(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     ids = {how: queue.submit("fail", {"how": how}, title=how).id for how in FAILURES}
     for how, job_id in ids.items():
         job = queue.wait(job_id, poll_s=0.02)

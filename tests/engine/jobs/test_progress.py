@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.jobs import Progress, ProgressReporter
-from engine.jobs.files import JobFolder
-from engine.jobs.progress import TAIL_BYTES, read_history, read_last, read_tail
+from engine.jobs.files import LOG_BYTES, JobFolder
+from engine.jobs.progress import MAX_FILE_BYTES, TAIL_BYTES, read_history, read_last, read_tail
 
 
 @pytest.fixture
@@ -90,6 +90,31 @@ def test_a_tail_is_whole_lines(tmp_path_factory: pytest.TempPathFactory, lines: 
     assert starts_a_line
     whole = [b"".join(line + b"\n" for line in lines[i:]) for i in range(len(lines) + 1)]
     assert tail == max((t for t in whole if len(t) <= n), key=len), "the longest that fits"
+
+
+def test_a_file_that_grew_long_is_cut_to_the_last_reports(path: Path) -> None:
+    with ProgressReporter(path) as report:
+        for i in range(3000):
+            report(f"stage {i}", 0.5, "m" * 1000)
+            assert path.stat().st_size <= MAX_FILE_BYTES + 2000
+            if i % 100 == 0:
+                assert read_last(path).stage == f"stage {i}"
+    stages = [progress.stage for progress in read_history(path)]
+    assert stages[-1] == "stage 2999"
+    assert len(stages) > 50
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def test_a_log_that_grew_long_is_cut_while_its_process_writes(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    with folder.log.open("ab", buffering=0) as log:
+        for i in range(10 * LOG_BYTES // 1000):
+            log.write(b"x" * 990 + f"{i:9}\n".encode())
+            folder.shorten_log()
+        assert LOG_BYTES < folder.log_size() < 9 * LOG_BYTES
+        log.write(b"the end\n")
+    assert folder.read_log(2).split()[-3:] == [f"{10 * LOG_BYTES // 1000 - 1}", "the", "end"]
+    assert b"\0" not in folder.log.read_bytes()
 
 
 def test_the_log_shows_what_a_bar_showed_last(tmp_path: Path) -> None:
