@@ -1,0 +1,149 @@
+"""A home that RankScope 0.1.0 wrote opens as it was: nothing is computed twice, and every number is the same."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.pages import PAGES
+from cache import DirectoryStore
+from engine import cli
+from engine.jobs import JobQueue, JobStatus
+from engine.jobs.record import JobRecord
+from engine.jobs.run import run
+from engine.pipeline.reading.analyses import load_analysis
+from engine.rank_map.drafts import Drafts
+from tests.app.conftest import _empty_caches, open_page  # noqa: F401 -- fixtures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamlit.testing.v1 import AppTest
+
+HOMES = Path(__file__).parents[1] / "support" / "homes"
+KNOWN, *ANSWERS = map(json.loads, (HOMES / "0.1.0.jsonl").read_text(encoding="utf-8").splitlines())
+JOBS = ANSWERS.pop()["answer"]["jobs"]
+ENTRYPOINT = "engine.operations:run"
+CHANGING = {"seconds", "search_s", "storage", "out", "bytes"}
+"""What depends on the moment and the place: how long an allocation takes, where a file lies, how long its path is."""
+
+
+def unpacked(folder: Path) -> Path:
+    with tarfile.open(HOMES / "0.1.0.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "home"
+
+
+@pytest.fixture(scope="module")
+def asked_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home, shared by the tests that find everything in it."""
+    return unpacked(tmp_path_factory.mktemp("old"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home, for one test."""
+    monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path / "home"))
+    return unpacked(tmp_path)
+
+
+@pytest.fixture
+def rankscope(asked_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a command and its job in this process, which loads torch once for all of them; return the command's JSON."""
+    monkeypatch.setenv("RANKSCOPE_HOME", str(asked_home))
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: attempt(asked_home))
+    monkeypatch.chdir(tmp_path)
+
+    def answer(*words: str) -> Any:
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            cli.command([*words, "--json"], standalone_mode=False)
+        return json.loads(shown.getvalue())
+
+    return answer
+
+
+def attempt(home: Path) -> None:
+    """Run the job that was submitted last, with its output where it belongs."""
+    record = JobRecord(home)
+    job = record.unfinished()[-1]
+    with record.folder(job.id).log.open("a") as log, contextlib.redirect_stdout(log):
+        run(home, job.id, ENTRYPOINT)
+
+
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Yield what of an old answer is missing or another in a new one, which may say more."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old.keys() - CHANGING:
+            yield from differences(old[name], new.get(name, "nothing"), f"{where}.{name}")
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from differences(one, other, f"{where}[{index}]")
+    elif old != (pytest.approx(new, rel=1e-9) if isinstance(new, float) else new):
+        yield f"{where}: {old} was, {new} is"
+
+
+def measurements(answer: Any) -> set[tuple[float, float, int]]:
+    """Return the perplexities anywhere in an answer: perplexity, the dense model's, over how many tokens."""
+    parts = answer.values() if isinstance(answer, dict) else answer if isinstance(answer, list) else ()
+    found = {measurement for part in parts for measurement in measurements(part)}
+    if isinstance(answer, dict) and {"perplexity", "dense_perplexity", "n_tokens"} <= answer.keys():
+        found.add((answer["perplexity"], answer["dense_perplexity"], answer["n_tokens"]))
+    return found
+
+
+@pytest.mark.parametrize("asked", ANSWERS, ids=lambda asked: " ".join(asked["words"]))
+def test_every_command_answers_as_it_did_and_computes_nothing(
+    asked_home: Path, rankscope: Callable[..., Any], asked: dict[str, Any]
+) -> None:
+    stored = DirectoryStore(asked_home / "artifacts").keys()
+    answer = rankscope(*asked["words"])
+    assert DirectoryStore(asked_home / "artifacts").keys() == stored
+    if asked["words"][0] in {"evaluate", "refine"}:
+        assert measurements(answer) >= measurements(asked["answer"]) != set()
+    else:
+        assert list(differences(asked["answer"], answer)) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: str) -> None:  # noqa: F811
+    saved = [path.stem for path in home.glob("maps/*/*.json")]
+    analysis = {"analysis": KNOWN["analysis"][:12]}
+    held = {"held": KNOWN["draft"], "keep": "0.7", "method": "flrc"}
+    for query in ({}, {"analysis": KNOWN["around"][:12]}, analysis | held, *(analysis | {"map": id} for id in saved)):
+        page = open_page(name, **query)
+        assert not page.exception
+        said = [error.value for error in page.error]
+        assert len(said) == (name == "jobs"), said  # the failed job says why
+        assert all(page.query_params[key] == query[key] for key in query.keys() & {"map", "held"})
+
+
+def test_held_ranks_are_recalled(home: Path) -> None:
+    analysis = load_analysis(DirectoryStore(home / "artifacts"), KNOWN["analysis"])
+    assert Drafts(home / "drafts", analysis.id).recall(KNOWN["draft"], analysis.projections) == KNOWN["held"]
+
+
+def test_jobs_are_listed_as_they_ended_and_those_that_are_left_can_be_done(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
+    queue, kept = JobQueue(home), ("operation", "title", "status", "error", "result")
+    listed = {job.id: {name: getattr(job, name) for name in kept} for job in queue.jobs()}
+    assert listed == {job["job"]: {name: job[name] for name in kept} for job in JOBS}
+    (queued,) = (job for job in JOBS if job["status"] == "queued")
+    (failed,) = (job for job in JOBS if job["status"] == "failed")
+    (interrupted,) = (job for job in JOBS if job["status"] == "interrupted")
+    attempt(home)
+    assert queue.get(queued["job"]).status is JobStatus.DONE
+    queue.resume(interrupted["job"])
+    attempt(home)
+    assert queue.get(interrupted["job"]).status is JobStatus.DONE
+    queue.resume(failed["job"])
+    attempt(home)
+    assert queue.get(failed["job"]).error == failed["error"]
