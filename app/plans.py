@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidRankMapError
 from engine.formats import max_useful_rank
@@ -131,15 +130,3 @@ def _lock(name: str, rank: int | None, formats: frozenset[Format], analysis: Ana
     if rank is None or rank > max_useful_rank(lock.format, projection.in_features, projection.out_features):
         return BlockRank((name,), Format.DENSE, None)
     return lock
-
-
-def measurement_of(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the first measurement of exactly this map.
-
-    Equal metric, parameters and predicted nats identify a map: the nats are a sum over every block's rank.
-    """
-    for run in runs:
-        same = run["metric"] == plan.rank_map.metric and run["params"] == plan.cost.params
-        if same and math.isclose(run["predicted_nats"], plan.cost.nats, rel_tol=1e-9):
-            return run
-    return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache import DirectoryStore
+from cache import DirectoryStore, Key
 from engine.errors import InvalidSpecError
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.methods.presets import PRESETS
@@ -26,9 +27,11 @@ from engine.specs import (
 from engine.types import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from cache import Store
     from engine.progress import Report
+    from engine.results.rows import PerplexityResult
 
 ANALYSE_DEFAULTS: dict[str, Any] = {
     "model": "demo",
@@ -252,10 +255,35 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
         part_of(report, 0.0, 0.4),
         device=a["device"],
     )
-    return [
+    found = [
         session.measure(m, part_of(report, 0.4 + 0.6 * i / len(rank_maps), 0.4 + 0.6 * (i + 1) / len(rank_maps)))
         for i, m in enumerate(rank_maps)
     ]
+    return _documents(session.store, session.analysis.id, found)
+
+
+def _documents(store: Store, analysis_id: str, found: Sequence[PerplexityResult]) -> list[dict[str, Any]]:
+    """Return measurements as documented for ``rankscope evaluate --json``, with what was to be expected of them."""
+    from engine.pipeline.reading.results import results
+    from engine.rank_map.identity import EVALUATION
+
+    rows = [row for row in results(store, analysis_id) if not row.is_dense]
+    predictions = {one.provenance.artifact: one.prediction for row in rows for one in row.perplexities}
+    documents = []
+    for one in found:
+        artifact = store.read(Key("evaluation", one.provenance.fingerprint))
+        document = {**artifact.json(EVALUATION), "id": one.provenance.fingerprint, "created": one.provenance.created}
+        predicted = predictions[one.provenance.artifact]
+        if predicted is not None:
+            document |= {
+                "predicted_nll_increase": math.log(predicted.perplexity / one.dense_perplexity),
+                "predicted_perplexity": predicted.perplexity,
+                "predicted_perplexity_low": predicted.low,
+                "predicted_perplexity_high": predicted.high,
+                "prediction_calibrated_on": predicted.calibrated_on,
+            }
+        documents.append({**document, "seconds": artifact.manifest.about["seconds"]})
+    return documents
 
 
 def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report) -> object:
@@ -346,12 +374,17 @@ def _refine(arguments: Mapping[str, Any], report: Report) -> object:
     session = EvaluationSession(
         store, here.downloads, arguments["analysis"], text, part_of(report, 0.8, 0.86), device=a["device"]
     )
+    measured = (
+        session.measure(rank_map, part_of(report, 0.86, 0.93)),
+        session.measure(rank_map, part_of(report, 0.93, 1.0), key),
+    )
+    before, after = _documents(store, session.analysis.id, measured)
     return {
         "refinement": key.fingerprint,
         "training_free": not a["train"],
         "seconds": store.read(key).manifest.about["seconds"],
-        "before": session.measure(rank_map, part_of(report, 0.86, 0.93)),
-        "after": session.measure(rank_map, part_of(report, 0.93, 1.0), key),
+        "before": before,
+        "after": after,
     }
 
 

@@ -15,7 +15,7 @@ from engine.results.pareto import pareto_front
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.results.columns import Figure, Measure
+    from engine.results.columns import Measure, Quantity
     from engine.results.rows import ResultRow
 
 
@@ -92,11 +92,11 @@ def _points(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[
     return [point for point in found if point[1] is not None and point[2] is not None]
 
 
-def _harm(measure: Measure, figure: Figure) -> float:
+def _harm(measure: Measure, figure: Quantity) -> float:
     return figure.value if measure.lower_is_better else -figure.value
 
 
-def _bars(figures: Sequence[Figure]) -> dict[str, Any] | None:
+def _bars(figures: Sequence[Quantity]) -> dict[str, Any] | None:
     if all(figure.low is None or figure.high is None for figure in figures):
         return None
     return {
@@ -113,7 +113,7 @@ def _axis(measure: Measure) -> dict[str, Any]:
     return {"tickformat": ".0%"} if measure.kind is Kind.PERCENT else {}
 
 
-def _written(measure: Measure, figure: Figure) -> str:
+def _written(measure: Measure, figure: Quantity) -> str:
     return {Kind.PERCENT: f"{figure.value:.1%}", Kind.COUNT: f"{figure.value:,.0f}"}.get(
         measure.kind, f"{figure.value:.3f}" if measure.kind is Kind.RATIO else f"{figure.value:,.2f}"
     )

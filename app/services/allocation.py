@@ -10,7 +10,6 @@ from app.components.rank_board.curves import board_step, encode_curves, evaluate
 from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
 from app.services.analyses import analysis, curves
 from app.services.home import store
-from app.services.measurements import Calibration, calibration_of, fit
 from cache import fingerprint
 from engine.allocation import build_frontier
 from engine.errors import RankScopeError
@@ -18,13 +17,15 @@ from engine.methods import cost
 from engine.methods.allocate import Target, allocate_rank_map, allocate_to_target, rank_map_of
 from engine.methods.presets import PRESETS, AllocationSettings, get_preset, preset_curves
 from engine.pipeline.reading.trials import evaluated_maps
-from engine.prediction.power_law import Predictor
+from engine.prediction.power_law import MeasuredRun, Predictor
+from engine.prediction.runs import calibration
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from engine.allocation import EvaluatedMap, Frontier
+    from engine.results.texts import MeasuredText
 
 KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
 """Kept fractions at which every method's predicted curve is drawn."""
@@ -78,26 +79,26 @@ def _frontier(analysis_id: str, method: str, locks: Locks) -> Frontier | None:
     )
 
 
-def plan_to_ratio(analysis_id: str, method: str, ratio: float, runs: Sequence[Mapping[str, Any]], locks: Locks) -> Plan:
+def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, locks: Locks) -> Plan:
     """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
 
     Args:
         analysis_id: of the analysis.
         method: name of a preset.
         ratio: at least 1.
-        runs: measurements on one text, which predictions are calibrated on.
+        text: that predictions are calibrated on.
         locks: ranks held by hand.
 
     Raises:
         RankScopeError: it has none.
     """
     trials = _trials_there() if get_preset(method).is_searched else ""
-    return _plan_to_ratio(analysis_id, method, ratio, calibration_of(runs), locks, trials)
+    return _plan_to_ratio(analysis_id, method, ratio, calibration(text), locks, trials)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _plan_to_ratio(
-    analysis_id: str, method: str, ratio: float, calibration: Calibration, locks: Locks, trials: str
+    analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], locks: Locks, trials: str
 ) -> Plan:
     found = analysis(analysis_id)
     rank_map = allocate_to_target(
@@ -105,7 +106,7 @@ def _plan_to_ratio(
         curves(analysis_id),
         method,
         Target(perplexity_ratio=ratio),
-        fit(calibration),
+        Predictor.fit(runs),
         locked_blocks(locks, method, found),
         settings=_board_settings(analysis_id, method),
         evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
@@ -163,19 +164,19 @@ def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan 
 
 
 def plans_for(
-    analysis_id: str, aim: Aim, dense_perplexity: float, runs: Sequence[Mapping[str, Any]]
+    analysis_id: str, aim: Aim, dense_perplexity: float, text: MeasuredText | None
 ) -> list[Plan | Impossible]:
     """Return what every method would do to meet an aim, in the order methods are shown.
 
     Args:
         analysis_id: of the analysis.
-        aim: a kept fraction, or a perplexity on the text of ``runs``.
-        dense_perplexity: of the dense model on that text.
-        runs: measurements on one text.
+        aim: a kept fraction, or a perplexity on the text.
+        dense_perplexity: of the dense model on the text.
+        text: that predictions are calibrated on.
     """
     if aim.perplexity is not None:
         ratio = aim.perplexity / dense_perplexity
-        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, runs, aim.locks))
+        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, text, aim.locks))
     compressible = analysis(analysis_id).inventory.compressible_params
     return plans(analysis_id, Budget.of_kept_fraction(aim.keep, compressible).params, aim.locks)
 

@@ -10,19 +10,12 @@ from app.plans import Plan
 from app.services import analyses
 from app.services.home import queue, store
 from engine import operations
-from engine.jobs import Job
 from engine.levels import level_settings
 from engine.methods import cost
 from engine.pipeline import report as reporting
 from engine.pipeline.reading import measurements, results
-from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.rank_map.document import parse_rank_map
 from engine.report import render_report
-from engine.types import Metric
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,40 +80,6 @@ def submit_evaluation(analysis_id: str, rank_maps: Sequence[str], level: str, ch
         changed["level"] = level
     changed |= {"analysis": analysis_id, "rank_maps": list(rank_maps)}
     return queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
-
-
-Calibration = tuple[tuple[str, float, float], ...]
-"""Of every measured map its metric, predicted nats and measured increase."""
-
-
-def predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
-    """Return the predictor calibrated on measurements of one analysis on one text."""
-    return fit(calibration_of(runs))
-
-
-def calibration_of(runs: Sequence[Mapping[str, Any]]) -> Calibration:
-    return tuple((run["metric"], run["predicted_nats"], run["nll"] - run["dense_nll"]) for run in runs)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def fit(runs: Calibration) -> Predictor:
-    return Predictor.fit([MeasuredRun(Metric(metric), nats, increase) for metric, nats, increase in runs])
-
-
-def measured_runs(analysis_id: str) -> list[dict[str, Any]]:
-    """Return the measured rank maps of an analysis, newest first."""
-    return _runs(analysis_id, tuple(key.fingerprint for key in store().keys("evaluation")))
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _runs(analysis_id: str, stored: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Read measurements with their predictions, which change only when one is ``stored`` or removed."""
-    return [run for run in measurements.evaluations(store(), analysis_id) if run["id"] in stored]
-
-
-def refined_runs(analysis_id: str) -> list[dict[str, Any]]:
-    """Return the measured rank maps with refined factors, newest first."""
-    return measurements.refined_evaluations(store(), analysis_id)
 
 
 def comparison(analysis_id: str) -> dict[str, Any] | None:

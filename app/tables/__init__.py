@@ -2,7 +2,7 @@
 
 from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
-from app.tables.measured import comparison, measured_on, quality, refined, results
+from app.tables.measured import comparison, quality, refined, results
 from app.tables.runs import differences, measures_of_role, provenance, run_label, runs, shown_measures
 from app.tables.scores import (
     SCORES,
@@ -27,7 +27,6 @@ __all__ = [
     "difference",
     "differences",
     "licences",
-    "measured_on",
     "measures_of_role",
     "methods",
     "projections",

@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.plans import Impossible, measurement_of
+from app.plans import Impossible
 from app.tables.sizes import BYTES_PER_PARAM
 from app.wording.labels import FORMATS, block_label, method_title, projection_label
 from engine.formats import block_params
+from engine.pipeline.reading.results import measured_on
 from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from app.plans import Plan
     from engine.analysis.value import Analysis
     from engine.prediction.power_law import Predictor
     from engine.rank_map.difference import RankChange
     from engine.rank_map.named import NamedMap
+    from engine.results.texts import MeasuredText
 
 
 def methods(
     plans: Sequence[Plan | Impossible],
-    runs: Sequence[Mapping[str, Any]],
+    text: MeasuredText | None,
     predictor: Predictor,
     dense_perplexity: float | None,
 ) -> pd.DataFrame:
@@ -34,7 +36,7 @@ def methods(
 
     Args:
         plans: what every method would do.
-        runs: measurements on one text.
+        text: on which maps were measured; ``None``: none were.
         predictor: calibrated on that text.
         dense_perplexity: on that text; ``None`` where it is not known.
     """
@@ -45,7 +47,7 @@ def methods(
             rows.append({**row, "note": plan.reason})
             continue
         cost = plan.cost
-        run = measurement_of(plan, runs)
+        measured = None if text is None else measured_on(text, plan.rank_map)
         predicted, low, high = predictor.predict(cost.nats, plan.rank_map.metric).perplexities()
         row |= {
             "kept": cost.kept_fraction,
@@ -55,7 +57,7 @@ def methods(
             "predicted_low": low,
             "predicted_high": high,
             "predicted": math.nan if dense_perplexity is None else dense_perplexity * predicted,
-            "measured_ratio": math.nan if run is None else run["perplexity"] / run["dense_perplexity"],
+            "measured_ratio": math.nan if measured is None else measured.ratio,
             "note": "",
         }
         rows.append(row)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from app.tables.sizes import BYTES_PER_PARAM
 from app.wording.labels import REFINEMENTS, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from engine.results.rows import ResultRow
+    from engine.results.texts import MeasuredText
 
 
 def quality(
@@ -31,56 +33,31 @@ def quality(
     return pd.DataFrame(rows, columns=columns).sort_values(["method", "kept"], ascending=[True, False], kind="stable")
 
 
-def measured_on(run: Mapping[str, Any]) -> str:
-    """Return on what a measurement was made, for people; equal texts compare."""
-    return f"{run['corpus']}, {run['n_tokens']:,} tokens, {run['dtype']}"
-
-
-def results(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per measured map, newest first, after the dense model's row for each text."""
-    measured = [
-        {
-            "id": run["id"],
-            "method": method_title(run["method"]),
-            "kept": run["kept_fraction"],
-            "perplexity": run["perplexity"],
-            "ratio": run["perplexity"] / run["dense_perplexity"],
-            "predicted_ratio": run["predicted_perplexity"] / run["dense_perplexity"],
-            "expected_nats": math.log(run["predicted_perplexity"] / run["dense_perplexity"]),
-            "expected_low": math.log(run["predicted_perplexity_low"] / run["dense_perplexity"]),
-            "expected_high": math.log(run["predicted_perplexity_high"] / run["dense_perplexity"]),
-            "calibrated_on": run["prediction_calibrated_on"],
-            "measured_nats": run["nll"] - run["dense_nll"],
-            "predicted_nats": run["predicted_nats"],
-            "divergence": run["divergence"],
-            "agreement": run["agreement"],
-            "params": run["params"],
-            "mb": (run["model_params"] * BYTES_PER_PARAM + run["index_bytes"]) / 1e6,
-            "text": measured_on(run),
-            "metric": run["metric"],
-            "created": run["created"],
+def results(text: MeasuredText) -> pd.DataFrame:
+    """Return the dense model and every map measured on a text, with what was to be expected of it."""
+    dense = {"method": "dense", "kept": 1.0, "perplexity": text.dense_perplexity, "ratio": 1.0, "text": text.about}
+    measured = []
+    for row in text.rows:
+        found = text.of(row)
+        assert found is not None
+        assert found.prediction is not None
+        predicted = found.prediction
+        nats = {
+            f"expected_{name}": math.log(value / found.dense_perplexity)
+            for name, value in (("nats", predicted.perplexity), ("low", predicted.low), ("high", predicted.high))
         }
-        for run in runs
-    ]
-    dense: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        saved = run["params"] * (1 / run["kept_fraction"] - 1)
-        dense.setdefault(
-            measured_on(run),
+        measured.append(
             {
-                "id": "",
-                "method": "dense",
-                "kept": 1.0,
-                "perplexity": run["dense_perplexity"],
-                "ratio": 1.0,
-                "params": round(run["params"] + saved),
-                "mb": round(run["model_params"] + saved) * BYTES_PER_PARAM / 1e6,
-                "agreement": 1.0,
-                "divergence": 0.0,
-                "text": measured_on(run),
-            },
+                "method": method_title(row.method),
+                "kept": row.size.kept_fraction,
+                "perplexity": found.perplexity,
+                "ratio": found.ratio,
+                "measured_nats": found.increase,
+                **nats,
+                "text": text.about,
+            }
         )
-    return pd.DataFrame([*dense.values(), *measured])
+    return pd.DataFrame([dense, *measured])
 
 
 def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -105,20 +82,24 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     )
 
 
-def refined(runs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row per measured map with refined factors, newest first."""
+def refined(rows: Sequence[ResultRow]) -> pd.DataFrame:
+    """Return one row per perplexity measured with refined factors, newest first."""
+    found = sorted(
+        ((row, one) for row in rows if row.refinement is not None for one in row.perplexities),
+        key=lambda pair: pair[1].provenance.created,
+        reverse=True,
+    )
     return pd.DataFrame(
         {
-            "method": method_title(run["method"]),
-            "refined": REFINEMENTS[run["refinement"]["kind"]],
-            "kept": run["kept_fraction"],
-            "mb": (run["model_params"] * BYTES_PER_PARAM + run["index_bytes"]) / 1e6,
-            "perplexity": run["perplexity"],
-            "ratio": run["perplexity"] / run["dense_perplexity"],
-            "divergence": run["divergence"],
-            "agreement": run["agreement"],
-            "text": measured_on(run),
-            "created": run["created"],
+            "method": method_title(row.method),
+            "refined": REFINEMENTS[row.refinement or ""],
+            "kept": row.size.kept_fraction,
+            "mb": row.size.model_bytes["float16"] / 1e6,
+            "perplexity": one.perplexity,
+            "ratio": one.ratio,
+            "divergence": one.divergence,
+            "agreement": one.agreement,
+            "text": one.measured_on,
         }
-        for run in runs
+        for row, one in found
     )

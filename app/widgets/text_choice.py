@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.tables.measured import measured_on
-from engine.prediction.runs import text_of
+from engine.prediction.runs import calibration_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from engine.results.rows import ResultRow
+    from engine.results.texts import MeasuredText
 
 
-def runs_of_one_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the measurements, newest first, on the text with the most measured maps, or on the one the user chooses.
-
-    Predictions are steadiest on that text. Where two texts have as many the longer one is taken.
-    """
-    texts = [text_of(run) for run in runs]
-    maps: dict[Any, set[Any]] = {text: set() for text in texts}
-    lengths = {text: run["n_tokens"] for text, run in zip(texts, runs, strict=True)}
-    for text, run in zip(texts, runs, strict=True):
-        maps[text].add((run["metric"], run["params"], run["predicted_nats"]))
-    labels = {text: measured_on(run) for text, run in zip(texts, runs, strict=True)}
-    if len(set(texts)) <= 1:
-        return list(runs)
+def chosen_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
+    """Return the text that predictions are calibrated on, or another one that the user chooses; ``None``: no text."""
+    texts = {text.setting: text for text in calibration_texts(rows)}
+    if len(texts) <= 1:
+        return next(iter(texts.values()), None)
     chosen = st.selectbox(
         "Measurements shown: those on",
-        sorted(labels, key=lambda text: (-len(maps[text]), -lengths[text])),
-        format_func=labels.__getitem__,
+        list(texts),
+        format_func=lambda setting: texts[setting].about,
         key="measured-on",
         width=640,
         help="Perplexities of different texts do not compare.",
         persist_state="session",
     )
-    return [run for run, text in zip(runs, texts, strict=True) if text == chosen]
+    return texts[chosen]

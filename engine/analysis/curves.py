@@ -48,10 +48,9 @@ def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Impo
 
 def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:
     """Return the predicted loss increase (nats per token) when one projection alone is cut, in low-rank format."""
-    metric = Metric.LOSS if Metric.LOSS in analysis.nats else next(iter(analysis.nats))
     shape = projection.in_features, projection.out_features
     rank = min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape))
-    return float(analysis.nats[metric][projection.name][max(rank, 1)])
+    return float(analysis.nats[analysis.default_metric][projection.name][max(rank, 1)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RankScopeError
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from engine.types import Inventory, Metric, Projection
+    from engine.types import Inventory, Projection
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,11 @@ class Analysis:
     def calibration_nll(self) -> float:
         """The dense model's mean negative log-likelihood on the calibration text, nats per token."""
         return float(self.about["calibration_nll"])
+
+    @property
+    def default_metric(self) -> Metric:
+        """Loss if its factors are stored, or else the first metric whose factors are."""
+        return Metric.LOSS if Metric.LOSS in self.nats else next(iter(self.nats), Metric.LOSS)
 
     def require_factors(self, metric: Metric) -> None:
         """Raise a sentence unless this analysis stored factors in ``metric``."""

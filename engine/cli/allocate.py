@@ -58,15 +58,17 @@ def allocate(
     from engine.methods.allocate import Target, allocate_to_target
     from engine.methods.cost import cost_of
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-    from engine.pipeline.reading.measurements import newest_predictor
+    from engine.pipeline.reading.results import results
     from engine.pipeline.reading.trials import evaluated_maps
+    from engine.prediction.runs import predictor_on, reference_text
 
     target = Target(keep, mb, perplexity_ratio, dtype)
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = parse_formats(formats) if formats else None
     locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
     curves = curves_by_metric(analysis, _importance(importance, method))
-    predictor, predicted_for = newest_predictor(artifact_store(), analysis.id)
+    text = reference_text(results(artifact_store(), analysis.id))
+    predictor = predictor_on(text)
     settings = AllocationSettings(gamma, min_rank, rank_step)
     evaluated = evaluated_maps(artifact_store(), analysis.id) if get_preset(method).is_searched else ()
     rank_map = allocate_to_target(
@@ -94,7 +96,7 @@ def allocate(
         "predicted_perplexity_ratio_low": low,
         "predicted_perplexity_ratio_high": high,
         "prediction_calibrated_on": predictor.n_runs,
-        "prediction_text": predicted_for,
+        "prediction_text": None if text is None else text.name,
         "out": None if to is None else str(to),
     }
     if as_json:

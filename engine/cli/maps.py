@@ -11,7 +11,7 @@ from rich.table import Table
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
 from engine.errors import InvalidSpecError
 from engine.rank_map.document import rank_map_params
-from engine.rank_map.files import BY_NAME, default_metric, find_rank_map, named_maps, read_map_file
+from engine.rank_map.files import BY_NAME, find_rank_map, named_maps, read_map_file
 from engine.rank_map.named import DamagedMap, NamedMap
 from engine.rank_map.table import rank_map_to_csv
 from engine.types import Metric
@@ -85,7 +85,7 @@ def import_map(
     analysis = _load(analysis_id)
     if metric is not None and metric not in list(Metric):
         raise InvalidSpecError(f"The metric {metric!r} does not exist; expected one of {', '.join(Metric)}.")
-    rank_map = read_map_file(file, analysis, Metric(metric) if metric else default_metric(analysis))
+    rank_map = read_map_file(file, analysis, Metric(metric) if metric else analysis.default_metric)
     maps = named_maps(analysis)
     saved = maps.save_as_new(file.stem, rank_map) if name is None else maps.save(name, rank_map)
     _tell(saved, analysis, "Saved", as_json)

@@ -77,7 +77,7 @@ def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, An
         "predicted_perplexity_ratio": forecast.perplexity,
         "predicted_perplexity_ratio_low": forecast.low,
         "predicted_perplexity_ratio_high": forecast.high,
-        "prediction_text": content.forecast_text,
+        "prediction_text": None if content.forecast_text is None else content.forecast_text.name,
         "out": str(file),
         "bytes": n_bytes,
     }

@@ -35,11 +35,6 @@ class Interval:
     high: float
     level: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside, for a difference: whether its sign is settled at this level."""
-        return self.low > 0 or self.high < 0
-
 
 def bootstrap_mean(
     values: NDArray[np.float64], *, level: float = 0.95, n_resamples: int = 10_000, seed: int = 0

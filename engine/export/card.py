@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from engine.results.rows import PerplexityResult
 
 _LICENCE = re.compile(r"^license:\s*['\"]?([\w.+-]+)", re.MULTILINE)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
@@ -35,7 +37,7 @@ class CardFacts:
         dense_weight_bytes: of the dense model in the same type.
         difference: largest one between the logits of this folder, opened in a fresh process, and in memory.
         versions: that opened it.
-        measurements: of this very map, as of ``rankscope evaluate --json``.
+        measurements: perplexities of exactly this map and these factors, newest first.
     """
 
     model: str
@@ -54,7 +56,7 @@ class CardFacts:
     dense_weight_bytes: int
     difference: float
     versions: Mapping[str, str]
-    measurements: Sequence[Mapping[str, Any]]
+    measurements: Sequence[PerplexityResult]
 
 
 def loading_lines(folder: str, *, is_factored: bool) -> list[str]:
@@ -135,12 +137,12 @@ def _storage(facts: CardFacts) -> list[str]:
     ]
 
 
-def _measured(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+def _measured(measurements: Sequence[PerplexityResult]) -> list[str]:
     if not measurements:
         return ["Nothing has been measured for this rank map; `rankscope evaluate` does."]
     rows = [
-        f"| {_cell(m['corpus'])} | {m['n_tokens']:,} | {m['dtype']} | {m['perplexity']:.4f} | "
-        f"{m['dense_perplexity']:.4f} | {m['divergence']:.4f} | {m['agreement']:.4f} |"
+        f"| {_cell(m.text)} | {m.n_tokens:,} | {m.provenance.dtype} | {m.perplexity:.4f} | "
+        f"{m.dense_perplexity:.4f} | {m.divergence:.4f} | {m.agreement:.4f} |"
         for m in measurements
     ]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from engine.methods.presets import PRESETS, get_preset
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, analysis_spec
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.reading.measurements import evaluations
+from engine.pipeline.reading.results import results
 from engine.pipeline.reading.trials import evaluated_maps, trials
 from engine.pipeline.search import SearchSpec, search
 from engine.pipeline.search_session import with_feature
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.results.rows import PerplexityResult
     from engine.specs import EvaluationSpec
 
 TELLING_INCREASES = (0.05, 1.5)
@@ -110,19 +112,24 @@ def compare(
     entries, impossible = _allocate(store, analysis, spec, searched_s, unsearchable)
     middle = 0.4 + 0.6 * (0.7 if spec.other_text else 1.0)
     inside = _measure(store, downloads, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
-    outside: list[dict[str, Any]] = []
+    outside: list[PerplexityResult] = []
     if spec.other_text is not None:
         outside = _measure(store, downloads, analysis, spec.other_text, entries, part_of(report, middle, 1.0), device)
-    predicted = {run["id"]: run for run in evaluations(store, analysis.id)}
+    measured = {
+        found.provenance.artifact: found
+        for row in results(store, analysis.id)
+        if not row.is_dense
+        for found in row.perplexities
+    }
     rows = [
-        _row(analysis, entry, predicted[run["id"]], outside[index] if outside else None)
-        for index, (entry, run) in enumerate(zip(entries, inside, strict=True))
+        _row(analysis, entry, measured[found.provenance.artifact], outside[index] if outside else None)
+        for index, (entry, found) in enumerate(zip(entries, inside, strict=True))
     ]
     document = {
         "analysis": analysis.id,
         "model": analysis.about["model"],
         "text": spec.text.corpus.label,
-        "n_tokens": inside[0]["n_tokens"] if inside else 0,
+        "n_tokens": inside[0].n_tokens if inside else 0,
         "other_text": spec.other_text.corpus.label if spec.other_text else None,
         "dtype": spec.text.dtype,
         "analysis_s": analysis.about["seconds"],
@@ -130,7 +137,8 @@ def compare(
         "impossible": impossible,
         "prediction_median_relative_error": median_relative_error(rows),
     }
-    key = keys.comparison_key(analysis.id, [run["id"] for run in (*inside, *outside)], spec.kept_fractions)
+    evaluations = [found.provenance.fingerprint for found in (*inside, *outside)]
+    key = keys.comparison_key(analysis.id, evaluations, spec.kept_fractions)
     if key not in store:
         with store.writing(key, {"analysis": analysis.id}) as into:
             write_json(into / "comparison.json", document)
@@ -202,35 +210,46 @@ def _measure(
     entries: Sequence[_Entry],
     report: Report,
     device: str,
-) -> list[dict[str, Any]]:
+) -> list[PerplexityResult]:
     session = EvaluationSession(store, downloads, analysis.id, text, part_of(report, 0.0, 0.1), device=device)
-    runs = []
+    found = []
     for index, entry in enumerate(entries):
         part = part_of(report, 0.1 + 0.9 * index / len(entries), 0.1 + 0.9 * (index + 1) / len(entries))
         part("comparison", 0.0, f"{entry.method} at {entry.target:g} on {text.corpus.label}")
-        runs.append(session.measure(entry.rank_map, part))
-    return runs
+        found.append(session.measure(entry.rank_map, part))
+    return found
 
 
-def _row(analysis: Analysis, entry: _Entry, run: dict[str, Any], outside: dict[str, Any] | None) -> dict[str, Any]:
-    cost = cost_of(analysis, entry.rank_map)
-    same = ("kept_fraction", "params", "perplexity", "dense_perplexity", "divergence", "agreement", "predicted_nats")
-    predicted = ("predicted_perplexity", "predicted_perplexity_low", "predicted_perplexity_high")
+def _row(
+    analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: PerplexityResult | None
+) -> dict[str, Any]:
+    cost, predicted = cost_of(analysis, entry.rank_map), inside.prediction
+    assert predicted is not None
     row = {
         "method": entry.method,
         "target_kept_fraction": entry.target,
-        **{name: run[name] for name in (*same, *predicted, "prediction_calibrated_on")},
-        "nll_increase": run["nll"] - run["dense_nll"],
-        "predicted_nll_increase": run["predicted_nll_increase"],
+        "kept_fraction": cost.kept_fraction,
+        "params": cost.params,
+        "perplexity": inside.perplexity,
+        "dense_perplexity": inside.dense_perplexity,
+        "divergence": inside.divergence,
+        "agreement": inside.agreement,
+        "predicted_nats": cost.nats,
+        "predicted_perplexity": predicted.perplexity,
+        "predicted_perplexity_low": predicted.low,
+        "predicted_perplexity_high": predicted.high,
+        "prediction_calibrated_on": predicted.calibrated_on,
+        "nll_increase": inside.increase,
+        "predicted_nll_increase": math.log(predicted.perplexity / inside.dense_perplexity),
         "model_mb_float16": cost.bytes_at(2) / 1e6,
         "multiply_adds_per_token": cost.params,
         "search_s": round(entry.search_s, 4),
-        "evaluation": run["id"],
+        "evaluation": inside.provenance.fingerprint,
     }
     if outside is not None:
         row |= {
-            "other_perplexity": outside["perplexity"],
-            "other_dense_perplexity": outside["dense_perplexity"],
-            "other_evaluation": outside["id"],
+            "other_perplexity": outside.perplexity,
+            "other_dense_perplexity": outside.dense_perplexity,
+            "other_evaluation": outside.provenance.fingerprint,
         }
     return row

@@ -21,12 +21,12 @@ from engine.pipeline.analyse import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.models import Models
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.reading.measurements import evaluations, refined_evaluations
+from engine.pipeline.reading.documents import read_perplexity
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
+from engine.rank_map.identity import EVALUATION
 from engine.specs import AnalysisSpec
 from engine.text.corpora import load_corpus
-from engine.types import Metric
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.evaluation.perplexity import Measurement
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.results.rows import PerplexityResult
     from engine.specs import CorpusSpec, EvaluationSpec
 
 
@@ -100,10 +101,8 @@ class EvaluationSession:
         """
         return measure(module, self._tokens, self._reference, self.spec, report)
 
-    def measure(self, rank_map: RankMap, report: Report, refinement: Key | None = None) -> dict[str, Any]:
+    def measure(self, rank_map: RankMap, report: Report, refinement: Key | None = None) -> PerplexityResult:
         """Measure one rank map, or one with refined factors, or return the stored measurement.
-
-        The prediction beside it is made from all other measurements on the same text; refined factors have none.
 
         Raises:
             InvalidRankMapError: the map does not fit the model.
@@ -151,11 +150,9 @@ class EvaluationSession:
                 "peak_memory_bytes": peak_memory_bytes(),
             }
             with self.store.writing(key, about) as into:
-                write_json(into / "evaluation.json", document)
+                write_json(into / EVALUATION, document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        among = (evaluations if refinement is None else refined_evaluations)(self.store, self.analysis.id)
-        found = next(run for run in among if run["id"] == key.fingerprint)
-        return {**found, "seconds": self.store.read(key).manifest.about["seconds"]}
+        return read_perplexity(self.analysis, self.store.read(key))
 
     def _refinement(self, key: Key) -> dict[str, Any]:
         return {"id": key.fingerprint, "kind": self.store.read(key).json("refinement.json")["kind"]}
@@ -187,7 +184,7 @@ def sense(
         RankScopeError: the analysis, its model or the text is not there any more, or not the same.
     """
     analysis = load_analysis(store, analysis_id)
-    metric = Metric.LOSS if Metric.LOSS in analysis.nats else next(iter(analysis.nats))
+    metric = analysis.default_metric
     key = keys.sensitivity_key(analysis.id, corpus_fingerprint(corpus), kept_fraction, metric, compute_dtype)
     if key in store:
         return key

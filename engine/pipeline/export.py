@@ -6,7 +6,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from cache import Key
 from engine.compression.apply import compress
 from engine.errors import InvalidSpecError
 from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
@@ -22,7 +21,7 @@ from engine.model.opening import open_model
 from engine.pipeline.evaluate import reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.reading.measurements import measurements, refined_evaluations
+from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refined import apply_refinement
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map, parse_rank_map
@@ -32,12 +31,13 @@ from engine.specs import ModelSource
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cache import Store
+    from cache import Key, Store
     from engine.analysis.value import Analysis
     from engine.export.specs import ExportSpec
     from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.results.rows import PerplexityResult
 
 _OTHER_BYTES = 50_000_000
 """Room for tokenizer, configuration and code."""
@@ -186,17 +186,13 @@ def _find_refinement(store: Store, analysis: Analysis, rank_map: RankMap, prefix
     return chosen[0]
 
 
-def _measured(store: Store, analysis: Analysis, rank_map: RankMap, refinement: Key | None) -> list[dict[str, Any]]:
-    """Return what was measured of exactly this map and refinement, newest first."""
-    wanted = decided(rank_map)
-    runs = measurements(store, analysis.id) if refinement is None else refined_evaluations(store, analysis.id)
-    found = []
-    for run in runs:
-        stored = store.read(Key("evaluation", run["id"])).path("rank-map.json").read_bytes()
-        same = refinement is None or run["refinement"]["id"] == refinement.fingerprint
-        if same and decided(parse_rank_map(stored)) == wanted:
-            found.append(run)
-    return found
+def _measured(
+    store: Store, analysis: Analysis, rank_map: RankMap, refinement: Key | None
+) -> tuple[PerplexityResult, ...]:
+    """Return the perplexities of exactly this map and refinement, newest first."""
+    refined = None if refinement is None else refinement.fingerprint
+    row = measured_row(results(store, analysis.id), rank_map, refined)
+    return () if row is None else row.perplexities
 
 
 def _licence(base: ModelFolder) -> str | None:

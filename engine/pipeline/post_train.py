@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 
 from cache import write_json
+from engine.methods.cost import cost_of
 from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, analysis_spec
@@ -45,7 +46,7 @@ def post_train(
     """
     session = EvaluationSession(store, downloads, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
     before = session.measure(rank_map, part_of(report, 0.2, 0.35))
-    key = keys.post_training_key(before["id"], spec)
+    key = keys.post_training_key(before.provenance.fingerprint, spec)
     if key not in store:
         corpus = analysis_spec(session.analysis).corpus
         texts = resolve_texts(corpus, store, downloads, report)
@@ -62,17 +63,17 @@ def post_train(
         after = session.run(module, part_of(report, 0.85, 1.0))
         document = {
             "perplexity": after.perplexity,
-            "perplexity_before": before["perplexity"],
+            "perplexity_before": before.perplexity,
             "dense_perplexity": after.dense_perplexity,
             "divergence": after.divergence,
-            "divergence_before": before["divergence"],
+            "divergence_before": before.divergence,
             "agreement": after.agreement,
-            "kept_fraction": before["kept_fraction"],
+            "kept_fraction": cost_of(session.analysis, rank_map).kept_fraction,
             "trained_params": sum(t.numel() for t in diagonals.values()),
             "steps": steps,
             "minutes": spec.minutes,
             "trained_on": corpus.label,
-            "corpus": before["corpus"],
+            "corpus": before.text,
             "n_tokens": after.n_tokens,
             "method": rank_map.method,
             "analysis": session.analysis.id,

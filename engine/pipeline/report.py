@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.reading.measurements import measurements
-from engine.pipeline.reading.results import new_row, results, row_to_json, summary_texts
-from engine.prediction.runs import fit_predictor, text_of
+from engine.pipeline.reading.results import measured_row, new_row, results, row_to_json, summary_texts
+from engine.prediction.runs import predictor_on, reference_text
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import map_id
 from engine.report import ReportContent, TextSample
-from engine.results.rows import Prediction
+from engine.results.rows import PredictedPerplexity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from cache import Store
     from engine.rank_map.document import RankMap
@@ -46,11 +44,10 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     found = results(store, analysis.id)
-    own = map_id(rank_map)
     measured = tuple(row for row in found if row.refinement is None and not row.is_dense)
-    row = next((row for row in measured if row.id == own), None) or new_row(analysis, own, rank_map)
-    runs = _runs_on_most_used_text(measurements(store, analysis.id))
-    predictor = fit_predictor(runs)
+    row = measured_row(found, rank_map) or new_row(analysis, map_id(rank_map), rank_map)
+    text = reference_text(found)
+    predictor = predictor_on(text)
     expected = predictor.predict(cost_of(analysis, rank_map).nats, rank_map.metric)
     return ReportContent(
         analysis=analysis,
@@ -58,10 +55,9 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
         row=row,
         dense=found[0],
         others=measured,
-        refined=tuple(row for row in found if row.refinement is not None and row.id.startswith(f"{own}+")),
-        forecast=Prediction(*expected.perplexities(), predictor.n_runs),
-        forecast_text=runs[0]["corpus"] if runs else None,
-        forecast_setting=text_of(runs[0])[1:] if runs else (),
+        refined=tuple(one for one in found if one.refinement is not None and one.map_id == row.id),
+        forecast=PredictedPerplexity(*expected.perplexities(), predictor.n_runs),
+        forecast_text=text,
         samples=_samples(store, row),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("rankscope"),
@@ -75,14 +71,6 @@ def results_to_json(rows: Sequence[ResultRow], analysis_id: str) -> str:
         for row in rows
     ]
     return json.dumps({"schema": RESULTS_SCHEMA, "analysis": analysis_id, "rows": documents}, indent=2)
-
-
-def _runs_on_most_used_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the runs on the text that most of them were measured on, the longest of several."""
-    n_runs = Counter(text_of(run) for run in runs)
-    most_used = max(((n, run["n_tokens"]) for run in runs for n in [n_runs[text_of(run)]]), default=None)
-    chosen = next((text_of(run) for run in runs if (n_runs[text_of(run)], run["n_tokens"]) == most_used), None)
-    return [run for run in runs if text_of(run) == chosen]
 
 
 def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:

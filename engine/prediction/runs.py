@@ -1,62 +1,67 @@
-"""Predictors from stored measurements: calibrated per analysis and text, never across texts; free of torch."""
+"""Predictors from measured rank maps: calibrated per analysis and text, never across texts; free of torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from engine.prediction.power_law import MeasuredRun, Predictor, predict_left_out
+from engine.results.rows import PredictedPerplexity
+from engine.results.texts import measured_texts
 from engine.types import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Sequence
 
-    from engine.prediction.power_law import Prediction
+    from engine.results.rows import PerplexityResult, ResultRow
+    from engine.results.texts import MeasuredText
 
 
-def text_of(run: Mapping[str, Any]) -> tuple[Hashable, ...]:
-    """Return what tells measurements apart that must not be mixed: the analysis, the text, its amount and the type.
+def calibration_texts(rows: Sequence[ResultRow]) -> tuple[MeasuredText, ...]:
+    """Return the texts that predictions can be calibrated on, the one they are calibrated on by default first.
 
-    The dense model's loss to the last digit stands for the content of the text, whatever it is called.
+    It is the first of :func:`~engine.results.texts.measured_texts`, for pages, board, reports and commands alike.
     """
-    return tuple(run[name] for name in ("analysis", "corpus", "n_sequences", "n_tokens", "dtype", "dense_nll"))
+    return tuple(text for text in measured_texts(rows) if text.rows)
 
 
-def measured_run(run: Mapping[str, Any]) -> MeasuredRun:
-    """Return what a predictor learns from a measurement."""
-    return MeasuredRun(Metric(run["metric"]), run["predicted_nats"], run["nll"] - run["dense_nll"])
+def reference_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
+    """Return the text that predictions are calibrated on unless another is chosen; ``None``: no map was measured."""
+    return next(iter(calibration_texts(rows)), None)
 
 
-def runs_on_newest_text(runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return those of ``runs`` (newest first) that were made on the text measured last."""
-    return [run for run in runs if text_of(run) == text_of(runs[0])]
+def calibration(text: MeasuredText | None) -> tuple[MeasuredRun, ...]:
+    """Return what a predictor learns from the maps measured on a text; nothing where there is none."""
+    return () if text is None else tuple(_measured_run(row, text) for row in text.rows)
 
 
-def fit_predictor(runs: Sequence[Mapping[str, Any]]) -> Predictor:
-    """Return the predictor calibrated on measurements of one analysis on one text."""
-    assert len({text_of(run) for run in runs}) <= 1
-    return Predictor.fit([measured_run(run) for run in runs])
+def predictor_on(text: MeasuredText | None) -> Predictor:
+    """Return the predictor for a text; without one it rests on the analysis alone."""
+    return Predictor.fit(calibration(text))
 
 
-def with_predictions(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return measurements, of any texts, with what was to be expected of each from the others on its text."""
-    texts: dict[tuple[Hashable, ...], list[int]] = {}
-    for index, run in enumerate(runs):
-        texts.setdefault(text_of(run), []).append(index)
-    predictions: dict[int, tuple[Prediction, int]] = {}
-    for indices in texts.values():
-        learned = [measured_run(runs[index]) for index in indices]
-        n_telling = sum(own.tells for own in learned)
-        for index, own, prediction in zip(indices, learned, predict_left_out(learned), strict=True):
-            predictions[index] = prediction, n_telling - own.tells
-    return [{**run, **_expected(run["dense_perplexity"], *predictions[index])} for index, run in enumerate(runs)]
+def with_predictions(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Return rows of one analysis whose perplexities say what was to be expected of them.
+
+    Each prediction is made from all other maps on the same text; refined factors and the dense model have none.
+    """
+    predicted: dict[tuple[str, tuple[Hashable, ...]], PredictedPerplexity] = {}
+    for text in calibration_texts(rows):
+        runs = calibration(text)
+        n_telling = sum(run.tells for run in runs)
+        for row, run, prediction in zip(text.rows, runs, predict_left_out(runs), strict=True):
+            expected = prediction.perplexities(text.dense_perplexity)
+            predicted[row.id, text.setting] = PredictedPerplexity(*expected, n_telling - run.tells)
+    return [
+        replace(
+            row, perplexities=tuple(replace(p, prediction=predicted.get((row.id, p.setting))) for p in row.perplexities)
+        )
+        for row in rows
+    ]
 
 
-def _expected(dense_perplexity: float, prediction: Prediction, n_runs: int) -> dict[str, Any]:
-    predicted, low, high = prediction.perplexities(dense_perplexity)
-    return {
-        "predicted_nll_increase": prediction.nll_increase,
-        "predicted_perplexity": predicted,
-        "predicted_perplexity_low": low,
-        "predicted_perplexity_high": high,
-        "prediction_calibrated_on": n_runs,
-    }
+def _measured_run(row: ResultRow, text: MeasuredText) -> MeasuredRun:
+    found: PerplexityResult | None = text.of(row)
+    assert found is not None
+    assert row.metric is not None
+    return MeasuredRun(Metric(row.metric), row.size.predicted_nats, found.increase)

@@ -30,7 +30,7 @@ def rank_map_from(file_name: str, content: bytes, analysis: Analysis, metric: Me
         file_name: a table if it ends in .csv, else JSON.
         content: of the file.
         analysis: whose model the map has to fit.
-        metric: of a table that does not name one; ``None``: loss, if the analysis stored its factors.
+        metric: of a table that does not name one; ``None``: the analysis's default metric.
 
     Raises:
         InvalidRankMapError: it is no rank map, or not one for this model.
@@ -42,7 +42,7 @@ def rank_map_from(file_name: str, content: bytes, analysis: Analysis, metric: Me
             model_fingerprint=analysis.about["model_fingerprint"],
             analysis=None,
             method="by hand",
-            metric=table.metric or metric or default_metric(analysis),
+            metric=table.metric or metric or analysis.default_metric,
             budget_params=None,
             blocks=table.blocks,
         )
@@ -50,11 +50,6 @@ def rank_map_from(file_name: str, content: bytes, analysis: Analysis, metric: Me
         rank_map = parse_rank_map(content)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     return rank_map
-
-
-def default_metric(analysis: Analysis) -> Metric:
-    """Return the metric whose factors a table without one selects: loss, or else the first that is stored."""
-    return Metric.LOSS if Metric.LOSS in analysis.nats else next(iter(analysis.nats), Metric.LOSS)
 
 
 def find_rank_map(words: str, analysis: Analysis) -> RankMap:

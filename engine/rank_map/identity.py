@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
 
 SCHEMA_VERSION = 1
+EVALUATION = "evaluation.json"
+"""The member of a measured perplexity that says what was measured, of what and how."""
 MEASUREMENT = "measurement.json"
 """The member of every part of an evaluation that says what was measured, of what and how."""
 ITEMS = "items.safetensors"
@@ -24,9 +26,13 @@ def decided(rank_map: RankMap) -> dict[str, object]:
     return {"blocks": blocks, "metric": rank_map.metric}
 
 
-def map_id(rank_map: RankMap) -> str:
-    """Return what identifies a rank map by what it does."""
-    return fingerprint("rank-map", decided(rank_map), schema_version=SCHEMA_VERSION)
+def map_id(rank_map: RankMap, refinement: str | None = None) -> str:
+    """Return what identifies a rank map by what it does, and its refined factors if there are any.
+
+    Two maps are the same, and what was measured of one is measured of the other, exactly if these are equal.
+    """
+    plain = fingerprint("rank-map", decided(rank_map), schema_version=SCHEMA_VERSION)
+    return plain if refinement is None else f"{plain}+{refinement}"
 
 
 def part_key(stage: str, spec: object, model: str, data: str, subject: tuple[str, RankMap] | None) -> Key:

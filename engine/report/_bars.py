@@ -11,25 +11,25 @@ from engine.report._svg import drawing, element
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.results.columns import Figure
+    from engine.results.columns import Quantity
 
 WIDTH, HEIGHT = 260.0, 34.0
 
 
-def paired_bars(dense: Figure | None, compressed: Figure, top: float, label: str) -> Markup:
+def paired_bars(dense: Quantity | None, compressed: Quantity, top: float, label: str) -> Markup:
     """Return bars on a scale from 0 to ``top``; thin lines are intervals."""
     rows = [("bar-dense", dense), ("bar-own", compressed)]
     parts = [_bar(kind, figure, 4.0 + 15.0 * place, top) for place, (kind, figure) in enumerate(rows) if figure]
     return drawing(WIDTH, HEIGHT, label, *parts)
 
 
-def scale_top(figures: Sequence[Figure | None]) -> float:
+def scale_top(figures: Sequence[Quantity | None]) -> float:
     """Return an end of the scale that holds every interval: the next tenth."""
     highest = max((figure.high or figure.value for figure in figures if figure is not None), default=1.0)
     return next((tenth / 10 for tenth in range(1, 11) if tenth / 10 >= highest), 1.0)
 
 
-def _bar(kind: str, figure: Figure, y: float, top: float) -> Markup:
+def _bar(kind: str, figure: Quantity, y: float, top: float) -> Markup:
     def x(value: float) -> float:
         return WIDTH * min(max(value / top, 0.0), 1.0)
 

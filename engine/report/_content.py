@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
-    from engine.results.rows import Prediction, ResultRow
+    from engine.results.rows import PredictedPerplexity, ResultRow
+    from engine.results.texts import MeasuredText
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,6 @@ class ReportContent:
         refined: this map's with refined factors.
         forecast: what is predicted of its perplexity over the dense model's, which counts as 1.
         forecast_text: on which text; ``None`` where no map was measured on any.
-        forecast_setting: of the perplexities measured on that text; empty where there are none.
         samples: of the summaries.
         created: ISO 8601, UTC.
         version: of RankScope.
@@ -49,9 +47,8 @@ class ReportContent:
     dense: ResultRow
     others: tuple[ResultRow, ...]
     refined: tuple[ResultRow, ...]
-    forecast: Prediction
-    forecast_text: str | None
-    forecast_setting: tuple[Hashable, ...]
+    forecast: PredictedPerplexity
+    forecast_text: MeasuredText | None
     samples: tuple[TextSample, ...]
     created: str
     version: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from engine.results.columns import Measure, Role, measures, text_columns
+from engine.results.columns import Measure, Role, measures
+from engine.results.texts import measured_texts
 from engine.results.words import TIMES, megabytes, method_title, percent, ratio
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def headline(content: ReportContent) -> str:
             "No weight was trained."
         )
     forecast = content.forecast
-    on = "" if content.forecast_text is None else f" on {content.forecast_text}"
+    on = "" if content.forecast_text is None else f" on {content.forecast_text.name}"
     return done + (
         f"It has not been run yet: its perplexity is predicted to be {ratio(forecast.perplexity)} that of the dense "
         f"model{on}, in nine cases of ten between {ratio(forecast.low)} and {ratio(forecast.high)}."
@@ -59,7 +60,7 @@ def tiles(content: ReportContent) -> list[Tile]:
     ]
     if not row.perplexities:
         forecast = content.forecast
-        on = "" if content.forecast_text is None else f" on {content.forecast_text}"
+        on = "" if content.forecast_text is None else f" on {content.forecast_text.name}"
         between = f"the dense model's{on}; {ratio(forecast.low)} to {ratio(forecast.high)}"
         found.append(Tile("Perplexity", ratio(forecast.perplexity), between, "predicted"))
     for one in _once_per_text(content)[:2]:
@@ -88,7 +89,7 @@ def _measured(content: ReportContent, measure: Measure) -> Tile:
 
 def by_use(content: ReportContent) -> list[PerplexityResult]:
     """Return this map's perplexities, those on the texts of most maps first: they compare with most."""
-    found = (text.of(content.row) for text in text_columns(content.others))
+    found = (text.of(content.row) for text in measured_texts(content.others))
     return [one for one in found if one is not None]
 
 

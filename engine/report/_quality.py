@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.report._quality_chart import OwnPoint, QualityPoint, quality_chart
-from engine.results.columns import text_columns
+from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from engine.report._content import ReportContent
-    from engine.results.rows import Prediction
+    from engine.results.rows import PredictedPerplexity
 
 
 class QualitySection(NamedTuple):
@@ -27,9 +27,9 @@ class QualitySection(NamedTuple):
 
 def quality_section(content: ReportContent) -> QualitySection:
     """Return the chart on the text most maps were measured on, this one among them if it was."""
-    texts = text_columns(content.others)
+    texts = measured_texts(content.others)
     columns = [text for text in texts if text.of(content.row) is not None] or [
-        text for text in texts if text.setting == content.forecast_setting
+        text for text in texts if content.forecast_text is not None and text.setting == content.forecast_text.setting
     ]
     prediction, dense_perplexity, ratio = content.forecast, 1.0, None
     points = [_point(content.dense.size.model_bytes["float16"], "dense", 1.0, 1.0)]
@@ -44,7 +44,7 @@ def quality_section(content: ReportContent) -> QualitySection:
         if own is not None:
             ratio, dense_perplexity = own.ratio, own.dense_perplexity
             prediction = own.prediction or prediction
-    text = columns[0].title if columns else content.forecast_text or "text like the calibration text"
+    text = columns[0].title if columns else "text like the calibration text"
     megabytes = content.row.size.model_bytes["float16"] / 1e6
     own_point = OwnPoint(megabytes, ratio, *_over(prediction, dense_perplexity))
     return QualitySection(quality_chart(points, own_point, text), text, points, prediction.calibrated_on)
@@ -54,5 +54,5 @@ def _point(n_bytes: int, method: str, ratio: float, kept: float) -> QualityPoint
     return QualityPoint(method, n_bytes / 1e6, ratio, kept)
 
 
-def _over(prediction: Prediction, dense: float) -> tuple[float, float, float]:
+def _over(prediction: PredictedPerplexity, dense: float) -> tuple[float, float, float]:
     return prediction.perplexity / dense, prediction.low / dense, prediction.high / dense

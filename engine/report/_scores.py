@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.report._bars import paired_bars, scale_top
-from engine.results.columns import Figure, summaries_columns, summary_measures, task_columns, task_measures
+from engine.results.columns import Quantity, summaries_columns, summary_measures, task_columns, task_measures
 from engine.results.words import percent
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def rouge_rows(row: ResultRow, dense: ResultRow) -> list[ScoreRow]:
     return found
 
 
-def _row(title: str, n: str, dense: Figure | None, own: Figure, change: Figure | None, top: float) -> ScoreRow:
+def _row(title: str, n: str, dense: Quantity | None, own: Quantity, change: Quantity | None, top: float) -> ScoreRow:
     label = f"{title}: compressed {percent(own.value)}" + ("" if dense is None else f", dense {percent(dense.value)}")
     settled = ""
     if change is not None and change.low is not None and change.high is not None:
@@ -90,7 +90,7 @@ def _top(found: Sequence[Measure], rows: Sequence[ResultRow]) -> float:
     return scale_top([measure.of(row) for measure in found for row in rows])
 
 
-def _written(figure: Figure | None) -> tuple[str, str]:
+def _written(figure: Quantity | None) -> tuple[str, str]:
     if figure is None:
         return "", ""
     if figure.stderr is not None:
@@ -100,7 +100,7 @@ def _written(figure: Figure | None) -> tuple[str, str]:
     return percent(figure.value), ""
 
 
-def _points(figure: Figure | None) -> tuple[str, str]:
+def _points(figure: Quantity | None) -> tuple[str, str]:
     if figure is None or figure.low is None or figure.high is None:
         return "", ""
     value, low, high = (f"{100 * x:+.1f}".replace("-", "\u2212") for x in (figure.value, figure.low, figure.high))

@@ -6,11 +6,12 @@ same amount, in the same type, scored by the same versions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from engine.evaluation.bootstrap import Interval
     from engine.rank_map.document import RankMap
@@ -52,9 +53,14 @@ class Provenance:
     versions: Mapping[str, str]
     seconds: float | None
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the stored measurement, without its stage."""
+        return self.artifact.partition("/")[2]
+
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class PredictedPerplexity:
     """The perplexity that was to be expected of a map from all other maps measured on the same text.
 
     Attributes:
@@ -82,7 +88,8 @@ class PerplexityResult:
         dense_perplexity: of the dense model on the same tokens.
         divergence: KL(dense || model), nats per token; 0 for the dense model.
         agreement: fraction of positions where both put the same token first; 1 for the dense model.
-        prediction: ``None`` for the dense model and for refined factors.
+        prediction: from all other maps measured on this text; ``None`` for the dense model and for refined factors,
+            and before it is read together with the other maps.
         setting: equal where two perplexities compare.
     """
 
@@ -93,7 +100,7 @@ class PerplexityResult:
     dense_perplexity: float
     divergence: float
     agreement: float
-    prediction: Prediction | None
+    prediction: PredictedPerplexity | None
     setting: tuple[Hashable, ...]
     provenance: Provenance
 
@@ -101,6 +108,16 @@ class PerplexityResult:
     def ratio(self) -> float:
         """Perplexity over the dense model's."""
         return self.perplexity / self.dense_perplexity
+
+    @property
+    def increase(self) -> float:
+        """Of the loss over the dense model's, nats per token."""
+        return math.log(self.ratio)
+
+    @property
+    def measured_on(self) -> str:
+        """The text with its amount and type, for people."""
+        return f"{self.text}, {self.n_tokens:,} tokens, {self.provenance.dtype}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,3 +328,38 @@ class ResultRow:
     def is_dense(self) -> bool:
         """Whether this is the dense model."""
         return self.id == DENSE
+
+    @property
+    def map_id(self) -> str:
+        """Of the rank map, whichever factors it was measured with."""
+        return self.id.partition("+")[0]
+
+    @property
+    def refinement_id(self) -> str:
+        """Of the refined factors; empty where they are as computed."""
+        return self.id.partition("+")[2]
+
+
+class Measured(Protocol):
+    """A stored number that knows what it may be compared with."""
+
+    @property
+    def setting(self) -> tuple[Hashable, ...]:
+        """Equal where two numbers compare."""
+        ...
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def by_setting(found: Iterable[M]) -> list[M]:
+    """Return one of every setting, in the order they come."""
+    first: dict[tuple[Hashable, ...], M] = {}
+    for one in found:
+        first.setdefault(one.setting, one)
+    return list(first.values())
+
+
+def of_setting(found: Sequence[M], setting: tuple[Hashable, ...]) -> M | None:
+    """Return the newest measurement in a setting; rows have the newest first."""
+    return next((one for one in found if one.setting == setting), None)

@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 
 from cache.processes import ProcessId, is_alive, this_process
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
+from engine.results.pareto import pareto_front
 from engine.search.space import LOWEST
 
 if TYPE_CHECKING:
@@ -207,11 +208,12 @@ def best_of(trials: Sequence[Evaluated], high: float) -> Evaluated | None:
 
 def pareto_set(trials: Sequence[Evaluated]) -> list[Evaluated]:
     """Return the measured trials that no other beats in both objective and size, smallest first."""
-    front: list[Evaluated] = []
-    for trial in sorted(trials, key=lambda t: (t.kept_fraction, t.objective)):
-        if not front or trial.objective < front[-1].objective:
-            front.append(trial)
-    return front
+    points = [(trial.kept_fraction, trial.objective) for trial in trials]
+    front: dict[tuple[float, float], Evaluated] = {}
+    for trial, point, is_best in zip(trials, points, pareto_front(points), strict=True):
+        if is_best:
+            front.setdefault(point, trial)
+    return [front[point] for point in sorted(front)]
 
 
 def _running(study: Study) -> list[FrozenTrial]:

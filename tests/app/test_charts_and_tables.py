@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
-from app.plans import Impossible, Plan, locked_blocks, measurement_of
+from app.plans import Impossible, Plan, locked_blocks
 from app.services import allocation, analyses, measurements, texts
 from app.services import maps as saved_maps
 from app.wording.labels import block_label, count, duration, plain, ratio
@@ -18,12 +19,16 @@ from cache import DirectoryStore, Key
 from engine.analysis.curves import predicted_increase, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
 from engine.methods.presets import PRESETS
+from engine.pipeline.reading.results import measured_row
+from engine.prediction.runs import predictor_on, reference_text
 from engine.types import Budget, Format, Metric
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from engine.analysis.value import Analysis
+    from engine.results.rows import ResultRow
+    from engine.results.texts import MeasuredText
 
 KEPT = 0.8
 COMPUTED = [name for name, preset in PRESETS.items() if not preset.is_searched]
@@ -35,6 +40,20 @@ def plans(analysed_home: Path, toy_analysis: Analysis) -> list[Plan]:
     found = allocation.plans(toy_analysis.id, budget.params)
     assert [p.method for p in found if isinstance(p, Impossible)] == ["bolaco"]
     return [p for p in found if isinstance(p, Plan)]
+
+
+def text_of(analysis: Analysis) -> MeasuredText:
+    """Return the one text on which maps were measured."""
+    found = reference_text(measurements.result_rows(analysis.id))
+    assert found is not None
+    return found
+
+
+def much_harmed(row: ResultRow) -> ResultRow:
+    """Return a row of half a predicted nat, measured as one and a half."""
+    (found,) = row.perplexities
+    harmed = replace(found, perplexity=found.dense_perplexity * math.exp(1.5))
+    return replace(row, size=replace(row.size, predicted_nats=0.5), perplexities=(harmed,))
 
 
 def test_shapes_add_up_to_the_compressible_parameters(toy_analysis: Analysis) -> None:
@@ -56,9 +75,9 @@ def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
 
 
 def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[Plan], toy_analysis: Analysis) -> None:
-    runs = measurements.measured_runs(toy_analysis.id)
-    predictor = measurements.predictor(runs)
-    table = tables.methods(plans, runs, predictor, 10.0).set_index("name")
+    text = text_of(toy_analysis)
+    predictor = predictor_on(text)
+    table = tables.methods(plans, text, predictor, 10.0).set_index("name")
     assert list(table.index) == COMPUTED
     assert (table["kept"] <= KEPT).all()
     np.testing.assert_allclose(table["predicted"], 10.0 * table["predicted_ratio"])
@@ -72,13 +91,13 @@ def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[
 
 
 def test_another_map_is_not_taken_for_a_measured_one(toy_analysis: Analysis, analysed_home: Path) -> None:
-    runs = measurements.measured_runs(toy_analysis.id)
+    rows = measurements.result_rows(toy_analysis.id)
     other = allocation.plan(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
-    assert measurement_of(other, runs) is None
+    assert measured_row(rows, other.rank_map) is None
 
 
 def test_an_impossible_method_has_a_row_with_its_reason() -> None:
-    table = tables.methods([Impossible("flrc", "too small")], [], measurements.predictor([]), None)
+    table = tables.methods([Impossible("flrc", "too small")], None, predictor_on(None), None)
     assert table.loc[0, "note"] == "too small"
     assert math.isnan(table.loc[0, "kept"])
 
@@ -125,7 +144,7 @@ def test_an_imported_map_is_checked_and_costs_what_it_did(
 
 
 def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
-    curves = allocation.predicted_curves(toy_analysis.id, measurements.predictor([]))
+    curves = allocation.predicted_curves(toy_analysis.id, predictor_on(None))
     assert set(curves) == set(COMPUTED)
     for points in curves.values():
         assert points[-1] == pytest.approx((1.0, 1.0, 1.0, 1.0), abs=0.01)
@@ -134,9 +153,9 @@ def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analyse
 
 
 def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]) -> None:
-    runs = measurements.measured_runs(toy_analysis.id)
-    harmful = [{**run, "predicted_nats": 0.5, "nll": run["dense_nll"] + 1.5} for run in runs]
-    before, after = measurements.predictor([]), measurements.predictor(harmful)
+    text = text_of(toy_analysis)
+    harmful = replace(text, rows=tuple(much_harmed(row) for row in text.rows))
+    before, after = predictor_on(None), predictor_on(harmful)
     assert (before.n_runs, after.n_runs) == (0, 2)
     for plan in plans:
         of_plan = plan.cost.nats, plan.rank_map.metric
@@ -146,13 +165,14 @@ def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_ho
 def test_a_new_measurement_is_seen_and_its_own_prediction_is_made_without_it(
     toy_analysis: Analysis, analysed_home: Path
 ) -> None:
-    runs = measurements.measured_runs(toy_analysis.id)
-    assert [run["prediction_calibrated_on"] for run in runs] == [1, 1]
+    _, *found = measurements.result_rows(toy_analysis.id)
+    assert [row.perplexities[0].prediction.calibrated_on for row in found] == [1, 1]
     store = DirectoryStore(analysed_home / "artifacts")
-    store.delete(Key("evaluation", runs[0]["id"]))
-    (left,) = measurements.measured_runs(toy_analysis.id)
-    assert left["prediction_calibrated_on"] == 0
-    assert left["predicted_perplexity"] == pytest.approx(left["dense_perplexity"] * math.exp(left["predicted_nats"]))
+    store.delete(Key("evaluation", found[0].perplexities[0].provenance.fingerprint))
+    _, left = measurements.result_rows(toy_analysis.id)
+    (one,) = left.perplexities
+    assert one.prediction.calibrated_on == 0
+    assert one.prediction.perplexity == pytest.approx(one.dense_perplexity * math.exp(left.size.predicted_nats))
 
 
 def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed_home: Path) -> None:
@@ -172,11 +192,9 @@ def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed
 
 
 def test_results_begin_with_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
-    table = tables.results(measurements.measured_runs(toy_analysis.id))
+    table = tables.results(text_of(toy_analysis))
     dense, *measured = table.to_dict("records")
     assert (dense["method"], dense["kept"], dense["ratio"]) == ("dense", 1.0, 1.0)
-    assert dense["params"] == toy_analysis.inventory.compressible_params
-    assert dense["mb"] == pytest.approx(toy_analysis.inventory.total_params * 2 / 1e6)
     assert {row["method"] for row in measured} == {"Water-filling", "SVD-LLM"}
     for row in measured:
         assert math.log(row["ratio"]) == pytest.approx(row["measured_nats"], rel=1e-6, abs=1e-9)
@@ -207,10 +225,8 @@ def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
 
 
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:
-    measured = tables.results(measurements.measured_runs(toy_analysis.id))
-    figure = charts.quality_curves(
-        allocation.predicted_curves(toy_analysis.id, measurements.predictor([])), 0.8, measured
-    )
+    measured = tables.results(text_of(toy_analysis))
+    figure = charts.quality_curves(allocation.predicted_curves(toy_analysis.id, predictor_on(None)), 0.8, measured)
     assert len(figure.data) == 2 * len(COMPUTED) + 3
     in_legend = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert sorted(in_legend) == sorted(["dense model", *(PRESETS[name].title for name in COMPUTED)])
@@ -220,7 +236,7 @@ def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: A
 
 
 def test_predictions_are_drawn_against_measurements(toy_analysis: Analysis, analysed_home: Path) -> None:
-    measured = tables.results(measurements.measured_runs(toy_analysis.id))
+    measured = tables.results(text_of(toy_analysis))
     diagonal, *points = charts.predicted_against_measured(measured).data
     assert list(diagonal.x) == list(diagonal.y)
     assert sum(len(p.x) for p in points) == 2

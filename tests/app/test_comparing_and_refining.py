@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services import allocation, measurements
-from app.services import measurements as measured
 from cache import DirectoryStore
 from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
@@ -83,10 +82,10 @@ def test_refined_maps_are_listed_apart(
     assert not page.exception
     table = next(frame.value for frame in page.dataframe if "refined" in frame.value)
     assert list(table["refined"]) == ["corrected, no training"]
-    assert len(measurements.measured_runs(toy_analysis.id)) == 2
+    assert sum(row.refinement is None for row in measurements.result_rows(toy_analysis.id)) == 3
     runs = next(frame.value for frame in page.dataframe if "kept_fraction" in frame.value)
     assert list(runs["method"]) == ["dense", "Water-filling", "SVD-LLM"]
     assert len(page.multiselect(key="runs.chosen").options) == 2
-    report = measured.report_html(toy_analysis.id, rank_map.to_json())
+    report = measurements.report_html(toy_analysis.id, rank_map.to_json())
     assert "With refined factors" in report
     assert "corrected, no training" in report

@@ -1,8 +1,8 @@
-"""One budget for all pages, and the text whose measurements are shown at first."""
+"""One budget for all pages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamlit.testing.v1 import AppTest
 
@@ -39,36 +39,3 @@ def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_pag
 
 def test_a_link_brings_its_budget_to_the_overview(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
     assert open_page("overview", keep="0.45").slider(key="budget").value == 0.45
-
-
-def shown_text() -> None:
-    import streamlit as st
-
-    from app.widgets.text_choice import runs_of_one_text
-
-    runs: list[dict[str, Any]] = st.session_state["runs"]
-    st.write(runs_of_one_text(runs)[0]["corpus"])
-
-
-def run_on(corpus: str, nats: float) -> dict[str, Any]:
-    return {
-        "analysis": "a",
-        "corpus": corpus,
-        "n_sequences": 4,
-        "n_tokens": 252,
-        "dtype": "float32",
-        "dense_nll": 2.0 + len(corpus),
-        "metric": "loss",
-        "params": 10,
-        "predicted_nats": nats,
-    }
-
-
-def test_the_text_with_the_most_measured_maps_is_shown_first() -> None:
-    newest_first = [run_on("news", 0.1), run_on("wiki", 0.1), run_on("wiki", 0.2), run_on("news", 0.1)]
-    for runs, expected in ((newest_first, "wiki"), ([*newest_first, run_on("news", 0.3)], "news")):
-        page = AppTest.from_function(shown_text)
-        page.session_state["runs"] = runs
-        page.run()
-        assert not page.exception
-        assert page.markdown[0].value == expected

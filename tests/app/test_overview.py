@@ -12,6 +12,7 @@ from app.services import allocation, measurements
 from app.wording.headline import headline, uncertainty
 from cache import DirectoryStore
 from engine.methods.presets import PRESETS
+from engine.prediction.runs import predictor_on, reference_text
 from engine.types import Budget
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ def test_tiles_hold_size_arithmetic_kept_and_both_perplexities(open_page: Open, 
 
 
 def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_home: Path) -> None:
-    runs = measurements.measured_runs(toy_analysis.id)
-    curves = allocation.predicted_curves(toy_analysis.id, measurements.predictor(runs))
-    table = tables.quality(curves, tables.results(runs))
+    text = reference_text(measurements.result_rows(toy_analysis.id))
+    assert text is not None
+    curves = allocation.predicted_curves(toy_analysis.id, predictor_on(text))
+    table = tables.quality(curves, tables.results(text))
     assert table["predicted_ratio"].notna().sum() == sum(len(points) for points in curves.values())
-    assert table["measured_ratio"].notna().sum() == len(runs) + 1
+    assert table["measured_ratio"].notna().sum() == len(text.rows) + 1
     assert set(table["method"]) >= {PRESETS[name].title for name in curves} | {"dense"}

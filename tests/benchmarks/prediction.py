@@ -20,11 +20,11 @@ from cache import DirectoryStore
 from engine import operations
 from engine.allocation import allocators
 from engine.analysis.curves import group_curves
+from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.prediction.power_law import MeasuredRun, Predictor, predict_left_out
-from engine.prediction.runs import measured_run
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
 from engine.settings import settings
@@ -118,28 +118,29 @@ def rank_map_of(analysis: Analysis, curves: Sequence[GroupCurves], case: Case, s
     )
 
 
-def measured(session: EvaluationSession) -> list[dict[str, Any]]:
-    """Return the measurement of every case, printing one line each; equal maps count once."""
+def measured(session: EvaluationSession) -> list[tuple[str, MeasuredRun]]:
+    """Return the method and the measurement of every case, printing one line each; equal maps count once."""
     analysis = session.analysis
     runs = {}
     for seed, case in enumerate(cases()):
-        curves = group_curves(analysis, case.metric, case.importance)
-        found = session.measure(rank_map_of(analysis, curves, case, seed), ignore_progress)
-        runs[found["id"]] = found
-        numbers = case.kept, found["predicted_nats"], found["nll"] - found["dense_nll"]
-        shown = " ".join(f"{number:.4f}" for number in numbers)
-        print(f"{case.method:14}{case.metric:6} {'/'.join(case.formats):28} {shown} {found['seconds']}", flush=True)
+        rank_map = rank_map_of(analysis, group_curves(analysis, case.metric, case.importance), case, seed)
+        found = session.measure(rank_map, ignore_progress)
+        run = MeasuredRun(case.metric, cost_of(analysis, rank_map).nats, found.increase)
+        runs[found.provenance.artifact] = (case.method, run)
+        shown = " ".join(f"{number:.4f}" for number in (case.kept, run.nats, run.increase))
+        seconds = f"{found.provenance.seconds} s"
+        print(f"{case.method:14}{case.metric:6} {'/'.join(case.formats):28} {shown} {seconds}", flush=True)
     return list(runs.values())
 
 
-def print_tables(runs: Sequence[dict[str, Any]]) -> None:
+def print_tables(runs: Sequence[tuple[str, MeasuredRun]]) -> None:
     """Print how well the half discarded energy and the calibrated prediction do."""
-    learned = [measured_run(run) for run in runs]
+    learned = [run for _, run in runs]
     left_out = predict_left_out(learned)
     table = pd.DataFrame(
         {
             "metric": [run.metric.value for run in learned],
-            "method": [run["method"] for run in runs],
+            "method": [method for method, _ in runs],
             "measured": [run.increase for run in learned],
             "raw": [run.nats for run in learned],
             "calibrated": [prediction.nll_increase for prediction in left_out],

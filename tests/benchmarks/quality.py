@@ -17,6 +17,7 @@ from typing import Any
 from cache import DirectoryStore
 from engine import operations
 from engine.methods.allocate import allocate_rank_map
+from engine.methods.cost import cost_of
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
@@ -59,9 +60,13 @@ def measured(home: Path, arguments: dict[str, Any], keeps: list[float], rows: li
                 label, method, formats = ROWS[index]
                 rank_map = allocate_rank_map(analysis, curves, method, budget, formats=formats)
                 found = session.measure(rank_map, ignore_progress)
-                results["dense"][text] = found["dense_perplexity"]
-                results[f"{label}|{keep}|{text}"] = found
-                say(f"{label} at {keep} on {text}: {found['perplexity']:.2f}, {found['seconds']}")
+                results["dense"][text] = found.dense_perplexity
+                results[f"{label}|{keep}|{text}"] = {
+                    "perplexity": found.perplexity,
+                    "increase": found.increase,
+                    "nats": cost_of(analysis, rank_map).nats,
+                }
+                say(f"{label} at {keep} on {text}: {found.perplexity:.2f}, {found.provenance.seconds} s")
     return results
 
 
@@ -79,7 +84,7 @@ def as_markdown(results: dict[str, Any], keeps: list[float], rows: list[int]) ->
                 ppl = results[f"{label}|{keep}|{text}"]["perplexity"]
                 cells.append(f"{ppl:.2f} ({ppl / dense[text]:.2f})")
             inside = results[f"{label}|{keep}|demo"]
-            cells.append(f"{inside['predicted_nats']:.3f} / {inside['nll'] - inside['dense_nll']:.3f}")
+            cells.append(f"{inside['nats']:.3f} / {inside['increase']:.3f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([f"Dense: {dense['demo']:.2f} / {dense['demo:news']:.2f}.", "", *lines])
 

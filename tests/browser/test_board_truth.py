@@ -12,6 +12,7 @@ import pytest
 
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
+from app.components.rank_board.data import content_of
 from app.plans import Aim, Impossible, Plan, edited_each, locked_blocks
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
@@ -20,6 +21,7 @@ from engine.methods.allocate import Target, allocate_to_target
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS
 from engine.prediction.power_law import MeasuredRun, Predictor
+from engine.rank_map.identity import map_id
 from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
 from tests.support.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
@@ -40,15 +42,18 @@ MODULES = Path(rank_board.__file__).parent
 PLAN = """async ([bytes, told, cases]) => {
   const { decodeCurves } = await import("./curves.js");
   const { Planner } = await import("./planner.js");
+  const { contentOf } = await import("./measured.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
   const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
   const planner = new Planner(curves, new Map(shapes));
   planner.learn(told);
   return cases.map((state) => {
     const { plans } = planner.plan(state);
-    return told.methods.map(({ name }) => {
+    return told.methods.map(({ name, metric }) => {
       const plan = plans.get(name);
-      return plan ? [plan.blocks.map((b) => [b.members, b.format, b.rank]), plan.params, plan.nats] : null;
+      if (!plan) return null;
+      const content = contentOf(plan, metric, (member) => told.places.indexOf(member));
+      return [plan.blocks.map((b) => [b.members, b.format, b.rank]), plan.params, content, plan.nats];
     });
   });
 }"""
@@ -195,19 +200,24 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         "predictor": predictor.to_json(),
         "dense_perplexity": dense,
         "compressible": analysis.inventory.compressible_params,
+        "places": list(analysis.projections),
     }
     data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
-    checked = 0
+    checked, ids = 0, {}
     for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, told, states]), strict=True):
         for plan, answer in zip(wanted, got, strict=True):
             if isinstance(plan, Impossible):
                 assert answer is None, (plan, state)
                 continue
             assert answer is not None, (plan.method, state)
-            assert answer[:2] == [blocks_of(plan.rank_map), plan.cost.params], (plan.method, state)
-            assert math.isclose(answer[2], plan.cost.nats, rel_tol=1e-9, abs_tol=1e-15)
+            content = content_of(plan.rank_map, analysis)
+            assert answer[:3] == [blocks_of(plan.rank_map), plan.cost.params, content], (plan.method, state)
+            assert math.isclose(answer[3], plan.cost.nats, rel_tol=1e-9, abs_tol=1e-15)
+            ids[content] = map_id(plan.rank_map)
             checked += 1
     assert checked > 60
+    # What the browser compares tells maps apart exactly as the id does by which they are measured.
+    assert len(set(ids.values())) == len(ids) > 40
 
 
 def large_model(seed: int, n_layers: int, width: int) -> ToyModel:

@@ -17,7 +17,9 @@ from engine.pipeline import analyse as analysing
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession, sense
 from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis
-from engine.pipeline.reading.measurements import evaluations, measured_sensitivity, newest_predictor
+from engine.pipeline.reading.measurements import measured_sensitivity
+from engine.pipeline.reading.results import measured_row, results
+from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap, parse_rank_map
 from engine.specs import CorpusSpec, EvaluationSpec
@@ -56,20 +58,21 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
         rank_map = allocate_rank_map(analysis, curves, method, budget)
         again = parse_rank_map(rank_map.to_json().encode())
         found = session.measure(again, ignore_progress)
-        assert found["params"] <= budget.params
-        assert found["kept_fraction"] == pytest.approx(cost_of(analysis, rank_map).kept_fraction)
-        assert found["perplexity"] > 0
-        low, high = found["predicted_perplexity_low"], found["predicted_perplexity_high"]
-        assert found["dense_perplexity"] <= low <= found["predicted_perplexity"] <= high
-        assert 0 <= found["agreement"] <= 1
-    runs = evaluations(store, analysis.id)
-    assert len(runs) == len(computed)
-    assert {run["prediction_calibrated_on"] for run in runs} == {len(computed) - 1}
+        row = measured_row(results(store, analysis.id), again)
+        assert row.size.params <= budget.params
+        assert row.size.kept_fraction == pytest.approx(cost_of(analysis, rank_map).kept_fraction)
+        assert found.perplexity > 0
+        predicted = row.perplexities[0].prediction
+        assert found.dense_perplexity <= predicted.low <= predicted.perplexity <= predicted.high
+        assert 0 <= found.agreement <= 1
+    maps = results(store, analysis.id)[1:]
+    assert len(maps) == len(computed)
+    assert {row.perplexities[0].prediction.calibrated_on for row in maps} == {len(computed) - 1}
     assert_targets_are_met(store, analysis, curves)
     dense = RankMap("m", analysis.about["model_fingerprint"], None, "dense", Metric.LOSS, None, ())
     untouched = session.measure(dense, ignore_progress)
-    assert untouched["perplexity"] == pytest.approx(untouched["dense_perplexity"], rel=1e-6)
-    assert untouched["kept_fraction"] == 1.0
+    assert untouched.perplexity == pytest.approx(untouched.dense_perplexity, rel=1e-6)
+    assert measured_row(results(store, analysis.id), dense).size.kept_fraction == 1.0
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
@@ -92,7 +95,7 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
     session = EvaluationSession(
         store, tmp_path / "downloads", around.id, evaluation_spec(text_file), ignore_progress, device="cpu"
     )
-    assert session.measure(rank_map, ignore_progress)["perplexity"] > 0
+    assert session.measure(rank_map, ignore_progress).perplexity > 0
 
 
 @pytest.mark.parametrize(
@@ -106,9 +109,10 @@ def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_pa
 
 def assert_targets_are_met(store, analysis, curves):
     """Every method reaches a size and a predicted perplexity that lie between its extremes."""
-    predictor, text = newest_predictor(store, analysis.id)
+    text = reference_text(results(store, analysis.id))
+    predictor = predictor_on(text)
     computed = [name for name, preset in PRESETS.items() if not preset.is_searched]
-    assert (predictor.n_runs, text) == (len(computed), "notes.txt")
+    assert (predictor.n_runs, text.name) == (len(computed), "notes.txt")
     dense_mb = analysis.inventory.total_params * 2 / 1e6
     spared_mb = analysis.inventory.compressible_params * 2 / 1e6
     for method in computed:
@@ -127,17 +131,21 @@ def test_predictions_are_made_per_text(tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
     analysis = run(store, tmp_path, model_folder("llama"), text_file)
     curves = curves_by_metric(analysis)
-    assert newest_predictor(store, analysis.id)[0].n_runs == 0
+    assert reference_text(results(store, analysis.id)) is None
     other = tmp_path / "other.txt"
     other.write_text("\n\n".join(f"{line} Chapter {i}." for i in range(40) for line in reversed(LINES)))
     for place, text in enumerate((text_file, other)):
         session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text), ignore_progress, device="cpu")
         for n_before, kept in enumerate((0.6, 0.8)):
             budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
-            found = session.measure(allocate_rank_map(analysis, curves, "svd-llm", budget), ignore_progress)
-            assert found["prediction_calibrated_on"] == n_before
-        assert newest_predictor(store, analysis.id)[0].n_runs == 2, place
-    assert len(evaluations(store, analysis.id)) == 4
+            rank_map = allocate_rank_map(analysis, curves, "svd-llm", budget)
+            setting = session.measure(rank_map, ignore_progress).setting
+            (found,) = [
+                p for p in measured_row(results(store, analysis.id), rank_map).perplexities if p.setting == setting
+            ]
+            assert found.prediction.calibrated_on == n_before
+        assert predictor_on(reference_text(results(store, analysis.id))).n_runs == 2, place
+    assert [len(row.perplexities) for row in results(store, analysis.id)] == [2, 2, 2]
 
 
 def test_flrc_has_other_importances_and_settings(tmp_path, model_folder, text_file):

@@ -19,11 +19,13 @@ from engine.errors import ExportError, InvalidRankMapError, InvalidSpecError, Re
 from engine.export.new_folder import appearing, require_space
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.methods.allocate import allocate_rank_map
+from engine.methods.cost import cost_of
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.export import export
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
+from engine.results.rows import PerplexityResult
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
@@ -55,23 +57,23 @@ def rows(card: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def assert_card_states(card: str, run: dict) -> None:
+def assert_card_states(card: str, found: PerplexityResult) -> None:
     (cells,) = rows(card)
-    names = ("perplexity", "dense_perplexity", "divergence", "agreement")
-    assert cells == [run["corpus"], f"{run['n_tokens']:,}", run["dtype"], *(f"{run[name]:.4f}" for name in names)]
+    numbers = (found.perplexity, found.dense_perplexity, found.divergence, found.agreement)
+    assert cells == [found.text, f"{found.n_tokens:,}", found.provenance.dtype, *(f"{n:.4f}" for n in numbers)]
 
 
 def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_path):
     root, store, analysis, rank_map, measured, _, _ = home
-    folder = tmp_path / "new" / "small"
+    folder, cost = tmp_path / "new" / "small", cost_of(analysis, rank_map)
     found = export(store, root, analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
     assert found["max_logit_difference"] <= 1e-4
     assert found["weight_bytes"] == found["predicted_weight_bytes"] < found["dense_weight_bytes"]
-    assert (found["kept_fraction"], found["model_params"]) == (measured["kept_fraction"], measured["model_params"])
+    assert (found["kept_fraction"], found["model_params"]) == (cost.kept_fraction, cost.model_params)
     card = (folder / "README.md").read_text()
     assert_card_states(card, measured)
-    assert f"{measured['model_params']:,}" in card
-    assert f"{measured['kept_fraction']:.4f}" in card
+    assert f"{cost.model_params:,}" in card
+    assert f"{cost.kept_fraction:.4f}" in card
     assert "license: mit" in card
     assert (folder / "LICENSE").read_text() == "Do what you like.\n"
     assert json.loads((folder / "rank-map.json").read_text()) == json.loads(rank_map.to_json())

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cache import DirectoryStore
+from cache import DirectoryStore, Key
 from engine import operations
 from engine.errors import InvalidRankMapError, RankScopeError
 from engine.evaluation.cost import CostSpec
@@ -21,9 +21,10 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.measure import plan as measuring
 from engine.pipeline.measure.plan import Plan, measure_all
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.reading.results import article_scores, item_scores, results, row_to_json, summary_texts
+from engine.pipeline.reading.results import results, row_to_json, summary_texts
 from engine.progress import ignore_progress
-from engine.rank_map.identity import map_id
+from engine.rank_map.identity import ARTICLES, map_id
+from engine.rank_map.identity import ITEMS as ITEM_SCORES
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget
 from tests.end_to_end.conftest import LINES
@@ -74,6 +75,11 @@ def rank_maps(analysis, *kept_fractions):
     return [allocate_rank_map(analysis, curves, "water-filling", budget) for budget in budgets]
 
 
+def arrays_of(store, result, member):
+    """Return the stored score of every item or article."""
+    return store.read(Key(*result.provenance.artifact.split("/"))).arrays(member)
+
+
 def run(store, tmp_path, analysis, maps, plan, report=ignore_progress, **options):
     return measure_all(store, tmp_path, analysis.id[:12], maps, plan, report, device="cpu", **options)
 
@@ -99,7 +105,7 @@ def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path,
         assert "lm-eval" in row.tasks[0].provenance.versions
         assert row.tasks[0].config["doc_to_text"] == "Question: {{question}}\nAnswer:"
         assert (row.tasks[0].n, row.tasks[0].n_available, row.tasks[0].is_limited) == (8, 8, False)
-        assert {len(values) for values in item_scores(store, row.tasks[0]).values()} == {8}
+        assert {len(values) for values in arrays_of(store, row.tasks[0], ITEM_SCORES).values()} == {8}
     assert (
         dense.costs[0].decode_multiply_adds > large.costs[0].decode_multiply_adds > small.costs[0].decode_multiply_adds
     )
@@ -117,11 +123,11 @@ def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path,
 
 def test_differences_are_paired_with_the_stored_scores_of_the_dense_model(store, tmp_path, analysis, plan):
     dense, small = run(store, tmp_path, analysis, rank_maps(analysis, 0.4), replace(plan, cost=None))
-    own, other = item_scores(store, small.tasks[0])["acc"], item_scores(store, dense.tasks[0])["acc"]
+    own, other = (arrays_of(store, row.tasks[0], ITEM_SCORES)["acc"] for row in (small, dense))
     difference = small.tasks[0].differences["acc"]
     assert difference.mean == pytest.approx(np.mean(own - other))
     assert difference.low <= difference.mean <= difference.high
-    own, other = (article_scores(store, row.summaries[0])["rougeL"] for row in (small, dense))
+    own, other = (arrays_of(store, row.summaries[0], ARTICLES)["rougeL"] for row in (small, dense))
     assert small.summaries[0].differences["rougeL"].mean == pytest.approx(np.mean(own - other))
     assert dense.tasks[0].differences == dense.summaries[0].differences == {}
     shown, of_dense = summary_texts(store, small.summaries[0]), summary_texts(store, dense.summaries[0])
@@ -178,8 +184,8 @@ def test_a_perplexity_measured_before_is_the_same_measurement(store, tmp_path, a
     session = measuring.EvaluationSession(store, tmp_path, analysis.id, plan.texts[0], ignore_progress, device="cpu")
     alone = session.measure(rank_map, ignore_progress)
     _, row = run(store, tmp_path, analysis, [rank_map], Plan(plan.texts))
-    assert row.perplexities[0].provenance.artifact == f"evaluation/{alone['id']}"
-    assert row.perplexities[0].prediction.perplexity == alone["predicted_perplexity"]
+    assert row.perplexities[0].provenance.artifact == alone.provenance.artifact
+    assert replace(row.perplexities[0], prediction=None) == alone
     assert len(store.keys("evaluation")) == 1
 
 

@@ -8,8 +8,9 @@ from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric
-from engine.pipeline.reading.measurements import evaluations, newest_predictor, refined_evaluations
+from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refine import refine
+from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
@@ -34,15 +35,17 @@ def test_refined_factors_are_measured_and_listed_apart(name, tmp_path, model_fol
     for spec in (RefinementSpec(compute_dtype="float32"), TRAINED):
         key = refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
         found = session.measure(rank_map, ignore_progress, key)
-        assert found["refinement"] == {"id": key.fingerprint, "kind": spec.kind}
-        assert found["nll"] != plain["nll"]
-        assert found["params"] == plain["params"]
-        assert "predicted_perplexity" not in found
+        assert found.perplexity != plain.perplexity
+        row = measured_row(results(store, analysis.id), rank_map, key.fingerprint)
+        assert row is not None
+        assert (row.refinement_id, row.refinement) == (key.fingerprint, spec.kind)
+        assert row.perplexities == (found,)
+        assert row.size == measured_row(results(store, analysis.id), rank_map).size
         assert refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu") == key
-    assert [r["id"] for r in evaluations(store, analysis.id)] == [plain["id"]]
-    kinds = {r["refinement"]["kind"] for r in refined_evaluations(store, analysis.id)}
-    assert kinds == {"corrected", "trained"}
-    assert newest_predictor(store, analysis.id)[0].n_runs == 1
+    rows = results(store, analysis.id)
+    assert [p.provenance.artifact for p in measured_row(rows, rank_map).perplexities] == [plain.provenance.artifact]
+    assert {row.refinement for row in rows} == {None, "corrected", "trained"}
+    assert predictor_on(reference_text(rows)).n_runs == 1
 
 
 class Stopped(Exception):

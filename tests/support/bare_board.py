@@ -111,7 +111,7 @@ def open_board(page: Page, analysis: Analysis, state: dict[str, Any] | None = No
     """
     curves = {metric: group_curves(analysis, metric) for metric in analysis.nats}
     step = board_step(next(iter(curves.values())))
-    data = board_data(analysis, [], (), {**STATE, **(state or {})}, Predictor.fit([]), [])
+    data = board_data(analysis, [], (), {**STATE, **(state or {})}, Predictor.fit([]), None)
     data |= {
         "curves": analysis.id,
         "evaluated": evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),

@@ -30,7 +30,19 @@ def _join(*modules: str) -> str:
 
 
 CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
-ALLOCATORS = ("formats", "blocks", "targets", "uniform", "flrc", "hull", "frontier", "methods", "by_hand", "prediction")
+ALLOCATORS = (
+    "formats",
+    "blocks",
+    "targets",
+    "uniform",
+    "flrc",
+    "hull",
+    "frontier",
+    "methods",
+    "by_hand",
+    "prediction",
+    "measured",
+)
 PARTS = (
     "text",
     "history",

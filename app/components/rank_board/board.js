@@ -69,9 +69,9 @@ class Board {
     this.projections = new Map();
     const first = Object.values(this.curves.metrics)[0];
     const curves = new Map(first.flatMap((group) => group.separate.map((curve) => [curve.members[0], curve])));
-    for (const [name, layer, kind] of this.data.projections) {
+    for (const [place, [name, layer, kind]] of this.data.projections.entries()) {
       const { inFeatures, outFeatures } = curves.get(name);
-      this.projections.set(name, { name, layer, kind, inFeatures, outFeatures });
+      this.projections.set(name, { name, place, layer, kind, inFeatures, outFeatures });
     }
     this.planner = new Planner(this.curves, this.projections);
     this.map = new RankMap(this.find(".rb-canvas"), [...this.projections.values()]);

@@ -1,3 +1,4 @@
+import { measurementOf } from "./measured.js";
 import { predictPerplexity } from "./prediction.js";
 import { megabytes, perplexityText, short } from "./text.js";
 
@@ -59,9 +60,7 @@ export class MethodCards {
       predictedPerplexity: String(predicted),
       nats: String(plan.nats),
     });
-    const run = measured.find(
-      (other) => other.metric === metric && other.params === plan.params && Math.abs(other.nats - plan.nats) <= 1e-6 * other.nats,
-    );
+    const run = measurementOf(plan, metric, measured, (member) => board.projections.get(member).place);
     this.figures.set(name, { kept, predicted });
     const [size, interval] = [`${(kept * 100).toFixed(2)} % kept`, `${perplexityText(low)} to ${perplexityText(high)}`];
     if (board.state.target === null) {

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from app.plans import Impossible, Locks
     from engine.analysis.value import Analysis
     from engine.prediction.power_law import Predictor
+    from engine.rank_map.document import RankMap
     from engine.rank_map.named import NamedMap
+    from engine.results.texts import MeasuredText
     from engine.types import BlockRank
 
 
@@ -24,7 +26,7 @@ def board_data(
     locks: Locks,
     state: Mapping[str, Any],
     predictor: Predictor,
-    runs: Sequence[Mapping[str, Any]],
+    text: MeasuredText | None,
     opened: Plan | None = None,
     saved: Sequence[NamedMap] = (),
 ) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def board_data(
         plans: of every method for the state.
         locks: ranks held by hand.
         state: as ``app.components.rank_board.state`` returns it.
-        predictor: calibrated on ``runs``.
-        runs: measurements on one text.
+        predictor: calibrated on ``text``.
+        text: on which maps were measured; ``None``: none were.
         opened: the saved map that is open, without the held ranks.
         saved: the maps the active one can be compared with.
     """
@@ -48,20 +50,36 @@ def board_data(
         "total": inventory.total_params,
         "methods": [*presets_json(PRESETS.values()), *([] if opened is None else [_fixed(opened)])],
         "predictor": predictor.to_json(),
-        "measured": [
-            {
-                "metric": str(run["metric"]),
-                "params": run["params"],
-                "nats": run["predicted_nats"],
-                "perplexity": run["perplexity"],
-            }
-            for run in runs
-        ],
+        "measured": [] if text is None else _measured(text, analysis),
         "state": {**state, "held": dict(locks)},
         "confirmed": confirmed,
         "saved": [[named.id, named.name] for named in saved],
         "compared": [_blocks(named.rank_map.blocks) for named in saved if named.id == state["compare"]],
     }
+
+
+def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, Any]]:
+    found = ((row, text.of(row)) for row in text.rows)
+    return [
+        {"params": row.size.params, "content": content_of(row.rank_map, analysis), "perplexity": one.perplexity}
+        for row, one in found
+        if row.rank_map is not None and one is not None
+    ]
+
+
+def content_of(rank_map: RankMap, analysis: Analysis) -> str:
+    """Return what a rank map decides, equal exactly where :func:`engine.rank_map.identity.map_id` is.
+
+    The browser writes the same of its own maps (``contentOf`` in measured.js); projections go by their place in the
+    model, because names would be ten times as long.
+    """
+    places = {name: str(place) for place, name in enumerate(analysis.projections)}
+    blocks = (
+        f"{'+'.join(places[name] for name in block.members)} {block.format} {block.rank}"
+        for block in rank_map.blocks
+        if block.rank is not None
+    )
+    return ";".join([rank_map.metric, *sorted(blocks)])
 
 
 def _fixed(plan: Plan) -> dict[str, Any]:

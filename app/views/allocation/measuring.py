@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.pages import page_link
-from app.plans import measurement_of
 from app.services import measurements as measured
 from app.views.allocation.refining import refine_plan
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 from app.wording.labels import calibrated, plain, ratio
+from engine.pipeline.reading.results import measured_row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from app.plans import Plan
     from engine.analysis.value import Analysis
+    from engine.results.rows import PerplexityResult, ResultRow
+    from engine.results.texts import MeasuredText
 
 
-def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Offer the measurement of a plan, follow it, and show the first of ``runs`` that is of it."""
+def measure_plan(analysis: Analysis, plan: Plan, rows: Sequence[ResultRow], text: MeasuredText | None) -> None:
+    """Offer the measurement of a plan, follow it, and show what was measured of it: on ``text``, or else the newest."""
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
         with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):
@@ -38,21 +40,26 @@ def measure_plan(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any
         follow(measured.submit_evaluation(analysis.id, [plan.rank_map.to_json()], level, arguments))
         st.rerun()
     watch("evaluate", analysis.id)
-    run = measurement_of(plan, runs)
-    if run is None:
+    row = measured_row(rows, plan.rank_map)
+    if row is None or not row.perplexities:
         st.caption("This map has not been measured yet.")
     else:
-        show_measurement(run, analysis)
+        on_text = None if text is None else text.of(row)
+        show_measurement(on_text or row.perplexities[0], analysis)
         page_link("results", "All measured maps")
     refine_plan(analysis, plan)
 
 
-def show_measurement(run: Mapping[str, Any], analysis: Analysis) -> None:
+def show_measurement(found: PerplexityResult, analysis: Analysis) -> None:
     """Show one measurement beside the dense model and the prediction."""
-    dense, measured, predicted = run["dense_perplexity"], run["perplexity"], run["predicted_perplexity"]
+    predicted, dense = found.prediction, found.dense_perplexity
+    assert predicted is not None
     tiles = st.columns(4)
     tiles[0].metric("Dense perplexity", f"{dense:.2f}", border=True, height="stretch")
-    for tile, title, value in ((tiles[1], "Predicted", predicted), (tiles[2], "Measured", measured)):
+    for tile, title, value in (
+        (tiles[1], "Predicted", predicted.perplexity),
+        (tiles[2], "Measured", found.perplexity),
+    ):
         tile.metric(
             title,
             f"{value:.2f}",
@@ -64,14 +71,13 @@ def show_measurement(run: Mapping[str, Any], analysis: Analysis) -> None:
         )
     tiles[3].metric(
         "Same top token",
-        f"{run['agreement']:.1%}",
+        f"{found.agreement:.1%}",
         border=True,
         height="stretch",
         help="Share of positions where the compressed model's likeliest token is the dense model's.",
     )
-    held_out = ", the calibration text itself, not held out" if run["corpus"] == analysis.about["corpus"] else ""
-    low, high = run["predicted_perplexity_low"], run["predicted_perplexity_high"]
+    held_out = ", the calibration text itself, not held out" if found.text == analysis.about["corpus"] else ""
     st.caption(
-        f"On {plain(run['corpus'])}{held_out}: {run['n_tokens']:,} tokens, {run['dtype']}. Without this measurement "
-        f"{low:.2f} to {high:.2f} was predicted, {calibrated(run['prediction_calibrated_on'])}."
+        f"On {plain(found.text)}{held_out}: {found.n_tokens:,} tokens, {found.provenance.dtype}. Without this "
+        f"measurement {predicted.low:.2f} to {predicted.high:.2f} was predicted, {calibrated(predicted.calibrated_on)}."
     )

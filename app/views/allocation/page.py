@@ -22,7 +22,7 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
-from app.widgets.text_choice import runs_of_one_text
+from app.widgets.text_choice import chosen_text
 from app.wording.labels import method_title, plain
 from engine.methods.presets import PRESETS
 
@@ -42,25 +42,25 @@ def render() -> None:
         keep_held(analysis, locks)
         opened = opened_map(analysis)
         state = board_state(analysis)
-        runs = measurements.measured_runs(analysis.id)
-        of_text = runs_of_one_text(runs)
-        plans = board_plans(analysis, state, locks, opened, of_text)
+        rows = measurements.result_rows(analysis.id)
+        text = chosen_text(rows)
+        plans = board_plans(analysis, state, locks, opened, text)
         plan = next(p for p in plans if p.method == state["method"])
-        show_board(analysis, state, locks, plans, of_text, opened)
+        show_board(analysis, state, locks, plans, text, opened)
         kept = (
             plan.cost.kept_fraction if isinstance(plan, Plan) and (state["target"] or state["base"]) else state["keep"]
         )
         if plan.method in PRESETS and PRESETS[plan.method].is_searched:
             search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
-            measure_plan(analysis, plan, [*of_text, *runs])
+            measure_plan(analysis, plan, rows, text)
             export_plan(analysis, plan)
         else:
             st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
         shown = plan if isinstance(plan, Plan) else None
         _offer_files_and_release(analysis, shown, len(locks))
         show_saved_maps(analysis, shown)
-        compare_methods(analysis, plans, of_text, kept)
+        compare_methods(analysis, plans, text, kept)
         if isinstance(plan, Plan):
             show_difference(analysis, plan, plans)
             with st.expander(

@@ -7,30 +7,28 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import tables
-from app.plans import measurement_of
 from app.wording.headline import headline
 from app.wording.labels import calibrated, count, megabytes, percent, plain, ratio
+from engine.pipeline.reading.results import measured_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
     from app.plans import Plan
     from engine.analysis.value import Analysis
     from engine.prediction.power_law import Predictor
+    from engine.results.texts import MeasuredText
 
 
 _WIDTH = 235
 """Five tiles fit beside each other on 1,440 pixels, three on 900."""
 
 
-def show_outcome(analysis: Analysis, plan: Plan, runs: Sequence[Mapping[str, Any]], predictor: Predictor) -> bool:
+def show_outcome(analysis: Analysis, plan: Plan, text: MeasuredText | None, predictor: Predictor) -> bool:
     """Show size, arithmetic, predicted and measured quality; return whether exactly this map was measured."""
     predicted = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()
-    run = measurement_of(plan, runs)
-    measured = None if run is None else float(run["perplexity"]) / float(run["dense_perplexity"])
-    text = str(runs[0]["corpus"] if runs else analysis.about["corpus"])
-    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured, plain(text))}")
+    found = None if text is None else measured_on(text, plan.rank_map)
+    measured = None if found is None else found.ratio
+    name = str(analysis.about["corpus"]) if text is None else text.name
+    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured, plain(name))}")
     with st.container(horizontal=True):
         _show_sizes(plan, analysis)
         estimate, low, high = predicted

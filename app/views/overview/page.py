@@ -15,14 +15,13 @@ from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.pickers import budget_slider
-from app.widgets.text_choice import runs_of_one_text
+from app.widgets.text_choice import chosen_text
 from app.wording.labels import calibrated, method_title
+from engine.prediction.runs import predictor_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
     from engine.analysis.value import Analysis
+    from engine.results.texts import MeasuredText
     from engine.types import Budget
 
 
@@ -34,22 +33,22 @@ def render() -> None:
         if analysis is None:
             return
         budget = budget_slider(analysis)
-        runs = runs_of_one_text(measurements.measured_runs(analysis.id))
-        _show_best(analysis, budget, runs)
+        text = chosen_text(measurements.result_rows(analysis.id))
+        _show_best(analysis, budget, text)
         st.subheader("Quality against size")
-        quality_chart(analysis, runs, budget.kept_fraction)
+        quality_chart(analysis, text, budget.kept_fraction)
         with st.expander("Table of this chart"):
-            quality_table(analysis, runs)
+            quality_table(analysis, text)
 
 
-def _show_best(analysis: Analysis, budget: Budget, runs: Sequence[Mapping[str, Any]]) -> None:
+def _show_best(analysis: Analysis, budget: Budget, text: MeasuredText | None) -> None:
     plans = [p for p in allocation.plans(analysis.id, budget.params) if isinstance(p, Plan)]
     if not plans:
         st.warning("No method makes the model this small; move the slider to the right.", icon=":material/warning:")
         return
-    predictor = measurements.predictor(runs)
+    predictor = predictor_on(text)
     best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
-    is_measured = show_outcome(analysis, best, runs, predictor)
+    is_measured = show_outcome(analysis, best, text, predictor)
     st.caption(
         f"With {method_title(best.method)}, the method predicted to harm the model least here. Perplexity says between "
         f"how many next words a model hesitates. Predictions are {calibrated(predictor.n_runs)}."

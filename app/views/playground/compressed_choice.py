@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.components.rank_board.held import held_ranks
 from app.components.rank_board.state import activate, active_method
-from app.plans import SAVED, measurement_of
+from app.plans import SAVED
 from app.services import allocation, measurements
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
@@ -18,6 +18,7 @@ from app.wording.labels import REFINEMENTS, method_title, percent
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.methods.presets import PRESETS
 from engine.playground import MapChoice, ProgressiveChoice
+from engine.rank_map.identity import map_id
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -94,8 +95,12 @@ def _pick_method(names: Sequence[str]) -> str:
 
 def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:
     """Ask for refined factors where there are some for this very map."""
-    runs = [run for run in measurements.refined_runs(analysis.id) if measurement_of(plan, [run]) is not None]
-    kinds = {run["refinement"]["id"]: f"Refined: {REFINEMENTS[run['refinement']['kind']]}" for run in runs}
+    own = map_id(plan.rank_map)
+    kinds = {
+        row.refinement_id: f"Refined: {REFINEMENTS[row.refinement]}"
+        for row in measurements.result_rows(analysis.id)
+        if row.refinement is not None and row.map_id == own
+    }
     if not kinds:
         return None
     chosen = option_picker("Factors", {"": "As decomposed", **kinds}, key="factors", in_url=True)

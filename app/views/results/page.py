@@ -7,7 +7,6 @@ import streamlit as st
 from app import tables
 from app.pages import page_link
 from app.services import measurements
-from app.services import measurements as measured
 from app.views.results.evaluating import watch_measurements
 from app.views.results.every_method import compare_every_method
 from app.views.results.measured_frames import refined_frame
@@ -27,7 +26,7 @@ def render() -> None:
             return
         compare_every_method(analysis)
         watch_measurements(analysis)
-        rows = measured.result_rows(analysis.id)
+        rows = measurements.result_rows(analysis.id)
         as_they_are = [row for row in rows if row.refinement is None]
         if len(as_they_are) == 1:
             st.info(
@@ -38,12 +37,12 @@ def render() -> None:
             page_link("allocation", "Go to Allocation")
             return
         refined = [row for row in rows if row.refinement is not None]
-        show_runs(analysis, as_they_are)
+        show_runs(as_they_are)
         show_details(analysis, as_they_are, refined)
         if refined:
             st.subheader("Refined factors")
             st.caption("The same ranks and sizes with corrected or trained factors; never part of the tables above.")
-            refined_frame(tables.refined(measurements.refined_runs(analysis.id)))
+            refined_frame(tables.refined(refined))
         _offer_files(analysis.id)
 
 
@@ -51,8 +50,8 @@ def _offer_files(analysis_id: str) -> None:
     stem = f"rankscope-results-{analysis_id[:8]}"
     st.subheader("Everything as a file")
     with st.container(horizontal=True):
-        rows = measured.result_rows(analysis_id)
-        csv, document = (lambda: results_to_csv(rows)), (lambda: measured.results_json(analysis_id))
+        rows = measurements.result_rows(analysis_id)
+        csv, document = (lambda: results_to_csv(rows)), (lambda: measurements.results_json(analysis_id))
         for name, content, kind in (("CSV", csv, "text/csv"), ("JSON", document, "application/json")):
             st.download_button(f"Download as {name}", content, f"{stem}.{name.lower()}", kind, on_click="ignore")
 

@@ -46,5 +46,5 @@ def show_details(analysis: Analysis, rows: Sequence[ResultRow], refined: Sequenc
         st.caption("Choose two runs to see the difference of their rank maps.")
     with st.expander("Where the numbers come from", icon=":material/fingerprint:"):
         own = {row.id for row in chosen}
-        sources = [dense, *chosen, *(row for row in refined if row.id.partition("+")[0] in own)]
+        sources = [dense, *chosen, *(row for row in refined if row.map_id in own)]
         provenance_frame(tables.provenance(sources))

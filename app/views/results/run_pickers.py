@@ -12,8 +12,8 @@ from app.wording.labels import method_title
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.results.columns import TextColumn
     from engine.results.rows import ResultRow
+    from engine.results.texts import MeasuredText
 
 _CHOSEN = "runs.chosen"
 _EVERY = "every text"
@@ -27,7 +27,7 @@ class RunFilter(NamedTuple):
     text: str | None
 
 
-def run_filter(rows: Sequence[ResultRow], texts: Sequence[TextColumn]) -> RunFilter:
+def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunFilter:
     """Ask for methods, a text and a range of kept fractions; the dense model always stays."""
     methods = list(dict.fromkeys(row.method for row in rows if not row.is_dense))
     left, middle, right = st.columns(3)

@@ -7,31 +7,30 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
-from app.services import measurements
 from app.views.results.run_pickers import run_filter
 from app.views.results.runs_frame import runs_frame
 from app.wording.labels import calibrated, plain
-from engine.results.columns import Role, measures, text_columns
+from engine.results.columns import Role, measures
+from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.analysis.value import Analysis
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
 
 
-def show_runs(analysis: Analysis, rows: Sequence[ResultRow]) -> None:
+def show_runs(rows: Sequence[ResultRow]) -> None:
     """Show the maps as they are, none of them refined, with filters, the front and the predictions."""
     st.subheader("Measured maps")
-    texts = text_columns(rows)
+    texts = measured_texts(rows)
     shown = run_filter(rows, texts)
     every = measures(shown.rows)
     left, right = st.columns(2)
     with left:
         _show_front(shown.rows, every, shown.text)
     with right:
-        _show_predictions(analysis, shown.rows, shown.text or (texts[0].title if texts else ""))
+        _show_predictions(shown.rows, shown.text)
     columns = tables.shown_measures(every, shown.text)
     runs_frame(tables.runs(shown.rows, columns), columns)
     st.caption("Nothing here was trained. Click a heading to sort by it; the menu of the table hides columns.")
@@ -62,19 +61,17 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     )
 
 
-def _show_predictions(analysis: Analysis, rows: Sequence[ResultRow], text: str) -> None:
+def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
     st.markdown("**Predicted against measured** increase of the loss")
-    column = next((one for one in text_columns(rows) if one.title == text), None)
-    found = [] if column is None else [column.of(row) for row in rows if not row.is_dense]
-    ids = {one.provenance.artifact.partition("/")[2] for one in found if one is not None}
-    runs = [run for run in measurements.measured_runs(analysis.id) if run["id"] in ids]
-    if not runs:
+    text = next((one for one in measured_texts(rows) if title in {None, one.title} and one.rows), None)
+    if text is None:
         st.caption("No perplexity of these was measured.")
         return
-    figure = charts.predicted_against_measured(tables.results(runs))
+    figure = charts.predicted_against_measured(tables.results(text))
     st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
-    n = max(run["prediction_calibrated_on"] for run in runs)
+    n = max(one.prediction.calibrated_on for row in text.rows if (one := text.of(row)) and one.prediction)
     st.caption(
-        f"On {plain(text)}. On the dotted line the prediction is exact; above it the harm is larger than predicted. "
-        f"Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; bars hold nine cases in ten."
+        f"On {plain(text.title)}. On the dotted line the prediction is exact; above it the harm is larger than "
+        f"predicted. Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; "
+        "bars hold nine cases in ten."
     )

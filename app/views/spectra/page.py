@@ -49,7 +49,7 @@ def render() -> None:
 def _pick_metric(analysis: Analysis) -> Metric:
     """Ask which metric's spectra to show."""
     analysed = [m for m in Metric if m in analysis.energies]
-    start = analysed.index(Metric.LOSS) if Metric.LOSS in analysed else 0
+    start = analysed.index(analysis.default_metric)
     return st.selectbox(
         "Spectrum of what",
         analysed,

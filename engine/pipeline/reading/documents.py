@@ -6,12 +6,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from engine.evaluation.bootstrap import Interval
-from engine.prediction.runs import text_of
+from engine.rank_map.identity import EVALUATION
 from engine.results.rows import (
     CostResult,
     MemoryResult,
     PerplexityResult,
-    Prediction,
     Provenance,
     Score,
     SpeedResult,
@@ -27,16 +26,13 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
 
-def read_perplexity(run: Mapping[str, Any], analysis: Analysis, artifact: Artifact) -> PerplexityResult:
-    """Return a measured perplexity; ``run`` is as documented for ``rankscope evaluate --json``."""
-    names = (
-        "predicted_perplexity",
-        "predicted_perplexity_low",
-        "predicted_perplexity_high",
-        "prediction_calibrated_on",
-    )
+def read_perplexity(analysis: Analysis, artifact: Artifact) -> PerplexityResult:
+    """Return a measured perplexity; what was to be expected of it needs the other maps, and is added with them.
+
+    The dense model's loss to the last digit stands for the content of the text, whatever it is called.
+    """
+    run = artifact.json(EVALUATION)
     about: Mapping[str, Any] = artifact.manifest.about
-    prediction = Prediction(*(run[name] for name in names)) if "predicted_perplexity" in run else None
     provenance = Provenance(
         artifact=str(artifact.key),
         created=artifact.manifest.created,
@@ -59,8 +55,8 @@ def read_perplexity(run: Mapping[str, Any], analysis: Analysis, artifact: Artifa
         run["dense_perplexity"],
         run["divergence"],
         run["agreement"],
-        prediction,
-        text_of(run)[1:],
+        None,
+        tuple(run[name] for name in ("corpus", "n_sequences", "n_tokens", "dtype", "dense_nll")),
         provenance,
     )
 

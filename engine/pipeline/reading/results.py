@@ -10,21 +10,19 @@ from engine.methods.cost import cost_of
 from engine.methods.targets import BYTES_PER_PARAM
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
-from engine.pipeline.reading.measurements import evaluations, refined_evaluations
+from engine.prediction.runs import with_predictions
 from engine.rank_map.document import parse_rank_map
-from engine.rank_map.identity import ARTICLES, ITEMS, MEASUREMENT, map_id
-from engine.results.rows import DENSE, Provenance, ResultRow, SizeResult, SummaryResult, SummaryTexts, TaskResult
+from engine.rank_map.identity import EVALUATION, MEASUREMENT, map_id
+from engine.results.rows import DENSE, ResultRow, SizeResult, SummaryTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping, Sequence
 
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
-    from engine.results.rows import CostResult, PerplexityResult
+    from engine.results.rows import CostResult, PerplexityResult, SummaryResult
+    from engine.results.texts import MeasuredText
 
 
 def results(store: Store, analysis_id: str) -> list[ResultRow]:
@@ -43,7 +41,8 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
     """
     analysis = load_analysis(store, analysis_id)
     rows = {DENSE: ResultRow(DENSE, DENSE, None, None, None, _size(analysis, None))}
-    _add_perplexities(rows, store, analysis)
+    for artifact in _newest_first(store, "evaluation", analysis):
+        _add_perplexity(rows, analysis, artifact)
     for stage, column, read in _PARTS:
         for artifact in _newest_first(store, stage, analysis):
             document = artifact.json(MEASUREMENT)
@@ -51,7 +50,26 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
             rows[row.id] = _with(row, column, read(document, artifact))
             if stage == "cost":
                 _add_dense_once(rows, column, read_cost(document, artifact, "dense"))
-    return sorted(rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, row.id))
+    ordered = sorted(rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, row.id))
+    return with_predictions(ordered)
+
+
+def measured_row(rows: Sequence[ResultRow], rank_map: RankMap, refinement: str | None = None) -> ResultRow | None:
+    """Return what was measured of exactly this rank map, by what it does and nothing else; ``None``: nothing was.
+
+    Args:
+        rows: of the map's analysis.
+        rank_map: whatever its name and method are.
+        refinement: id of refined factors; ``None``: the factors as they were computed.
+    """
+    wanted = map_id(rank_map, refinement)
+    return next((row for row in rows if row.id == wanted), None)
+
+
+def measured_on(text: MeasuredText, rank_map: RankMap) -> PerplexityResult | None:
+    """Return what was measured of exactly this rank map on a text, without refinement; ``None``: nothing was."""
+    row = measured_row(text.rows, rank_map)
+    return None if row is None else text.of(row)
 
 
 def row_to_json(row: ResultRow) -> dict[str, Any]:
@@ -61,28 +79,13 @@ def row_to_json(row: ResultRow) -> dict[str, Any]:
     return document
 
 
-def item_scores(store: Store, task: TaskResult) -> dict[str, NDArray[np.float64]]:
-    """Return metric -> (n,) the score of every item, in the order of the task, for pairing two models by item."""
-    return _artifact(store, task.provenance).arrays(ITEMS)
-
-
-def article_scores(store: Store, summaries: SummaryResult) -> dict[str, NDArray[np.float64]]:
-    """Return measure -> (n,) the F1 of every summary, for pairing two models by article."""
-    return _artifact(store, summaries.provenance).arrays(ARTICLES)
-
-
 def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
     """Return the articles with what people, the dense model and this model wrote of them."""
-    document = _artifact(store, summaries.provenance).json(MEASUREMENT)
+    document = store.read(Key("summaries", summaries.provenance.fingerprint)).json(MEASUREMENT)
     written = document["summaries"]
     dense = document if document["map"] is None else store.read(Key("summaries", document["dense"])).json(MEASUREMENT)
     rows = zip(dense["articles"], dense["references"], dense["summaries"], written, strict=True)
     return [SummaryTexts(*row) for row in rows]
-
-
-def _artifact(store: Store, provenance: Provenance) -> Artifact:
-    stage, _, fingerprint = provenance.artifact.partition("/")
-    return store.read(Key(stage, fingerprint))
 
 
 def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact]:
@@ -100,12 +103,12 @@ def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact
     return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
 
 
-def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, map_id: str | None) -> ResultRow:
-    if map_id is None:
+def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, row_id: str | None) -> ResultRow:
+    if row_id is None:
         return rows[DENSE]
-    if map_id not in rows:
-        rows[map_id] = new_row(analysis, map_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
-    return rows[map_id]
+    if row_id not in rows:
+        rows[row_id] = new_row(analysis, row_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
+    return rows[row_id]
 
 
 def new_row(analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None) -> ResultRow:
@@ -128,24 +131,16 @@ def _with(row: ResultRow, column: str, value: object) -> ResultRow:
     return replace(row, **longer)
 
 
-def _add_perplexities(rows: dict[str, ResultRow], store: Store, analysis: Analysis) -> None:
-    """Enter every measured text, and the dense model's perplexity on it once."""
-    runs = sorted(
-        [*evaluations(store, analysis.id), *refined_evaluations(store, analysis.id)],
-        key=lambda run: str(run["created"]),
-        reverse=True,
-    )
-    for run in runs:
-        artifact = store.read(Key("evaluation", run["id"]))
-        rank_map = parse_rank_map(artifact.path("rank-map.json").read_bytes())
-        refinement = run.get("refinement") or {}
-        row_id = map_id(rank_map) + (f"+{refinement['id']}" if refinement else "")
-        if row_id not in rows:
-            rows[row_id] = new_row(analysis, row_id, rank_map, refinement.get("kind"))
-        result = read_perplexity(run, analysis, artifact)
-        rows[row_id] = _with(rows[row_id], "perplexities", result)
-        dense = replace(result, perplexity=result.dense_perplexity, divergence=0.0, agreement=1.0, prediction=None)
-        _add_dense_once(rows, "perplexities", dense)
+def _add_perplexity(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact) -> None:
+    """Enter a measured text, and the dense model's perplexity on it once."""
+    rank_map = parse_rank_map(artifact.path("rank-map.json").read_bytes())
+    refinement = artifact.json(EVALUATION).get("refinement") or {}
+    row_id = map_id(rank_map, refinement.get("id"))
+    result = read_perplexity(analysis, artifact)
+    row = rows.get(row_id) or new_row(analysis, row_id, rank_map, refinement.get("kind"))
+    rows[row_id] = _with(row, "perplexities", result)
+    dense = replace(result, perplexity=result.dense_perplexity, divergence=0.0, agreement=1.0)
+    _add_dense_once(rows, "perplexities", dense)
 
 
 def _add_dense_once(rows: dict[str, ResultRow], column: str, found: PerplexityResult | CostResult) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable
 
     from engine.evaluation.bootstrap import Interval
     from engine.results.rows import ResultRow
@@ -35,7 +35,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Quantity:
     """A number, with the ends of its interval where it has one."""
 
     value: float
@@ -65,35 +65,10 @@ class Measure:
     kind: Kind
     role: Role
     lower_is_better: bool
-    of: Callable[[ResultRow], Figure | None]
+    of: Callable[[ResultRow], Quantity | None]
     text: str | None = None
 
 
-class Measured(Protocol):
-    """A stored number that knows what it may be compared with."""
-
-    @property
-    def setting(self) -> tuple[Hashable, ...]:
-        """Equal where two numbers compare."""
-        ...
-
-
-M = TypeVar("M", bound=Measured)
-
-
-def by_setting(found: Iterable[M]) -> list[M]:
-    """Return one of every setting, in the order they come."""
-    first: dict[tuple[Hashable, ...], M] = {}
-    for one in found:
-        first.setdefault(one.setting, one)
-    return list(first.values())
-
-
-def of_setting(found: Sequence[M], setting: tuple[Hashable, ...]) -> M | None:
-    """Return the newest measurement in a setting; rows have the newest first."""
-    return next((one for one in found if one.setting == setting), None)
-
-
-def interval_figure(interval: Interval | None) -> Figure | None:
+def interval_quantity(interval: Interval | None) -> Quantity | None:
     """Return a mean with its interval."""
-    return None if interval is None else Figure(interval.mean, interval.low, interval.high)
+    return None if interval is None else Quantity(interval.mean, interval.low, interval.high)

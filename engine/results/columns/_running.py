@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.results.columns._base import Figure, Kind, Measure, Role, by_setting, of_setting
+from engine.results.columns._base import Kind, Measure, Quantity, Role
+from engine.results.rows import by_setting, of_setting
 from engine.results.words import unambiguous
 
 if TYPE_CHECKING:
@@ -83,32 +84,32 @@ def _of_cost(cost: CostResult, mark: str) -> list[Measure]:
     return found
 
 
-def _at(setting: tuple[Hashable, ...], batch_size: int, get: Get) -> Callable[[ResultRow], Figure | None]:
-    def of(row: ResultRow) -> Figure | None:
+def _at(setting: tuple[Hashable, ...], batch_size: int, get: Get) -> Callable[[ResultRow], Quantity | None]:
+    def of(row: ResultRow) -> Quantity | None:
         cost = of_setting(row.costs, setting)
         spreads = [get(speed) for speed in (() if cost is None else cost.speeds) if speed.batch_size == batch_size]
-        return next((Figure(spread.median, spread.low, spread.high) for spread in spreads), None)
+        return next((Quantity(spread.median, spread.low, spread.high) for spread in spreads), None)
 
     return of
 
 
 def _counted(setting: tuple[Hashable, ...], name: str, title: str, about: str, mark: str) -> Measure:
-    def of(row: ResultRow) -> Figure | None:
+    def of(row: ResultRow) -> Quantity | None:
         cost = of_setting(row.costs, setting)
-        return None if cost is None else Figure(float(getattr(cost, name)))
+        return None if cost is None else Quantity(float(getattr(cost, name)))
 
     role = Role.COST if name == "decode_multiply_adds" else Role.DETAIL
     return Measure(name + mark, title + mark, about, Kind.COUNT, role, lower_is_better=True, of=of)
 
 
 def _of_memory(memory: MemoryResult, mark: str) -> list[Measure]:
-    def peak(row: ResultRow) -> Figure | None:
+    def peak(row: ResultRow) -> Quantity | None:
         found = of_setting(row.memories, memory.setting)
-        return None if found is None else Figure(found.peak_bytes / 1e6)
+        return None if found is None else Quantity(found.peak_bytes / 1e6)
 
-    def base(row: ResultRow) -> Figure | None:
+    def base(row: ResultRow) -> Quantity | None:
         found = of_setting(row.memories, memory.setting)
-        return None if found is None else Figure(found.base_bytes / 1e6)
+        return None if found is None else Quantity(found.base_bytes / 1e6)
 
     how = f"{memory.n_tokens} tokens, {memory.provenance.dtype} on {memory.provenance.device}"
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.results.columns._base import Figure, Kind, Measure, Role
+from engine.results.columns._base import Kind, Measure, Quantity, Role
 
 
 def size_measures() -> tuple[Measure, ...]:
@@ -15,7 +15,7 @@ def size_measures() -> tuple[Measure, ...]:
             Kind.PERCENT,
             Role.DETAIL,
             lower_is_better=True,
-            of=lambda row: Figure(row.size.kept_fraction),
+            of=lambda row: Quantity(row.size.kept_fraction),
         ),
         Measure(
             "model_mb_float16",
@@ -24,7 +24,7 @@ def size_measures() -> tuple[Measure, ...]:
             Kind.MB,
             Role.COST,
             lower_is_better=True,
-            of=lambda row: Figure(row.size.model_bytes["float16"] / 1e6),
+            of=lambda row: Quantity(row.size.model_bytes["float16"] / 1e6),
         ),
         Measure(
             "params",
@@ -33,6 +33,6 @@ def size_measures() -> tuple[Measure, ...]:
             Kind.COUNT,
             Role.COST,
             lower_is_better=True,
-            of=lambda row: Figure(row.size.params),
+            of=lambda row: Quantity(row.size.params),
         ),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.results.columns._base import Figure, Kind, Measure, Role, by_setting, interval_figure, of_setting
+from engine.results.columns._base import Kind, Measure, Quantity, Role, interval_quantity
+from engine.results.rows import by_setting, of_setting
 from engine.results.words import unambiguous
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def summary_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
 
 def _of_summaries(column: SummariesColumn) -> tuple[Measure, ...]:
     def measure(
-        name: str, title: str, about: str, role: Role, get: Callable[[SummaryResult], Figure | None]
+        name: str, title: str, about: str, role: Role, get: Callable[[SummaryResult], Quantity | None]
     ) -> Measure:
-        def of(row: ResultRow) -> Figure | None:
+        def of(row: ResultRow) -> Quantity | None:
             found = column.of(row)
             return None if found is None else get(found)
 
@@ -59,7 +60,7 @@ def _of_summaries(column: SummariesColumn) -> tuple[Measure, ...]:
     for name, title in ROUGES.items():
         role = Role.QUALITY if name == "rougeL" else Role.DETAIL
         about = f"F1 overlap of {column.n:,} generated summaries with the references of {column.title}, of 100 %."
-        found.append(measure(name, title, about, role, lambda s, n=name: interval_figure(s.rouge.get(n))))  # type: ignore[misc]
+        found.append(measure(name, title, about, role, lambda s, n=name: interval_quantity(s.rouge.get(n))))  # type: ignore[misc]
         about = f"{title} minus that of the dense model, paired by article, with its bootstrap interval."
         found.append(
             measure(
@@ -67,7 +68,7 @@ def _of_summaries(column: SummariesColumn) -> tuple[Measure, ...]:
                 f"{title} minus dense",
                 about,
                 Role.DETAIL,
-                lambda s, n=name: interval_figure(s.differences.get(n)),  # type: ignore[misc]
+                lambda s, n=name: interval_quantity(s.differences.get(n)),  # type: ignore[misc]
             )
         )
     return tuple(found)

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.results.columns._base import NORMAL_95, Figure, Kind, Measure, Role, by_setting, interval_figure, of_setting
+from engine.results.columns._base import NORMAL_95, Kind, Measure, Quantity, Role, interval_quantity
+from engine.results.rows import by_setting, of_setting
 from engine.results.words import unambiguous
 
 if TYPE_CHECKING:
@@ -74,16 +75,16 @@ def task_measures(rows: Sequence[ResultRow]) -> tuple[Measure, ...]:
     return (*means, *each)
 
 
-def score_figure(score: Score) -> Figure:
+def score_quantity(score: Score) -> Quantity:
     """Return a score with its 95 % interval of a normal distribution."""
     if score.stderr is None:
-        return Figure(score.value)
+        return Quantity(score.value)
     reach = NORMAL_95 * score.stderr
-    return Figure(score.value, max(score.value - reach, 0.0), min(score.value + reach, 1.0), score.stderr)
+    return Quantity(score.value, max(score.value - reach, 0.0), min(score.value + reach, 1.0), score.stderr)
 
 
 def _mean(members: tuple[TaskColumn, ...], name: str) -> Measure:
-    def of(row: ResultRow) -> Figure | None:
+    def of(row: ResultRow) -> Quantity | None:
         from engine.results.rows import Score
 
         found = [task.of(row) for task in members]
@@ -92,7 +93,7 @@ def _mean(members: tuple[TaskColumn, ...], name: str) -> Measure:
             return None
         errors = [score.stderr for score in scores]
         stderr = None if None in errors else math.sqrt(sum((e or 0.0) ** 2 for e in errors)) / len(scores)
-        return score_figure(Score(sum(score.value for score in scores) / len(scores), stderr))
+        return score_quantity(Score(sum(score.value for score in scores) / len(scores), stderr))
 
     return Measure(
         f"zero_shot_mean[{name}]",
@@ -111,8 +112,8 @@ def _items(members: tuple[TaskColumn, ...]) -> str:
 
 
 def _of_task(task: TaskColumn) -> tuple[Measure, ...]:
-    def measure(name: str, title: str, about: str, role: Role, get: Callable[[TaskResult], Figure | None]) -> Measure:
-        def of(row: ResultRow) -> Figure | None:
+    def measure(name: str, title: str, about: str, role: Role, get: Callable[[TaskResult], Quantity | None]) -> Measure:
+        def of(row: ResultRow) -> Quantity | None:
             found = task.of(row)
             return None if found is None else get(found)
 
@@ -125,20 +126,20 @@ def _of_task(task: TaskColumn) -> tuple[Measure, ...]:
             f"Accuracy: {task.title}",
             f"Share of {items} of {task.title} whose likeliest choice is right.",
             Role.QUALITY,
-            lambda t: None if t.acc is None else score_figure(t.acc),
+            lambda t: None if t.acc is None else score_quantity(t.acc),
         ),
         measure(
             "acc_norm",
-            f"Accuracy per byte: {task.title}",
-            f"The same with likelihoods per byte of the choice; {items}.",
+            f"Accuracy, per character: {task.title}",
+            f"The same with log-likelihoods per character of the choice; {items}.",
             Role.DETAIL,
-            lambda t: None if t.acc_norm is None else score_figure(t.acc_norm),
+            lambda t: None if t.acc_norm is None else score_quantity(t.acc_norm),
         ),
         measure(
             "acc_difference",
             f"Accuracy minus dense: {task.title}",
             f"Difference to the dense model, paired by item, with its 95 % bootstrap interval; {items}.",
             Role.DETAIL,
-            lambda t: interval_figure(t.differences.get("acc")),
+            lambda t: interval_quantity(t.differences.get("acc")),
         ),
     )

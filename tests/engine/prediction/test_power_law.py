@@ -18,7 +18,9 @@ from engine.prediction.power_law import (
     Predictor,
     predict_left_out,
 )
-from engine.prediction.runs import fit_predictor, runs_on_newest_text, text_of, with_predictions
+from engine.prediction.runs import predictor_on, reference_text, with_predictions
+from engine.results.rows import PerplexityResult, Provenance, ResultRow, SizeResult
+from engine.results.texts import measured_texts
 from engine.types import Metric
 
 metrics = st.sampled_from(list(Metric))
@@ -187,42 +189,80 @@ def test_what_is_no_number_is_refused():
             MeasuredRun(Metric.LOSS, *values)
 
 
-def stored(nats, nll, *, corpus="notes", dense_nll=3.0, dtype="float32", metric="loss"):
-    return {
-        "analysis": "a",
-        "corpus": corpus,
-        "n_sequences": 4,
-        "n_tokens": 252,
-        "dtype": dtype,
-        "dense_nll": dense_nll,
-        "dense_perplexity": math.exp(dense_nll),
-        "metric": metric,
-        "predicted_nats": nats,
-        "nll": nll,
-    }
+def measured(name, *perplexities, nats, metric=Metric.LOSS):
+    size = SizeResult(100, 0.5, 200, 0, {"float16": 400}, nats)
+    return ResultRow(name, "flrc", metric, None, None, size, perplexities)
+
+
+def perplexity(increase, *, text="notes", dense_nll=3.0, dtype="float32", n_tokens=252, created="2026-01-01"):
+    provenance = Provenance(
+        "evaluation/1", created, "m", "0" * 64, None, "a", None, None, dtype, "cpu", {"torch": "2"}, 1.0
+    )
+    dense = math.exp(dense_nll)
+    setting = (text, 4, n_tokens, dtype, dense_nll)
+    return PerplexityResult(text, 4, n_tokens, dense * math.exp(increase), dense, 0.1, 0.9, None, setting, provenance)
+
+
+def rows_on_notes():
+    return [measured(f"map {x}", perplexity(1.5 * x), nats=x) for x in (0.2, 0.4, 0.8)]
+
+
+def predictions(rows):
+    return {row.id: [p.prediction for p in row.perplexities] for row in with_predictions(rows)}
 
 
 def test_texts_are_never_mixed():
-    first = [stored(x, 3.0 + 1.5 * x) for x in (0.2, 0.4, 0.8)]
+    first = rows_on_notes()
     others = [
-        stored(0.4, 9.0, corpus="other"),
-        stored(0.4, 9.0, dense_nll=3.1),
-        stored(0.4, 9.0, dtype="bfloat16"),
+        measured("other text", perplexity(6.0, text="other"), nats=0.4),
+        measured("other content", perplexity(6.0, dense_nll=3.1), nats=0.4),
+        measured("other type", perplexity(6.0, dtype="bfloat16"), nats=0.4),
     ]
-    alone = with_predictions(first)
-    mixed = with_predictions([others[0], first[0], others[1], *first[1:], others[2]])
-    assert [run for run in mixed if text_of(run) == text_of(first[0])] == alone
-    assert [run["prediction_calibrated_on"] for run in alone] == [2, 2, 2]
-    for run in others:
-        (found,) = [m for m in mixed if text_of(m) == text_of(run)]
-        assert found["prediction_calibrated_on"] == 0
-        assert found["predicted_perplexity"] == pytest.approx(math.exp(run["dense_nll"] + 0.4))
-    assert runs_on_newest_text([*first, *others]) == first
-    assert fit_predictor(first).n_runs == 3
+    alone, mixed = predictions(first), predictions([others[0], first[0], others[1], *first[1:], others[2]])
+    assert {name: mixed[name] for name in alone} == alone
+    assert [found.calibrated_on for (found,) in alone.values()] == [2, 2, 2]
+    for row in others:
+        (found,) = mixed[row.id]
+        assert found.calibrated_on == 0
+        assert found.perplexity == pytest.approx(row.perplexities[0].dense_perplexity * math.exp(0.4))
+    assert predictor_on(reference_text([*others, *first])).n_runs == 3
 
 
 def test_stored_runs_carry_their_interval():
-    for run in with_predictions([stored(x, 3.0 + 1.2 * x) for x in (0.2, 0.4, 0.8)]):
-        assert run["predicted_perplexity_low"] < run["predicted_perplexity"] < run["predicted_perplexity_high"]
-        assert run["predicted_perplexity_low"] > run["dense_perplexity"]
-        assert run["predicted_nats"] in {0.2, 0.4, 0.8}
+    for (found,), row in zip(predictions(rows_on_notes()).values(), rows_on_notes(), strict=True):
+        assert row.perplexities[0].dense_perplexity < found.low < found.perplexity < found.high
+
+
+def test_a_map_is_not_predicted_from_itself_however_often_it_was_measured():
+    twice = measured("map 0.2", perplexity(0.3, created="2026-02-02"), perplexity(0.9), nats=0.2)
+    rows = [twice, *rows_on_notes()[1:]]
+    own = predictions(rows)["map 0.2"]
+    assert own[0] == own[1]
+    assert own[0].calibrated_on == 2
+    assert predictor_on(reference_text(rows)).n_runs == 3
+
+
+def test_refined_factors_and_the_dense_model_are_neither_predicted_nor_learned_from():
+    first = rows_on_notes()
+    refined = replace(first[0], id="map 0.2+1", refinement="trained")
+    dense = replace(measured("dense", perplexity(0.0), nats=0.0), metric=None)
+    found = predictions([dense, refined, *first])
+    assert found["dense"] == found["map 0.2+1"] == [None]
+    assert found["map 0.2"][0].calibrated_on == 2
+
+
+def test_the_text_with_most_maps_comes_first_then_the_longer_one_then_the_newest():
+    def order(*texts):
+        """Each text is its name, the number of maps, its tokens and when it was measured."""
+        rows = [
+            measured(f"{name} {i}", perplexity(0.5, text=name, n_tokens=tokens, created=created), nats=0.5)
+            for name, n_maps, tokens, created in texts
+            for i in range(n_maps)
+        ]
+        return [text.name for text in measured_texts(rows)]
+
+    assert order(("a", 1, 900, "2026-03"), ("b", 2, 100, "2026-01")) == ["b", "a"]
+    assert order(("a", 1, 100, "2026-03"), ("b", 1, 900, "2026-01")) == ["b", "a"]
+    assert order(("a", 1, 100, "2026-01"), ("b", 1, 100, "2026-03")) == ["b", "a"]
+    assert reference_text([measured("dense", perplexity(0.0), nats=0.0)]) is None
+    assert predictor_on(None).n_runs == 0

@@ -12,8 +12,9 @@ import pytest
 
 from engine.pipeline.reading.results import results
 from engine.pipeline.report import results_to_json
-from engine.results.columns import Role, measures, results_to_csv, task_measures, text_columns
+from engine.results.columns import Role, measures, results_to_csv, task_measures
 from engine.results.rows import Score
+from engine.results.texts import measured_texts
 from engine.results.words import unambiguous
 
 
@@ -75,7 +76,7 @@ def test_a_limited_task_is_a_column_of_its_own(rows):
 def test_texts_that_differ_in_amount_are_told_apart_and_the_most_used_comes_first(rows):
     dense, water, flrc = rows
     own = replace(water.perplexities[0], setting=("other",), n_tokens=77)
-    found = text_columns([dense, replace(water, perplexities=(own, *water.perplexities)), flrc])
+    found = measured_texts([dense, replace(water, perplexities=(own, *water.perplexities)), flrc])
     assert [text.title for text in found] == ["corpus.txt, 252 tokens, float32", "corpus.txt, 77 tokens, float32"]
     assert unambiguous(["a", "a", "b"], ["a 1", "a 1", "b 1"]) == ["a 1 (1)", "a 1 (2)", "b"]
 
