@@ -17,7 +17,7 @@ class Prompt:
 
     Attributes:
         text: of the prompt.
-        is_question: it goes through the model's chat template; else the model goes on from the text.
+        is_question: it goes through the model's chat template; else the model continues the text.
     """
 
     text: str
@@ -25,9 +25,9 @@ class Prompt:
 
 
 PROMPTS: Final[Mapping[str, Prompt]] = {
-    "Go on: a story": Prompt("The old harbour had been quiet for years, until one morning", False),
-    "Go on: chocolate": Prompt("The history of chocolate begins in", False),
-    "Go on: code": Prompt("def fibonacci(n):\n", False),
+    "Continue: a story": Prompt("The old harbour had been quiet for years, until one morning", False),
+    "Continue: chocolate": Prompt("The history of chocolate begins in", False),
+    "Continue: code": Prompt("def fibonacci(n):\n", False),
     "Question: the sky": Prompt("Why is the sky blue? Answer in three sentences.", True),
     "Question: vaccines": Prompt("Explain to a ten-year-old how a vaccine works.", True),
     "Question: arithmetic": Prompt(

@@ -77,7 +77,7 @@ def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.Da
                     "difference": figure.value,
                     "low": figure.low,
                     "high": figure.high,
-                    "settled": ("better" if figure.value > 0 else "worse") if apart else "not settled",
+                    "settled": ("better" if figure.value > 0 else "worse") if apart else "not significant",
                 }
             )
     return pd.DataFrame(found)

@@ -112,7 +112,7 @@ def agreement_sentence(agreement: pd.DataFrame) -> str:
         for column, other in enumerate(names[row + 1 :], row + 1):
             number = float(agreement.iloc[:, column].iloc[row])
             told.append(f"{one} and {other.lower()} {_agreement_in_words(number)} ({number:.2f})")
-    return "; ".join(told) + "." if told else "There is only one score so far."
+    return "; ".join(told) + "." if told else "Only one score is available."
 
 
 def _agreement_in_words(correlation: float) -> str:
@@ -123,5 +123,5 @@ def _agreement_in_words(correlation: float) -> str:
     if correlation >= 0.25:
         return "agree only roughly on which projections matter"
     if correlation > -0.25:
-        return "have hardly anything in common"
+        return "are nearly unrelated"
     return "put the projections in opposite orders"

@@ -44,11 +44,11 @@ def skipped(inventory: Inventory) -> pd.DataFrame:
             "weight": s.name,
             "parameters": s.params,
             "share of the model": s.params / inventory.total_params,
-            "why it stays": s.reason,
+            "reason": s.reason,
         }
         for s in inventory.skipped
     ]
-    return pd.DataFrame(rows, columns=["weight", "parameters", "share of the model", "why it stays"])
+    return pd.DataFrame(rows, columns=["weight", "parameters", "share of the model", "reason"])
 
 
 def licences(entries: Iterable[Licence]) -> pd.DataFrame:

@@ -83,4 +83,4 @@ def _explain_emptiness() -> None:
         welcome()
         page_link("model", "Analyse your own model")
     else:
-        st.info("This page fills itself when the analysis is done.", icon=":material/hourglass_top:")
+        st.info("This page updates when the analysis is done.", icon=":material/hourglass_top:")

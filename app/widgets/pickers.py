@@ -38,7 +38,7 @@ def budget_slider(analysis: Analysis) -> Budget:
         0.01,
         format="percent",
         key="budget",
-        help="A hard ceiling on all projections together; embeddings and norms are never touched.",
+        help="A hard limit on all projections together; embeddings and norms are never compressed.",
     )
     if kept != chosen:
         remember_budget(kept)

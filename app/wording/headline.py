@@ -19,7 +19,7 @@ def headline(
     Args:
         plan: the rank map.
         inventory: of its model.
-        predicted: perplexity over dense, with the ends of the interval that holds nine cases in ten.
+        predicted: perplexity over dense, with the ends of its 90 % interval.
         measured: perplexity over dense, where exactly this map was measured.
         text: of which both are.
     """

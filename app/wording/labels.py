@@ -42,9 +42,9 @@ __all__ = [
 
 METRICS: Final[Mapping[Metric, str]] = {
     Metric.WEIGHT: "Weight: the matrix itself",
-    Metric.INPUT: "Input: weighted by what the projection reads",
-    Metric.FEATURE: "Feature: of what the projection puts out",
-    Metric.LOSS: "Loss: weighted by what changes the model's loss",
+    Metric.INPUT: "Input: weighted by the projection's inputs",
+    Metric.FEATURE: "Feature: of the projection's outputs",
+    Metric.LOSS: "Loss: weighted by the effect on the model's loss",
 }
 FORMATS: Final[Mapping[Format, str]] = {
     Format.DENSE: "dense",

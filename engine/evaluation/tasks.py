@@ -154,15 +154,15 @@ def _load_stock(name: str) -> Any:
     except Exception as error:  # data sets raise whatever the hub's client, Arrow or a task's own code does
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
         raise InvalidSpecError(
-            f"The data of the task {name} cannot be had ({reason}); check the network, or use the tasks that need no "
-            f"hub: {', '.join(DEMO_TASKS)}."
+            f"The data of the task {name} could not be loaded ({reason}); check the network, or use the tasks "
+            f"that need no hub: {', '.join(DEMO_TASKS)}."
         ) from error
 
 
 def _loaded(name: str, task: Any, limit: int | None) -> LoadedTask:
     if task.get_config("unsafe_code"):
         raise InvalidSpecError(
-            f"The task {name} runs code that the model writes, which is not done here; leave it out."
+            f"The task {name} executes code written by the model, which RankScope does not do; leave it out."
         )
     if task.get_config("num_fewshot") is None:
         task.set_config("num_fewshot", 0)

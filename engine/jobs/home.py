@@ -54,7 +54,7 @@ def writing_to(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise JobError(
-            f"{path} cannot be written ({reason}): make room there or allow it, or set RANKSCOPE_HOME to another "
+            f"{path} cannot be written ({reason}): free space or fix its permissions, or set RANKSCOPE_HOME to another "
             "folder."
         ) from error
 

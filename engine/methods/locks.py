@@ -62,7 +62,7 @@ def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Fo
     """Return the fixed decision for a projection or a whole group, in the cheapest format allowed.
 
     Raises:
-        InvalidRankMapError: the name or the rank is of no use.
+        InvalidRankMapError: the name or the rank is not valid.
     """
     members = tuple(name.split("+"))
     known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups}

@@ -185,7 +185,7 @@ def _legend(methods: Sequence[str], *, with_front: bool, measured: bool) -> Mark
     predicted = element("line", x1=9, x2=9, y1=-8, y2=8, class_="interval") + element(
         "circle", cx=9, cy=0, r=4, class_="predicted"
     )
-    entry(predicted, "predicted, nine cases in ten")
+    entry(predicted, "predicted, 90 % interval")
     if with_front:
         entry(element("line", x1=0, x2=18, y1=0, y2=0, class_="front"), "nothing measured is smaller and better")
     return Markup("").join(parts)

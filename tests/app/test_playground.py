@@ -48,7 +48,7 @@ def test_a_first_visit_finds_a_prompt_and_one_button(open_page: Open, analysed_h
     assert button(page, "Answer").proto.type == "primary"
     assert not button(page, "Answer").disabled
     assert button(page, "Stop").disabled
-    assert "Nothing has been asked yet" in shown(page)
+    assert "No question asked yet" in shown(page)
     # Opening the page loads no model.
     assert not hosts(analysed_home)
 

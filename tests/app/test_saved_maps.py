@@ -212,7 +212,7 @@ def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis:
     page = open_page("allocation", keep="0.6", method="FLRC")
     page = page.selectbox(key="difference.other").set_value("svd-llm").run()
     assert not page.exception
-    assert f"of {len(toy_analysis.projections)} projections are decided otherwise" in shown(page)
+    assert f"of {len(toy_analysis.projections)} projections differ" in shown(page)
     (table,) = [t.value for t in page.dataframe if "gained" in t.value.columns]
     assert table["gained"].sum() == a_plan(toy_analysis).cost.params - a_plan(toy_analysis, "svd-llm").cost.params
     # The other method becomes the active one: what is compared stays chosen, for the way back.

@@ -47,7 +47,7 @@ def test_a_score_of_nothing_has_no_shares() -> None:
         (1.0, "nearly the same order"),
         (0.7, "mostly agree"),
         (0.3, "only roughly"),
-        (0.0, "hardly anything in common"),
+        (0.0, "nearly unrelated"),
         (-0.8, "opposite"),
     ],
 )
@@ -60,7 +60,7 @@ def test_an_agreement_is_told_in_words(correlation: float, words: str) -> None:
 
 
 def test_one_score_agrees_with_nothing() -> None:
-    assert "only one" in tables.agreement_sentence(pd.DataFrame([[1.0]], index=["A"], columns=["A"]))
+    assert "Only one" in tables.agreement_sentence(pd.DataFrame([[1.0]], index=["A"], columns=["A"]))
 
 
 def test_the_page_says_how_far_all_three_agree(open_page: Open, analysed_home: Path) -> None:

@@ -46,7 +46,7 @@ def test_every_page_of_the_demo(page: Page, dashboard: Callable[[Path], str], de
         "sensitivity": "FLRC importance",
         "allocation": "Ranks, projection by projection",
         "results": "Every rank map that was compressed",
-        "playground": "Nothing has been asked yet",
+        "playground": "No question asked yet",
     }
     for path, text in told.items():
         page.goto(f"{address}/{path}?analysis={analysis}")

@@ -75,7 +75,7 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     for name in ("from a table", "Mine, é"):
         expect(chosen).to_have_value(name)
         page.get_by_role("button", name="Delete", exact=True).click()
-        page.get_by_role("button", name="Delete for good").click()
+        page.get_by_role("button", name="Delete permanently").click()
         settled(page)
     expect(chosen).to_have_count(0)
     expect(page).not_to_have_url(re.compile("map="))

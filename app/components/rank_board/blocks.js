@@ -79,7 +79,7 @@ export function blocksInOneFormat(groups, storage, locks, rankStep) {
 }
 
 export function requireFeasible(floor, budget) {
-  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks with all else at its lowest.");
+  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum.");
 }
 
 export function conclude(decisions) {

@@ -78,8 +78,8 @@ export class BudgetControl {
     this.dtype.value = dtype;
     this.aim.textContent =
       target === null
-        ? "A ceiling: no method's map is larger. Embeddings and norms are never touched."
-        : `Every method at the smallest size it is predicted to need for a perplexity of at most ${perplexityText(target)}.`;
+        ? "A hard limit on all projections together; embeddings and norms are never compressed."
+        : `Each method at its smallest size with a predicted perplexity of at most ${perplexityText(target)}.`;
     board.root.dataset.target = target === null ? "" : String(target);
   }
 

@@ -51,7 +51,7 @@ export function compare(before, now, shapeOf) {
 export function compareInWords(title, { changed, more, less, gained, lost }, nAll) {
   if (!changed) return `The same map as ${title}.`;
   return (
-    `Against ${title}: ${changed} of ${nAll} projections are decided otherwise, ${more} with a higher rank (+) and ${less} ` +
-    `with a lower one (−, hatched); ${short(gained)} parameters are added to some and ${short(lost)} taken from others.`
+    `Against ${title}: ${changed} of ${nAll} projections differ, ${more} with a higher rank (+) and ${less} ` +
+    `with a lower one (−, hatched); ${short(gained)} parameters are added to some and ${short(lost)} removed from others.`
   );
 }

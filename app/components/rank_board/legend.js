@@ -8,7 +8,7 @@ export function showLegend(holder, isCompared) {
   const signs = Object.entries(COLOURS).map(([format, value]) => [colour(value), format]);
   signs.push(['<i class="rb-mark"></i>', "above this line low-rank saves nothing"], ['<i class="rb-held"></i>', "held"]);
   if (isCompared) {
-    signs.push([colour(MORE), "+ more than there"], [colour(LESS, "rb-hatched"), "− less"], ['<i class="rb-ghost"></i>', "the bar there"]);
+    signs.push([colour(MORE), "+ higher than in the other map"], [colour(LESS, "rb-hatched"), "− lower"], ['<i class="rb-ghost"></i>', "rank in the other map"]);
   }
   const shown = signs.map(([sign, text]) => `<span>${sign}${text}</span>`).join("");
   holder.innerHTML = `<span>Height: kept rank, as a fraction of the full rank.</span>${shown}`;

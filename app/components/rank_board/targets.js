@@ -3,7 +3,7 @@ import { NoAllocation } from "./blocks.js";
 // engine.methods.targets
 
 export const unreachable = () =>
-  new NoAllocation("Not even at its largest is so low a perplexity predicted: allow a higher one, or release held ranks.");
+  new NoAllocation("This method cannot reach that perplexity even at full size; raise the target or release held ranks.");
 
 /** Return the smallest map whose predicted perplexity over dense is at most `ratio`. */
 export function allocateToRatio(allocate, predictRatio, ratio, compressible) {

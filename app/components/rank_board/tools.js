@@ -77,11 +77,11 @@ export class Toolbar {
 
   balanceText() {
     const { board } = this;
-    if (board.state.base === null) return "On: when you hold a rank, all others give way, so that the budget or the perplexity holds.";
+    if (board.state.base === null) return "On: holding a rank adjusts all others to keep the budget or the perplexity.";
     const plan = board.plans.get(board.state.method);
     if (!plan) return "Off: nothing else changes.";
     const over = plan.params - board.budget;
     const size = `${short(Math.abs(over))} parameters (${megabytes(Math.abs(over) * board.bytesPerParam)})`;
-    return `Off: only what you change changes. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
+    return `Off: only the ranks you edit change. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
   }
 }

@@ -55,7 +55,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
                 "Hold at rank",
                 min_value=1,
                 step=1,
-                help="Type a rank to lock it for every method; clear it to let the method decide. A rank that saves "
+                help="Type a rank to hold it for every method; clear it to let the method decide. A rank that saves "
                 "no parameters means dense.",
             ),
         },

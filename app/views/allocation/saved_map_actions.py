@@ -84,7 +84,7 @@ def _offer_files(analysis: Analysis, named: NamedMap) -> None:
 def _delete(analysis: Analysis, named: NamedMap | DamagedMap) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.markdown(f"Delete **{plain(map_label(named))}**? This cannot be undone.")
-        if st.button("Delete for good", type="primary", key=f"maps.delete.{named.id}"):
+        if st.button("Delete permanently", type="primary", key=f"maps.delete.{named.id}"):
             with errors_shown():
                 saved_maps.delete_map(analysis.id, named.id)
                 if url_state("map") == named.id:

@@ -27,7 +27,7 @@ _NEXT = "maps.next"
 def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
     """Offer everything that can be done with saved maps; ``plan`` is the map shown."""
     st.subheader("Saved maps")
-    st.caption("Kept for this model. The address of this page brings back the open one, the budget and held ranks.")
+    st.caption("Saved for this model. The address of this page restores the open map, the budget and held ranks.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = None if plan is None else _name_to_save()
         _import(analysis)

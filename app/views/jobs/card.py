@@ -56,7 +56,7 @@ def show_job(job: Job) -> None:
                     on_click=jobs.resume_job,
                     args=(job.id,),
                     type="primary",
-                    help="Goes on after the last finished stage.",
+                    help="Continues after the last finished stage.",
                 )
             if job.status.is_final:
                 st.button(
@@ -64,7 +64,7 @@ def show_job(job: Job) -> None:
                     key=f"forget.{job.id}",
                     on_click=jobs.forget_job,
                     args=(job.id,),
-                    help="Deletes this entry and its log; what it computed stays.",
+                    help="Deletes this entry and its log; stored results are kept.",
                 )
         show_log(job)
 

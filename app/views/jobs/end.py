@@ -19,11 +19,11 @@ def explain_end(job: Job) -> None:
     """Say why a job did not finish and what to do."""
     match job.status:
         case JobStatus.FAILED:
-            st.error(f"{plain(job.error or 'It failed.')} When that is mended, 'Try again' goes on where it stopped.")
+            st.error(f"{plain(job.error or 'It failed.')} Fix the cause, then press 'Try again' to resume.")
         case JobStatus.INTERRUPTED:
             st.warning(plain(job.error or "Its process is gone."))
         case JobStatus.CANCELLED:
-            st.caption("Cancelled before its end; 'Resume' goes on after the last finished stage.")
+            st.caption("Cancelled; 'Resume' continues after the last finished stage.")
 
 
 def show_log(job: Job) -> None:

@@ -20,7 +20,7 @@ _SHOWN = 20
 
 def render() -> None:
     st.title("Jobs")
-    st.caption("Long computations run apart from this page, one after another; closing the browser does not stop them.")
+    st.caption("Long computations run in the background, one at a time; closing the browser does not stop them.")
     with errors_shown():
         active = _any_active(jobs.jobs())
         st.fragment(_show_jobs, run_every="2s" if active else "10s")(active)

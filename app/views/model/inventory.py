@@ -41,7 +41,7 @@ def show_analysis(analysis: Analysis) -> None:
         place.metric(label, value, border=True, help=help_text)
     st.markdown(f"**What can be compressed** ({plain(inventory.architecture)}, {inventory.n_layers} layers)")
     _show_table(tables.shapes(inventory))
-    st.markdown("**What stays as it is**")
+    st.markdown("**What is not compressed**")
     _show_table(tables.skipped(inventory))
     with st.expander("How it was analysed: text, settings, time, memory, versions"):
         st.json(_provenance(analysis), expanded=2)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.15
 _TEXT_HEIGHT = 300
-_ENDED_AT_ONCE = "<em>The model ended its answer without a word.</em>"
+_ENDED_AT_ONCE = "<em>The model returned an empty answer.</em>"
 
 
 def show_answer(answer_id: str | None, stop_place: DeltaGenerator) -> None:
@@ -52,7 +52,7 @@ def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -
         if answer is not None and answer.status is AnswerStatus.FAILED:
             st.error(plain(answer.note), icon=":material/error:")
         else:
-            st.markdown("Nothing has been asked yet." if answer is None else _status(answer))
+            st.markdown("No question asked yet." if answer is None else _status(answer))
         _show_sides(answer)
         if answer is not None and isinstance(answer.question.compressed, ProgressiveChoice):
             _show_schedule(answer, answer.question.compressed)
@@ -68,7 +68,7 @@ def _status(answer: Answer) -> str:
         case AnswerStatus.LOADING:
             return f":material/hourglass_top: {plain(answer.note)}. Later answers start sooner."
         case AnswerStatus.WRITING:
-            return ":material/edit: Both models write, a token each in turn."
+            return ":material/edit: Both models generate, one token each in turn."
         case AnswerStatus.STOPPED:
             return f":material/stop_circle: Stopped. {plain(answer.note)}"
         case _:
@@ -135,7 +135,7 @@ def _explanation(answer: Answer | None) -> str:
             prompt += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one. "
     return (
         f"{prompt}A token is a piece of a word. *First token*: seconds to read the prompt and choose the first token. "
-        "*Tokens/s*: those after it, per second. Each model's time is its own, although they take turns. *Active*: "
+        "*Tokens/s*: those after it, per second. Each model is timed separately, although they take turns. *Active*: "
         "share of the compressible parameters that ran for the last token. Underlined words are in one answer only."
     )
 

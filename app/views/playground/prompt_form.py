@@ -20,7 +20,7 @@ def prompt_input() -> tuple[str, bool]:
         preset.is_question,
         key=f"chat.{number}",
         bind="query-params",
-        help="On: the prompt goes through the model's chat template, if it has one. Off: the model goes on from the "
+        help="On: the prompt goes through the model's chat template, if it has one. Off: the model continues the "
         "text as it is.",
     )
     text = st.text_area(
@@ -43,10 +43,11 @@ def generation_settings() -> GenerationSpec:
             0.1,
             key="temperature",
             bind="query-params",
-            help="0 always takes the likeliest token; above, tokens are drawn, with the same luck for both models.",
+            help="0 always takes the likeliest token; above 0, tokens are sampled with the same random numbers for "
+            "both models.",
         )
         seed = st.number_input(
-            "Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params", help="The same seed draws the same answer."
+            "Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params", help="The same seed gives the same answer."
         )
     drawn = "always the likeliest one" if temperature == 0 else f"temperature {temperature:g}, seed {seed}"
     st.caption(f"At most {length} tokens, {drawn}")

@@ -27,7 +27,7 @@ def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
     every = (*task_measures(found), *summary_measures(found))
     shown = [m for m in every if m.role is Role.QUALITY and any(m.of(row) is not None for row in chosen)]
     if not shown:
-        st.caption("No task was scored and no summary written yet; 'Evaluate more' does both.")
+        st.caption("No tasks or summaries have been evaluated yet; use 'Evaluate more'.")
         return
     st.markdown("**Tasks and summaries**, dense beside compressed")
     named = {"dense model": dense} | {tables.run_label(row): row for row in chosen}
@@ -36,7 +36,7 @@ def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
     paired = tables.differences(chosen, every)
     if len(paired):
         differences_frame(paired)
-        st.caption("Differences are paired item by item (article by article), so they settle more than the bars do.")
+        st.caption("Differences are paired by item, so their intervals are narrower than the bars suggest.")
 
 
 def show_texts(chosen: Sequence[ResultRow]) -> None:

@@ -51,10 +51,10 @@ def differences_frame(table: pd.DataFrame) -> None:
         column_config={
             "score": "Score",
             "run": "Run",
-            "difference": number("Minus dense", format="percent", help="Mean difference, paired item by item."),
+            "difference": number("Minus dense", format="percent", help="Mean difference, paired by item."),
             "low": number("at least", format="percent", help="Lower end of its 95 % bootstrap interval."),
             "high": number("at most", format="percent", help="Upper end of its 95 % bootstrap interval."),
-            "settled": st.column_config.TextColumn("Says", help="Not settled: the interval holds 0."),
+            "settled": st.column_config.TextColumn("Verdict", help="Not significant: the interval contains 0."),
         },
     )
 

@@ -42,7 +42,7 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | N
 
 def show_agreement(scores: pd.DataFrame) -> None:
     """Show how the scores spread over layers and kinds, their rank correlations, and all of them."""
-    st.subheader("By depth and by kind", help="Every score adds up to 100 % over the model, so that they compare.")
+    st.subheader("By depth and by kind", help="Each score sums to 100 % over the model, which makes them comparable.")
     shares = {by: tables.score_shares(scores, by) for by in ("layer", "kind")}
     for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
         place.plotly_chart(charts.score_shares(share), key=f"sensitivity.{by}", alt=f"Share of each score by {by}")
@@ -51,7 +51,7 @@ def show_agreement(scores: pd.DataFrame) -> None:
             percents = dict.fromkeys(share.columns, st.column_config.NumberColumn(format="percent"))
             place.dataframe(share, column_config=percents, key=f"sensitivity.{by}.table")
     st.subheader(
-        "Do the scores agree?", help="Spearman's rank correlation: 1 is the same order, 0 none, -1 the reverse."
+        "Do the scores agree?", help="Spearman's rank correlation: 1 = same order, 0 = unrelated, -1 = reversed."
     )
     agreement = tables.rank_agreement(scores)
     st.markdown(tables.agreement_sentence(agreement))

@@ -51,8 +51,8 @@ def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> 
     gained, lost = params_moved(changes)
     n_all = len(analysis.inventory.projections)
     st.caption(
-        f"{len(changes)} of {n_all} projections are decided otherwise: {count(gained)} parameters are added to "
-        f"some and {count(lost)} taken from others. What a group shares is split by output width."
+        f"{len(changes)} of {n_all} projections differ: {count(gained)} parameters are added to some "
+        f"and {count(lost)} removed from others. Shared parameters are split by output width."
     )
     if changes:
         _show_table(tables.difference(changes, analysis))

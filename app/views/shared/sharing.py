@@ -27,5 +27,5 @@ def share_button(analysis: Analysis, plan: Plan, *, label: str | None = None) ->
         key=f"share.{map_id(plan.rank_map)}",
         on_click="ignore",
         icon=":material/share:",
-        help="One HTML file about this map, with charts, texts and numbers; it needs no network and prints well.",
+        help="A self-contained HTML report on this map: charts, texts and numbers. Works offline and prints well.",
     )
