@@ -3,13 +3,13 @@
 from cache.artifact import Artifact
 from cache.codecs import read_arrays, read_json, write_arrays, write_json
 from cache.directory import DirectoryStore
-from cache.errors import DamagedArtifactError, InvalidKeyError, MissingArtifactError, StoreError
+from cache.errors import DamagedArtifactError, InvalidKeyError, MissingArtifactError, NewerArtifactError, StoreError
 from cache.files import PARTIAL_SUFFIX, write_in_one_step
 from cache.fingerprint import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
 from cache.keys import Key
 from cache.manifest import Manifest, Member
 from cache.memory import MemoryStore
-from cache.store import Store, damaged
+from cache.store import Store, damaged, read_stage
 
 __all__ = [
     "PARTIAL_SUFFIX",
@@ -22,6 +22,7 @@ __all__ = [
     "Member",
     "MemoryStore",
     "MissingArtifactError",
+    "NewerArtifactError",
     "Store",
     "StoreError",
     "canonical_json",
@@ -31,6 +32,7 @@ __all__ = [
     "fingerprint_file",
     "read_arrays",
     "read_json",
+    "read_stage",
     "write_arrays",
     "write_in_one_step",
     "write_json",

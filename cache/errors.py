@@ -13,5 +13,9 @@ class DamagedArtifactError(StoreError):
     """What is on disk is not what was written."""
 
 
+class NewerArtifactError(StoreError):
+    """What is on disk was written by a later version of this program, and is whole as far as this one can see."""
+
+
 class InvalidKeyError(StoreError):
     """A stage name or fingerprint cannot name an artifact."""

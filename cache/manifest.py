@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cache.errors import DamagedArtifactError, StoreError
+from cache.errors import DamagedArtifactError, NewerArtifactError, StoreError
 from cache.fingerprint import Json, as_json, canonical_json, fingerprint_bytes, fingerprint_file
 from cache.keys import Key
 
@@ -107,6 +107,7 @@ def decode_manifest(key: Key, encoded: bytes) -> Manifest:
 
     Raises:
         DamagedArtifactError: the bytes are not those that were written, or belong to another key.
+        NewerArtifactError: a later version wrote them.
     """
     try:
         document: dict[str, Any] = json.loads(encoded)
@@ -117,8 +118,14 @@ def decode_manifest(key: Key, encoded: bytes) -> Manifest:
         intact = False
     if not intact:
         raise damage(key, "its manifest is not the one that was written")
-    if document["format"] != _FORMAT:
-        raise damage(key, f"its manifest has format {document['format']}, this program reads format {_FORMAT}")
+    written = document["format"]
+    if isinstance(written, int) and written > _FORMAT:
+        raise NewerArtifactError(
+            f"Artifact {key} comes from a newer RankScope (its manifest has format {written}, this one reads format "
+            f"{_FORMAT}): update RankScope, or choose another home."
+        )
+    if written != _FORMAT:
+        raise damage(key, f"its manifest has format {written}, this program reads format {_FORMAT}")
     if (document["stage"], document["fingerprint"]) != (key.stage, key.fingerprint):
         raise damage(key, f"its manifest is that of {document['stage']}/{document['fingerprint']}")
     members = {name: Member(entry["size_bytes"], entry["sha256"]) for name, entry in document["members"].items()}

@@ -1,13 +1,15 @@
 """What every store of artifacts promises."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cache.artifact import Artifact
-from cache.errors import DamagedArtifactError, MissingArtifactError
+from cache.errors import DamagedArtifactError, MissingArtifactError, NewerArtifactError, StoreError
 from cache.keys import Key
+
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -37,6 +39,7 @@ class Store(Protocol):
         Raises:
             MissingArtifactError: there is none.
             DamagedArtifactError: it is not what was written.
+            NewerArtifactError: a later version of this program wrote it.
         """
         ...
 
@@ -60,7 +63,11 @@ class Store(Protocol):
 
 
 def damaged(store: Store) -> list[tuple[Key, DamagedArtifactError]]:
-    """Verify every artifact of a store; return those that are not what was written, with the reason."""
+    """Verify every artifact of a store; return those that are not what was written, with the reason.
+
+    Raises:
+        NewerArtifactError: a later version of this program wrote one, which this one cannot judge.
+    """
     found = []
     listed = store.keys()
     for key in listed:
@@ -71,3 +78,29 @@ def damaged(store: Store) -> list[tuple[Key, DamagedArtifactError]]:
         except MissingArtifactError:
             continue  # deleted since it was listed
     return found
+
+
+def read_stage(store: Store, stage: str, read: Callable[[Artifact], T | None]) -> tuple[list[T], list[StoreError]]:
+    """Read every artifact of a stage; one that is damaged, or of a later version, hides no other.
+
+    Args:
+        store: where they are kept.
+        stage: of the artifacts.
+        read: takes what is wanted from an artifact; ``None`` leaves the artifact out.
+
+    Returns:
+        What was read, in the order of the keys, and for each artifact that could not be read a sentence.
+    """
+    values: list[T] = []
+    unreadable: list[StoreError] = []
+    for key in store.keys(stage):
+        try:
+            value = read(store.read(key))
+        except MissingArtifactError:
+            continue  # deleted since it was listed
+        except (DamagedArtifactError, NewerArtifactError) as error:
+            unreadable.append(error)
+        else:
+            if value is not None:
+                values.append(value)
+    return values, unreadable

@@ -63,5 +63,5 @@ def store_upload(name: str, content: bytes) -> str:
     path = settings().home / "uploads" / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_in_one_step(path, content)
+        write_in_one_step(path, content, mode=0o600)
     return str(path)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.errors import ResourceError
 from engine.playground.answers import Answer, AnswerStatus, updated
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ class Playground:
         self._active = time.monotonic()
 
     def ask(self, question: Question) -> str:
-        """Hand a question to the host and return the id of its answer."""
+        """Hand a question to the host and return the id of its answer.
+
+        Raises:
+            ResourceError: the host's log cannot be written.
+        """
         answer_id = uuid.uuid4().hex
         with self._lock:
             self._active = self._asked[answer_id] = self._seen[answer_id] = time.monotonic()
@@ -141,9 +146,18 @@ class Playground:
         host.stdin.flush()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "engine.playground.host", str(self._home), str(self._spared_bytes)]
-        with (self._home / "playground.log").open("wb") as log:
+        log_path = self._home / "playground.log"
+        try:
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            log_path.unlink(missing_ok=True)
+            log_path.touch(0o600)
+        except OSError as error:
+            raise ResourceError(
+                f"The playground's log {log_path} cannot be written ({error.strerror}): make room there, allow it, or "
+                "move away what has that name."
+            ) from error
+        with log_path.open("wb") as log:
             host = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )

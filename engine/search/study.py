@@ -25,6 +25,7 @@ from optuna.trial import TrialState
 from cache.processes import ProcessId, is_alive, this_process
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
 from engine.results.pareto import pareto_front
+from engine.search.journal import repair_journal
 from engine.search.space import LOWEST
 
 if TYPE_CHECKING:
@@ -51,11 +52,16 @@ _OPENING_PAUSE_S = 0.5
 def open_storage(storage: str) -> BaseStorage:
     """Open what holds studies: a database URL, or the path of a journal file, made if it is missing.
 
+    A journal that was cut or garbled is repaired first, which is printed.
+
     Raises:
         InvalidSpecError: the URL cannot be used.
     """
     if "://" not in storage:
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(storage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (note := repair_journal(path)) is not None:
+            print(note)
         return JournalStorage(JournalFileBackend(storage))
     import sqlalchemy.event
     import sqlalchemy.exc

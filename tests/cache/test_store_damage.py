@@ -1,6 +1,7 @@
 """Whatever happens to an artifact's files afterwards, the reader is told which artifact and what to do."""
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -8,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from cache import DamagedArtifactError, DirectoryStore, Key, MissingArtifactError, damaged
+from cache import (
+    DamagedArtifactError,
+    DirectoryStore,
+    Key,
+    MissingArtifactError,
+    NewerArtifactError,
+    canonical_json,
+    damaged,
+    fingerprint_bytes,
+    read_stage,
+)
 
 KEY = Key("spectrum", "ab" * 32)
 INTACT = Key("spectrum", "cd" * 32)
@@ -207,3 +218,49 @@ def test_opening_and_listing_hash_nothing(store, monkeypatch):
     monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("a member was hashed"))
     assert store.keys() == [KEY, INTACT]
     assert store.read(KEY).manifest.size_bytes == sum(map(len, CONTENTS.values()))
+
+
+def written_by_a_later_version(store: DirectoryStore) -> None:
+    path = folder_of(store) / "manifest.json"
+    document = {**json.loads(path.read_bytes()), "format": 2}
+    del document["sha256"]
+    path.write_bytes(canonical_json(document | {"sha256": fingerprint_bytes(canonical_json(document))}))
+
+
+def test_what_a_later_version_wrote_is_not_called_damaged(store):
+    written_by_a_later_version(store)
+    for reading in (lambda: store.read(KEY), lambda: damaged(store)):
+        with pytest.raises(
+            NewerArtifactError, match=r"format 2, this one reads format 1\): update RankScope"
+        ) as caught:
+            reading()
+        assert "prune" not in str(caught.value)
+
+
+def spoil_size(store):
+    with (folder_of(store) / "small").open("ab") as member:
+        member.write(b"x")
+
+
+def spoil_content(store):
+    change(folder_of(store) / "small", flip(CONTENTS["small"], 3))
+
+
+@pytest.mark.parametrize("spoil", [spoil_size, spoil_content, written_by_a_later_version])
+def test_one_that_cannot_be_read_hides_no_other_of_its_stage(store, spoil):
+    spoil(store)
+    values, unreadable = read_stage(store, KEY.stage, lambda artifact: artifact.path("small").read_bytes())
+    assert values == [CONTENTS["small"]]
+    (reason,) = unreadable
+    assert str(KEY) in str(reason)
+    assert read_stage(store, KEY.stage, lambda artifact: None)[0] == []
+    assert read_stage(store, "other", lambda artifact: artifact) == ([], [])
+
+
+def test_one_that_is_deleted_while_it_is_read_is_left_out(store):
+    def read(artifact):
+        if artifact.key == KEY:
+            store.delete(KEY)
+        return artifact.path("small").name
+
+    assert read_stage(store, KEY.stage, read) == (["small"], [])

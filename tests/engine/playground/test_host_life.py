@@ -10,7 +10,9 @@ import sys
 import time
 
 import psutil
+import pytest
 
+from engine.errors import ResourceError
 from engine.playground import AnswerStatus, Playground
 from tests.engine.playground.conftest import finished, hosts, until
 
@@ -119,4 +121,12 @@ def test_a_model_that_does_not_fit_the_memory_is_refused(toy_home, question):
     refused = finished(playground, playground.ask(question()))
     assert refused.status is AnswerStatus.FAILED
     assert refused.note.startswith("The model needs about 0.0 GiB of memory and 0.0 GiB are free: close other programs")
+    playground.close()
+
+
+def test_a_log_that_cannot_be_written_is_a_sentence(tmp_path, question):
+    (tmp_path / "playground.log").mkdir()
+    playground = Playground(tmp_path)
+    with pytest.raises(ResourceError, match=r"playground.log cannot be written \(Is a directory\)"):
+        playground.ask(question())
     playground.close()
