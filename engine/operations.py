@@ -6,14 +6,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache import DirectoryStore, Key
+from cache import Key
 from engine.errors import InvalidSpecError
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.methods.presets import PRESETS
 from engine.search.goals import Goal
 from engine.search.space import Layout, SpaceSpec
 from engine.search.specs import ObjectiveSpec, Subset
-from engine.settings import settings
+from engine.settings import home
 from engine.specs import (
     AnalysisSpec,
     CalibrationSpec,
@@ -213,20 +213,19 @@ def _with_defaults(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) ->
 def _fetch_demo(_: Mapping[str, Any], report: Report) -> object:
     from engine.model.demo import fetch_demo
 
-    here = settings()
-    assets = fetch_demo(DirectoryStore(here.artifacts), here.downloads, report)
+    here = home()
+    assets = fetch_demo(here, report)
     return {"model": str(assets.model_key), "texts": str(assets.texts_key)}
 
 
 def _analyse(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.pipeline.analyse import analyse
 
-    here = settings()
+    here = home()
     a = _with_defaults(arguments, ANALYSE_DEFAULTS)
     key = analyse(
+        here,
         analysis_spec(arguments),
-        DirectoryStore(here.artifacts),
-        here.downloads,
         report,
         memory_bytes=int(a["memory_gb"] * 1e9),
         device=a["device"],
@@ -242,14 +241,13 @@ def _evaluate(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.progress import part_of
     from engine.rank_map.document import parse_rank_map
 
-    here = settings()
+    here = home()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
     a = _with_defaults(rest, EVALUATE_DEFAULTS)
     spec = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
     rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
     session = EvaluationSession(
-        DirectoryStore(here.artifacts),
-        here.downloads,
+        here,
         arguments["analysis"],
         spec,
         part_of(report, 0.0, 0.4),
@@ -292,13 +290,12 @@ def _evaluate_at_level(level: str, arguments: Mapping[str, Any], report: Report)
     from engine.pipeline.reading.results import row_to_json
     from engine.rank_map.document import parse_rank_map
 
-    here = settings()
+    here = home()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_maps", "level"}}
     a = _with_defaults(rest, level_settings(level))
     rank_maps = [parse_rank_map(text.encode()) for text in arguments["rank_maps"]]
     dense, *rows = measure_all(
-        DirectoryStore(here.artifacts),
-        here.downloads,
+        here,
         arguments["analysis"],
         rank_maps,
         evaluation_plan(a),
@@ -317,12 +314,11 @@ def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.pipeline.evaluate import sense
     from engine.pipeline.reading.measurements import measured_sensitivity
 
-    here = settings()
+    here = home()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SENSITIVITY_DEFAULTS)
-    store = DirectoryStore(here.artifacts)
+    store = here.store
     sense(
-        store,
-        here.downloads,
+        here,
         arguments["analysis"],
         corpus_spec(a, "calibration"),
         a["kept_fraction"],
@@ -336,13 +332,11 @@ def _sensitivity(arguments: Mapping[str, Any], report: Report) -> object:
 def _search(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.pipeline.search import SearchSpec, search
 
-    here = settings()
+    here = home()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, SEARCH_DEFAULTS)
     objective, goal, space = search_specs(a)
     return search(
-        DirectoryStore(here.artifacts),
-        here.downloads,
-        here.studies,
+        here,
         arguments["analysis"],
         SearchSpec(objective, goal, space, a["trials"], a["seed"], a["storage"]),
         report,
@@ -356,14 +350,13 @@ def _refine(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.progress import part_of
     from engine.rank_map.document import parse_rank_map
 
-    here = settings()
+    here = home()
     rest = {k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}
     a = _with_defaults(rest, REFINE_DEFAULTS)
-    store = DirectoryStore(here.artifacts)
+    store = here.store
     rank_map = parse_rank_map(arguments["rank_map"].encode())
     key = refine(
-        store,
-        here.downloads,
+        here,
         arguments["analysis"],
         rank_map,
         refinement_spec(a),
@@ -371,9 +364,7 @@ def _refine(arguments: Mapping[str, Any], report: Report) -> object:
         device=a["device"],
     )
     text = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
-    session = EvaluationSession(
-        store, here.downloads, arguments["analysis"], text, part_of(report, 0.8, 0.86), device=a["device"]
-    )
+    session = EvaluationSession(here, arguments["analysis"], text, part_of(report, 0.8, 0.86), device=a["device"])
     measured = (
         session.measure(rank_map, part_of(report, 0.86, 0.93)),
         session.measure(rank_map, part_of(report, 0.93, 1.0), key),
@@ -403,11 +394,10 @@ def _export(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.pipeline.export import export
     from engine.rank_map.document import parse_rank_map
 
-    here = settings()
+    here = home()
     own = {"analysis", "rank_map", "folder"}
     return export(
-        DirectoryStore(here.artifacts),
-        here.downloads,
+        here,
         arguments["analysis"],
         parse_rank_map(arguments["rank_map"].encode()),
         Path(arguments["folder"]),
@@ -429,7 +419,7 @@ def export_spec(arguments: Mapping[str, Any]) -> ExportSpec:
 def _compare(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.pipeline.compare import ComparisonSpec, compare
 
-    here = settings()
+    here = home()
     a = _with_defaults({k: v for k, v in arguments.items() if k != "analysis"}, COMPARE_DEFAULTS)
     text = EvaluationSpec(corpus_spec(a, "evaluation"), a["dtype"], a["batch_size"])
     other = None
@@ -438,9 +428,7 @@ def _compare(arguments: Mapping[str, Any], report: Report) -> object:
         other = EvaluationSpec(corpus, a["dtype"], a["batch_size"])
     kept_fractions = tuple(float(kept) for kept in a["kept_fractions"])
     return compare(
-        DirectoryStore(here.artifacts),
-        here.downloads,
-        here.studies,
+        here,
         arguments["analysis"],
         ComparisonSpec(kept_fractions, tuple(a["methods"]), text, other, a["search_trials"], a["seed"]),
         report,
@@ -453,11 +441,10 @@ def _post_train(arguments: Mapping[str, Any], report: Report) -> object:
     from engine.rank_map.document import parse_rank_map
     from engine.refinement.post_training import PostTrainingSpec
 
-    here = settings()
+    here = home()
     a = _with_defaults({k: v for k, v in arguments.items() if k not in {"analysis", "rank_map"}}, POST_TRAIN_DEFAULTS)
     return post_train(
-        DirectoryStore(here.artifacts),
-        here.downloads,
+        here,
         arguments["analysis"],
         parse_rank_map(arguments["rank_map"].encode()),
         PostTrainingSpec(a["minutes"], a["max_steps"], a["learning_rate"], a["train_batch_size"], a["seed"]),
@@ -517,4 +504,4 @@ def known_analysis(arguments: Mapping[str, Any]) -> str | None:
     if model is None:
         return None
     key = analysis_key(spec, model, corpus_fingerprint(spec.corpus))
-    return key.fingerprint if key in DirectoryStore(settings().artifacts) else None
+    return key.fingerprint if key in home().store else None

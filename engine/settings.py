@@ -4,69 +4,79 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import platformdirs
 
+from cache import DirectoryStore
 from engine.errors import InvalidSpecError
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the machine decides, apart from any analysis.
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds everything RankScope writes, and the store in it.
 
     Attributes:
-        home: everything RankScope writes lies below it; also holds the job record.
-        ray_address: of the Ray cluster that runs jobs; ``None`` runs them on this machine.
+        root: the folder; the job record lies directly in it.
     """
 
-    home: Path
-    ray_address: str | None = None
+    root: Path
+
+    @cached_property
+    def store(self) -> DirectoryStore:
+        """Every artifact."""
+        return DirectoryStore(self.artifacts)
 
     @property
     def artifacts(self) -> Path:
-        """Root of the artifact store."""
-        return self.home / "artifacts"
+        """Root of the store."""
+        return self.root / "artifacts"
 
     @property
     def downloads(self) -> Path:
         """Files on their way into the store; may be deleted at any time."""
-        return self.home / "downloads"
+        return self.root / "downloads"
 
     @property
     def studies(self) -> Path:
         """Journals of searches; what they measured is in the store."""
-        return self.home / "studies"
+        return self.root / "studies"
 
     @property
     def maps(self) -> Path:
-        """Rank maps that people named, by the model they are for."""
-        return self.home / "maps"
+        """Saved maps, by the model they are for."""
+        return self.root / "maps"
 
     @property
     def drafts(self) -> Path:
-        """Ranks that people hold by hand while they try things out, by analysis."""
-        return self.home / "drafts"
+        """Held ranks of people who are trying things out, by analysis."""
+        return self.root / "drafts"
 
     @property
     def exports(self) -> Path:
         """Compressed models and reports people asked for."""
-        return self.home / "exports"
+        return self.root / "exports"
+
+    @property
+    def uploads(self) -> Path:
+        """Texts people sent from the dashboard, by the hash of their content."""
+        return self.root / "uploads"
 
 
-def settings() -> Settings:
-    """Read ``RANKSCOPE_HOME`` and ``RANKSCOPE_RAY_ADDRESS``; an empty variable counts as unset.
+def home() -> Home:
+    """Return the home that ``RANKSCOPE_HOME`` names, by default the platform's folder for user data.
 
-    Without ``RANKSCOPE_HOME`` the home is the platform's folder for user data.
+    An empty variable counts as unset.
 
     Raises:
         InvalidSpecError: ``RANKSCOPE_HOME`` names something that is not a folder.
     """
     chosen = os.environ.get("RANKSCOPE_HOME")
-    home = Path(chosen).expanduser() if chosen else platformdirs.user_data_path("rankscope", appauthor=False)
-    if home.exists() and not home.is_dir():
+    root = Path(chosen).expanduser() if chosen else platformdirs.user_data_path("rankscope", appauthor=False)
+    if root.exists() and not root.is_dir():
         raise InvalidSpecError(
-            f"RANKSCOPE_HOME is {home}, which is not a folder; set it to a folder, or to a "
+            f"RANKSCOPE_HOME is {root}, which is not a folder; set it to a folder, or to a "
             "path where one can be created."
         )
-    return Settings(home.absolute(), os.environ.get("RANKSCOPE_RAY_ADDRESS") or None)
+    return Home(root.absolute())

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from cache import DirectoryStore
 from engine.model.demo import DemoAssets, fetch_demo
+from engine.settings import Home
 
 if TYPE_CHECKING:
     from tests.support.measured_toy import MeasuredToy
@@ -43,7 +43,7 @@ def demo_home() -> Path:
 @pytest.fixture(scope="session")
 def demo_assets(demo_home: Path) -> DemoAssets:
     """The real demo model and texts; the first test of the first run fetches them under a lock."""
-    return fetch_demo(DirectoryStore(demo_home / "artifacts"), demo_home / "downloads", lambda *_: None)
+    return fetch_demo(Home(demo_home), lambda *_: None)
 
 
 @pytest.fixture(scope="session")

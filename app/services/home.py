@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from cache import DirectoryStore
 from engine.jobs import JobQueue
-from engine.settings import settings
+from engine.settings import home
 
 
 def store() -> DirectoryStore:
     """Return the store of the configured home."""
-    return DirectoryStore(settings().artifacts)
+    return home().store
 
 
 def queue() -> JobQueue:
     """Return the queue of the configured home."""
-    return JobQueue(settings().home)
+    return JobQueue(home().root)

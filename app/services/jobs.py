@@ -12,7 +12,7 @@ from engine import operations
 from engine.export.new_folder import require_new
 from engine.export.specs import check_export_name
 from engine.jobs import Job
-from engine.settings import settings
+from engine.settings import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def submit_export(analysis_id: str, rank_map: str, name: str, arguments: Mapping
     Raises:
         RankScopeError: the name cannot be used or is taken, or a setting is wrong.
     """
-    folder = settings().exports / check_export_name(name)
+    folder = home().exports / check_export_name(name)
     require_new(folder)
     changed = _changed(arguments, operations.EXPORT_DEFAULTS)
     operations.export_spec(changed)

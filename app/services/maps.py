@@ -16,7 +16,7 @@ from engine.rank_map.document import check_rank_map
 from engine.rank_map.drafts import Drafts
 from engine.rank_map.files import named_maps, rank_map_from
 from engine.rank_map.named import DamagedMap, NamedMap, NamedMaps
-from engine.settings import settings
+from engine.settings import home
 
 if TYPE_CHECKING:
     from app.plans import Locks
@@ -133,4 +133,4 @@ def _maps(analysis_id: str) -> NamedMaps:
 
 
 def _drafts(analysis_id: str) -> Drafts:
-    return Drafts(settings().drafts, analysis_id)
+    return Drafts(home().drafts, analysis_id)

@@ -14,7 +14,7 @@ from app.services.home import store
 from cache import write_in_one_step
 from engine.errors import CorpusError
 from engine.model.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
-from engine.settings import settings
+from engine.settings import home
 
 if TYPE_CHECKING:
     from app.services.prompts import Prompt
@@ -35,7 +35,7 @@ def demo_disk_bytes() -> int:
 def news_prompts() -> dict[str, Prompt]:
     """Return prompts to summarise some of the demo's articles, by title; none where the demo was not fetched."""
     key = TEXTS_WHEEL.key("demo-texts")
-    return _news_prompts(str(settings().home)) if key in store() else {}
+    return _news_prompts(str(home().root)) if key in store() else {}
 
 
 @st.cache_data(max_entries=2, show_spinner=False)
@@ -60,7 +60,7 @@ def store_upload(name: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         raise CorpusError(f"The file is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or "text"
-    path = settings().home / "uploads" / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
+    path = home().uploads / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_in_one_step(path, content, mode=0o600)

@@ -15,7 +15,7 @@ from rich.table import Table
 from cache import DirectoryStore
 from engine.errors import RankScopeError
 from engine.jobs import Job, JobQueue, JobStatus
-from engine.settings import settings
+from engine.settings import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,12 +38,12 @@ MetricName = Annotated[str, typer.Option("--metric", help="weight, input, featur
 
 def job_queue() -> JobQueue:
     """Return the queue of the configured home."""
-    return JobQueue(settings().home)
+    return JobQueue(home().root)
 
 
 def artifact_store() -> DirectoryStore:
     """Return the store of the configured home."""
-    return DirectoryStore(settings().artifacts)
+    return home().store
 
 
 def print_json(value: object) -> None:

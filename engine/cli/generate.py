@@ -82,15 +82,13 @@ def generate(
     from engine.pipeline.reading.analyses import load_analysis
     from engine.progress import ignore_progress
     from engine.rank_map.files import find_rank_map
-    from engine.settings import settings
+    from engine.settings import home
     from engine.specs import GenerationSpec
 
     spec = GenerationSpec(max_new_tokens, temperature, seed)
     decided = None if rank_map is None else find_rank_map(rank_map, load_analysis(artifact_store(), analysis_id))
     with err.status("Opening the model"):
-        session = GenerationSession(
-            artifact_store(), settings().downloads, analysis_id, ignore_progress, dtype=dtype, device=device
-        )
+        session = GenerationSession(home(), analysis_id, ignore_progress, dtype=dtype, device=device)
         tokens = session.encode(text, spec, chat=chat)
         if chosen is not None:
             variant = session.progressive(chosen, method, storage_format)

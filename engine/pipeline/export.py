@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
+    from engine.settings import Home
 
 _OTHER_BYTES = 50_000_000
 """Room for tokenizer, configuration and code."""
 
 
 def export(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis_id: str,
     rank_map: RankMap,
     folder: Path,
@@ -58,8 +58,7 @@ def export(
     nothing is there.
 
     Args:
-        store: holds the analysis, its factors and what was measured.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: whose factors the map selects.
         rank_map: of the analysed model.
         folder: missing or empty.
@@ -72,11 +71,12 @@ def export(
         RankScopeError: the analysis or its model is not there any more, or the map does not fit.
     """
     began = time.monotonic()
+    store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
     require_new(folder)
-    base = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.05))
+    base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     report("model", 0.05, f"Opening {base.spec.label}")
     model = open_model(
         base.path,

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cache import Key, Store
+    from cache import Key
     from engine.decoding.schedules import RankSchedule
     from engine.model.opening import OpenModel
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.settings import Home
     from engine.specs import GenerationSpec
     from engine.types import BlockRank
 
@@ -108,8 +109,7 @@ class GenerationSession:
     """One opened dense model, and the variants of it that an analysis knows how to make.
 
     Args:
-        store: holds the analysis.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: the analysis whose factors are used; the start of its id is enough.
         report: told while the model is opened.
         dtype: weights and arithmetic; ``auto`` is the checkpoint's own.
@@ -124,8 +124,7 @@ class GenerationSession:
 
     def __init__(
         self,
-        store: Store,
-        downloads: Path,
+        home: Home,
         analysis_id: str,
         report: Report,
         *,
@@ -134,13 +133,13 @@ class GenerationSession:
         spared_bytes: int = 0,
         model: OpenModel | None = None,
     ) -> None:
-        self.store = store
+        self.store = store = home.store
         self.spared_bytes = spared_bytes
         self.analysis = load_analysis(store, analysis_id)
         if model is not None:
             self.model = model
             return
-        folder = reopen_folder(self.analysis, store, downloads, report)
+        folder = reopen_folder(home, self.analysis, report)
         report("model", 0.5, f"Opening {folder.spec.label}")
         if resolve_device(device).type == "cpu":
             self._require_memory("The model", _weights_bytes(folder.path))

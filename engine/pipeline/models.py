@@ -16,18 +16,19 @@ from engine.rank_map.identity import map_id
 if TYPE_CHECKING:
     from torch import nn
 
-    from cache import Key, Store
+    from cache import Key
     from engine.analysis.value import Analysis
     from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.settings import Home
 
 
 class Models:
     """One dense model, opened once, and one compressed model at a time.
 
     Args:
-        store: holds the factors.
+        home: holds the factors.
         analysis: whose factors are used.
         folder: of the model that was analysed.
         report: told when the model is opened.
@@ -36,9 +37,10 @@ class Models:
     """
 
     def __init__(
-        self, store: Store, analysis: Analysis, folder: ModelFolder, report: Report, *, dtype: str, device: str = "auto"
+        self, home: Home, analysis: Analysis, folder: ModelFolder, report: Report, *, dtype: str, device: str = "auto"
     ) -> None:
-        self.store = store
+        self.home = home
+        self.store = home.store
         self.analysis = analysis
         self.folder = folder
         self.dtype = dtype

@@ -16,18 +16,15 @@ from engine.refinement.post_training import train_diagonals
 from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cache import Store
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.refinement.post_training import PostTrainingSpec
+    from engine.settings import Home
     from engine.specs import EvaluationSpec
 
 
 def post_train(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis_id: str,
     rank_map: RankMap,
     spec: PostTrainingSpec,
@@ -44,12 +41,13 @@ def post_train(
         RankScopeError: the analysis, its model or a text is not there any more, the map does not fit, or the loss
             is not finite.
     """
-    session = EvaluationSession(store, downloads, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
+    store = home.store
+    session = EvaluationSession(home, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
     before = session.measure(rank_map, part_of(report, 0.2, 0.35))
     key = keys.post_training_key(before.provenance.fingerprint, spec)
     if key not in store:
         corpus = analysis_spec(session.analysis).corpus
-        texts = resolve_texts(corpus, store, downloads, report)
+        texts = resolve_texts(home, corpus, report)
         tokens = load_corpus(corpus, session.tokenizer, texts).tokens
         module = session.compressed(rank_map)
         steps = 0

@@ -27,8 +27,6 @@ from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_
 from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from torch import nn
 
@@ -37,12 +35,12 @@ if TYPE_CHECKING:
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.refinement.sweep import LayerPair
+    from engine.settings import Home
     from engine.specs import RefinementSpec
 
 
 def refine(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis_id: str,
     rank_map: RankMap,
     spec: RefinementSpec,
@@ -53,8 +51,7 @@ def refine(
     """Refine the model a rank map makes, store its factors and return their key.
 
     Args:
-        store: holds the analysis and receives the factors.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: the analysis whose factors the map selects.
         rank_map: what the model is compressed to.
         spec: correction and training.
@@ -64,6 +61,7 @@ def refine(
     Raises:
         RankScopeError: the analysis, its model or its text is not there any more, or the map does not fit.
     """
+    store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     corpus = analysis_spec(analysis).corpus
@@ -76,8 +74,8 @@ def refine(
         report("refinement", 1.0, "This refinement exists already")
         return key
     began = time.monotonic()
-    folder = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.05))
-    texts = resolve_texts(corpus, store, downloads, part_of(report, 0.0, 0.05))
+    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
+    texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     report("model", 0.05, f"Opening {folder.spec.label}")
     model = open_model(folder.path, dtype="float32", device=device, trust_remote_code=folder.spec.trust_remote_code)
     tokens = load_corpus(corpus, model.tokenizer, texts).tokens

@@ -18,11 +18,10 @@ from engine.types import Budget, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from cache import Store
     from engine.progress import Report
     from engine.search.specs import ObjectiveSpec
+    from engine.settings import Home
 
 _STARTS = 10
 
@@ -49,9 +48,7 @@ class SearchSpec:
 
 
 def search(
-    store: Store,
-    downloads: Path,
-    studies: Path,
+    home: Home,
     analysis_id: str,
     spec: SearchSpec,
     report: Report,
@@ -63,13 +60,11 @@ def search(
     Raises:
         RankScopeError: the analysis, its model or the text does not allow it, or hardly any point is feasible.
     """
-    session = SearchSession(
-        store, downloads, analysis_id, spec.objective, spec.space, part_of(report, 0.0, 0.2), device=device
-    )
+    session = SearchSession(home, analysis_id, spec.objective, spec.space, part_of(report, 0.0, 0.2), device=device)
     goal, space = spec.goal, session.space
     starts = starting_points(space, goal, _guides(session, goal), min(_STARTS, max(spec.n_trials // 2, 2)), spec.seed)
     name = _study_name(session, spec)
-    storage = spec.storage or str(studies / f"{name}.journal")
+    storage = spec.storage or str(home.studies / f"{name}.journal")
     study = open_study(open_storage(storage), name, space, goal, starts, spec.seed)
     budget = int(goal.high * session.analysis.inventory.compressible_params)
     trials = part_of(report, 0.2, 1.0)

@@ -29,15 +29,14 @@ from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import torch
 
-    from cache import Store
     from engine.analysis.value import Analysis
     from engine.model.opening import OpenModel
     from engine.progress import Report
     from engine.search.specs import ObjectiveSpec
+    from engine.settings import Home
 
 METHOD = "bolaco"
 _SUBSET_RANGE = Goal(0.5, 0.95)
@@ -48,8 +47,7 @@ class SearchSession:
     """One opened model, its sliced factors and its subset, on which points are measured.
 
     Args:
-        store: holds the analysis and receives trials.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: an analysis; the feature metric is added to it if it is missing.
         spec: of the objective.
         space: of the variables.
@@ -62,8 +60,7 @@ class SearchSession:
 
     def __init__(
         self,
-        store: Store,
-        downloads: Path,
+        home: Home,
         analysis_id: str,
         spec: ObjectiveSpec,
         space: SpaceSpec,
@@ -71,18 +68,18 @@ class SearchSession:
         *,
         device: str = "auto",
     ) -> None:
-        self.store = store
+        self.store = store = home.store
         self.spec = spec
-        self.analysis = with_feature(store, downloads, analysis_id, part_of(report, 0.0, 0.4), device=device)
+        self.analysis = with_feature(home, analysis_id, part_of(report, 0.0, 0.4), device=device)
         self.space = SearchSpace.of(self.analysis.inventory, space)
-        folder = reopen_folder(self.analysis, store, downloads, report)
+        folder = reopen_folder(home, self.analysis, report)
         report("model", 0.4, f"Opening {folder.spec.label}")
         self.model = open_model(
             folder.path, dtype=spec.dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
         )
         reader = factors_reader(self.analysis, store, Metric.FEATURE)
         self.factors_of = SlicingReader(self.model.module, reader)
-        self.tokens, reference, self.subset_key = self._subset(downloads, part_of(report, 0.5, 1.0))
+        self.tokens, reference, self.subset_key = self._subset(home, part_of(report, 0.5, 1.0))
         self._objective = Objective(self.model.module, self.tokens, reference, self.factors_of, spec)
 
     def rank_map(self, point: Mapping[str, float], budget_params: int | None) -> RankMap:
@@ -131,9 +128,9 @@ class SearchSession:
         found: dict[str, Any] = self.store.read(key).json("trial.json")
         return {**found, "id": key.fingerprint}
 
-    def _subset(self, downloads: Path, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
+    def _subset(self, home: Home, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
         """Return the subset's tokens, the dense model's predictions on them, and their key."""
-        pool, skipped = _pool(self.analysis, self.spec, self.model, self.store, downloads, report)
+        pool, skipped = _pool(self.analysis, self.spec, self.model, home, report)
         corpus = corpus_fingerprint(self.spec.pool)
         key = keys.subset_key(self.spec, self.analysis.id, corpus, skipped)
         if key not in self.store:
@@ -153,7 +150,7 @@ class SearchSession:
         return pool[indices], DenseReference(**load_file(artifact.path("reference.safetensors"))), key
 
 
-def with_feature(store: Store, downloads: Path, analysis_id: str, report: Report, *, device: str = "auto") -> Analysis:
+def with_feature(home: Home, analysis_id: str, report: Report, *, device: str = "auto") -> Analysis:
     """Return the analysis if it has feature factors, else the one with the feature metric added.
 
     The statistics are stored, so that adding a metric reads no text again.
@@ -161,24 +158,24 @@ def with_feature(store: Store, downloads: Path, analysis_id: str, report: Report
     Raises:
         RankScopeError: the model or the text of the analysis is gone or has changed.
     """
-    found = load_analysis(store, analysis_id)
+    found = load_analysis(home.store, analysis_id)
     if Metric.FEATURE in found.nats:
         return found
     spec = analysis_spec(found)
-    reopen_folder(found, store, downloads, report)
+    reopen_folder(home, found, report)
     metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
-    key = analyse(replace(spec, metrics=metrics), store, downloads, report, device=device)
-    return load_analysis(store, key.fingerprint)
+    key = analyse(home, replace(spec, metrics=metrics), report, device=device)
+    return load_analysis(home.store, key.fingerprint)
 
 
 def _pool(
-    analysis: Analysis, spec: ObjectiveSpec, model: OpenModel, store: Store, downloads: Path, report: Report
+    analysis: Analysis, spec: ObjectiveSpec, model: OpenModel, home: Home, report: Report
 ) -> tuple[torch.Tensor, int]:
     """Return the pool's tokens and how many sequences before them were left out.
 
     Of the very text the analysis was calibrated on, the sequences after those are taken where it is long enough.
     """
-    texts = resolve_texts(spec.pool, store, downloads, report)
+    texts = resolve_texts(home, spec.pool, report)
     calibration = analysis_spec(analysis).corpus
     if replace(spec.pool, n_sequences=calibration.n_sequences) == calibration:
         skipped = calibration.n_sequences

@@ -76,13 +76,11 @@ def main(home: Path, spared_bytes: int) -> None:
     def send(event: Mapping[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
 
-    from cache import DirectoryStore
     from engine.playground.models import Models
     from engine.playground.writing import Writer
-    from engine.settings import Settings
+    from engine.settings import Home
 
-    here = Settings(home)
-    writer = Writer(Models(DirectoryStore(here.artifacts), here.downloads, spared_bytes), stopped)
+    writer = Writer(Models(Home(home), spared_bytes), stopped)
     while True:
         answer(questions.get(), writer, send)
 

@@ -12,12 +12,10 @@ from engine.playground.questions import MapChoice
 from engine.rank_map.document import parse_rank_map
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cache import Store
     from engine.pipeline.generate import Variant
     from engine.playground.questions import ProgressiveChoice
     from engine.progress import Report
+    from engine.settings import Home
 
 KEPT_VARIANTS: Final = 3
 
@@ -26,14 +24,12 @@ class Models:
     """Opens sessions and variants, and remembers the last ones.
 
     Args:
-        store: holds the analyses.
-        downloads: where fetched files pass through.
+        home: holds the analyses.
         spared_bytes: of memory that are left to others whenever something is loaded.
     """
 
-    def __init__(self, store: Store, downloads: Path, spared_bytes: int) -> None:
-        self._store = store
-        self._downloads = downloads
+    def __init__(self, home: Home, spared_bytes: int) -> None:
+        self._home = home
         self._spared_bytes = spared_bytes
         self._session: GenerationSession | None = None
         self._variants: OrderedDict[MapChoice | ProgressiveChoice, Variant] = OrderedDict()
@@ -51,14 +47,12 @@ class Models:
         self._session = None
         model = None
         if known is not None:
-            analysis = load_analysis(self._store, analysis_id)
+            analysis = load_analysis(self._home.store, analysis_id)
             if analysis.about["model_fingerprint"] == known.analysis.about["model_fingerprint"]:
                 model = known.model
         # A model that is not used again has to be gone before the next one is opened.
         del known
-        self._session = GenerationSession(
-            self._store, self._downloads, analysis_id, report, spared_bytes=self._spared_bytes, model=model
-        )
+        self._session = GenerationSession(self._home, analysis_id, report, spared_bytes=self._spared_bytes, model=model)
         return self._session
 
     def variant(self, session: GenerationSession, choice: MapChoice | ProgressiveChoice, report: Report) -> Variant:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.rank_map.document import RankMap, check_rank_map, parse_rank_map, read_map_bytes
 from engine.rank_map.named import NamedMaps
 from engine.rank_map.table import parse_rank_csv
-from engine.settings import settings
+from engine.settings import home
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ BY_NAME = "@"
 
 def named_maps(analysis: Analysis) -> NamedMaps:
     """Return the named maps of an analysis' model."""
-    return NamedMaps(settings().maps, analysis.about["model_fingerprint"])
+    return NamedMaps(home().maps, analysis.about["model_fingerprint"])
 
 
 def rank_map_from(file_name: str, content: bytes, analysis: Analysis, metric: Metric | None = None) -> RankMap:

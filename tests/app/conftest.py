@@ -12,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app.pages import page_file
-from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession, sense
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.settings import Home
 from engine.specs import AnalysisSpec, CorpusSpec, EvaluationSpec, ModelSpec
 from engine.types import Budget
 from tests.support.analysed_toy import save_toy_model, write_corpus
@@ -38,28 +38,28 @@ def _silent(*_: object, **__: object) -> None:
 @pytest.fixture(scope="session")
 def toy_home(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> Path:
     """A home with one analysis; do not write to it."""
-    home: Path = tmp_path_factory.mktemp("toy-home")
-    model = save_toy_model(home / "toy-model", toy_tokenizer)
-    text = str(write_corpus(home / "corpus.txt"))
-    store, downloads = DirectoryStore(home / "artifacts"), home / "downloads"
+    root: Path = tmp_path_factory.mktemp("toy-home")
+    home = Home(root)
+    model = save_toy_model(root / "toy-model", toy_tokenizer)
+    text = str(write_corpus(root / "corpus.txt"))
 
     def corpus(n_sequences: int) -> CorpusSpec:
         return CorpusSpec.parse(text, part="calibration", n_sequences=n_sequences, length=64)
 
-    key = analyse(AnalysisSpec(ModelSpec.parse(str(model)), corpus(8)), store, downloads, _silent)
-    analysis = load_analysis(store, key.fingerprint)
+    key = analyse(home, AnalysisSpec(ModelSpec.parse(str(model)), corpus(8)), _silent)
+    analysis = load_analysis(home.store, key.fingerprint)
     budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
-    session = EvaluationSession(store, downloads, analysis.id, EvaluationSpec(corpus(4)), _silent)
+    session = EvaluationSession(home, analysis.id, EvaluationSpec(corpus(4)), _silent)
     for method in ("water-filling", "svd-llm"):
         session.measure(allocate_rank_map(analysis, curves_by_metric(analysis), method, budget), _silent)
-    sense(store, downloads, analysis.id, corpus(2), 0.5, _silent)
-    return home
+    sense(home, analysis.id, corpus(2), 0.5, _silent)
+    return root
 
 
 @pytest.fixture(scope="session")
 def toy_analysis(toy_home: Path) -> Analysis:
     """The analysis in the toy home."""
-    store = DirectoryStore(toy_home / "artifacts")
+    store = Home(toy_home).store
     return load_analysis(store, store.keys("analysis")[0].fingerprint)
 
 

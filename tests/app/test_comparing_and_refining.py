@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services import allocation, measurements
-from cache import DirectoryStore
 from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.compare import ComparisonSpec, compare
@@ -15,6 +14,7 @@ from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
 from engine.types import Budget
 from tests.app.test_views import button
@@ -35,10 +35,8 @@ def test_a_stored_comparison_is_drawn_for_both_texts_with_its_table(
     open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
 ) -> None:
     assert not any("Every method" in found.value for found in open_page("results").subheader)
-    store = DirectoryStore(analysed_home / "artifacts")
     spec = ComparisonSpec((0.8, 0.5), ("svd-llm", "water-filling"), text(toy_home, 4), text(toy_home, 2))
-    folders = analysed_home / "downloads", analysed_home / "studies"
-    found = compare(store, *folders, toy_analysis.id, spec, ignore_progress, device="cpu")
+    found = compare(Home(analysed_home), toy_analysis.id, spec, ignore_progress, device="cpu")
     page = open_page("results")
     assert not page.exception
     assert next(heading.value for heading in page.subheader) == "Every method at every budget"
@@ -70,13 +68,12 @@ def test_refining_submits_the_map_that_is_shown(open_page: Open, analysed_home: 
 def test_refined_maps_are_listed_apart(
     open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
 ) -> None:
-    store = DirectoryStore(analysed_home / "artifacts")
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
     rank_map = allocate_rank_map(toy_analysis, curves_by_metric(toy_analysis), "water-filling", budget)
     spec = RefinementSpec(compute_dtype="float32")
-    downloads = analysed_home / "downloads"
-    key = refine(store, downloads, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
-    session = EvaluationSession(store, downloads, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
+    home = Home(analysed_home)
+    key = refine(home, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    session = EvaluationSession(home, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
     session.measure(rank_map, ignore_progress, key)
     page = open_page("results")
     assert not page.exception

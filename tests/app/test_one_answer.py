@@ -27,6 +27,7 @@ from engine.pipeline.report import report_content
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.results.words import ratio
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
 from engine.types import Budget
 from tests.app.test_views import shown
@@ -70,7 +71,7 @@ def made(measured_toy: MeasuredToy, tmp_path_factory: pytest.TempPathFactory) ->
 
     def session(text: Path, n_sequences: int) -> EvaluationSession:
         corpus = CorpusSpec.parse(str(text), part="calibration", n_sequences=n_sequences, length=64)
-        return EvaluationSession(store, root, analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
+        return EvaluationSession(Home(root), analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
 
     third, unmeasured = (
         allocate_rank_map(
@@ -87,7 +88,7 @@ def made(measured_toy: MeasuredToy, tmp_path_factory: pytest.TempPathFactory) ->
     on_corpus = session(root / "corpus.txt", 4)
     for rank_map in toy.maps:
         spec = RefinementSpec(compute_dtype="float32")
-        key = refine(store, root, analysis.id, rank_map, spec, ignore_progress, device="cpu")
+        key = refine(Home(root), analysis.id, rank_map, spec, ignore_progress, device="cpu")
         on_corpus.measure(rank_map, ignore_progress, key)
     session(root / "corpus.txt", 2).measure(toy.maps[0], ignore_progress)
     rows = results(store, analysis.id)
@@ -200,7 +201,7 @@ def test_reports_and_commands_say_the_same(measured_home: Path, made: Measured, 
 
 def test_the_card_of_an_export_states_every_measurement_of_the_map_and_no_other(made: Measured, tmp_path: Path) -> None:
     toy = made.toy
-    export(toy.store, toy.home, toy.analysis.id, made.rank_map, tmp_path / "small", ExportSpec(), ignore_progress)
+    export(Home(toy.home), toy.analysis.id, made.rank_map, tmp_path / "small", ExportSpec(), ignore_progress)
     card = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
     stated = re.findall(r"^\| (\S+\.txt) \| ([\d,]+) \| float32 \| ([\d.]+) ", card, re.MULTILINE)
     row = measured_row(made.rows, made.rank_map)

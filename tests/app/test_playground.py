@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from app.services import allocation, playground
 from app.services import maps as saved_maps
 from app.services.prompts import PROMPTS, summaries_of
-from cache import DirectoryStore
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.generate import GenerationSession
 from engine.pipeline.refine import refine
 from engine.playground import AnswerStatus, MapChoice
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.app.test_comparing_and_refining import text
@@ -107,12 +107,12 @@ def test_an_open_map_answers(open_page: Open, analysed_home: Path, toy_analysis:
 def test_refined_factors_answer_where_there_are_some(
     open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
 ) -> None:
-    store, downloads = DirectoryStore(analysed_home / "artifacts"), analysed_home / "downloads"
+    home = Home(analysed_home)
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
     rank_map = allocation.plan(toy_analysis.id, "water-filling", budget.params).rank_map
     spec = RefinementSpec(compute_dtype="float32")
-    key = refine(store, downloads, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
-    session = EvaluationSession(store, downloads, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
+    key = refine(home, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    session = EvaluationSession(home, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")
     session.measure(rank_map, ignore_progress, key)
     assert not open_page("playground", keep="0.7").get("button_group")
     page = open_page("playground", keep="0.8", tokens="6")
@@ -120,7 +120,7 @@ def test_refined_factors_answer_where_there_are_some(
     page = answered(page)
     found = playground.playground().answer(page.query_params["answer"])
     assert found.question.compressed == MapChoice(rank_map.to_json(), key.fingerprint)
-    generating = GenerationSession(store, downloads, toy_analysis.id, ignore_progress)
+    generating = GenerationSession(home, toy_analysis.id, ignore_progress)
     asked = found.question
     prompt = generating.encode(asked.prompt, asked.spec, chat=asked.chat)
     expected = generating.complete(generating.compressed(rank_map, key), prompt, asked.spec)

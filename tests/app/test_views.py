@@ -16,6 +16,7 @@ from engine.progress import ignore_progress
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec, Subset
+from engine.settings import Home
 from engine.specs import CorpusSpec
 
 if TYPE_CHECKING:
@@ -196,14 +197,14 @@ def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
 
 
 def test_what_a_search_measured_is_there_at_once(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
-    store, downloads = DirectoryStore(analysed_home / "artifacts"), analysed_home / "downloads"
-    found = with_feature(store, downloads, toy_analysis.id, ignore_progress)
+    home = Home(analysed_home)
+    found = with_feature(home, toy_analysis.id, ignore_progress)
     page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
     assert "none is measured yet" in page.error[0].value.replace("\\", "")
     corpus = found.about["spec"]["corpus"]
     pool = CorpusSpec.parse(corpus["location"], part="calibration", n_sequences=2, length=32)
     spec = SearchSpec(ObjectiveSpec(pool, Subset.ALL, 2), Goal.at(0.8), SpaceSpec(rank_step=2), n_trials=2)
-    search(store, downloads, analysed_home / "studies", found.id, spec, ignore_progress)
+    search(home, found.id, spec, ignore_progress)
     page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
     assert not page.error
     assert not page.exception

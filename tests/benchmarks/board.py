@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from cache import DirectoryStore
-from engine.settings import settings
+from engine.settings import home
 from tests.support.bare_board import made_up_analysis, open_board
 from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
@@ -141,9 +140,9 @@ def main() -> None:
         print(f"| projections | dragged | {' | '.join(heads)} | goal |\n|{'---|' * 11}")
         for n_blocks in GOALS:
             drag_frames(browser, n_blocks // 7)
-        if DirectoryStore(settings().home / "artifacts").keys("analysis"):
+        if home().store.keys("analysis"):
             print(f"\n| released | times | confirmed: p50 | p95 | best | goal ms |\n|{'---|' * 6}")
-            with running_app(settings().home, free_port()) as address:
+            with running_app(home().root, free_port()) as address:
                 confirmations(browser, address)
         browser.close()
 

@@ -12,7 +12,7 @@ import time
 
 from playwright.sync_api import Page, sync_playwright
 
-from engine.settings import settings
+from engine.settings import home
 from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
 PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results")
@@ -28,7 +28,7 @@ def change_to(page: Page, name: str) -> float:
 
 
 def main() -> None:
-    with running_app(settings().home, free_port()) as address, sync_playwright() as playwright:
+    with running_app(home().root, free_port()) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         begun = time.perf_counter()

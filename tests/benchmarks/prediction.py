@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cache import DirectoryStore
 from engine import operations
 from engine.allocation import allocators
 from engine.analysis.curves import group_curves
@@ -27,7 +26,7 @@ from engine.pipeline.evaluate import EvaluationSession
 from engine.prediction.power_law import MeasuredRun, Predictor, predict_left_out
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
-from engine.settings import settings
+from engine.settings import home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import BlockRank, Budget, Format, GroupCurves, Importance, Metric
 
@@ -199,13 +198,12 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--text", default="demo")
     chosen = parser.parse_args()
-    here = settings()
-    store = DirectoryStore(here.artifacts)
+    here = home()
     known = chosen.analysis
     if not known:
-        known = analyse(operations.analysis_spec({}), store, here.downloads, ignore_progress).fingerprint
+        known = analyse(here, operations.analysis_spec({}), ignore_progress).fingerprint
     corpus = CorpusSpec.parse(chosen.text, part="evaluation", n_sequences=chosen.n_sequences, length=512)
-    session = EvaluationSession(store, here.downloads, known, EvaluationSpec(corpus, chosen.dtype), ignore_progress)
+    session = EvaluationSession(here, known, EvaluationSpec(corpus, chosen.dtype), ignore_progress)
     print_tables(measured(session))
 
 

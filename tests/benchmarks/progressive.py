@@ -13,7 +13,6 @@ import time
 import numpy as np
 import torch
 
-from cache import DirectoryStore
 from engine import operations
 from engine.decoding.schedules import RankSchedule
 from engine.evaluation.summaries import (
@@ -30,7 +29,7 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.generate import GenerationSession, Variant
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.progress import ignore_progress
-from engine.settings import settings
+from engine.settings import home
 from engine.specs import CorpusSpec
 from engine.text.pairs import load_pairs
 from engine.types import Budget, Format
@@ -40,12 +39,11 @@ class Study:
     """One session and the articles every variant summarises."""
 
     def __init__(self, spec: SummarySpec, method: str) -> None:
-        here = settings()
-        store = DirectoryStore(here.artifacts)
-        key = analyse(operations.analysis_spec({}), store, here.downloads, ignore_progress)
+        here = home()
+        key = analyse(here, operations.analysis_spec({}), ignore_progress)
         self.spec, self.method = spec, method
-        self.session = GenerationSession(store, here.downloads, key.fingerprint, ignore_progress, dtype=spec.dtype)
-        texts = resolve_texts(spec.corpus, store, here.downloads, ignore_progress)
+        self.session = GenerationSession(here, key.fingerprint, ignore_progress, dtype=spec.dtype)
+        texts = resolve_texts(here, spec.corpus, ignore_progress)
         self.pairs = load_pairs(spec.corpus, spec.reference_field, texts)
         self.prompts = build_prompts(self.session.model, self.pairs, spec)
         self.rows: list[str] = []

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cache import DirectoryStore
 from engine import operations
 from engine.methods.allocate import allocate_rank_map
 from engine.methods.cost import cost_of
@@ -22,7 +21,7 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
-from engine.settings import settings
+from engine.settings import Home, home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget, Format
 
@@ -42,18 +41,17 @@ def say(message: str) -> None:
     sys.stderr.write(message + "\n")
 
 
-def measured(home: Path, arguments: dict[str, Any], keeps: list[float], rows: list[int]) -> dict[str, Any]:
+def measured(home: Home, arguments: dict[str, Any], keeps: list[float], rows: list[int]) -> dict[str, Any]:
     """Return seconds, dense perplexities and, by row, keep and text, the measurement."""
-    store = DirectoryStore(home / "artifacts")
     begun = time.monotonic()
-    key = analyse(operations.analysis_spec(arguments), store, home / "downloads", ignore_progress)
+    key = analyse(home, operations.analysis_spec(arguments), ignore_progress)
     say(f"analysis {key.fingerprint[:12]} after {time.monotonic() - begun:.0f} s")
-    analysis = load_analysis(store, key.fingerprint)
+    analysis = load_analysis(home.store, key.fingerprint)
     curves = curves_by_metric(analysis)
     results: dict[str, Any] = {"analysis": key.fingerprint, "seconds": analysis.about["seconds"], "dense": {}}
     for text, n_sequences in TEXTS:
         corpus = CorpusSpec.parse(text, part="evaluation", n_sequences=n_sequences, length=512)
-        session = EvaluationSession(store, home / "downloads", analysis.id, EvaluationSpec(corpus), ignore_progress)
+        session = EvaluationSession(home, analysis.id, EvaluationSpec(corpus), ignore_progress)
         for keep in keeps:
             budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
             for index in rows:
@@ -104,8 +102,7 @@ def main() -> None:
     keeps = [float(k) for k in chosen.keep.split(",")]
     rows = [int(r) for r in chosen.rows.split(",")]
     with tempfile.TemporaryDirectory() as cold:
-        home = Path(cold) if chosen.cold else settings().home
-        results = measured(home, arguments, keeps, rows)
+        results = measured(Home(Path(cold)) if chosen.cold else home(), arguments, keeps, rows)
     sys.stdout.write(f"\nSettings: {arguments or 'defaults'}; seconds: {results['seconds']}\n\n")
     sys.stdout.write(as_markdown(results, keeps, rows) + "\n")
 

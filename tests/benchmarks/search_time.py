@@ -34,7 +34,7 @@ from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
-from engine.settings import settings
+from engine.settings import home
 from engine.specs import CalibrationSpec, EvaluationSpec
 from engine.text.corpora import load_corpus
 from engine.types import BlockRank, Budget, Format, Metric
@@ -108,15 +108,15 @@ def main() -> None:
     parser.add_argument("--n-sequences", type=int, default=2)
     parser.add_argument("--n-measured", type=int, default=24)
     chosen = parser.parse_args()
-    here = settings()
-    store = DirectoryStore(here.artifacts)
+    here = home()
+    store = here.store
     known = chosen.analysis
     if not known:
-        known = analyse(operations.analysis_spec({}), store, here.downloads, ignore_progress).fingerprint
+        known = analyse(here, operations.analysis_spec({}), ignore_progress).fingerprint
     analysis = load_analysis(store, known)
     spec = analysis_spec(analysis)
-    model = open_model(reopen_folder(analysis, store, here.downloads, ignore_progress).path, device="cpu")
-    texts = resolve_texts(spec.corpus, store, here.downloads, ignore_progress)
+    model = open_model(reopen_folder(here, analysis, ignore_progress).path, device="cpu")
+    texts = resolve_texts(here, spec.corpus, ignore_progress)
     tokens = load_corpus(spec.corpus, model.tokenizer, texts).tokens[: chosen.n_sequences]
     inventory = analysis.inventory
     budget = Budget.of_kept_fraction(KEPT, inventory.compressible_params)

@@ -30,7 +30,7 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
-from engine.settings import settings
+from engine.settings import Home, home
 from engine.text.corpora import load_corpus
 from engine.types import Budget
 
@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--n-sequences", type=int, default=64)
     arguments = {"n_sequences": parser.parse_args().n_sequences}
     spec = operations.analysis_spec(arguments)
-    warm = settings()
-    assets = fetch_demo(DirectoryStore(warm.artifacts), warm.downloads, ignore_progress)
+    warm = home()
+    assets = fetch_demo(warm, ignore_progress)
     rows: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory() as cold:
         for stage in ("demo-model", "demo-texts"):
@@ -74,7 +74,7 @@ def main() -> None:
         names = {p.name for p in model.inventory.projections}
         bare_pass(model.module, tokens[:2], names, 2)
         rows.append(("bare forward + backward", timed(lambda: bare_pass(model.module, tokens, names, 2))[1]))
-        key, total = timed(lambda: analyse(spec, store, Path(cold), ignore_progress))
+        key, total = timed(lambda: analyse(Home(Path(cold)), spec, ignore_progress))
         analysis = load_analysis(store, key.fingerprint)
         seconds = analysis.about["seconds"]
         rows += [("calibration", seconds["calibration"]), ("factorization", seconds["factorization"])]

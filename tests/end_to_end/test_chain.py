@@ -22,6 +22,7 @@ from engine.pipeline.reading.results import measured_row, results
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap, parse_rank_map
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import BlockRank, Budget, Format, Importance, Metric
 from tests.end_to_end.conftest import LINES
@@ -32,10 +33,10 @@ def arguments(folder, text_file, **changes):
     return {"model": str(folder), "text": str(text_file), "n_sequences": 6, "length": 32, **changes}
 
 
-def run(store, tmp_path, folder, text_file, **changes):
+def run(home, folder, text_file, **changes):
     spec = operations.analysis_spec(arguments(folder, text_file, **changes))
-    key = analyse(spec, store, tmp_path / "downloads", ignore_progress, device="cpu")
-    return load_analysis(store, key.fingerprint)
+    key = analyse(home, spec, ignore_progress, device="cpu")
+    return load_analysis(home.store, key.fingerprint)
 
 
 def evaluation_spec(text_file):
@@ -46,11 +47,11 @@ def evaluation_spec(text_file):
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
 def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder(name), text_file, metrics=list(Metric))
+    analysis = run(Home(tmp_path), model_folder(name), text_file, metrics=list(Metric))
     assert set(analysis.energies) == set(analysis.nats) == set(Metric)
     curves = curves_by_metric(analysis)
     session = EvaluationSession(
-        store, tmp_path / "downloads", analysis.id[:10], evaluation_spec(text_file), ignore_progress, device="cpu"
+        Home(tmp_path), analysis.id[:10], evaluation_spec(text_file), ignore_progress, device="cpu"
     )
     computed = [name for name, preset in PRESETS.items() if not preset.is_searched]
     for method in computed:
@@ -80,8 +81,8 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
     name, tmp_path, model_folder, text_file
 ):
     store = DirectoryStore(tmp_path / "artifacts")
-    around = run(store, tmp_path, model_folder(name), text_file, around_keep=0.7)
-    dense = run(store, tmp_path, model_folder(name), text_file)
+    around = run(Home(tmp_path), model_folder(name), text_file, around_keep=0.7)
+    dense = run(Home(tmp_path), model_folder(name), text_file)
     assert len(store.keys("analysis")) == 2
     assert around.id != dense.id
     assert around.calibration_nll == dense.calibration_nll
@@ -92,9 +93,7 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
         np.testing.assert_array_equal(around.importances[projection], importances)
     budget = Budget.of_kept_fraction(0.7, dense.inventory.compressible_params)
     rank_map = allocate_rank_map(around, curves_by_metric(around), "water-filling", budget)
-    session = EvaluationSession(
-        store, tmp_path / "downloads", around.id, evaluation_spec(text_file), ignore_progress, device="cpu"
-    )
+    session = EvaluationSession(Home(tmp_path), around.id, evaluation_spec(text_file), ignore_progress, device="cpu")
     assert session.measure(rank_map, ignore_progress).perplexity > 0
 
 
@@ -129,13 +128,13 @@ def assert_targets_are_met(store, analysis, curves):
 
 def test_predictions_are_made_per_text(tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    analysis = run(Home(tmp_path), model_folder("llama"), text_file)
     curves = curves_by_metric(analysis)
     assert reference_text(results(store, analysis.id)) is None
     other = tmp_path / "other.txt"
     other.write_text("\n\n".join(f"{line} Chapter {i}." for i in range(40) for line in reversed(LINES)))
     for place, text in enumerate((text_file, other)):
-        session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text), ignore_progress, device="cpu")
+        session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text), ignore_progress, device="cpu")
         for n_before, kept in enumerate((0.6, 0.8)):
             budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
             rank_map = allocate_rank_map(analysis, curves, "svd-llm", budget)
@@ -149,8 +148,7 @@ def test_predictions_are_made_per_text(tmp_path, model_folder, text_file):
 
 
 def test_flrc_has_other_importances_and_settings(tmp_path, model_folder, text_file):
-    store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    analysis = run(Home(tmp_path), model_folder("llama"), text_file)
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
     maps = {
         mode: allocate_rank_map(analysis, curves_by_metric(analysis, mode), "flrc", budget).blocks
@@ -166,10 +164,10 @@ def test_flrc_has_other_importances_and_settings(tmp_path, model_folder, text_fi
 
 
 def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, text_file):
-    homes = [DirectoryStore(tmp_path / "a"), DirectoryStore(tmp_path / "b")]
-    for store in homes:
-        run(store, tmp_path, model_folder("llama-gqa"), text_file)
-    first, second = homes
+    homes = [Home(tmp_path / "a"), Home(tmp_path / "b")]
+    for home in homes:
+        run(home, model_folder("llama-gqa"), text_file)
+    first, second = (home.store for home in homes)
     assert first.keys() == second.keys()
     assert first.keys()
     for key in first.keys():  # noqa: SIM118 (a store is no mapping)
@@ -178,17 +176,17 @@ def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, tex
 
 def test_several_passes_within_a_memory_limit_give_the_same_analysis(tmp_path, model_folder, text_file):
     spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
-    stores = [DirectoryStore(tmp_path / "whole"), DirectoryStore(tmp_path / "parts")]
+    homes = [Home(tmp_path / "whole"), Home(tmp_path / "parts")]
     plans = []
 
     def keep_plan(stage, fraction, message):
         if stage == "plan":
             plans.append(message)
 
-    for store, limit in zip(stores, (10**9, 120_000), strict=True):
-        analyse(spec, store, tmp_path, keep_plan, memory_bytes=limit, device="cpu")
+    for home, limit in zip(homes, (10**9, 120_000), strict=True):
+        analyse(home, spec, keep_plan, memory_bytes=limit, device="cpu")
     assert [plan.split(" over ")[0] for plan in plans] == ["Plan: one pass", "Plan: 3 passes"]
-    members = [{str(k): s.read(k).manifest.members for k in s.keys()} for s in stores]  # noqa: SIM118
+    members = [{str(k): s.read(k).manifest.members for k in s.keys()} for s in (home.store for home in homes)]  # noqa: SIM118
     assert members[0] == members[1]
 
 
@@ -205,7 +203,7 @@ def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folde
             raise Stopped
 
     with pytest.raises(Stopped):
-        analyse(spec, store, tmp_path, stop_when_factorising, device="cpu")
+        analyse(Home(tmp_path), spec, stop_when_factorising, device="cpu")
     assert len(store.keys("statistics")) == 3
     assert not store.keys("analysis")
     lost = store.keys("statistics")[1]
@@ -218,41 +216,39 @@ def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folde
         return real(module, inventory, tokens, calibration, layers, report)
 
     monkeypatch.setattr(analysing, "collect_statistics", counting)
-    key = analyse(spec, store, tmp_path, ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), spec, ignore_progress, device="cpu")
     assert [len(layers) for layers in collected] == [1]
     assert lost in store
     assert load_analysis(store, key.fingerprint).calibration_nll > 0
 
 
 def test_a_moved_model_and_text_are_the_same_analysis_and_a_changed_one_is_not(tmp_path, model_folder, text_file):
-    store = DirectoryStore(tmp_path / "artifacts")
     here = shutil.copytree(model_folder("llama"), tmp_path / "here")
-    first = run(store, tmp_path, here, text_file)
+    first = run(Home(tmp_path), here, text_file)
     there = shutil.copytree(here, tmp_path / "there")
     notes = shutil.copy(text_file, tmp_path / text_file.name)
-    assert run(store, tmp_path, there, notes).id == first.id
-    assert run(store, tmp_path, there, notes, damping=1e-5).id != first.id
+    assert run(Home(tmp_path), there, notes).id == first.id
+    assert run(Home(tmp_path), there, notes, damping=1e-5).id != first.id
     toys.build("llama", seed=5).save_pretrained(here)
     with pytest.raises(ModelError, match="has changed since it was analysed"):
-        EvaluationSession(store, tmp_path, first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+        EvaluationSession(Home(tmp_path), first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
 
 
 def test_sensitivity_is_measured_once_and_read_back(tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder("qwen3"), text_file)
+    analysis = run(Home(tmp_path), model_folder("qwen3"), text_file)
     assert measured_sensitivity(store, analysis.id) is None
     corpus = CorpusSpec.parse(str(text_file), part="calibration", n_sequences=2, length=32)
-    first = sense(store, tmp_path, analysis.id, corpus, 0.5, ignore_progress, device="cpu")
-    assert sense(store, tmp_path, analysis.id, corpus, 0.5, ignore_progress, device="cpu") == first
+    first = sense(Home(tmp_path), analysis.id, corpus, 0.5, ignore_progress, device="cpu")
+    assert sense(Home(tmp_path), analysis.id, corpus, 0.5, ignore_progress, device="cpu") == first
     found = measured_sensitivity(store, analysis.id)
     assert found is not None
     assert set(found["nll_increase"]) == set(analysis.projections)
 
 
 def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model_folder, text_file):
-    store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder("llama"), text_file)
-    session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    analysis = run(Home(tmp_path), model_folder("llama"), text_file)
+    session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
     name = analysis.inventory.projections[0].name
     block = BlockRank((name,), Format.LOW_RANK, 4)
     with pytest.raises(InvalidRankMapError):
@@ -264,7 +260,7 @@ def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model
 
 def test_ids_may_be_shortened_and_unknown_ones_say_what_there_is(tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder("llama"), text_file)
+    analysis = run(Home(tmp_path), model_folder("llama"), text_file)
     assert [h.id for h in analysis_headings(store)] == [analysis.id]
     assert load_analysis(store, analysis.id[:6]).id == analysis.id
     with pytest.raises(RankScopeError, match=analysis.id[:12]):
@@ -275,7 +271,7 @@ def test_ids_may_be_shortened_and_unknown_ones_say_what_there_is(tmp_path, model
 
 def test_no_artifact_holds_an_absolute_path(tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    run(store, tmp_path, model_folder("llama"), text_file)
+    run(Home(tmp_path), model_folder("llama"), text_file)
     for key in store.keys():  # noqa: SIM118 (a store is no mapping)
         artifact = store.read(Key(key.stage, key.fingerprint))
         for member in artifact.manifest.members:

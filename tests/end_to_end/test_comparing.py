@@ -12,6 +12,7 @@ from engine.methods.presets import PRESETS
 from engine.pipeline.compare import ComparisonSpec, compare, median_relative_error
 from engine.pipeline.reading.measurements import newest_comparison
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from tests.end_to_end.test_chain import run
 
@@ -29,14 +30,12 @@ def texts(text_file):
 @pytest.mark.parametrize("name", ["llama-gqa", "gpt2", "qwen2-moe"])
 def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, model_folder(name), text_file)
+    analysis = run(Home(tmp_path), model_folder(name), text_file)
     assert newest_comparison(store, analysis.id) is None
     spec = ComparisonSpec(KEEPS, tuple(PRESETS), *texts(text_file), search_trials=4)
 
     def table():
-        return compare(
-            store, tmp_path / "downloads", tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu"
-        )
+        return compare(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
 
     found = table()
     missing = [(m["method"], m["target_kept_fraction"]) for m in found["impossible"]]

@@ -26,6 +26,7 @@ from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.results.rows import PerplexityResult
+from engine.settings import Home
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
@@ -39,13 +40,13 @@ def home(tmp_path_factory, model_folder, text_file):
     (model_folder("llama-gqa") / "README.md").write_text("---\nlicense: mit\n---\n# Toy\n")
     (model_folder("llama-gqa") / "LICENSE").write_text("Do what you like.\n")
     store = DirectoryStore(root / "artifacts")
-    analysis = run(store, root, model_folder("llama-gqa"), text_file)
+    analysis = run(Home(root), model_folder("llama-gqa"), text_file)
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
     rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget)
-    session = EvaluationSession(store, root, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    session = EvaluationSession(Home(root), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
     measured = session.measure(rank_map, ignore_progress)
     refinement = refine(
-        store, root, analysis.id, rank_map, RefinementSpec(compute_dtype="float32"), ignore_progress, device="cpu"
+        Home(root), analysis.id, rank_map, RefinementSpec(compute_dtype="float32"), ignore_progress, device="cpu"
     )
     refined = session.measure(rank_map, ignore_progress, refinement)
     return root, store, analysis, rank_map, measured, refinement, refined
@@ -64,9 +65,9 @@ def assert_card_states(card: str, found: PerplexityResult) -> None:
 
 
 def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_path):
-    root, store, analysis, rank_map, measured, _, _ = home
+    root, _, analysis, rank_map, measured, _, _ = home
     folder, cost = tmp_path / "new" / "small", cost_of(analysis, rank_map)
-    found = export(store, root, analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
+    found = export(Home(root), analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
     assert found["max_logit_difference"] <= 1e-4
     assert found["weight_bytes"] == found["predicted_weight_bytes"] < found["dense_weight_bytes"]
     assert (found["kept_fraction"], found["model_params"]) == (cost.kept_fraction, cost.model_params)
@@ -82,20 +83,20 @@ def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_pat
     code = "\n".join(found["load"])
     assert code.replace(repr(str(folder)), "'.'") in card
     with pytest.raises(ExportError, match="not empty; choose one"):
-        export(store, root, analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
+        export(Home(root), analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
 
 
 def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, tmp_path):
-    root, store, analysis, rank_map, measured, refinement, refined = home
+    root, _, analysis, rank_map, measured, refinement, refined = home
     spec = ExportSpec(refinement=refinement.fingerprint[:10])
-    found = export(store, root, analysis.id, rank_map, tmp_path / "refined", spec, ignore_progress)
+    found = export(Home(root), analysis.id, rank_map, tmp_path / "refined", spec, ignore_progress)
     assert found["refinement"] == refinement.fingerprint
     card = (tmp_path / "refined" / "README.md").read_text()
     assert "corrected in closed form" in card
     assert_card_states(card, refined)
     (tmp_path / "dense").mkdir()  # an empty folder will do
     spec = ExportSpec(ExportFormat.DENSE, "bfloat16")
-    found = export(store, root, analysis.id, rank_map, tmp_path / "dense", spec, ignore_progress)
+    found = export(Home(root), analysis.id, rank_map, tmp_path / "dense", spec, ignore_progress)
     assert found["saves_memory"] is False
     assert found["weight_bytes"] == found["dense_weight_bytes"] == found["predicted_weight_bytes"]
     card = (tmp_path / "dense" / "README.md").read_text()
@@ -106,11 +107,11 @@ def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, t
 
 
 def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):
-    root, store, analysis, rank_map, *_ = home
+    root, _, analysis, rank_map, *_ = home
     target = tmp_path / "there"
 
     def attempt(a_map=rank_map, spec=None, folder=target):
-        export(store, root, analysis.id, a_map, folder, spec or ExportSpec(), ignore_progress)
+        export(Home(root), analysis.id, a_map, folder, spec or ExportSpec(), ignore_progress)
 
     with pytest.raises(InvalidSpecError, match=r"No refinement of this rank map starts with 'abc'; there are: \w{12}"):
         attempt(spec=ExportSpec(refinement="abc"))
@@ -150,11 +151,11 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
 CHILD = """
     import os, resource, signal, sys
     from pathlib import Path
-    from cache import DirectoryStore
     from engine.errors import RankScopeError
     from engine.export.specs import ExportSpec
     from engine.pipeline.export import export
     from engine.rank_map.document import parse_rank_map
+    from engine.settings import Home
 
     root, analysis, rank_map, folder, way = sys.argv[1:]
 
@@ -166,7 +167,7 @@ CHILD = """
 
     content = Path(rank_map).read_bytes()
     try:
-        export(DirectoryStore(Path(root) / "artifacts"), Path(root), analysis, parse_rank_map(content),
+        export(Home(Path(root)), analysis, parse_rank_map(content),
                Path(folder), ExportSpec(), report)
     except RankScopeError as error:
         sys.exit(str(error))
@@ -213,14 +214,14 @@ def tiny_disk(tmp_path):
 
 
 def test_a_disk_that_is_or_becomes_full_is_one_sentence(home, tiny_disk, monkeypatch):
-    root, store, analysis, rank_map, *_ = home
+    root, _, analysis, rank_map, *_ = home
     (tiny_disk / "ballast").write_bytes(bytes(1_950_000))
     with pytest.raises(ResourceError, match=r"needs [\d.]+ MB and the disk of"):
-        export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
+        export(Home(root), analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     # Room that somebody else takes while the model is written.
     monkeypatch.setattr("engine.pipeline.export.require_space", lambda *_: None)
     with pytest.raises(ResourceError, match="became full"):
-        export(store, root, analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
+        export(Home(root), analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     assert [path.name for path in tiny_disk.iterdir()] == ["ballast"]
 
 

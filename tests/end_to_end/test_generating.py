@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cache import DirectoryStore
 from engine import operations
 from engine.decoding.generation import encode_prompt, generate_tokens
 from engine.decoding.schedules import RankSchedule
@@ -15,6 +14,7 @@ from engine.pipeline.generate import GenerationSession
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
+from engine.settings import Home
 from engine.specs import GenerationSpec
 from engine.types import Budget, Format, Metric
 from tests.support import toys
@@ -24,10 +24,9 @@ SPEC = GenerationSpec(12)
 
 
 def opened(name, tmp_path, model_folder, text_file):
-    store = DirectoryStore(tmp_path / "artifacts")
     arguments = {"model": str(model_folder(name)), "text": str(text_file), "n_sequences": 4, "length": 32}
-    key = analyse(operations.analysis_spec(arguments), store, tmp_path, ignore_progress, device="cpu")
-    session = GenerationSession(store, tmp_path, key.fingerprint[:12], ignore_progress, dtype="float32", device="cpu")
+    key = analyse(Home(tmp_path), operations.analysis_spec(arguments), ignore_progress, device="cpu")
+    session = GenerationSession(Home(tmp_path), key.fingerprint[:12], ignore_progress, dtype="float32", device="cpu")
     # Random weights would end the text at any moment.
     session.model.module.generation_config.eos_token_id = None
     return session

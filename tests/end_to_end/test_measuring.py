@@ -25,6 +25,7 @@ from engine.pipeline.reading.results import results, row_to_json, summary_texts
 from engine.progress import ignore_progress
 from engine.rank_map.identity import ARTICLES, map_id
 from engine.rank_map.identity import ITEMS as ITEM_SCORES
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget
 from tests.end_to_end.conftest import LINES
@@ -52,7 +53,7 @@ def store(tmp_path):
 @pytest.fixture
 def analysis(store, tmp_path, model_folder, text_file):
     arguments = {"model": str(model_folder("llama-gqa")), "text": str(text_file), "n_sequences": 6, "length": 32}
-    key = analyse(operations.analysis_spec(arguments), store, tmp_path, ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), operations.analysis_spec(arguments), ignore_progress, device="cpu")
     return load_analysis(store, key.fingerprint)
 
 
@@ -81,7 +82,7 @@ def arrays_of(store, result, member):
 
 
 def run(store, tmp_path, analysis, maps, plan, report=ignore_progress, **options):
-    return measure_all(store, tmp_path, analysis.id[:12], maps, plan, report, device="cpu", **options)
+    return measure_all(Home(tmp_path), analysis.id[:12], maps, plan, report, device="cpu", **options)
 
 
 def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path, analysis, plan, monkeypatch):
@@ -181,7 +182,7 @@ def test_memory_is_measured_alike_for_the_dense_model_and_for_a_map(store, tmp_p
 
 def test_a_perplexity_measured_before_is_the_same_measurement(store, tmp_path, analysis, plan):
     (rank_map,) = rank_maps(analysis, 0.7)
-    session = measuring.EvaluationSession(store, tmp_path, analysis.id, plan.texts[0], ignore_progress, device="cpu")
+    session = measuring.EvaluationSession(Home(tmp_path), analysis.id, plan.texts[0], ignore_progress, device="cpu")
     alone = session.measure(rank_map, ignore_progress)
     _, row = run(store, tmp_path, analysis, [rank_map], Plan(plan.texts))
     assert row.perplexities[0].provenance.artifact == alone.provenance.artifact

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric
@@ -12,6 +11,7 @@ from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refine import refine
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
@@ -21,8 +21,8 @@ TRAINED = RefinementSpec(TrainingSpec(epochs=2), compute_dtype="float32")
 
 
 def analysed(tmp_path, folder, text_file, keep=0.4, method="water-filling"):
-    store = DirectoryStore(tmp_path / "artifacts")
-    analysis = run(store, tmp_path, folder, text_file)
+    store = Home(tmp_path).store
+    analysis = run(Home(tmp_path), folder, text_file)
     budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
     return store, analysis, allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
 
@@ -30,10 +30,10 @@ def analysed(tmp_path, folder, text_file, keep=0.4, method="water-filling"):
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
 def test_refined_factors_are_measured_and_listed_apart(name, tmp_path, model_folder, text_file):
     store, analysis, rank_map = analysed(tmp_path, model_folder(name), text_file)
-    session = EvaluationSession(store, tmp_path, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
     plain = session.measure(rank_map, ignore_progress)
     for spec in (RefinementSpec(compute_dtype="float32"), TRAINED):
-        key = refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
+        key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu")
         found = session.measure(rank_map, ignore_progress, key)
         assert found.perplexity != plain.perplexity
         row = measured_row(results(store, analysis.id), rank_map, key.fingerprint)
@@ -41,7 +41,7 @@ def test_refined_factors_are_measured_and_listed_apart(name, tmp_path, model_fol
         assert (row.refinement_id, row.refinement) == (key.fingerprint, spec.kind)
         assert row.perplexities == (found,)
         assert row.size == measured_row(results(store, analysis.id), rank_map).size
-        assert refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu") == key
+        assert refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu") == key
     rows = results(store, analysis.id)
     assert [p.provenance.artifact for p in measured_row(rows, rank_map).perplexities] == [plain.provenance.artifact]
     assert {row.refinement for row in rows} == {None, "corrected", "trained"}
@@ -55,23 +55,23 @@ class Stopped(Exception):
 @pytest.mark.parametrize("stop", ["Refinement: 2 of", "Training: step 5 of"])
 def test_a_killed_refinement_goes_on_after_what_was_finished(stop, tmp_path, model_folder, text_file, monkeypatch):
     store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file, method="skipcat")
-    whole = DirectoryStore(tmp_path / "whole" / "artifacts")
-    run(whole, tmp_path, model_folder("llama"), text_file)
+    whole = Home(tmp_path / "whole").store
+    run(Home(tmp_path / "whole"), model_folder("llama"), text_file)
     spec = RefinementSpec(TrainingSpec(epochs=3), batch_size=2, compute_dtype="float32")
-    expected = refine(whole, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    expected = refine(Home(tmp_path / "whole"), analysis.id, rank_map, spec, ignore_progress, device="cpu")
 
     def kill(stage, fraction, message):
         if message.startswith(stop):
             raise Stopped
 
     with pytest.raises(Stopped):
-        refine(store, tmp_path, analysis.id, rank_map, spec, kill, device="cpu")
+        refine(Home(tmp_path), analysis.id, rank_map, spec, kill, device="cpu")
     assert not store.keys("refinement")
     layers, epochs = len(store.keys("refined-layer")), len(store.keys("refined-epoch"))
     assert (layers, epochs) == ((2, 0) if stop.startswith("Refinement") else (3, 1))
     steps = []
     found = refine(
-        store, tmp_path, analysis.id, rank_map, spec, lambda _, __, message: steps.append(message), device="cpu"
+        Home(tmp_path), analysis.id, rank_map, spec, lambda _, __, message: steps.append(message), device="cpu"
     )
     assert found == expected
     assert sum(step.startswith("Training") for step in steps) == (9 if epochs == 0 else 6)
@@ -84,6 +84,6 @@ def test_more_minutes_go_on_where_fewer_stopped(tmp_path, model_folder, text_fil
     found = []
     for minutes in (1e-9, 5.0):
         spec = RefinementSpec(TrainingSpec(epochs=2, minutes=minutes), compute_dtype="float32")
-        key = refine(store, tmp_path, analysis.id, rank_map, spec, ignore_progress, device="cpu")
+        key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu")
         found.append(store.read(key).json("refinement.json")["epochs"])
     assert found == [0, 2]

@@ -33,6 +33,7 @@ from engine.rank_map.document import RankMap
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec
+from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, GenerationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget, Format, Metric
 from tests.engine.model.test_demo import write_tiny_gguf
@@ -41,15 +42,16 @@ COMMIT = "c" * 40
 READER = """
 import json, sys
 from pathlib import Path
-from cache import MemoryStore
+
 from engine.errors import ModelError
 from engine.model.opening import open_model
 from engine.model.sources import resolve_model
+from engine.settings import Home
 from engine.specs import ModelSpec
 answers = {}
 for name in json.loads(sys.argv[1]):
     try:
-        folder = resolve_model(ModelSpec.parse(name), MemoryStore(), Path("."), lambda *_: None)
+        folder = resolve_model(Home(Path(".")), ModelSpec.parse(name), lambda *_: None)
         found = open_model(folder.path, device="cpu").inventory
         answers[name] = [folder.fingerprint, folder.path.name, len(found.projections), sorted(p.name for p in folder.path.iterdir())]
     except ModelError as error:
@@ -160,10 +162,9 @@ def test_what_a_hub_cannot_give_is_one_sentence(hub_answers, name, words):
 def test_a_gguf_file_is_converted_once(tmp_path):
     path = tmp_path / "tiny.gguf"
     write_tiny_gguf(path)
-    store = DirectoryStore(tmp_path / "artifacts")
-    first = resolve_model(ModelSpec.parse(str(path)), store, tmp_path, ignore_progress)
+    first = resolve_model(Home(tmp_path), ModelSpec.parse(str(path)), ignore_progress)
     said = []
-    again = resolve_model(ModelSpec.parse(str(path)), store, tmp_path, lambda *words: said.append(words))
+    again = resolve_model(Home(tmp_path), ModelSpec.parse(str(path)), lambda *words: said.append(words))
     assert first == again
     assert not said
     assert first.fingerprint == known_model_fingerprint(first.spec)
@@ -177,7 +178,7 @@ def test_a_truncated_gguf_is_one_sentence_and_leaves_nothing(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     store = DirectoryStore(tmp_path / "artifacts")
     with pytest.raises(ModelError, match=r"tiny\.gguf could not be opened"):
-        resolve_model(ModelSpec.parse(str(path)), store, tmp_path, ignore_progress)
+        resolve_model(Home(tmp_path), ModelSpec.parse(str(path)), ignore_progress)
     assert not store.keys("converted-model")
 
 
@@ -187,28 +188,28 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     text.write_text("\n\n".join(f"{word} cab dab {word[::-1]} abba" * 9 for word in ("river", "snow", "bridge", "low")))
     store = DirectoryStore(tmp_path / "artifacts")
     arguments = {"model": str(path), "text": str(text), "n_sequences": 6, "length": 32}
-    key = analyse(analysis_spec(arguments), store, tmp_path, ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), analysis_spec(arguments), ignore_progress, device="cpu")
     analysis = load_analysis(store, key.fingerprint)
     corpus = CorpusSpec.parse(str(text), part="calibration", n_sequences=3, length=32)
-    session = EvaluationSession(store, tmp_path, analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
+    session = EvaluationSession(Home(tmp_path), analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")
     budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
     curves = curves_by_metric(analysis)
     texts = EvaluationSpec(corpus), None
     spec = ComparisonSpec((0.7,), tuple(PRESETS), *texts, search_trials=3)
-    found = compare(store, tmp_path, tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu")
+    found = compare(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
     # Steps of eight ranks are too coarse for a model as small as this; the search says so and the rest goes on.
     assert [missing["method"] for missing in found["impossible"]] == ["bolaco"]
     assert "--rank-step" in found["impossible"][0]["reason"]
     assert {row["method"] for row in found["rows"]} == set(PRESETS) - {"bolaco"}
     fine = SearchSpec(ObjectiveSpec(corpus, n_subset=2, n_allocations=2), Goal.at(0.7), SpaceSpec(rank_step=1), 3)
-    searched = search(store, tmp_path, tmp_path / "studies", analysis.id, fine, ignore_progress, device="cpu")
+    searched = search(Home(tmp_path), analysis.id, fine, ignore_progress, device="cpu")
     assert searched["best"]["kept_fraction"] <= 0.7
     assert all(row["params"] <= budget.params and row["perplexity"] > 0 for row in found["rows"])
     rank_map = allocate_rank_map(analysis, curves, "water-filling", budget)
     trained = RefinementSpec(TrainingSpec(epochs=1), compute_dtype="float32")
-    refined = refine(store, tmp_path, analysis.id, rank_map, trained, ignore_progress, device="cpu")
+    refined = refine(Home(tmp_path), analysis.id, rank_map, trained, ignore_progress, device="cpu")
     assert session.measure(rank_map, ignore_progress, refined).perplexity > 0
-    speaker = GenerationSession(store, tmp_path, analysis.id, ignore_progress, device="cpu")
+    speaker = GenerationSession(Home(tmp_path), analysis.id, ignore_progress, device="cpu")
     progressive = speaker.progressive(RankSchedule.staged(0.8, 0.5, 2, 2))
     said = speaker.complete(progressive, speaker.encode("river", GenerationSpec(4)), GenerationSpec(4))
     assert sorted(said.active_params, reverse=True) == list(said.active_params)

@@ -15,6 +15,7 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.measure.plan import Plan, measure_all
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import AnalysisSpec, CorpusSpec, EvaluationSpec, ModelSpec
 from engine.types import Budget
 from tests.support.analysed_toy import save_toy_model, write_corpus
@@ -41,12 +42,12 @@ class MeasuredToy(NamedTuple):
     @property
     def store(self) -> DirectoryStore:
         """The home's store."""
-        return DirectoryStore(self.home / "artifacts")
+        return Home(self.home).store
 
 
 def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
     """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed, memory."""
-    store = DirectoryStore(home / "artifacts")
+    store = Home(home).store
     lines = [f"The river number {i} runs to the sea and the sea is not full." for i in range(6)]
     items = [
         {"question": line[:16], "options": "A. the sea\nB. a wide matrix", "answer": f"{letter}. "}
@@ -66,8 +67,7 @@ def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
         return CorpusSpec.parse(text, part=part, n_sequences=n_sequences, length=64)
 
     spec = AnalysisSpec(ModelSpec.parse(str(model)), corpus("calibration", 8))
-    downloads = home / "downloads"
-    analysis = load_analysis(store, analyse(spec, store, downloads, ignore_progress).fingerprint)
+    analysis = load_analysis(store, analyse(Home(home), spec, ignore_progress).fingerprint)
     curves, dense = curves_by_metric(analysis), analysis.inventory.compressible_params
     maps = (
         allocate_rank_map(analysis, curves, "water-filling", Budget.of_kept_fraction(0.8, dense)),
@@ -82,5 +82,5 @@ def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
         CostSpec(12, 2, (1, 2), 2),
         MemorySpec(n_tokens=12),
     )
-    measure_all(store, downloads, analysis.id, maps, plan, ignore_progress, device="cpu")
+    measure_all(Home(home), analysis.id, maps, plan, ignore_progress, device="cpu")
     return MeasuredToy(home, analysis, maps)

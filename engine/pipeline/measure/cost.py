@@ -99,12 +99,10 @@ class MemoryPart:
 
     Attributes:
         models: what is written.
-        scratch: where the folders are for a moment.
         spec: how they are run.
     """
 
     models: Models
-    scratch: Path
     spec: MemorySpec
 
     @property
@@ -126,8 +124,9 @@ class MemoryPart:
         report("memory", None, "Memory: a process that only loads and runs the model")
         begun = time.monotonic()
         module, tokenizer = self.models.module(rank_map), self.models.dense.tokenizer
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.scratch) as name:
+        scratch = self.models.home.downloads
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch) as name:
             folder = Path(name)
             if rank_map is None:
                 export_dense(module, tokenizer, folder)

@@ -22,9 +22,7 @@ from engine.results.rows import DENSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from cache import Store
     from engine.evaluation.cost import CostSpec
     from engine.evaluation.memory import MemorySpec
     from engine.evaluation.summaries import SummarySpec
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import ResultRow
+    from engine.settings import Home
     from engine.specs import EvaluationSpec
 
 
@@ -68,8 +67,7 @@ class Plan:
 
 
 def measure_all(
-    store: Store,
-    downloads: Path,
+    home: Home,
     analysis_id: str,
     rank_maps: Sequence[RankMap],
     plan: Plan,
@@ -83,8 +81,7 @@ def measure_all(
     cancellation stays, so that the same call goes on.
 
     Args:
-        store: holds the analysis and receives the measurements.
-        downloads: where fetched files pass through.
+        home: where everything is stored.
         analysis_id: whose factors are used; the start of its id is enough.
         rank_maps: what is measured beside the dense model.
         plan: in which ways.
@@ -94,14 +91,15 @@ def measure_all(
     Raises:
         RankScopeError: a map does not fit, a task or a text cannot be had, or numbers are not finite.
     """
+    store = home.store
     analysis = load_analysis(store, analysis_id)
-    folder = reopen_folder(analysis, store, downloads, part_of(report, 0.0, 0.02))
+    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.02))
     distinct = {map_id(rank_map): rank_map for rank_map in rank_maps}
     for rank_map in distinct.values():
         check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
         analysis.require_factors(rank_map.metric)
-    models = Models(store, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
-    parts = _parts(models, downloads, plan, part_of(report, 0.02, 0.03))
+    models = Models(home, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
+    parts = _parts(models, plan, part_of(report, 0.02, 0.03))
     subjects = (None, *distinct.values())
     work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
     if work:
@@ -115,16 +113,16 @@ def measure_all(
     return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]
 
 
-def _parts(models: Models, downloads: Path, plan: Plan, report: Report) -> list[Part]:
-    parts: list[Part] = [PerplexityPart(models, downloads, text) for text in plan.texts]
+def _parts(models: Models, plan: Plan, report: Report) -> list[Part]:
+    parts: list[Part] = [PerplexityPart(models, text) for text in plan.texts]
     if plan.cost is not None:
         parts.append(CostPart(models, plan.cost))
     if plan.tasks:
-        parts += task_parts(models, downloads, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
+        parts += task_parts(models, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
     if plan.summaries is not None:
-        parts.append(summaries_part(models, downloads, plan.summaries, part_of(report, 0.5, 1.0)))
+        parts.append(summaries_part(models, plan.summaries, part_of(report, 0.5, 1.0)))
     if plan.memory is not None:
-        parts.append(MemoryPart(models, downloads, plan.memory))
+        parts.append(MemoryPart(models, plan.memory))
     return parts
 
 
@@ -133,7 +131,6 @@ class PerplexityPart:
     """Perplexity, divergence and agreement on one text; the measurements that comparisons and predictions use."""
 
     models: Models
-    downloads: Path
     text: EvaluationSpec
     _session: EvaluationSession | None = field(default=None, init=False)
 
@@ -155,7 +152,7 @@ class PerplexityPart:
         models = self.models
         if self._session is None:
             self._session = EvaluationSession(
-                models.store, self.downloads, models.analysis.id, self.text, part_of(report, 0.0, 0.9), models=models
+                models.home, models.analysis.id, self.text, part_of(report, 0.0, 0.9), models=models
             )
         if rank_map is not None:
             self._session.measure(rank_map, report)

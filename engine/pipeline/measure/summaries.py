@@ -15,8 +15,6 @@ from engine.rank_map.identity import ARTICLES, part_key
 from engine.text.pairs import TextPair, load_pairs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cache import Key
     from engine.evaluation.summaries import SummarySpec
     from engine.pipeline.models import Models
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
 
 
-def summaries_part(models: Models, downloads: Path, spec: SummarySpec, report: Report) -> SummariesPart:
+def summaries_part(models: Models, spec: SummarySpec, report: Report) -> SummariesPart:
     """Return the part that summarises; its articles are read, so that what is wrong with them comes first.
 
     Raises:
         CorpusError: the articles cannot be read, or are too few.
     """
-    texts = resolve_texts(spec.corpus, models.store, downloads, report)
+    texts = resolve_texts(models.home, spec.corpus, report)
     return SummariesPart(models, spec, tuple(load_pairs(spec.corpus, spec.reference_field, texts)))
 
 

@@ -16,7 +16,6 @@ from engine.rank_map.identity import ITEMS, part_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cache import Key
     from engine.evaluation.tasks import TaskScores
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
 
 
-def task_parts(
-    models: Models, downloads: Path, names: Sequence[str], limit: int | None, report: Report
-) -> list[TaskPart]:
+def task_parts(models: Models, names: Sequence[str], limit: int | None, report: Report) -> list[TaskPart]:
     """Return a part for every task; their items are read, so that what is wrong with a name comes first.
 
     Raises:
@@ -36,7 +33,7 @@ def task_parts(
     report("tasks", 0.0, "Reading the items of the tasks")
     demo = None
     if any(name in DEMO_TASKS for name in names):
-        demo = fetch_demo(models.store, downloads, report).texts
+        demo = fetch_demo(models.home, report).texts
     return [TaskPart(models, task) for task in load_tasks(names, limit, demo)]
 
 

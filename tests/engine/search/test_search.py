@@ -19,6 +19,7 @@ from engine.search.goals import Goal
 from engine.search.space import SearchSpace, SpaceSpec
 from engine.search.specs import Subset
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
+from engine.settings import Home
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.engine.search.test_space import inventory
 from tests.support import toys
@@ -40,7 +41,7 @@ def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, 
     assert Metric.FEATURE not in analysis.nats
     with pytest.raises(InvalidSpecError, match="--metrics input,feature,loss, or run rankscope search"):
         allocate(store, analysis, 0.8)
-    found = search(store, tmp_path, tmp_path / "studies", analysis.id, quick(), ignore_progress, device="cpu")
+    found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
     derived = load_analysis(store, found["analysis"])
     assert set(derived.nats) == {*analysis.nats, Metric.FEATURE}
     stored = trials(store, derived.id)
@@ -53,15 +54,13 @@ def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, 
     rank_map = allocate(store, derived, 0.8)
     assert rank_map.metric is Metric.FEATURE
     assert sum(b.rank is not None for b in rank_map.blocks) > 0
-    session = SearchSession(
-        store, tmp_path, derived.id, quick().objective, quick().space, ignore_progress, device="cpu"
-    )
+    session = SearchSession(Home(tmp_path), derived.id, quick().objective, quick().space, ignore_progress, device="cpu")
     assert session.measure(rank_map, ignore_progress)["objective"] == best["objective"]
 
 
 def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, analysed, quick):
     store, analysis = analysed("llama-gqa", metrics=["feature", "loss"])
-    places = (store, tmp_path, tmp_path / "studies", analysis.id)
+    places = (Home(tmp_path), analysis.id)
     first = search(*places, quick(), ignore_progress, device="cpu")
     before = set(store.keys("trial"))
     again = search(*places, quick(), ignore_progress, device="cpu")
@@ -76,8 +75,8 @@ def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, 
 
 
 def test_starting_points_are_the_uniform_one_and_water_fillings(tmp_path, analysed, quick):
-    store, analysis = analysed("llama", metrics=["feature", "loss"])
-    found = search(store, tmp_path, tmp_path / "studies", analysis.id, quick(), ignore_progress, device="cpu")
+    _, analysis = analysed("llama", metrics=["feature", "loss"])
+    found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
     study = open_study(
         open_storage(found["storage"]), found["study"], SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
     )
@@ -93,7 +92,7 @@ def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_h
     with pytest.raises(InfeasibleBudgetError, match=r"none is measured yet.*rankscope search ANALYSIS --target 0.80"):
         allocate(store, analysis, 0.8)
     spec = quick(Goal(0.5, 0.95, pareto=True), n_trials=6)
-    found = search(store, tmp_path, tmp_path / "studies", analysis.id, spec, ignore_progress, device="cpu")
+    found = search(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
     front = found["pareto"]
     assert front == sorted(front, key=lambda t: t["kept_fraction"])
     assert [t["objective"] for t in front] == sorted((t["objective"] for t in front), reverse=True)
@@ -116,11 +115,11 @@ def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_h
 def test_the_subset_is_chosen_once_and_repeatably(subset, tmp_path, analysed, quick):
     store, analysis = analysed("llama", metrics=["feature"])
     spec = replace(quick().objective, subset=subset)
-    first = SearchSession(store, tmp_path, analysis.id, spec, quick().space, ignore_progress, device="cpu")
+    first = SearchSession(Home(tmp_path), analysis.id, spec, quick().space, ignore_progress, device="cpu")
     assert len(first.tokens) == (4 if subset is Subset.ALL else 2)
     chosen = store.read(first.subset_key).json("subset.json")
     store.delete(first.subset_key)
-    again = SearchSession(store, tmp_path, analysis.id, spec, quick().space, ignore_progress, device="cpu")
+    again = SearchSession(Home(tmp_path), analysis.id, spec, quick().space, ignore_progress, device="cpu")
     assert again.subset_key == first.subset_key
     assert store.read(again.subset_key).json("subset.json") == chosen
     assert torch.equal(again.tokens, first.tokens)
