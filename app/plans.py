@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidRankMapError
-from engine.formats import max_useful_rank
 from engine.methods.cost import cost_of
-from engine.methods.locks import lock_of
+from engine.methods.editing import edited_map
 from engine.methods.presets import PRESETS
-from engine.types import BlockRank, Format, block_name
+from engine.types import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from engine.analysis.value import Analysis
     from engine.methods.cost import RankMapCost
+    from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
-
-Locks = tuple[tuple[str, int], ...]
-"""Projection name and the rank a user holds it at; a rank that saves nothing stands for dense."""
 
 SAVED = "saved map"
 """Stands for the saved map that is open, where a method could stand."""
@@ -48,7 +45,7 @@ class Aim:
 
     keep: float
     perplexity: float | None
-    locks: Locks
+    locks: HeldRanks
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +56,16 @@ class Impossible:
     reason: str
 
 
-def locked_blocks(locks: Locks, method: str, analysis: Analysis) -> tuple[BlockRank, ...]:
-    """Return what held ranks mean to a method: its cheapest format, or dense where that costs no less.
-
-    Raises:
-        InvalidRankMapError: a lock names no projection.
-    """
-    return tuple(_lock(name, rank, PRESETS[method].formats, analysis) for name, rank in locks)
-
-
-def edited(plan: Plan, locks: Locks, analysis: Analysis) -> Plan:
-    """Return a map in which the held projections have their ranks and every other block is as it was.
-
-    A shared block has one rank: that of its held members, where they agree. Where they do not it comes apart, and
-    every member has the rank it is held at or the block's, in the cheapest format the map uses.
-
-    Raises:
-        InvalidRankMapError: a lock names no projection or a rank that was not analysed.
-    """
-    held, rank_map = dict(locks), plan.rank_map
-    formats = formats_of(plan)
-    blocks = tuple(b for block in rank_map.blocks for b in _edited_block(block, held, formats, analysis))
-    for block in blocks:
-        if block.rank is not None and block.rank >= len(analysis.nats[rank_map.metric][block_name(block.members)]):
-            raise InvalidRankMapError(
-                f"{block.name} is held at rank {block.rank}, but was analysed up to a lower one; hold a lower rank."
-            )
-    budget = rank_map.budget_params if blocks == rank_map.blocks else None
-    changed = replace(rank_map, blocks=blocks, budget_params=budget)
-    return Plan(plan.method, changed, cost_of(analysis, changed))
-
-
-def edited_each(plans: Sequence[Plan | Impossible], locks: Locks, analysis: Analysis) -> list[Plan | Impossible]:
-    """Return every plan :func:`edited`, or why it cannot be."""
+def edited_each(plans: Sequence[Plan | Impossible], locks: HeldRanks, analysis: Analysis) -> list[Plan | Impossible]:
+    """Return every plan's map with the held ranks, or why it cannot have them."""
     result: list[Plan | Impossible] = []
     for plan in plans:
+        if isinstance(plan, Impossible):
+            result.append(plan)
+            continue
         try:
-            result.append(edited(plan, locks, analysis) if isinstance(plan, Plan) else plan)
+            rank_map = edited_map(plan.rank_map, locks, formats_of(plan), analysis)
+            result.append(Plan(plan.method, rank_map, cost_of(analysis, rank_map)))
         except InvalidRankMapError as error:
             result.append(Impossible(plan.method, str(error)))
     return result
@@ -106,27 +76,3 @@ def formats_of(plan: Plan) -> frozenset[Format]:
     if plan.method in PRESETS:
         return PRESETS[plan.method].formats
     return frozenset(b.format for b in plan.rank_map.blocks if b.rank is not None) or frozenset({Format.LOW_RANK})
-
-
-def _edited_block(
-    block: BlockRank, held: Mapping[str, int], formats: frozenset[Format], analysis: Analysis
-) -> Iterable[BlockRank]:
-    ranks = {held[name] for name in block.members if name in held}
-    if not ranks:
-        return [block]
-    if len(block.members) > 1 and len(ranks) == 1:
-        members = [analysis.projections[name] for name in block.members]
-        useful = max_useful_rank(block.format, members[0].in_features, sum(p.out_features for p in members))
-        (rank,) = ranks
-        if rank <= useful:
-            return [BlockRank(block.members, block.format, rank)]
-        return [BlockRank((name,), Format.DENSE, None) for name in block.members]
-    return [_lock(name, held.get(name, block.rank), formats, analysis) for name in block.members]
-
-
-def _lock(name: str, rank: int | None, formats: frozenset[Format], analysis: Analysis) -> BlockRank:
-    lock = lock_of(name, rank, analysis.inventory, formats)
-    projection = analysis.projections[name]
-    if rank is None or rank > max_useful_rank(lock.format, projection.in_features, projection.out_features):
-        return BlockRank((name,), Format.DENSE, None)
-    return lock

@@ -33,7 +33,7 @@ def quality_curves(
         color, _ = method_style(title)
         kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
         # Between two measured maps a searched method has the smaller one, nothing in between.
-        shape = "hv" if PRESETS[method].is_searched else "linear"
+        shape = "hv" if PRESETS[method].needs_search else "linear"
         figure.add_trace(
             go.Scatter(
                 x=np.concatenate([kept_fractions, kept_fractions[::-1]]),

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
-from app.plans import Aim, Impossible, Locks, Plan, locked_blocks
+from app.plans import Aim, Impossible, Plan
 from app.services.analyses import analysis, curves
 from app.services.home import store
 from cache import fingerprint
-from engine.allocation import build_frontier
 from engine.errors import RankScopeError
 from engine.methods import cost
-from engine.methods.allocate import Target, allocate_rank_map, allocate_to_target, rank_map_of
-from engine.methods.presets import PRESETS, AllocationSettings, get_preset, preset_curves
+from engine.methods.allocate import Request, Target, allocate_to_target, rank_map_of, rule_of
+from engine.methods.editing import HeldRanks, held_blocks
+from engine.methods.presets import PRESETS, AllocationSettings, get_preset
 from engine.pipeline.reading.trials import evaluated_maps
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.prediction.runs import calibration
@@ -24,7 +24,7 @@ from engine.types import Budget, Metric
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.allocation import EvaluatedMap, Frontier
+    from engine.allocation import EvaluatedMap, Rule
     from engine.results.texts import MeasuredText
 
 KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
@@ -35,51 +35,37 @@ CurvePoint = tuple[float, float, float, float]
 """Kept fraction, predicted perplexity over dense, and the ends of its interval."""
 
 
-def plan(analysis_id: str, method: str, budget_params: int, locks: Locks = ()) -> Plan:
+def plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks = ()) -> Plan:
     """Return a method's rank map at a budget.
 
     Raises:
         RankScopeError: it has none.
     """
-    return _plan(analysis_id, method, budget_params, locks, _trials_there() if get_preset(method).is_searched else "")
+    return _plan(analysis_id, method, budget_params, locks, _trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def _plan(analysis_id: str, method: str, budget_params: int, locks: Locks, trials: str) -> Plan:
+def _plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks, trials: str) -> Plan:
     found = analysis(analysis_id)
     budget = Budget(budget_params, found.inventory.compressible_params)
-    frontier = _frontier(analysis_id, method, locks)
-    if frontier is not None:
-        rank_map = rank_map_of(found, frontier.allocate(budget), method, budget)
-    else:
-        rank_map = allocate_rank_map(
-            found,
-            curves(analysis_id),
-            method,
-            budget,
-            locked_blocks(locks, method, found),
-            settings=_board_settings(analysis_id, method),
-            evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
-        )
+    allocation = _rule(analysis_id, method, locks, trials).allocate(budget)
+    rank_map = rank_map_of(found, method, budget, allocation)
     return Plan(method, rank_map, cost.cost_of(found, rank_map))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _frontier(analysis_id: str, method: str, locks: Locks) -> Frontier | None:
-    """Return what answers every budget, for methods that have such a thing; with locks it is made from that without."""
+@st.cache_resource(max_entries=40, show_spinner=False)
+def _rule(analysis_id: str, method: str, locks: HeldRanks, trials: str) -> Rule:
+    """Return what a method answers budgets with; with held ranks it is made from that without."""
     preset = get_preset(method)
-    if preset.allocator != "water-filling":
-        return None
-    return build_frontier(
-        preset_curves(preset, curves(analysis_id)),
-        formats=preset.formats,
-        locks=locked_blocks(locks, method, analysis(analysis_id)),
-        rank_step=_board_step(analysis_id),
-        unlocked=_frontier(analysis_id, method, ()) if locks else None,
-    )
+    if locks:
+        held = held_blocks(locks, preset.formats, analysis(analysis_id))
+        return _rule(analysis_id, method, (), trials).around(held)
+    steps = AllocationSettings(rank_step=_board_step(analysis_id)).limited_to(preset)
+    evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
+    return rule_of(method, curves(analysis_id), Request(settings=steps, evaluated=evaluated))
 
 
-def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, locks: Locks) -> Plan:
+def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, locks: HeldRanks) -> Plan:
     """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
 
     Args:
@@ -92,39 +78,27 @@ def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredTex
     Raises:
         RankScopeError: it has none.
     """
-    trials = _trials_there() if get_preset(method).is_searched else ""
-    return _plan_to_ratio(analysis_id, method, ratio, calibration(text), locks, trials)
+    return _plan_to_ratio(analysis_id, method, ratio, calibration(text), locks, _trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _plan_to_ratio(
-    analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], locks: Locks, trials: str
+    analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], locks: HeldRanks, trials: str
 ) -> Plan:
     found = analysis(analysis_id)
-    rank_map = allocate_to_target(
-        found,
-        curves(analysis_id),
-        method,
-        Target(perplexity_ratio=ratio),
-        Predictor.fit(runs),
-        locked_blocks(locks, method, found),
-        settings=_board_settings(analysis_id, method),
-        evaluated=_evaluated_maps(analysis_id, trials) if trials else (),
-        frontier=_frontier(analysis_id, method, locks),
-    )
+    rule = _rule(analysis_id, method, locks, trials)
+    rank_map = allocate_to_target(found, method, rule, Target(perplexity_ratio=ratio), Predictor.fit(runs))
     return Plan(method, rank_map, cost.cost_of(found, rank_map))
-
-
-def _board_settings(analysis_id: str, method: str) -> AllocationSettings:
-    """Return the steps of ranks on the board: every one where the curves are small enough to be sent whole."""
-    if get_preset(method).is_searched:
-        return AllocationSettings()
-    return AllocationSettings(rank_step=_board_step(analysis_id))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]:  # noqa: ARG001 - part of the cache's key
     return tuple(evaluated_maps(store(), analysis_id))
+
+
+def _trials_of(method: str) -> str:
+    """Name the trials that a method's maps rest on; empty where they rest on none."""
+    return _trials_there() if get_preset(method).needs_search else ""
 
 
 def _trials_there() -> str:
@@ -158,7 +132,7 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
     return evaluated_json(_evaluated_maps(analysis_id, trials), found[Metric.FEATURE])
 
 
-def plans(analysis_id: str, budget_params: int, locks: Locks = ()) -> list[Plan | Impossible]:
+def plans(analysis_id: str, budget_params: int, locks: HeldRanks = ()) -> list[Plan | Impossible]:
     """Return what every method would do at a budget, in the order methods are shown."""
     return _of_every_method(lambda method: plan(analysis_id, method, budget_params, locks))
 

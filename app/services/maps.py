@@ -19,7 +19,7 @@ from engine.rank_map.named import DamagedMap, NamedMap, NamedMaps
 from engine.settings import home
 
 if TYPE_CHECKING:
-    from app.plans import Locks
+    from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
 
 Version = tuple[int, int] | None
@@ -107,7 +107,7 @@ def delete_map(analysis_id: str, map_id: str) -> None:
     _maps(analysis_id).delete(map_id)
 
 
-def keep_held(analysis_id: str, locks: Locks) -> str:
+def keep_held(analysis_id: str, locks: HeldRanks) -> str:
     """Keep held ranks and return the id they can be recalled by.
 
     Raises:

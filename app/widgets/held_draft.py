@@ -11,8 +11,8 @@ from app.services import maps as saved_maps
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
-    from app.plans import Locks
     from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
 
 _SEEN = "held.drafts-seen"
 
@@ -34,7 +34,7 @@ def restore_held(analysis: Analysis) -> None:
     hold_instead(analysis.id, held)
 
 
-def keep_held(analysis: Analysis, locks: Locks) -> None:
+def keep_held(analysis: Analysis, locks: HeldRanks) -> None:
     """Keep the ranks held now, so that a reload or a link shows them again."""
     if not locks:
         set_url_state("held", None)

@@ -6,15 +6,19 @@ from engine.allocation._flrc import allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
 from engine.allocation._hull import BlockHull, GroupChain
 from engine.allocation._membership import check_membership
+from engine.allocation._rules import BestMeasured, BudgetByBudget, Rule
 from engine.allocation._uniform import allocate_uniformly
 from engine.allocation._water_filling import allocate_by_water_filling
 
 __all__ = [
     "Allocator",
+    "BestMeasured",
     "BlockHull",
+    "BudgetByBudget",
     "EvaluatedMap",
     "Frontier",
     "GroupChain",
+    "Rule",
     "allocate_by_importance",
     "allocate_by_water_filling",
     "allocate_uniformly",

@@ -32,18 +32,40 @@ class Frontier:
     A port that keeps to this reproduces every allocation exactly.
 
     Attributes:
-        chains: the hull of each group, in model order; a locked block has a single vertex in it.
+        groups: the curves of the model's input groups, in model order.
+        formats: factored formats a block may choose from.
+        rank_step: ranks are multiples of this.
+        locks: of each group.
+        chains: the hull of each group; a locked block has a single vertex in it.
         places: per group, (n_edges of the group,) positions of its edges in the merged order, increasing.
         costs: (n_edges + 1,) parameters after each prefix; the first is the cheapest allocation's.
         nats: (n_edges + 1,) nats per token after each prefix, up to rounding.
         n_locked: how many locks were given.
     """
 
+    groups: Sequence[GroupCurves]
+    formats: frozenset[Format]
+    rank_step: int
+    locks: tuple[GroupLocks, ...]
     chains: tuple[GroupChain, ...]
     places: tuple[NDArray[np.int64], ...]
     costs: NDArray[np.int64]
     nats: NDArray[np.float64]
     n_locked: int
+
+    @property
+    def budgets(self) -> Sequence[int]:
+        """The parameters after each prefix, increasing."""
+        costs: list[int] = self.costs.tolist()
+        return costs
+
+    def around(self, locks: Sequence[BlockRank]) -> Frontier:
+        """Return the frontier with other locks; hulls of groups whose locks stay the same are used again.
+
+        Raises:
+            InvalidRankMapError: a lock does not fit the groups.
+        """
+        return _frontier(self.groups, self.formats, self.rank_step, locks, known=self)
 
     def allocate(self, budget: Budget) -> Allocation:
         """Return the longest prefix within the budget, and whatever later edges still fit.
@@ -87,7 +109,6 @@ def build_frontier(
     formats: frozenset[Format],
     locks: Sequence[BlockRank] = (),
     rank_step: int = 1,
-    unlocked: Frontier | None = None,
 ) -> Frontier:
     """Return the frontier of a model for every budget.
 
@@ -96,8 +117,6 @@ def build_frontier(
         formats: factored formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
         rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
-        unlocked: what this function returned for the same arguments without locks; its hulls are used again where
-            nothing is locked, which takes a fraction of the time.
 
     Raises:
         InvalidRankMapError: a lock does not fit the groups.
@@ -105,11 +124,23 @@ def build_frontier(
         NumericalError: a curve is not finite.
     """
     require_positive("rank_step", rank_step)
+    return _frontier(groups, formats, rank_step, locks)
+
+
+def _frontier(
+    groups: Sequence[GroupCurves],
+    formats: frozenset[Format],
+    rank_step: int,
+    locks: Sequence[BlockRank],
+    known: Frontier | None = None,
+) -> Frontier:
+    assigned = tuple(assign_locks(groups, locks))
     chains = tuple(
-        unlocked.chains[place] if unlocked and fixed.is_free else _chain(group, fixed, formats, rank_step)
-        for place, (group, fixed) in enumerate(zip(groups, assign_locks(groups, locks), strict=True))
+        known.chains[place] if known and known.locks[place] == fixed else _chain(group, fixed, formats, rank_step)
+        for place, (group, fixed) in enumerate(zip(groups, assigned, strict=True))
     )
-    return _merge(chains, len(locks))
+    places, costs, nats = _merge(chains)
+    return Frontier(groups, formats, rank_step, assigned, chains, places, costs, nats, len(locks))
 
 
 def _chain(group: GroupCurves, locks: GroupLocks, formats: frozenset[Format], rank_step: int) -> GroupChain:
@@ -140,7 +171,10 @@ def _cheapest(formats: Iterable[Format]) -> Format:
     return factored[0] if factored else Format.DENSE
 
 
-def _merge(chains: tuple[GroupChain, ...], n_locked: int) -> Frontier:
+def _merge(
+    chains: Sequence[GroupChain],
+) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64], NDArray[np.float64]]:
+    """Return places, costs and nats of a frontier."""
     n_edges = [len(chain.costs) - 1 for chain in chains]
     steep = np.concatenate([np.zeros(0), *(slopes(chain.costs, chain.nats) for chain in chains)])
     # Stable: equal slopes stay in the order of groups, and of edges within a group.
@@ -151,10 +185,8 @@ def _merge(chains: tuple[GroupChain, ...], n_locked: int) -> Frontier:
     base_nats = sum(float(chain.nats[0]) for chain in chains)
     extra_costs = np.concatenate([np.zeros(0, np.int64), *(np.diff(chain.costs) for chain in chains)])[order]
     extra_nats = np.concatenate([np.zeros(0), *(np.diff(chain.nats) for chain in chains)])[order]
-    return Frontier(
-        chains=chains,
-        places=tuple(np.split(places, np.cumsum(n_edges)[:-1])) if chains else (),
-        costs=np.concatenate([[base_costs], base_costs + np.cumsum(extra_costs)]),
-        nats=np.concatenate([[base_nats], base_nats + np.cumsum(extra_nats)]),
-        n_locked=n_locked,
+    return (
+        tuple(np.split(places, np.cumsum(n_edges)[:-1])) if chains else (),
+        np.concatenate([[base_costs], base_costs + np.cumsum(extra_costs)]),
+        np.concatenate([[base_nats], base_nats + np.cumsum(extra_nats)]),
     )

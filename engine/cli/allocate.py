@@ -16,9 +16,9 @@ from engine.cli._console import (
     print_values,
 )
 from engine.errors import InvalidSpecError
+from engine.formats import BYTES_PER_PARAM, bytes_per_param
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
-from engine.methods.targets import bytes_per_param
 from engine.types import Importance
 
 
@@ -38,7 +38,7 @@ def allocate(
     perplexity_ratio: Annotated[
         float | None, typer.Option(help="Target: predicted perplexity over the dense model's, for example 1.2.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Type that --mb counts: float16, bfloat16 or float32.")] = "float16",
+    dtype: Annotated[str, typer.Option(help=f"Type that --mb counts: {', '.join(BYTES_PER_PARAM)}.")] = "float16",
     method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
@@ -55,7 +55,7 @@ def allocate(
     as_json: AsJson = False,
 ) -> None:
     """Decide the rank of every projection under a budget and write a rank map."""
-    from engine.methods.allocate import Target, allocate_to_target
+    from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
     from engine.methods.cost import cost_of
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
     from engine.pipeline.reading.results import results
@@ -70,10 +70,8 @@ def allocate(
     text = reference_text(results(artifact_store(), analysis.id))
     predictor = predictor_on(text)
     settings = AllocationSettings(gamma, min_rank, rank_step)
-    evaluated = evaluated_maps(artifact_store(), analysis.id) if get_preset(method).is_searched else ()
-    rank_map = allocate_to_target(
-        analysis, curves, method, target, predictor, locks, chosen, settings, evaluated=evaluated
-    )
+    request = Request(locks, chosen, settings, evaluated_maps(artifact_store(), analysis.id))
+    rank_map = allocate_to_target(analysis, method, rule_of(method, curves, request), target, predictor)
     cost = cost_of(analysis, rank_map)
     prediction = predictor.predict(cost.nats, rank_map.metric)
     predicted, low, high = prediction.perplexities()
@@ -110,7 +108,7 @@ def allocate(
 def _importance(name: str | None, method: str) -> Importance:
     if name is None:
         return Importance.TAYLOR2
-    if get_preset(method).allocator != "flrc":
+    if not get_preset(method).uses_importances:
         raise InvalidSpecError(f"The method {method} has no setting importance; leave it out, or use the method flrc.")
     if name not in list(Importance):
         raise InvalidSpecError(f"The importance {name!r} does not exist; expected one of {', '.join(Importance)}.")

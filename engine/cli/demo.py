@@ -33,7 +33,7 @@ from engine.rank_map.document import parse_rank_map
 if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
 
-_METHODS = ",".join(name for name, preset in PRESETS.items() if not preset.is_searched)
+_METHODS = ",".join(name for name, preset in PRESETS.items() if not preset.needs_search)
 
 
 def register(app: typer.Typer) -> None:

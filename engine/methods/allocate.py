@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from engine.allocation import build_frontier
+from engine.allocation import BestMeasured, BudgetByBudget, build_frontier
 from engine.errors import InvalidSpecError
-from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, allocate_preset, get_preset, preset_curves
-from engine.methods.targets import (
-    ModelBytes,
-    allocate_on_frontier,
-    allocate_to_ratio,
-    allocate_within_bytes,
-    bytes_per_param,
-)
+from engine.formats import bytes_per_param
+from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, get_preset
+from engine.methods.targets import ModelBytes, allocate_to_ratio, allocate_within_bytes
 from engine.rank_map.document import RankMap
-from engine.types import Budget
+from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from engine.allocation import EvaluatedMap, Frontier
+    from engine.allocation import EvaluatedMap, Rule
     from engine.analysis.value import Analysis
+    from engine.methods.presets import Preset
     from engine.prediction.power_law import Predictor
-    from engine.types import Allocation, BlockRank, Format, GroupCurves, Metric
+    from engine.types import Allocation, BlockRank, Format, GroupCurves
+
+    CurvesByMetric = Mapping[Metric, Sequence[GroupCurves]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a method is asked for beside a budget.
+
+    Attributes:
+        locks: blocks whose decision is fixed.
+        formats: factored formats instead of the preset's own; ``None``: those.
+        settings: of the rule that chooses ranks.
+        evaluated: what searches have measured, for presets that take their maps from them.
+    """
+
+    locks: Sequence[BlockRank] = ()
+    formats: frozenset[Format] | None = None
+    settings: AllocationSettings = DEFAULT_SETTINGS
+    evaluated: Sequence[EvaluatedMap] = ()
+
+
+AS_PUBLISHED: Final = Request()
+"""No locks, and the preset's own formats and settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,97 +74,99 @@ class Target:
             )
 
 
-def allocate_to_target(
-    analysis: Analysis,
-    curves: Mapping[Metric, Sequence[GroupCurves]],
-    method: str,
-    target: Target,
-    predictor: Predictor,
-    locks: Sequence[BlockRank] = (),
-    formats: frozenset[Format] | None = None,
-    settings: AllocationSettings = DEFAULT_SETTINGS,
-    *,
-    evaluated: Sequence[EvaluatedMap] = (),
-    frontier: Frontier | None = None,
+def rule_of(method: str, curves: CurvesByMetric, request: Request = AS_PUBLISHED) -> Rule:
+    """Return what a preset answers budgets with.
+
+    Args:
+        method: name of the preset.
+        curves: of every analysed metric.
+        request: what it is asked for beside a budget.
+
+    Raises:
+        InvalidSpecError: the preset does not exist, its metric was not analysed, or it cannot work with the formats
+            or the settings.
+        InvalidRankMapError: a lock does not fit the curves.
+        NumericalError: a curve is not finite.
+    """
+    preset = get_preset(method)
+    groups = _curves_of(preset, curves)
+    options = request.settings.options_of(preset)
+    formats = preset.formats if request.formats is None else request.formats
+    match preset.allocator:
+        case "water-filling":
+            return build_frontier(groups, formats=formats, locks=request.locks, **options)
+        case "best-measured":
+            if formats != preset.formats:
+                raise InvalidSpecError(
+                    f"The method {method} takes measured maps in {', '.join(sorted(preset.formats))} as they are, but "
+                    f"{', '.join(sorted(formats))} was asked for; leave the formats out or choose another method."
+                )
+            return BestMeasured(groups, request.evaluated, request.locks)
+        case allocator:
+            return BudgetByBudget(allocator, groups, formats, request.locks, options)
+
+
+def allocate_rank_map(
+    analysis: Analysis, curves: CurvesByMetric, method: str, budget: Budget, request: Request = AS_PUBLISHED
 ) -> RankMap:
+    """Return the rank map a preset makes for a budget.
+
+    Raises:
+        RankScopeError: unknown method, metric not analysed, infeasible budget, or a request that does not fit.
+    """
+    return rank_map_of(analysis, method, budget, rule_of(method, curves, request).allocate(budget))
+
+
+def allocate_to_target(analysis: Analysis, method: str, rule: Rule, target: Target, predictor: Predictor) -> RankMap:
     """Return the rank map a preset makes for a target.
 
     Args:
         analysis: of the model.
-        curves: of every analysed metric.
         method: name of the preset.
+        rule: of the preset, from :func:`rule_of`.
         target: kept fraction, bytes or predicted perplexity.
         predictor: makes a perplexity of an allocation's nats.
-        locks: blocks whose decision is fixed.
-        formats: used instead of the preset's own.
-        settings: of the rule that chooses ranks.
-        evaluated: what searches have measured, for presets that take their maps from them.
-        frontier: of the preset with these locks, formats and settings, if it is known: it saves time.
 
     Raises:
         InfeasibleBudgetError: the target cannot be reached; the message has the nearest that can.
-        RankScopeError: unknown method, metric not analysed, or locks or settings that do not fit.
+        RankScopeError: unknown method, or locks that do not fit.
     """
-    preset = get_preset(method)
+    metric = get_preset(method).metric
     compressible = analysis.inventory.compressible_params
-
-    def allocate(budget: Budget) -> Allocation:
-        return allocate_preset(method, curves, budget, locks, formats, settings, evaluated)
-
-    def predict_ratio(nats: float) -> float:
-        return predictor.predict(nats, preset.metric).perplexities()[0]
-
-    if frontier is None and preset.allocator == "water-filling":
-        frontier = build_frontier(
-            preset_curves(preset, curves),
-            formats=preset.formats if formats is None else formats,
-            locks=locks,
-            **settings.options_of(preset),
-        )
-    answer: Callable[[Budget], Allocation] = allocate if frontier is None else frontier.allocate
     if target.mb is not None:
         sizes = ModelBytes.of_model(analysis.inventory, target.dtype)
-        budget, allocation = allocate_within_bytes(answer, sizes, target.mb * 1e6)
-    elif target.perplexity_ratio is not None and frontier is not None:
-        budget, allocation = allocate_on_frontier(frontier, predict_ratio, target.perplexity_ratio, compressible)
+        budget, allocation = allocate_within_bytes(rule.allocate, sizes, target.mb * 1e6)
     elif target.perplexity_ratio is not None:
-        budget, allocation = allocate_to_ratio(answer, predict_ratio, target.perplexity_ratio, compressible)
+        budget, allocation = allocate_to_ratio(
+            rule, lambda nats: predictor.predict(nats, metric).perplexities()[0], target.perplexity_ratio, compressible
+        )
     else:
         assert target.keep is not None
         budget = Budget.of_kept_fraction(target.keep, compressible)
-        allocation = answer(budget)
-    return rank_map_of(analysis, allocation, method, budget)
+        allocation = rule.allocate(budget)
+    return rank_map_of(analysis, method, budget, allocation)
 
 
-def allocate_rank_map(
-    analysis: Analysis,
-    curves: Mapping[Metric, Sequence[GroupCurves]],
-    method: str,
-    budget: Budget,
-    locks: Sequence[BlockRank] = (),
-    formats: frozenset[Format] | None = None,
-    settings: AllocationSettings = DEFAULT_SETTINGS,
-    evaluated: Sequence[EvaluatedMap] = (),
-) -> RankMap:
-    """Allocate with a preset and return the rank map.
-
-    ``evaluated`` is what :func:`evaluated_maps` returns, for presets that choose among measured maps.
-
-    Raises:
-        RankScopeError: unknown method, metric not analysed, infeasible budget, or locks that do not fit.
-    """
-    allocation = allocate_preset(method, curves, budget, locks, formats, settings, evaluated)
-    return rank_map_of(analysis, allocation, method, budget)
-
-
-def rank_map_of(analysis: Analysis, allocation: Allocation, method: str, budget: Budget) -> RankMap:
-    """Return an allocation as the rank map of a preset."""
-    return RankMap.from_allocation(
-        allocation,
+def rank_map_of(analysis: Analysis, method: str, budget: Budget, allocation: Allocation) -> RankMap:
+    """Return a preset's allocation as a rank map."""
+    return RankMap(
         model_name=analysis.about["model"],
         model_fingerprint=analysis.about["model_fingerprint"],
         analysis=analysis.id,
         method=method,
         metric=get_preset(method).metric,
-        budget=budget,
+        budget_params=budget.params,
+        blocks=allocation.blocks,
     )
+
+
+def _curves_of(preset: Preset, curves: CurvesByMetric) -> Sequence[GroupCurves]:
+    if preset.metric not in curves:
+        analysed = ", ".join(sorted(curves)) or "none"
+        wanted = ",".join(m for m in Metric if m is preset.metric or m in curves)
+        raise InvalidSpecError(
+            f"The method {preset.name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
+            f"the model again with the {preset.metric} metric: --metrics {wanted}"
+            + (", or run rankscope search, which adds it." if preset.needs_search else ".")
+        )
+    return curves[preset.metric]

@@ -8,24 +8,21 @@ target holds and a budget of one parameter more (or less) would miss it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.formats import index_bytes
+from engine.formats import bytes_per_param, index_bytes
 from engine.types import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from engine.allocation import Frontier
+    from engine.allocation import Rule
     from engine.types import Allocation, Inventory
 
     Allocate = Callable[[Budget], Allocation]
-
-BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Types a model can be stored as -> bytes of one parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +58,6 @@ class ModelBytes:
         return (self.other_params + allocation.params) * self.bytes_per_param + indices
 
 
-def bytes_per_param(dtype: str) -> int:
-    """Return the bytes of one parameter stored as ``dtype``.
-
-    Raises:
-        InvalidSpecError: the type is not known.
-    """
-    if dtype not in BYTES_PER_PARAM:
-        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(BYTES_PER_PARAM)}.")
-    return BYTES_PER_PARAM[dtype]
-
-
 def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float) -> tuple[Budget, Allocation]:
     """Return the largest budget whose allocation makes the whole model at most ``n_bytes`` large, and that allocation.
 
@@ -97,58 +83,48 @@ def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float)
 
 
 def allocate_to_ratio(
-    allocate: Allocate, predict_ratio: Callable[[float], float], ratio: float, compressible_params: int
+    rule: Rule, predict_ratio: Callable[[float], float], ratio: float, compressible_params: int
 ) -> tuple[Budget, Allocation]:
-    """Return the smallest budget whose predicted perplexity over dense is at most ``ratio``, and its allocation.
+    """Return the smallest of a rule's budgets whose predicted perplexity over dense is at most ``ratio``.
 
     Args:
-        allocate: gives an allocation at a budget.
+        rule: gives the allocations.
         predict_ratio: from an allocation's nats to perplexity over dense, increasing.
         ratio: at least 1.
         compressible_params: of all projections when dense.
 
+    Returns:
+        The budget and its allocation.
+
     Raises:
         InvalidSpecError: the ratio is below 1 or not a number.
-        InfeasibleBudgetError: even at the full budget more is predicted.
+        InfeasibleBudgetError: even at the largest budget more is predicted.
     """
-    _require_ratio(ratio)
+    if not ratio >= 1:
+        raise InvalidSpecError(
+            f"The perplexity ratio {ratio:.4g} was given; expected a number of at least 1, which is the dense model's, "
+            "for example 1.2 for a perplexity 20 % above it."
+        )
+    budgets = rule.budgets
 
-    def misses(params: int) -> bool:
+    def ratio_at(place: int) -> float:
+        return predict_ratio(rule.allocate(Budget(budgets[place], compressible_params)).nats)
+
+    def misses(place: int) -> bool:
         try:
-            found = allocate(Budget(params, compressible_params))
+            return not ratio_at(place) <= ratio
         except InfeasibleBudgetError:
             return True
-        return not predict_ratio(found.nats) <= ratio
 
-    least = predict_ratio(allocate(Budget(compressible_params, compressible_params)).nats)
+    last = len(budgets) - 1
+    least = ratio_at(last)
     if not least <= ratio:
-        raise _unreachable(least, ratio)
-    return _answer(allocate, _last_where(misses, 0, compressible_params) + 1 if misses(0) else 0, compressible_params)
-
-
-def allocate_on_frontier(
-    frontier: Frontier, predict_ratio: Callable[[float], float], ratio: float, compressible_params: int
-) -> tuple[Budget, Allocation]:
-    """Return the cheapest vertex of a frontier whose predicted perplexity over dense is at most ``ratio``.
-
-    Arguments and errors are those of :func:`allocate_to_ratio`.
-    """
-    _require_ratio(ratio)
-
-    def at(vertex: int) -> tuple[Budget, Allocation]:
-        budget = Budget(int(frontier.costs[vertex]), compressible_params)
-        return budget, frontier.allocate(budget)
-
-    def misses(vertex: int) -> bool:
-        return not predict_ratio(at(vertex)[1].nats) <= ratio
-
-    last = len(frontier.costs) - 1
-    # Equal costs cannot be told apart by a budget: edges are never of zero cost, so there are none.
-    if not misses(0):
-        return at(0)
-    if misses(last):
-        raise _unreachable(predict_ratio(at(last)[1].nats), ratio)
-    return at(_last_where(misses, 0, last) + 1)
+        raise InfeasibleBudgetError(
+            f"A perplexity ratio of {ratio:g} was asked for, but with all parameters the locks let the method use "
+            f"{_rounded_up(least)} is predicted; ask for at least that, or release locks."
+        )
+    place = _last_where(misses, 0, last) + 1 if misses(0) else 0
+    return _answer(rule.allocate, budgets[place], compressible_params)
 
 
 def smallest_budget(allocate: Allocate, compressible_params: int) -> int:
@@ -180,21 +156,6 @@ def _last_where(holds: Callable[[int], bool], low: int, high: int) -> int:
 def _answer(allocate: Allocate, params: int, compressible_params: int) -> tuple[Budget, Allocation]:
     budget = Budget(params, compressible_params)
     return budget, allocate(budget)
-
-
-def _require_ratio(ratio: float) -> None:
-    if not ratio >= 1:
-        raise InvalidSpecError(
-            f"The perplexity ratio {ratio:.4g} was given; expected a number of at least 1, which is the dense model's, "
-            "for example 1.2 for a perplexity 20 % above it."
-        )
-
-
-def _unreachable(least: float, ratio: float) -> InfeasibleBudgetError:
-    return InfeasibleBudgetError(
-        f"A perplexity ratio of {ratio:g} was asked for, but with all parameters the locks let the method use "
-        f"{_rounded_up(least)} is predicted; ask for at least that, or release locks."
-    )
 
 
 def _rounded_up(value: float) -> str:

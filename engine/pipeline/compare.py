@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cache import write_json
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, get_preset
 from engine.pipeline import keys
@@ -102,7 +102,7 @@ def compare(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     searched_s, unsearchable = 0.0, None
-    if any(get_preset(method).is_searched for method in spec.methods):
+    if any(get_preset(method).needs_search for method in spec.methods):
         analysis = with_feature(home, analysis.id, part_of(report, 0.0, 0.1), device=device)
         try:
             searched_s = _search(home, analysis, spec, part_of(report, 0.1, 0.4), device)
@@ -182,20 +182,20 @@ def _allocate(
 ) -> tuple[list[_Entry], list[dict[str, Any]]]:
     """Return a rank map for every method and budget, and where there is none, why."""
     curves = curves_by_metric(analysis)
-    evaluated = evaluated_maps(store, analysis.id)
+    measured = Request(evaluated=evaluated_maps(store, analysis.id))
     entries, impossible = [], []
     for kept in spec.kept_fractions:
         budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
         for method in spec.methods:
             begun = time.perf_counter()
             try:
-                rank_map = allocate_rank_map(analysis, curves, method, budget, evaluated=evaluated)
+                rank_map = allocate_rank_map(analysis, curves, method, budget, measured)
             except InfeasibleBudgetError as error:
-                reason = unsearchable if unsearchable and PRESETS[method].is_searched else str(error)
+                reason = unsearchable if unsearchable and PRESETS[method].needs_search else str(error)
                 impossible.append({"method": method, "target_kept_fraction": kept, "reason": reason})
                 continue
             seconds = time.perf_counter() - begun
-            entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].is_searched else seconds))
+            entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].needs_search else seconds))
     return entries, impossible
 
 

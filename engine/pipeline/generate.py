@@ -14,7 +14,7 @@ from engine.decoding.progressive import ProgressiveModel, make_progressive
 from engine.decoding.schedules import allocate_stages, require_sliceable
 from engine.errors import ResourceError
 from engine.machine import memory_shortage
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.presets import get_preset
 from engine.model.module import device_of, dtype_of, resolve_device
 from engine.model.opening import open_model
@@ -186,10 +186,11 @@ class GenerationSession:
         preset = get_preset(method)
         curves = curves_by_metric(self.analysis)
         inventory = self.analysis.inventory
+        only = Request(formats=frozenset({storage}))
 
         def allocate(kept_fraction: float) -> tuple[BlockRank, ...]:
             budget = Budget.of_kept_fraction(kept_fraction, inventory.compressible_params)
-            return allocate_rank_map(self.analysis, curves, method, budget, formats=frozenset({storage})).blocks
+            return allocate_rank_map(self.analysis, curves, method, budget, only).blocks
 
         stages = allocate_stages(schedule, allocate)
         self._require_factors_memory(inventory.compressible_params)

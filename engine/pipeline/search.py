@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cache import fingerprint
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
+from engine.methods.presets import SEARCHED
 from engine.pipeline.reading.analyses import curves_by_metric
-from engine.pipeline.search_session import METHOD, SearchSession
+from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress, part_of
 from engine.search.goals import Goal, starting_points
 from engine.search.space import SpaceSpec
@@ -109,8 +110,8 @@ def _guides(session: SearchSession, goal: Goal) -> dict[float, list[dict[str, fl
         guides[size] = []
         if Metric.LOSS in curves:
             budget = Budget.of_kept_fraction(size, analysis.inventory.compressible_params)
-            only = frozenset({Format.LOW_RANK})
-            filled = allocate_rank_map(analysis, curves, "water-filling", budget, (), only)
+            only = Request(formats=frozenset({Format.LOW_RANK}))
+            filled = allocate_rank_map(analysis, curves, "water-filling", budget, only)
             guides[size].append(space.projected(filled.blocks, size))
     return guides
 
@@ -122,7 +123,7 @@ def _study_name(session: SearchSession, spec: SearchSpec) -> str:
         "space": spec.space,
         "goal": spec.goal,
     }
-    return f"{METHOD}-{fingerprint('study', decided, [session.subset_key.fingerprint], schema_version=1)[:16]}"
+    return f"{SEARCHED.name}-{fingerprint('study', decided, [session.subset_key.fingerprint], schema_version=1)[:16]}"
 
 
 def _describe(session: SearchSession, trial: Evaluated, budget: int) -> dict[str, Any]:

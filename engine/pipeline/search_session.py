@@ -11,6 +11,7 @@ from cache import Key, write_json
 from engine.errors import CorpusError
 from engine.evaluation.perplexity import DenseReference, take_reference
 from engine.methods.cost import cost_of
+from engine.methods.presets import SEARCHED
 from engine.model.opening import open_model
 from engine.model.sources import corpus_fingerprint, resolve_texts
 from engine.pipeline import keys
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from engine.search.specs import ObjectiveSpec
     from engine.settings import Home
 
-METHOD = "bolaco"
 _SUBSET_RANGE = Goal(0.5, 0.95)
 """Sizes of the random maps that show which sequences are sensitive; the same for every search and layout."""
 
@@ -77,7 +77,7 @@ class SearchSession:
         self.model = open_model(
             folder.path, dtype=spec.dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
         )
-        reader = factors_reader(self.analysis, store, Metric.FEATURE)
+        reader = factors_reader(self.analysis, store, SEARCHED.metric)
         self.factors_of = SlicingReader(self.model.module, reader)
         self.tokens, reference, self.subset_key = self._subset(home, part_of(report, 0.5, 1.0))
         self._objective = Objective(self.model.module, self.tokens, reference, self.factors_of, spec)
@@ -89,8 +89,8 @@ class SearchSession:
             about["model"],
             about["model_fingerprint"],
             self.analysis.id,
-            METHOD,
-            Metric.FEATURE,
+            SEARCHED.name,
+            SEARCHED.metric,
             budget_params,
             self.space.blocks(point),
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from engine.types import Allocation, Budget, Inventory
+    from engine.types import Inventory
 
 SCHEMA = "rankscope/rank-map/1"
 MAX_BYTES = 5_000_000
@@ -55,22 +55,6 @@ class RankMap:
     metric: Metric
     budget_params: int | None
     blocks: tuple[BlockRank, ...]
-
-    @classmethod
-    def from_allocation(
-        cls,
-        allocation: Allocation,
-        *,
-        model_name: str,
-        model_fingerprint: str,
-        analysis: str | None,
-        method: str,
-        metric: Metric,
-        budget: Budget | None,
-    ) -> RankMap:
-        """Return the rank map of an allocation."""
-        params = None if budget is None else budget.params
-        return cls(model_name, model_fingerprint, analysis, method, metric, params, allocation.blocks)
 
     def to_json(self) -> str:
         """Return the published form; equal rank maps give equal text."""

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
-from app.plans import Impossible, Plan, locked_blocks
+from app.plans import Impossible, Plan
 from app.services import allocation, analyses, measurements, texts
 from app.services import maps as saved_maps
 from app.wording.labels import block_label, count, duration, plain, ratio
 from cache import DirectoryStore, Key
 from engine.analysis.curves import predicted_increase, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
+from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
 from engine.pipeline.reading.results import measured_row
 from engine.prediction.runs import predictor_on, reference_text
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from engine.results.texts import MeasuredText
 
 KEPT = 0.8
-COMPUTED = [name for name, preset in PRESETS.items() if not preset.is_searched]
+COMPUTED = [name for name, preset in PRESETS.items() if not preset.needs_search]
 
 
 @pytest.fixture
@@ -124,10 +125,10 @@ def test_held_ranks_are_in_every_methods_map(toy_analysis: Analysis, analysed_ho
 
 def test_a_held_rank_takes_the_methods_cheapest_format(toy_analysis: Analysis) -> None:
     locks = (("model.layers.0.mlp.down_proj", 8),)
-    assert locked_blocks(locks, "svd-llm", toy_analysis)[0].format is Format.LOW_RANK
-    assert locked_blocks(locks, "skipcat", toy_analysis)[0].format is Format.SKIP
+    assert held_blocks(locks, PRESETS["svd-llm"].formats, toy_analysis)[0].format is Format.LOW_RANK
+    assert held_blocks(locks, PRESETS["skipcat"].formats, toy_analysis)[0].format is Format.SKIP
     with pytest.raises(InvalidRankMapError):
-        locked_blocks((("model.layers.9.mlp.down_proj", 8),), "skipcat", toy_analysis)
+        held_blocks((("model.layers.9.mlp.down_proj", 8),), PRESETS["skipcat"].formats, toy_analysis)
 
 
 def test_an_imported_map_is_checked_and_costs_what_it_did(

@@ -106,14 +106,14 @@ def rank_map_of(analysis: Analysis, curves: Sequence[GroupCurves], case: Case, s
     allocate = allocators.get(case.allocator)
     locks = random_locks(analysis, case, np.random.default_rng(seed))
     allocation = allocate(curves, budget, formats=frozenset(case.formats), locks=locks, **dict(case.options))
-    return RankMap.from_allocation(
-        allocation,
+    return RankMap(
         model_name=analysis.about["model"],
         model_fingerprint=analysis.about["model_fingerprint"],
         analysis=analysis.id,
         method=case.method,
         metric=case.metric,
-        budget=budget,
+        budget_params=budget.params,
+        blocks=allocation.blocks,
     )
 
 

@@ -23,7 +23,7 @@ from engine.evaluation.summaries import (
     build_prompts,
     write_summaries,
 )
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.sources import resolve_texts
 from engine.pipeline.analyse import analyse
 from engine.pipeline.generate import GenerationSession, Variant
@@ -70,7 +70,9 @@ class Study:
         budget = Budget(int(params), analysis.inventory.compressible_params)
         formats = frozenset({Format.LOW_RANK})
         curves = curves_by_metric(analysis)
-        return self.session.compressed(allocate_rank_map(analysis, curves, self.method, budget, formats=formats))
+        return self.session.compressed(
+            allocate_rank_map(analysis, curves, self.method, budget, Request(formats=formats))
+        )
 
 
 def difference_row(name: str, first: Summaries, second: Summaries, spec: SummarySpec) -> str:

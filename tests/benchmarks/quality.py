@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import operations
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
@@ -56,7 +56,7 @@ def measured(home: Home, arguments: dict[str, Any], keeps: list[float], rows: li
             budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
             for index in rows:
                 label, method, formats = ROWS[index]
-                rank_map = allocate_rank_map(analysis, curves, method, budget, formats=formats)
+                rank_map = allocate_rank_map(analysis, curves, method, budget, Request(formats=formats))
                 found = session.measure(rank_map, ignore_progress)
                 results["dense"][text] = found.dense_perplexity
                 results[f"{label}|{keep}|{text}"] = {

@@ -82,7 +82,7 @@ def main() -> None:
         curves, curves_s = timed(lambda: curves_by_metric(analysis))
         rows.append(("curves", curves_s))
         budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
-        for method in (name for name, preset in PRESETS.items() if not preset.is_searched):
+        for method in (name for name, preset in PRESETS.items() if not preset.needs_search):
             rank_map, allocated_s = timed(lambda m=method: allocate_rank_map(analysis, curves, m, budget))
             read = factors_reader(analysis, store, rank_map.metric)
             compress(model.module, rank_map.blocks, read)

@@ -13,12 +13,13 @@ import pytest
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
 from app.components.rank_board.data import content_of
-from app.plans import Aim, Impossible, Plan, edited_each, locked_blocks
+from app.plans import Aim, Impossible, Plan, edited_each
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
 from engine.errors import RankScopeError
-from engine.methods.allocate import Target, allocate_to_target
+from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
+from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.rank_map.identity import map_id
@@ -95,7 +96,7 @@ def modules(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def method(allocator: str | None, metric: Metric, formats: frozenset[Format]) -> dict[str, Any]:
+def method(allocator: str, metric: Metric, formats: frozenset[Format]) -> dict[str, Any]:
     return {"allocator": allocator, "metric": metric.value, "formats": sorted(formats)}
 
 
@@ -175,8 +176,9 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
                 Target(keep=aim.keep) if aim.perplexity is None else Target(perplexity_ratio=aim.perplexity / dense)
             )
             try:
-                locks = locked_blocks(aim.locks, name, analysis)
-                found = allocate_to_target(analysis, curves, name, target, predictor, locks, evaluated=measured)
+                locks = held_blocks(aim.locks, PRESETS[name].formats, analysis)
+                rule = rule_of(name, curves, Request(locks, evaluated=measured))
+                found = allocate_to_target(analysis, name, rule, target, predictor)
                 plans.append(Plan(name, found, cost_of(analysis, found)))
             except RankScopeError as error:
                 plans.append(Impossible(name, str(error)))
@@ -278,7 +280,7 @@ def test_searched_maps_are_taken_as_they_were_measured(modules: Page) -> None:
             EvaluatedMap(allocation.blocks, allocation.params, objective, f"m{k % 3}", f"2026-01-{k // 4:02d}")
         )
     evaluated = evaluated_json(found, model.groups)
-    wanted = method(None, Metric.LOSS, frozenset({Format.LOW_RANK}))
+    wanted = method("best-measured", Metric.LOSS, frozenset({Format.LOW_RANK}))
     cases: list[tuple[Any, Allocation | None]] = []
     for share in np.linspace(0.1, 1, 50):
         budget = model.budget(int(model.total * share))

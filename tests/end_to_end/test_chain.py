@@ -10,7 +10,7 @@ import pytest
 from cache import DirectoryStore, Key, MemoryStore
 from engine import operations
 from engine.errors import InvalidRankMapError, ModelError, RankScopeError
-from engine.methods.allocate import Target, allocate_rank_map, allocate_to_target
+from engine.methods.allocate import Request, Target, allocate_rank_map, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, AllocationSettings
 from engine.pipeline import analyse as analysing
@@ -53,7 +53,7 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
     session = EvaluationSession(
         Home(tmp_path), analysis.id[:10], evaluation_spec(text_file), ignore_progress, device="cpu"
     )
-    computed = [name for name, preset in PRESETS.items() if not preset.is_searched]
+    computed = [name for name, preset in PRESETS.items() if not preset.needs_search]
     for method in computed:
         budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
         rank_map = allocate_rank_map(analysis, curves, method, budget)
@@ -110,17 +110,17 @@ def assert_targets_are_met(store, analysis, curves):
     """Every method reaches a size and a predicted perplexity that lie between its extremes."""
     text = reference_text(results(store, analysis.id))
     predictor = predictor_on(text)
-    computed = [name for name, preset in PRESETS.items() if not preset.is_searched]
+    computed = [name for name, preset in PRESETS.items() if not preset.needs_search]
     assert (predictor.n_runs, text.name) == (len(computed), "notes.txt")
     dense_mb = analysis.inventory.total_params * 2 / 1e6
     spared_mb = analysis.inventory.compressible_params * 2 / 1e6
     for method in computed:
         target = Target(mb=dense_mb - 0.3 * spared_mb)
-        small = allocate_to_target(analysis, curves, method, target, predictor)
+        small = allocate_to_target(analysis, method, rule_of(method, curves), target, predictor)
         assert 0.9 * target.mb < cost_of(analysis, small).bytes_at(2) / 1e6 <= target.mb
         hardest = predictor.predict(cost_of(analysis, small).nats, small.metric).perplexities()[0]
         target = Target(perplexity_ratio=(1 + hardest) / 2)
-        good = allocate_to_target(analysis, curves, method, target, predictor)
+        good = allocate_to_target(analysis, method, rule_of(method, curves), target, predictor)
         predicted = predictor.predict(cost_of(analysis, good).nats, good.metric).perplexities()[0]
         assert 1 <= predicted <= target.perplexity_ratio * (1 + 1e-9)
         assert cost_of(analysis, good).params > cost_of(analysis, small).params
@@ -157,7 +157,7 @@ def test_flrc_has_other_importances_and_settings(tmp_path, model_folder, text_fi
     assert len(set(maps.values())) == len(Importance)
     assert maps[Importance.TAYLOR2] == allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget).blocks
     settings = AllocationSettings(gamma=0.0, min_rank=6, rank_step=3)
-    blocks = allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget, settings=settings).blocks
+    blocks = allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget, Request(settings=settings)).blocks
     ranks = [b.rank for b in blocks if b.rank is not None]
     assert ranks
     assert all(rank >= 6 and rank % 3 == 0 for rank in ranks)

@@ -205,6 +205,8 @@ def test_targets_are_met_in_megabytes_and_in_predicted_perplexity(terminal, anal
     mb = 0.9 * 2 * full["model_mb_float16"]
     made = terminal.json(*words, "--mb", mb, "--dtype", "float32", "--out", path)
     assert 0.97 * mb < made["model_mb_float32"] <= mb
+    same = terminal.json(*words, "--mb", mb / 4, "--dtype", "int8", "--out", path)
+    assert 0.97 * mb / 4 < same["model_mb_int8"] <= mb / 4
     assert made["kept_fraction"] <= made["target_kept_fraction"]
     wanted = (1 + made["predicted_perplexity_ratio"]) / 2
     good = terminal.json(*words, "--perplexity-ratio", wanted, "--out", path)

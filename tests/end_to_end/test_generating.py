@@ -8,7 +8,7 @@ from engine import operations
 from engine.decoding.generation import encode_prompt, generate_tokens
 from engine.decoding.schedules import RankSchedule
 from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.pipeline.analyse import analyse
 from engine.pipeline.generate import GenerationSession
 from engine.pipeline.reading.analyses import curves_by_metric
@@ -40,7 +40,9 @@ def session(tmp_path_factory, model_folder, text_file):
 def flrc(session, fraction, storage=Format.LOW_RANK):
     analysis = session.analysis
     budget = Budget.of_kept_fraction(fraction, analysis.inventory.compressible_params)
-    return allocate_rank_map(analysis, curves_by_metric(analysis), "flrc", budget, formats=frozenset({storage}))
+    return allocate_rank_map(
+        analysis, curves_by_metric(analysis), "flrc", budget, Request(formats=frozenset({storage}))
+    )
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)

@@ -15,9 +15,9 @@ import pytest
 from cache import DirectoryStore
 from engine.decoding.schedules import RankSchedule
 from engine.errors import ModelError
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map, rule_of
 from engine.methods.cost import cost_of
-from engine.methods.presets import PRESETS, allocate_preset
+from engine.methods.presets import PRESETS
 from engine.model.opening import load_module
 from engine.model.sources import known_model_fingerprint, resolve_model
 from engine.operations import analysis_spec
@@ -214,7 +214,7 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     said = speaker.complete(progressive, speaker.encode("river", GenerationSpec(4)), GenerationSpec(4))
     assert sorted(said.active_params, reverse=True) == list(said.active_params)
     for storage in (f for f in Format if f is not Format.DENSE):
-        allocation = allocate_preset("svd-llm", curves, budget, formats=frozenset({storage}))
+        allocation = rule_of("svd-llm", curves, Request(formats=frozenset({storage}))).allocate(budget)
         rank_map = RankMap(
             "m", analysis.about["model_fingerprint"], None, storage, Metric.INPUT, None, allocation.blocks
         )

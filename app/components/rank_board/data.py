@@ -11,8 +11,9 @@ from engine.methods.presets import PRESETS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from app.plans import Impossible, Locks
+    from app.plans import Impossible
     from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
     from engine.prediction.power_law import Predictor
     from engine.rank_map.document import RankMap
     from engine.rank_map.named import NamedMap
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def board_data(
     analysis: Analysis,
     plans: Sequence[Plan | Impossible],
-    locks: Locks,
+    locks: HeldRanks,
     state: Mapping[str, Any],
     predictor: Predictor,
     text: MeasuredText | None,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 if TYPE_CHECKING:
-    from app.plans import Locks
     from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
 
 
 _HELD = "held.{}"
 """Of the ranks held in an analysis, by projection, in the session."""
 
 
-def held_ranks(analysis: Analysis) -> Locks:
+def held_ranks(analysis: Analysis) -> HeldRanks:
     """Return the ranks held by hand, the edit that caused this very run included."""
     held = dict(held_base(analysis.id))
     changes: dict[str, Any] = st.session_state.get(editor_key(analysis.id), {})

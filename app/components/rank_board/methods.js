@@ -19,6 +19,20 @@ export function bestEvaluated(evaluated, groups, budget, locks = []) {
   return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length };
 }
 
+const oneFormat = (allocate) => (methods, method, locks) => ({
+  allocate: (budget) => allocate(methods.groupsOf(method), budget, method.formats[0], locks, methods.curves.rankStep),
+});
+
+// engine.methods.allocate.rule_of
+const RULES = {
+  uniform: oneFormat(allocateUniformly),
+  flrc: oneFormat(allocateByImportance),
+  "best-measured": (methods, method, locks) => ({
+    allocate: (budget) => bestEvaluated(methods.evaluated, methods.groupsOf(method), budget, locks),
+  }),
+  "water-filling": (methods, method, locks) => methods.frontier(method, locks),
+};
+
 /** All methods of one analysis; `allocate` throws NoAllocation where a method has no map. */
 export class Methods {
   constructor(curves, evaluated = [], frontiers = new Map()) {
@@ -27,24 +41,19 @@ export class Methods {
 
   /** Return the map for a budget in parameters; `locks` are held. */
   allocate(method, budget, locks) {
-    return this.rule(method, locks)(budget);
+    return this.rule(method, locks).allocate(budget);
   }
 
   /** Return the smallest map whose predicted perplexity over dense is at most `ratio`. */
   allocateToRatio(method, predictRatio, ratio, compressible, locks) {
-    if (method.allocator === "water-filling") return this.frontier(method, locks).allocateToRatio(predictRatio, ratio);
-    return allocateToRatio(this.rule(method, locks), predictRatio, ratio, compressible);
+    const rule = this.rule(method, locks);
+    if (rule.allocateToRatio) return rule.allocateToRatio(predictRatio, ratio);
+    return allocateToRatio((budget) => rule.allocate(budget), predictRatio, ratio, compressible);
   }
 
+  /** Return what answers budgets: `allocate`, and `allocateToRatio` where that is not a search over budgets. */
   rule(method, locks) {
-    const groups = this.groupsOf(method);
-    const { rankStep } = this.curves;
-    const [format] = method.formats;
-    if (method.allocator === null) return (budget) => bestEvaluated(this.evaluated, groups, budget, locks);
-    if (method.allocator === "uniform") return (budget) => allocateUniformly(groups, budget, format, locks, rankStep);
-    if (method.allocator === "flrc") return (budget) => allocateByImportance(groups, budget, format, locks, rankStep);
-    const frontier = this.frontier(method, locks);
-    return (budget) => frontier.allocate(budget);
+    return RULES[method.allocator](this, method, locks);
   }
 
   frontier(method, locks) {

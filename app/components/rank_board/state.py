@@ -14,8 +14,8 @@ from app.wording.labels import method_title
 from engine.methods.presets import PRESETS
 
 if TYPE_CHECKING:
-    from app.plans import Locks
     from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
 
 COMPARED_KEY: Final = "difference.other"
 """Of the method or saved map that the active one is compared with, in the session."""
@@ -65,7 +65,7 @@ def board_state(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def aim_of(state: dict[str, Any], locks: Locks) -> Aim:
+def aim_of(state: dict[str, Any], locks: HeldRanks) -> Aim:
     """Return what every method is asked for: what it was when rebalancing was switched off, if it is off."""
     base = state["base"]
     if base is None:

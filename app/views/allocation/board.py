@@ -21,15 +21,16 @@ from engine.rank_map.named import NamedMap
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from app.plans import Impossible, Locks, Plan
+    from app.plans import Impossible, Plan
     from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
     from engine.results.texts import MeasuredText
 
 
 def board_plans(
     analysis: Analysis,
     state: dict[str, Any],
-    locks: Locks,
+    locks: HeldRanks,
     opened: Plan | None,
     text: MeasuredText | None,
 ) -> list[Plan | Impossible]:
@@ -44,7 +45,7 @@ def board_plans(
 def show_board(
     analysis: Analysis,
     state: Mapping[str, Any],
-    locks: Locks,
+    locks: HeldRanks,
     plans: Sequence[Plan | Impossible],
     text: MeasuredText | None,
     opened: Plan | None,

@@ -50,7 +50,7 @@ def render() -> None:
         kept = (
             plan.cost.kept_fraction if isinstance(plan, Plan) and (state["target"] or state["base"]) else state["keep"]
         )
-        if plan.method in PRESETS and PRESETS[plan.method].is_searched:
+        if plan.method in PRESETS and PRESETS[plan.method].needs_search:
             search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
             measure_plan(analysis, plan, rows, text)

@@ -120,7 +120,9 @@ def _choose_schedule() -> Choice:
     kind = option_picker(
         "Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
     )
-    methods = [name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.is_searched]
+    methods = [
+        name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.needs_search
+    ]
     method = st.selectbox(
         "Ranks chosen by",
         methods,

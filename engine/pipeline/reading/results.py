@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, MissingArtifactError
+from engine.formats import BYTES_PER_PARAM
 from engine.methods.cost import cost_of
-from engine.methods.targets import BYTES_PER_PARAM
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
 from engine.prediction.runs import with_predictions

@@ -5,15 +5,20 @@ import pytest
 
 from engine.allocation import EvaluatedMap, allocators
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.methods.presets import PRESETS, AllocationSettings, allocate_preset, get_preset
+from engine.methods.allocate import AS_PUBLISHED, Request, rule_of
+from engine.methods.presets import PRESETS, AllocationSettings, get_preset
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.strategies import FACTORED, assert_keeps_the_contract, toy_model
 
 MODEL = toy_model(11, 5, 30, "spectrum")
 OTHER = toy_model(11, 5, 30, "random")  # the same shapes and names, other curves
 BY_METRIC = {Metric.INPUT: MODEL.groups, Metric.LOSS: OTHER.groups}
-COMPUTED = [name for name, preset in PRESETS.items() if not preset.is_searched]
+COMPUTED = [name for name, preset in PRESETS.items() if not preset.needs_search]
 BUDGET = MODEL.budget(MODEL.total * 7 // 10)
+
+
+def allocate(name, by_metric, budget, request=AS_PUBLISHED):
+    return rule_of(name, by_metric, request).allocate(budget)
 
 
 def test_the_presets_are_those_offered():
@@ -21,7 +26,7 @@ def test_the_presets_are_those_offered():
     assert found == {
         "svd-llm": (Metric.INPUT, "uniform", {Format.LOW_RANK}),
         "flrc": (Metric.INPUT, "flrc", {Format.LOW_RANK}),
-        "bolaco": (Metric.FEATURE, None, {Format.LOW_RANK}),
+        "bolaco": (Metric.FEATURE, "best-measured", {Format.LOW_RANK}),
         "skipcat": (Metric.INPUT, "uniform", {Format.SKIP_CAT}),
         "water-filling": (Metric.LOSS, "water-filling", set(FACTORED)),
     }
@@ -33,7 +38,7 @@ def test_a_preset_is_its_allocator_on_its_metric_in_its_formats(name):
     preset = get_preset(name)
     groups = BY_METRIC[preset.metric]
     expected = allocators.get(preset.allocator)(groups, BUDGET, formats=preset.formats)
-    found = allocate_preset(name, BY_METRIC, BUDGET)
+    found = allocate(name, BY_METRIC, BUDGET)
     assert found == expected
     model = MODEL if preset.metric is Metric.INPUT else OTHER
     assert_keeps_the_contract(found, model, BUDGET, preset.formats, ())
@@ -43,13 +48,13 @@ def test_a_preset_is_its_allocator_on_its_metric_in_its_formats(name):
 def test_locks_reach_the_allocator(name):
     curve = max(MODEL.curves, key=lambda c: c.dense_params)
     lock = BlockRank(curve.members, Format.LOW_RANK, 2)
-    assert lock in allocate_preset(name, BY_METRIC, BUDGET, [lock]).blocks
+    assert lock in allocate(name, BY_METRIC, BUDGET, Request([lock])).blocks
 
 
 @pytest.mark.parametrize("name", COMPUTED)
 @pytest.mark.parametrize("storage", FACTORED)
 def test_other_formats_replace_the_presets_own(name, storage):
-    found = allocate_preset(name, BY_METRIC, BUDGET, formats=frozenset({storage}))
+    found = allocate(name, BY_METRIC, BUDGET, Request(formats=frozenset({storage})))
     used = {block.format for block in found.blocks} - {Format.DENSE}
     alone = {Format.CAT: Format.LOW_RANK, Format.SKIP_CAT: Format.SKIP}.get(storage, storage)
     assert used
@@ -58,25 +63,25 @@ def test_other_formats_replace_the_presets_own(name, storage):
 
 def test_a_wrong_preset_or_metric_is_a_sentence():
     with pytest.raises(InvalidSpecError, match=r"'skip-cat' does not exist .did you mean 'skipcat'"):
-        allocate_preset("skip-cat", BY_METRIC, BUDGET)
+        allocate("skip-cat", BY_METRIC, BUDGET)
     with pytest.raises(InvalidSpecError, match="needs the loss metric, but the analysis has input; analyse"):
-        allocate_preset("water-filling", {Metric.INPUT: MODEL.groups}, BUDGET)
+        allocate("water-filling", {Metric.INPUT: MODEL.groups}, BUDGET)
     with pytest.raises(InvalidSpecError, match="but it was given cat, low-rank; choose exactly one"):
-        allocate_preset("flrc", BY_METRIC, BUDGET, formats=frozenset({Format.LOW_RANK, Format.CAT}))
+        allocate("flrc", BY_METRIC, BUDGET, Request(formats=frozenset({Format.LOW_RANK, Format.CAT})))
 
 
-@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.is_searched])
+@pytest.mark.parametrize("name", [name for name, preset in PRESETS.items() if not preset.needs_search])
 def test_settings_reach_the_allocator_and_foreign_ones_are_refused(name):
-    stepped = allocate_preset(name, BY_METRIC, BUDGET, settings=AllocationSettings(rank_step=4))
+    stepped = allocate(name, BY_METRIC, BUDGET, Request(settings=AllocationSettings(rank_step=4)))
     ranks = [block.rank for block in stepped.blocks if block.rank is not None]
     assert ranks
     assert all(rank % 4 == 0 for rank in ranks)
     for settings in (AllocationSettings(gamma=0.5), AllocationSettings(min_rank=3)):
-        if get_preset(name).allocator == "flrc":
-            assert allocate_preset(name, BY_METRIC, BUDGET, settings=settings).params <= BUDGET.params
+        if get_preset(name).uses_importances:
+            assert allocate(name, BY_METRIC, BUDGET, Request(settings=settings)).params <= BUDGET.params
         else:
             with pytest.raises(InvalidSpecError, match=f"{name} has no setting"):
-                allocate_preset(name, BY_METRIC, BUDGET, settings=settings)
+                allocate(name, BY_METRIC, BUDGET, Request(settings=settings))
 
 
 def evaluated(objective, rank, measure="m", created="2026-01-01T00:00:00+00:00"):
@@ -101,7 +106,7 @@ def test_a_searched_method_takes_the_best_measured_map_under_the_budget():
     assert small.params < middle.params < large.params
 
     def chosen(params, maps=(small, middle, large)):
-        return allocate_preset("bolaco", by_metric, MODEL.budget(params), evaluated=maps)
+        return allocate("bolaco", by_metric, MODEL.budget(params), Request(evaluated=maps))
 
     assert chosen(large.params).blocks == middle.blocks
     assert chosen(middle.params).blocks == middle.blocks
@@ -115,6 +120,24 @@ def test_a_searched_method_takes_the_best_measured_map_under_the_budget():
         chosen(small.params - 1)
     with pytest.raises(InfeasibleBudgetError, match="none is measured yet"):
         chosen(large.params, ())
+    with pytest.raises(InvalidSpecError, match="takes measured maps in low-rank as they are, but skip was asked for"):
+        allocate("bolaco", by_metric, BUDGET, Request(formats=frozenset({Format.SKIP})))
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_rule_with_other_locks_is_the_rule_made_with_them(name):
+    curve = max(MODEL.curves, key=lambda c: c.dense_params)
+    locks = [BlockRank(curve.members, Format.LOW_RANK, 2)]
+    rule = rule_of(name, BY_METRIC)
+    assert rule.around(locks).allocate(BUDGET) == allocate(name, BY_METRIC, BUDGET, Request(locks))
+    assert rule.around(locks).around(()).allocate(BUDGET) == rule.allocate(BUDGET)
+
+
+def test_settings_a_preset_lacks_can_be_left_at_their_defaults():
+    asked = AllocationSettings(gamma=0.5, min_rank=3, rank_step=4)
+    assert asked.limited_to(get_preset("flrc")) == asked
+    assert asked.limited_to(get_preset("svd-llm")) == AllocationSettings(rank_step=4)
+    assert asked.limited_to(get_preset("bolaco")) == AllocationSettings()
 
 
 def test_skipcat_on_a_layer_of_llama_2_7b():
@@ -135,7 +158,7 @@ def test_skipcat_on_a_layer_of_llama_2_7b():
         )
     ]
     total = sum(group.dense_params for group in groups)
-    found = allocate_preset("skipcat", {Metric.INPUT: groups}, Budget.of_kept_fraction(0.8, total))
+    found = allocate("skipcat", {Metric.INPUT: groups}, Budget.of_kept_fraction(0.8, total))
     assert found.blocks == (
         BlockRank(("q", "k", "v"), Format.SKIP_CAT, 3010),
         BlockRank(("o",), Format.SKIP, 2264),

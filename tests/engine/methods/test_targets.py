@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.allocation import allocators, build_frontier
+from engine.allocation import BudgetByBudget, build_frontier
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.formats import index_bytes
+from engine.formats import bytes_per_param, index_bytes
 from engine.methods.targets import (
     ModelBytes,
-    allocate_on_frontier,
     allocate_to_ratio,
     allocate_within_bytes,
-    bytes_per_param,
     smallest_budget,
 )
 from engine.types import Format
@@ -36,16 +34,17 @@ def ratio_of(nats):
     return math.exp(min(0.9 * nats**0.8, 700.0))
 
 
-def allocator(method, model, mix, locks):
+def rule_for(method, model, mix, locks):
     formats = mix if method == "water-filling" else frozenset(sorted(mix)[:1])
-    return (lambda budget: allocators.get(method)(model.groups, budget, formats=formats, locks=locks)), formats
+    return BudgetByBudget(method, model.groups, formats, locks, {}), formats
 
 
 @settings(max_examples=1500, deadline=None)
-@given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("float16", "float32")))
+@given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("int8", "float16", "float32")))
 def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked, mix, method, share, dtype):
     locks = toy_locks(model, lock_seed, locked)
-    allocate, formats = allocator(method, model, mix, locks)
+    rule, formats = rule_for(method, model, mix, locks)
+    allocate = rule.allocate
     sizes = ModelBytes.of_model(model.inventory, dtype)
     n_bytes = share * model.total * sizes.bytes_per_param
     try:
@@ -67,11 +66,12 @@ def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked
 @given(**toys, method=METHODS, ratio=st.floats(1, 20))
 def test_the_predicted_ratio_holds_and_one_parameter_less_exceeds_it(model, lock_seed, locked, mix, method, ratio):
     locks = toy_locks(model, lock_seed, locked)
-    allocate, formats = allocator(method, model, mix, locks)
+    rule, formats = rule_for(method, model, mix, locks)
+    allocate = rule.allocate
     if not can_be_allocated(allocate, model):
         return
     try:
-        budget, found = allocate_to_ratio(allocate, ratio_of, ratio, model.total)
+        budget, found = allocate_to_ratio(rule, ratio_of, ratio, model.total)
     except InfeasibleBudgetError as error:
         least = ratio_of(allocate(model.budget(model.total)).nats)
         assert least > ratio
@@ -93,9 +93,9 @@ def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix
     reaching = [a for a in every if ratio_of(a.nats) <= ratio]
     if not reaching:
         with pytest.raises(InfeasibleBudgetError, match="release locks"):
-            allocate_on_frontier(frontier, ratio_of, ratio, model.total)
+            allocate_to_ratio(frontier, ratio_of, ratio, model.total)
         return
-    budget, found = allocate_on_frontier(frontier, ratio_of, ratio, model.total)
+    budget, found = allocate_to_ratio(frontier, ratio_of, ratio, model.total)
     assert found == min(reaching, key=lambda a: a.params)
     assert budget.params == found.params
     assert_keeps_the_contract(found, model, budget, mix, locks)
@@ -106,7 +106,7 @@ def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix
 @given(**toys, method=METHODS)
 @settings(max_examples=300, deadline=None)
 def test_the_smallest_budget_has_an_answer_and_one_less_has_none(model, lock_seed, locked, mix, method):
-    allocate, _ = allocator(method, model, mix, toy_locks(model, lock_seed, locked))
+    allocate = rule_for(method, model, mix, toy_locks(model, lock_seed, locked))[0].allocate
     if not can_be_allocated(allocate, model):
         return
     low = smallest_budget(allocate, model.total)
@@ -128,17 +128,17 @@ def can_be_allocated(allocate, model):
 @pytest.mark.parametrize("ratio", [0.99, 0.0, -1.0, math.nan])
 def test_a_ratio_below_one_is_a_sentence(ratio):
     with pytest.raises(InvalidSpecError, match="at least 1"):
-        allocate_to_ratio(lambda _: None, ratio_of, ratio, 10)
+        allocate_to_ratio(rule_for("uniform", toy_of(3), frozenset({Format.SKIP}), ())[0], ratio_of, ratio, 10)
 
 
 def test_an_unknown_type_is_a_sentence():
-    with pytest.raises(InvalidSpecError, match="float32, bfloat16, float16"):
+    with pytest.raises(InvalidSpecError, match="float32, bfloat16, float16, int8"):
         bytes_per_param("int4")
 
 
 def test_too_few_bytes_name_the_nearest_that_fit():
     model = next(m for m in map(toy_of, range(20)) if m.total > 200)
-    allocate, _ = allocator("water-filling", model, frozenset({Format.SKIP}), ())
+    allocate = rule_for("water-filling", model, frozenset({Format.SKIP}), ())[0].allocate
     sizes = ModelBytes.of_model(model.inventory, "float16")
     with pytest.raises(InfeasibleBudgetError) as caught:
         allocate_within_bytes(allocate, sizes, 1)
@@ -155,7 +155,7 @@ def test_bytes_count_everything_that_is_stored():
     model = toy_of(3)
     inventory = model.inventory
     sizes = ModelBytes(inventory.compressible_params, 1000, 4, {n: p.in_features for n, p in model.projections.items()})
-    allocate, _ = allocator("uniform", model, frozenset({Format.SKIP}), ())
+    allocate = rule_for("uniform", model, frozenset({Format.SKIP}), ())[0].allocate
     found = allocate(model.budget(model.total // 2))
     skipped = [b for b in found.blocks if b.format.skips]
     assert skipped

@@ -60,14 +60,14 @@ def of_toy(model: ToyModel, kept: float) -> RankMap:
     floor = floor_params(model, frozenset(FACTORED), (), 1, force=False)
     budget = model.budget(max(int(kept * model.total), floor))
     found = allocate_by_water_filling(model.groups, budget, formats=frozenset(FACTORED))
-    return RankMap.from_allocation(
-        found,
+    return RankMap(
         model_name='tøy / "model"\n',
         model_fingerprint=MODEL,
         analysis="cd" * 32,
         method="water-filling",
         metric=Metric.LOSS,
-        budget=budget,
+        budget_params=budget.params,
+        blocks=found.blocks,
     )
 
 

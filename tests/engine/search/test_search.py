@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.reading.trials import evaluated_maps, trials
 from engine.pipeline.search import search
@@ -30,9 +30,8 @@ def budget_of(analysis, kept):
 
 
 def allocate(store, analysis, kept, locks=(), formats=None):
-    evaluated = evaluated_maps(store, analysis.id)
-    curves = curves_by_metric(analysis)
-    return allocate_rank_map(analysis, curves, "bolaco", budget_of(analysis, kept), locks, formats, evaluated=evaluated)
+    request = Request(locks, formats, evaluated=evaluated_maps(store, analysis.id))
+    return allocate_rank_map(analysis, curves_by_metric(analysis), "bolaco", budget_of(analysis, kept), request)
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
