@@ -140,7 +140,7 @@ def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
 def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
     """Draw the predicted against the measured increase of the loss; on the diagonal they agree.
 
-    The predictions are those that the other runs make; bars hold nine cases in ten.
+    The predictions are those that the other runs make; bars are 90 % intervals.
     """
     rows = measured[measured["method"] != "dense"]
     top = 1.05 * max(float(rows[["expected_nats", "measured_nats"]].to_numpy().max()), 1e-6)

@@ -21,12 +21,12 @@ def chosen_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
     if len(texts) <= 1:
         return next(iter(texts.values()), None)
     chosen = st.selectbox(
-        "Measurements shown: those on",
+        "Measurements on",
         list(texts),
         format_func=lambda setting: texts[setting].about,
         key="measured-on",
         width=640,
-        help="Perplexities of different texts do not compare.",
+        help="Perplexities on different texts are not comparable.",
         persist_state="session",
     )
     return texts[chosen]

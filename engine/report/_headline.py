@@ -41,7 +41,7 @@ def headline(content: ReportContent) -> str:
     on = "" if content.forecast_text is None else f" on {content.forecast_text.name}"
     return done + (
         f"It has not been run yet: its perplexity is predicted to be {ratio(forecast.perplexity)} that of the dense "
-        f"model{on}, in nine cases of ten between {ratio(forecast.low)} and {ratio(forecast.high)}."
+        f"model{on}, 90 % interval {ratio(forecast.low)} to {ratio(forecast.high)}."
     )
 
 

@@ -81,7 +81,7 @@ def _row(title: str, n: str, dense: Quantity | None, own: Quantity, change: Quan
     settled = ""
     if change is not None and change.low is not None and change.high is not None:
         apart = change.low > 0 or change.high < 0
-        settled = ("better" if change.value > 0 else "worse") if apart else "not settled"
+        settled = ("better" if change.value > 0 else "worse") if apart else "not significant"
     bars = paired_bars(dense, own, top, label)
     return ScoreRow(title, n, _written(dense), _written(own), _points(change), settled, bars)
 

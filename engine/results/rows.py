@@ -65,7 +65,7 @@ class PredictedPerplexity:
 
     Attributes:
         perplexity: expected.
-        low: lower end of the interval that holds nine cases of ten.
+        low: lower end of the 90 % interval.
         high: upper end.
         calibrated_on: number of other measured maps; 0: the interval is wide.
     """

@@ -67,7 +67,7 @@ def test_the_next_step_is_to_measure_until_it_was(open_page: Open, analysed_home
     page = open_page("overview", keep="0.8")
     assert "a prediction" in title_of(page)
     (link,) = page.get("page_link")
-    assert link.proto.label == "Next: compress it so and measure"
+    assert link.proto.label == "Compress and measure"
 
 
 def test_tiles_hold_size_arithmetic_kept_and_both_perplexities(open_page: Open, analysed_home: Path) -> None:

@@ -66,7 +66,7 @@ def test_filters_leave_the_dense_model_and_one_text_shows_more(open_page: Open, 
     page = page.slider(key="runs.kept").set_value((0.0, 0.2)).run()
     assert not page.exception
     assert list(frame(page, "kept_fraction")["method"]) == ["dense"]
-    assert "Nothing of these was measured." in shown(page)
+    assert "Nothing was measured for this selection." in shown(page)
 
 
 def test_every_quality_is_drawn_against_every_cost(open_page: Open, measured_home: Path) -> None:

@@ -221,7 +221,7 @@ def test_the_difference_to_another_map(opened: Open) -> None:
     page.get_by_test_id("compare").select_option("svd-llm")
     expect(line).to_have_text(re.compile("^Against SVD-LLM here: 35 of 35 projections differ, .*parameters"))
     page.get_by_test_id("compare").select_option("water-filling")
-    expect(line).to_have_text("There is no other map to compare with here.")
+    expect(line).to_have_text("No other map to compare with.")
 
 
 def test_eighty_layers_scroll_instead_of_shrinking(opened: Open) -> None:

@@ -214,7 +214,7 @@ class Board {
     const shapeOf = (name) => this.projections.get(name);
     line.textContent = this.compared
       ? compareInWords(title, compare(this.compared, this.decided, shapeOf), this.projections.size)
-      : "There is no other map to compare with here.";
+      : "No other map to compare with.";
   }
 
   // ---- changing ----

@@ -36,13 +36,13 @@ def show_outcome(analysis: Analysis, plan: Plan, text: MeasuredText | None, pred
             "Perplexity, predicted",
             ratio(estimate),
             f"{ratio(low)} to {ratio(high)}",
-            "Times the original model's, without running the compressed one: 1 is unharmed. Below it the interval that "
-            f"holds nine cases in ten, {calibrated(predictor.n_runs)}.",
+            "Relative to the original model, without running the compressed one: 1 = no loss of quality. Below: the "
+            f"90 % interval, {calibrated(predictor.n_runs)}.",
         )
         _tile(
             "Perplexity, measured",
             "not yet" if measured is None else ratio(measured),
-            "times the original's",
+            "relative to the original",
             "Of exactly this choice of ranks, compressed and run on the evaluation text.",
         )
     return measured is not None

@@ -50,11 +50,12 @@ def _show_best(analysis: Analysis, budget: Budget, text: MeasuredText | None) ->
     best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
     is_measured = show_outcome(analysis, best, text, predictor)
     st.caption(
-        f"With {method_title(best.method)}, the method predicted to harm the model least here. Perplexity says between "
-        f"how many next words a model hesitates. Predictions are {calibrated(predictor.n_runs)}."
+        f"With {method_title(best.method)}, the method with the smallest predicted loss of quality here. Perplexity: "
+        f"roughly the number of next words the model finds equally likely. "
+        f"Predictions are {calibrated(predictor.n_runs)}."
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        page_link("allocation", "Compare methods at this budget" if is_measured else "Next: compress it so and measure")
+        page_link("allocation", "Compare methods at this budget" if is_measured else "Compress and measure")
         share_button(analysis, best)
 
 

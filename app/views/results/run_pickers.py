@@ -43,7 +43,7 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
         "Text",
         [_EVERY, *(text.title for text in texts)],
         key="runs.text",
-        help="Perplexities of different texts do not compare. One text is shown in more detail.",
+        help="Perplexities on different texts are not comparable. One text is shown in more detail.",
         persist_state="session",
     )
     low, high = right.slider(

@@ -43,7 +43,7 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     ]
     costs = tables.measures_of_role(rows, every, Role.COST)
     if not qualities:
-        st.caption("Nothing of these was measured.")
+        st.caption("Nothing was measured for this selection.")
         return
     by_name = {m.name: m for m in (*qualities, *costs)}
     left, right = st.columns(2)
@@ -57,7 +57,7 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     st.plotly_chart(figure, key="runs.front", alt=f"{by_name[quality].title} against {by_name[cost].title}")
     st.caption(
         f"{plain(by_name[quality].about)} Large points, joined by the dashed line, are the Pareto front: no other "
-        "measured map is as good and as cheap and in one of the two better."
+        "measured map is at least as good and as cheap, and better in one."
     )
 
 
@@ -65,7 +65,7 @@ def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
     st.markdown("**Predicted against measured** increase of the loss")
     text = next((one for one in measured_texts(rows) if title in {None, one.title} and one.rows), None)
     if text is None:
-        st.caption("No perplexity of these was measured.")
+        st.caption("No perplexity was measured for this selection.")
         return
     figure = charts.predicted_against_measured(tables.results(text))
     st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
@@ -73,5 +73,5 @@ def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
     st.caption(
         f"On {plain(text.title)}. On the dotted line the prediction is exact; above it the harm is larger than "
         f"predicted. Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; "
-        "bars hold nine cases in ten."
+        "bars are 90 % intervals."
     )

@@ -50,9 +50,9 @@ def quality_chart(analysis: Analysis, text: MeasuredText | None, kept: float | N
     st.plotly_chart(figure, key="quality", alt="Predicted perplexity over dense against kept fraction")
     on = "" if text is None else f" on {plain(text.about)}"
     st.caption(
-        "Perplexity over that of the dense model (1 is unharmed) against the kept fraction of compressible "
-        f"parameters. Lines are predicted for {name}, {calibrated(predictor.n_runs)}, without held ranks; bands hold "
-        f"nine cases in ten. Points are measured{on}."
+        "Perplexity over that of the dense model (1 = no loss of quality) against the kept fraction of compressible "
+        f"parameters. Lines are predicted for {name}, {calibrated(predictor.n_runs)}, without held ranks; bands are "
+        f"90 % intervals. Points are measured{on}."
     )
 
 

@@ -31,7 +31,7 @@ _HELP = (
 
 def render() -> None:
     st.title("Spectra")
-    st.caption("A projection whose singular values fall fast can be stored as two thin matrices with little harm.")
+    st.caption("A projection whose singular values fall fast can be stored as two thin matrices with little loss.")
     with errors_shown():
         analysis = current_analysis()
         if analysis is None:
@@ -43,7 +43,7 @@ def render() -> None:
         table = tables.spectra(analysis, analyses.spectrum_summaries(analysis.id, metric))
         _show_map(table, summary, relative=relative)
         show_lines(analysis, metric, table)
-        page_link("sensitivity", "Next: which projections matter most")
+        page_link("sensitivity", "Which projections matter most")
 
 
 def _pick_metric(analysis: Analysis) -> Metric:
@@ -51,13 +51,13 @@ def _pick_metric(analysis: Analysis) -> Metric:
     analysed = [m for m in Metric if m in analysis.energies]
     start = analysed.index(analysis.default_metric)
     return st.selectbox(
-        "Spectrum of what",
+        "Metric",
         analysed,
         start,
         format_func=METRICS.__getitem__,
         key="spectra.metric",
         width=400,
-        help="Singular values of the weight itself, or of the weight scaled by what the calibration text showed.",
+        help="Singular values of the weight itself, or of the weight scaled by calibration statistics.",
     )
 
 

@@ -57,7 +57,7 @@ def _of_text(text: MeasuredText) -> tuple[Measure, ...]:
         measure(
             "predicted_perplexity_ratio",
             "Predicted ÷ dense",
-            f"Predicted {on} from all other maps; nine cases in ten lie in its interval.",
+            f"Predicted {on} from all other maps, with a 90 % interval.",
             Kind.RATIO,
             Role.DETAIL,
             predicted,
