@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Self
 
 import streamlit as st
 
+from app.services import unreadable
 from app.wording.labels import plain
 from cache import StoreError
 from engine.errors import RankScopeError
+from engine.settings import settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,6 +29,12 @@ class _ErrorsShown:
             return False
         st.error(plain(str(error)), icon=":material/error:")
         return True
+
+
+def warn_of_unreadable() -> None:
+    """Name a stored result that cannot be read, since pages show the others as if it were not there."""
+    if (warning := unreadable.warning(str(settings().home))) is not None:
+        st.warning(plain(warning), icon=":material/warning:")
 
 
 def errors_shown() -> _ErrorsShown:

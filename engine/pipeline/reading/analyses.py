@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from cache import Key
+from cache import Key, read_stage
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
@@ -39,8 +39,8 @@ class AnalysisHeading:
 
 
 def analysis_headings(store: Store) -> list[AnalysisHeading]:
-    """Return every analysis in the store, newest first."""
-    manifests = [store.read(key).manifest for key in store.keys("analysis")]
+    """Return every analysis in the store that can be read, newest first."""
+    manifests, _ = read_stage(store, "analysis", lambda artifact: artifact.manifest)
     headings = [AnalysisHeading(m.key.fingerprint, m.created, m.about) for m in manifests]
     return sorted(headings, key=lambda h: h.created, reverse=True)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cache import read_stage
+
 if TYPE_CHECKING:
-    from cache import Store
+    from cache import Artifact, Store
 
 
 def newest_comparison(store: Store, analysis_id: str) -> dict[str, Any] | None:
@@ -19,9 +21,9 @@ def measured_sensitivity(store: Store, analysis_id: str) -> dict[str, Any] | Non
 
 
 def _newest(store: Store, stage: str, analysis_id: str) -> dict[str, Any] | None:
-    artifacts = [store.read(key) for key in store.keys(stage)]
-    fitting = [artifact for artifact in artifacts if artifact.manifest.about["analysis"] == analysis_id]
-    if not fitting:
-        return None
-    document: dict[str, Any] = max(fitting, key=lambda a: a.manifest.created).json(f"{stage}.json")
-    return document
+    def read(artifact: Artifact) -> tuple[str, dict[str, Any]] | None:
+        is_of_it = artifact.manifest.about["analysis"] == analysis_id
+        return (artifact.manifest.created, artifact.json(f"{stage}.json")) if is_of_it else None
+
+    documents, _ = read_stage(store, stage, read)
+    return max(documents, key=lambda pair: pair[0])[1] if documents else None

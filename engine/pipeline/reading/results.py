@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from cache import Key, MissingArtifactError
+from cache import Key, read_stage
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis
@@ -37,7 +37,7 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
 
     Raises:
         RankScopeError: there is no such analysis.
-        DamagedArtifactError: a measurement is not what was written.
+        DamagedArtifactError: the analysis is not what was written; a measurement that is not is left out.
     """
     analysis = load_analysis(store, analysis_id)
     rows = {DENSE: ResultRow(DENSE, DENSE, None, None, None, _size(analysis, None))}
@@ -89,17 +89,17 @@ def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
 
 
 def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact]:
-    """Return the artifacts of one stage that are about this analysis or about its dense model."""
-    found = []
-    for key in store.keys(stage):
-        try:
-            artifact = store.read(key)
-        except MissingArtifactError:
-            continue  # deleted since it was listed
+    """Return the artifacts of one stage that are whole and about this analysis or about its dense model."""
+
+    def wanted(artifact: Artifact) -> Artifact | None:
         about = artifact.manifest.about
         of_dense = about["analysis"] is None and about["model_fingerprint"] == analysis.about["model_fingerprint"]
-        if of_dense or about["analysis"] == analysis.id:
-            found.append(artifact)
+        if not of_dense and about["analysis"] != analysis.id:
+            return None
+        artifact.verify()
+        return artifact
+
+    found, _ = read_stage(store, stage, wanted)
     return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
 
 

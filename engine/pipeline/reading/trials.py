@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cache import MissingArtifactError
+from cache import read_stage
 from engine.allocation import EvaluatedMap
 from engine.rank_map.document import parse_rank_map
 
 if TYPE_CHECKING:
-    from cache import Store
+    from cache import Artifact, Store
 
 
 def trials(store: Store, analysis_id: str) -> list[dict[str, Any]]:
@@ -35,13 +35,11 @@ def evaluated_maps(store: Store, analysis_id: str) -> list[EvaluatedMap]:
 
 
 def _read_trials(store: Store, analysis_id: str) -> list[tuple[dict[str, Any], bytes]]:
-    found = []
-    for key in store.keys("trial"):
-        try:
-            artifact = store.read(key)
-        except MissingArtifactError:
-            continue
-        if artifact.manifest.about["analysis"] == analysis_id:
-            document = {**artifact.json("trial.json"), "id": key.fingerprint, "created": artifact.manifest.created}
-            found.append((document, artifact.path("rank-map.json").read_bytes()))
+    def read(artifact: Artifact) -> tuple[dict[str, Any], bytes] | None:
+        if artifact.manifest.about["analysis"] != analysis_id:
+            return None
+        about = {"id": artifact.key.fingerprint, "created": artifact.manifest.created}
+        return {**artifact.json("trial.json"), **about}, artifact.path("rank-map.json").read_bytes()
+
+    found, _ = read_stage(store, "trial", read)
     return sorted(found, key=lambda pair: pair[0]["created"], reverse=True)
