@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 """Number types that weights are stored as -> bytes of one parameter."""
 
-FLOAT_TYPES: Final = ("float32", "bfloat16", "float16")
-"""Number types that models are run in."""
-
 INDEX_BYTES: Final = 4
 """Bytes of one entry of the column order that a skip format stores per block."""
 
