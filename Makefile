@@ -1,4 +1,5 @@
-# `make app` opens the dashboard, `make test` runs the tests; both do all the set-up themselves.
+# `make app` opens the dashboard, `make test` runs the tests, `make test-long` the campaigns that take longer; each
+# does all the set-up itself.
 PYTHON ?= python3
 PORT ?= 8501
 # A process per core; the tests of a file stay together because they share what they set up.
@@ -6,7 +7,7 @@ PYTEST_ARGS ?= --numprocesses auto --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: app test lint check chromium clean
+.PHONY: app test test-long mutants lint check chromium clean
 .DEFAULT_GOAL := app
 
 $(STAMP): pyproject.toml constraints.txt
@@ -20,7 +21,15 @@ app: $(STAMP)
 	$(BIN)/rankscope app --port $(PORT)
 
 test: $(STAMP) chromium
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not long"
+
+# Thousands of examples of every law, hundreds of killed writers, the demo model, and the mutants.
+test-long: $(STAMP) chromium
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "long or hypothesis" --hypothesis-profile long
+	$(BIN)/python -m tests.mutants
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

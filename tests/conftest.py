@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import platformdirs
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -19,11 +20,40 @@ from engine.model.demo import DemoAssets, fetch_demo
 from engine.settings import Home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.measured_toy import MeasuredToy
 
 # How fast examples are made, and how many are thrown away, depends on chance and on what else the machine does.
-settings.register_profile("shared-machine", suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-settings.load_profile("shared-machine")
+_EITHER = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+settings.register_profile("short", max_examples=30, derandomize=True, **_EITHER)
+settings.register_profile("long", max_examples=500, **_EITHER)
+settings.load_profile("short")  # tests.support.examples; make test-long chooses the other
+
+LONGEST_FILES = (
+    "browser/test_journey",
+    "browser/test_interruptions",
+    "browser/test_playground",
+    "browser/test_report",
+    "browser/test_rank_board",
+    "browser/test_saved_maps",
+    "end_to_end/test_command_line",
+    "engine/playground/test_host_life",
+    "engine/export/test_folder",
+    "end_to_end/test_exporting",
+    "engine/search/test_workers",
+    "engine/search/test_search",
+    "end_to_end/test_measuring",
+    "app/test_views",
+)
+"""Files that begin first, so that no process is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by file, the longest files first."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 TOY_LINES = (
     "The rank of a matrix is the number of its singular values that are not zero.",
@@ -63,8 +93,28 @@ def toy_tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def measured_toy(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
-    """A toy of which two maps were measured in every way, once per run; copy its home before changing anything."""
-    from tests.support.measured_toy import measure_toy
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that fills a folder with a name once for all processes of this run; do not write to it."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    return measure_toy(tmp_path_factory.mktemp("measured"), toy_tokenizer)
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        made = root / f"once-{name}"
+        with FileLock(root / f"once-{name}.lock"):
+            if not (made / ".whole").exists():
+                made.mkdir()
+                fill(made)
+                (made / ".whole").touch()
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def measured_toy(
+    made_once: Callable[[str, Callable[[Path], object]], Path], toy_tokenizer: PreTrainedTokenizerFast
+) -> MeasuredToy:
+    """A toy of which two maps were measured in every way; copy its home before changing anything."""
+    from tests.support.measured_toy import measure_toy, measured_toy_in
+
+    return measured_toy_in(made_once("measured-toy", lambda home: measure_toy(home, toy_tokenizer)))

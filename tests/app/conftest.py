@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +37,14 @@ def _silent(*_: object, **__: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def toy_home(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrainedTokenizerFast) -> Path:
+def toy_home(
+    made_once: Callable[[str, Callable[[Path], object]], Path], toy_tokenizer: PreTrainedTokenizerFast
+) -> Path:
     """A home with one analysis; do not write to it."""
-    root: Path = tmp_path_factory.mktemp("toy-home")
+    return made_once("toy-home", lambda root: _analyse_and_measure_toy(root, toy_tokenizer))
+
+
+def _analyse_and_measure_toy(root: Path, toy_tokenizer: PreTrainedTokenizerFast) -> None:
     home = Home(root)
     model = save_toy_model(root / "toy-model", toy_tokenizer)
     text = str(write_corpus(root / "corpus.txt"))
@@ -53,7 +59,6 @@ def toy_home(tmp_path_factory: pytest.TempPathFactory, toy_tokenizer: PreTrained
     for method in ("water-filling", "svd-llm"):
         session.measure(allocate_rank_map(analysis, curves_by_metric(analysis), method, budget), _silent)
     sense(home, analysis.id, corpus(2), 0.5, _silent)
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +89,10 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches() -> Iterator[None]:
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget what the dashboard has read, as a new process does."""
+    # A page that runs in a test becomes the main module, which every process that is started later would import.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     yield
     st.cache_data.clear()
     st.cache_resource.clear()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
+import streamlit as st
 
 from app.services import allocation, playground
 from app.services import maps as saved_maps
@@ -20,12 +25,46 @@ from tests.app.test_views import button, shown
 from tests.engine.playground.conftest import hosts, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from streamlit.testing.v1 import AppTest
 
     from engine.analysis.value import Analysis
     from tests.app.test_views import Open
+
+
+@pytest.fixture(scope="module")
+def one_home(toy_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of this module, so that its tests share one process with the models."""
+    home: Path = tmp_path_factory.mktemp("playground")
+    shutil.copytree(toy_home / "artifacts", home / "artifacts")
+    return home
+
+
+@pytest.fixture
+def home(one_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RANKSCOPE_HOME", str(one_home))
+    return one_home
+
+
+@pytest.fixture
+def analysed_home(home: Path) -> Path:
+    return home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_playground() -> Iterator[None]:
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget what the dashboard has read, but not its playground."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    yield
+    st.cache_data.clear()
 
 
 def html(page: AppTest) -> str:
@@ -42,6 +81,7 @@ def answered(page: AppTest) -> AppTest:
 
 
 def test_a_first_visit_finds_a_prompt_and_one_button(open_page: Open, analysed_home: Path) -> None:
+    st.cache_resource.clear()
     page = open_page("playground")
     assert not page.exception
     assert page.text_area[0].value == next(iter(PROMPTS.values())).text
@@ -72,6 +112,7 @@ def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_h
 
 
 def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, analysed_home: Path) -> None:
+    st.cache_resource.clear()
     page = open_page("playground")
     page.text_area[0].set_value("  ")
     button(page, "Answer").click()

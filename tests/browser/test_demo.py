@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.demo, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.browser, pytest.mark.demo, pytest.mark.long, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cache import StoreError, read_arrays, read_json, write_arrays, write_json
+from tests.support.examples import examples
 
 dtypes = (
     hnp.boolean_dtypes()
@@ -22,7 +23,7 @@ arrays = st.dictionaries(st.text("abc.", min_size=1, max_size=3), hnp.arrays(dty
 
 
 @given(arrays)
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_arrays_round_trip_bit_for_bit(tmp_path, arrays):
     write_arrays(tmp_path / "a", arrays)
     back = read_arrays(tmp_path / "a")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cache import canonical_json, fingerprint, fingerprint_bytes, fingerprint_file
+from tests.support.examples import examples
 
 plain_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | plain_text
@@ -46,7 +47,7 @@ def reordered(value):
 
 
 @given(values)
-@settings(max_examples=500)
+@examples(500)
 def test_canonical_json_is_json_that_reads_back(value):
     encoded = canonical_json(value)
     assert json.loads(encoded) == value
@@ -59,7 +60,7 @@ def test_the_order_of_fields_does_not_matter(value):
 
 
 @given(values, values)
-@settings(max_examples=500)
+@examples(500)
 def test_different_values_differ(first, second):
     assume(json.dumps(first, sort_keys=True) != json.dumps(second, sort_keys=True))
     assert fingerprint("s", first, schema_version=1) != fingerprint("s", second, schema_version=1)

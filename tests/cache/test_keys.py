@@ -4,10 +4,11 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cache import DirectoryStore, InvalidKeyError, Key, StoreError
+from tests.support.examples import examples
 
 FINGERPRINT = "0123456789abcdef" * 4
 
@@ -26,7 +27,7 @@ def is_stage(text: str) -> bool:
 
 
 @given(attempts)
-@settings(max_examples=600)
+@examples(600)
 @example("spectrum\n")
 @example("..")
 @example(".partial")
@@ -45,7 +46,7 @@ def test_only_kebab_case_is_a_stage(text):
 
 
 @given(attempts)
-@settings(max_examples=600)
+@examples(600)
 @example(FINGERPRINT + "\n")
 @example(FINGERPRINT.upper())
 @example("../" + FINGERPRINT[3:])

@@ -1,13 +1,12 @@
-"""The command as people and scripts run it: real processes, one home, documented JSON."""
+"""The command as people and scripts run it: one home, documented JSON, and real processes for the way it starts."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.support.terminal import ProcessTerminal, Terminal
 
 COMMANDS = (
     (),
@@ -43,32 +42,15 @@ COMMANDS = (
 )
 
 
-class Terminal:
-    """Runs ``rankscope`` with its own home."""
-
-    def __init__(self, home):
-        self.environment = {**os.environ, "RANKSCOPE_HOME": str(home), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-
-    def __call__(self, *words, code=0):
-        command = [sys.executable, "-c", "from engine.cli import main; main()", *map(str, words)]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=240, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
-
-    def json(self, *words):
-        return json.loads(self(*words, "--json").stdout)
-
-    def error(self, *words):
-        done = self(*words, code=1)
-        assert "Traceback" not in done.stderr
-        lines = [line for line in done.stderr.splitlines() if line.startswith("Error:")]
-        assert len(lines) == 1, done.stderr
-        return lines[0]
-
-
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory):
     return Terminal(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def process(terminal):
+    """Return the same home's command as a process."""
+    return ProcessTerminal(terminal.home)
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +81,14 @@ def test_analyse_gives_the_id_at_once_when_it_exists(terminal, analysed):
     assert terminal.json("jobs")["jobs"] == before
 
 
-def test_detach_returns_a_job_that_can_be_waited_for(terminal, model_folder, text_file):
+def test_detach_returns_a_job_that_can_be_waited_for(process, model_folder, text_file):
     words = ("analyse", model_folder("gpt2"), "--text", text_file, "--n-sequences", 4, "--length", 32, "--detach")
-    job = terminal.json(*words)["job"]
-    ended = terminal.json("jobs", "wait", job)
+    job = process.json(*words)["job"]
+    ended = process.json("jobs", "wait", job)
     assert ended["status"] == "done"
     assert len(ended["result"]["analysis"]) == 64
-    assert "done" in terminal("jobs").stdout
-    assert terminal.json("jobs", "show", job[:8])["job"] == job
+    assert "done" in process("jobs").stdout
+    assert process.json("jobs", "show", job[:8])["job"] == job
 
 
 @pytest.mark.parametrize("method", ["svd-llm", "flrc", "skipcat", "water-filling"])
@@ -194,7 +176,12 @@ def test_what_cannot_be_evaluated_is_one_sentence(terminal, analysed, rank_map, 
     words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--length", 32)
     assert "did you mean 'quick'" in terminal.error(*words, "--level", "quik")
     assert "belongs to --level quick or full" in terminal.error(*words, "--tasks", "demo_piqa")
-    assert "need no hub: demo_piqa" in terminal.error(*words, "--level", "quick", "--tasks", "piqa")
+
+
+@pytest.mark.long  # reads the 14,000 tasks that come with lm-eval; engine/evaluation/test_tasks.py asks the engine
+def test_a_task_of_the_hub_without_a_connection_is_one_sentence(terminal, analysed, rank_map, text_file):
+    words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--length", 32, "--level", "quick")
+    assert "need no hub: demo_piqa" in terminal.error(*words, "--tasks", "piqa")
 
 
 @pytest.mark.parametrize("method", ["svd-llm", "water-filling"])
@@ -280,9 +267,13 @@ def test_progressive_decoding_of_a_given_map_is_one_sentence(terminal, analysed,
     assert "leave out the map" in terminal.error("generate", analysed[1], rank_map, *GENERATE, "--progressive")
 
 
-def test_progress_goes_to_standard_error(terminal, analysed, rank_map, text_file):
-    words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--n-sequences", 3, "--length", 16, "--json")
-    json.loads(terminal(*words).stdout)
+def test_a_process_speaks_json_alone_on_standard_output_and_fails_with_a_sentence(
+    process, analysed, rank_map, text_file
+):
+    words = ("evaluate", analysed[1], rank_map, "--text", text_file, "--n-sequences", 3, "--length", 16)
+    assert process.json(*words)["n_sequences"] == 3
+    assert "hub cannot be reached" in process.error("analyse", "somebody/some-model")
+    assert "Usage" in process("--help").stdout
 
 
 def test_locks_are_honoured_and_bad_ones_are_one_sentence(terminal, analysed, tmp_path):
@@ -369,7 +360,6 @@ def test_a_hundred_megabytes_are_refused_without_being_read(terminal, analysed, 
     ("words", "said"),
     [
         (("analyse", "no/such/folder/here"), "No model was found"),
-        (("analyse", "somebody/some-model"), "hub cannot be reached"),
         (("analyse", "demo", "--text", "missing.txt"), "does not exist"),
         (("analyse", "demo", "--fisher", "guessed"), "empirical, sampled"),
         (("analyse", "demo", "--damping", "3"), "Damping"),

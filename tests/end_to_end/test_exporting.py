@@ -30,7 +30,7 @@ from engine.settings import Home
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
-from tests.end_to_end.test_command_line import Terminal
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture(scope="module")

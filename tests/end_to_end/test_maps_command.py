@@ -1,4 +1,4 @@
-"""``rankscope maps`` and ``@NAME`` as people and scripts use them: real processes and documented JSON."""
+"""``rankscope maps`` and ``@NAME`` as people and scripts use them, with the documented JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
-from tests.end_to_end.test_command_line import Terminal
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

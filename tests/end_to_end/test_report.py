@@ -12,7 +12,7 @@ from engine.pipeline.reading.results import results
 from engine.pipeline.report import report_content
 from engine.rank_map.document import RankMap
 from engine.report import render_report
-from tests.end_to_end.test_command_line import Terminal
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

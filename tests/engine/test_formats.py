@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.formats import (
@@ -18,6 +18,7 @@ from engine.formats import (
     uniform_rank,
 )
 from engine.types import BlockRank, Format, Projection
+from tests.support.examples import examples
 from tests.support.strategies import FACTORED
 
 every_format = pytest.mark.parametrize("storage", FACTORED)
@@ -34,7 +35,7 @@ def stored_entries(storage: Format, rank: int, n_in: int, n_out: int) -> int:
 
 @every_format
 @given(n_in=sides, n_out=sides)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_parameters_are_the_entries_stored(storage, n_in, n_out):
     top = min(n_in, n_out)
     expected = [stored_entries(storage, rank, n_in, n_out) for rank in range(top + 1)]
@@ -44,7 +45,7 @@ def test_parameters_are_the_entries_stored(storage, n_in, n_out):
 
 @every_format
 @given(n_in=sides, n_out=sides)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_largest_useful_rank_is_the_last_that_saves(storage, n_in, n_out):
     saving = [rank for rank in range(1, min(n_in, n_out) + 1) if rank_params(storage, rank, n_in, n_out) < n_in * n_out]
     assert max_useful_rank(storage, n_in, n_out) == max(saving, default=0)
@@ -52,7 +53,7 @@ def test_the_largest_useful_rank_is_the_last_that_saves(storage, n_in, n_out):
 
 @every_format
 @given(n_in=sides, n_out=sides, part=st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_the_largest_rank_within_a_number_of_parameters(storage, n_in, n_out, part):
     allowed = round(part * n_in * n_out)
     fitting = [r for r in range(min(n_in, n_out) + 1) if rank_params(storage, r, n_in, n_out) <= allowed]

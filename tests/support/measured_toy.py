@@ -45,7 +45,22 @@ class MeasuredToy(NamedTuple):
         return Home(self.home).store
 
 
-def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
+def measured_toy_in(home: Path) -> MeasuredToy:
+    """Return what :func:`measure_toy` has put into a home."""
+    store = Home(home).store
+    analysis = load_analysis(store, store.keys("analysis")[0].fingerprint)
+    return MeasuredToy(home, analysis, _maps(analysis))
+
+
+def _maps(analysis: Analysis) -> tuple[RankMap, RankMap]:
+    curves, dense = curves_by_metric(analysis), analysis.inventory.compressible_params
+    return (
+        allocate_rank_map(analysis, curves, "water-filling", Budget.of_kept_fraction(0.8, dense)),
+        allocate_rank_map(analysis, curves, "flrc", Budget.of_kept_fraction(0.6, dense)),
+    )
+
+
+def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     """Analyse a toy and measure two maps of it: perplexity, two tasks, summaries, speed, memory."""
     store = Home(home).store
     lines = [f"The river number {i} runs to the sea and the sea is not full." for i in range(6)]
@@ -68,11 +83,6 @@ def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
 
     spec = AnalysisSpec(ModelSpec.parse(str(model)), corpus("calibration", 8))
     analysis = load_analysis(store, analyse(Home(home), spec, ignore_progress).fingerprint)
-    curves, dense = curves_by_metric(analysis), analysis.inventory.compressible_params
-    maps = (
-        allocate_rank_map(analysis, curves, "water-filling", Budget.of_kept_fraction(0.8, dense)),
-        allocate_rank_map(analysis, curves, "flrc", Budget.of_kept_fraction(0.6, dense)),
-    )
     articles = CorpusSpec.parse("demo:news", part="evaluation", n_sequences=4, length=120)
     plan = Plan(
         (EvaluationSpec(corpus("calibration", 4)),),
@@ -82,5 +92,4 @@ def measure_toy(home: Path, tokenizer: PreTrainedTokenizerFast) -> MeasuredToy:
         CostSpec(12, 2, (1, 2), 2),
         MemorySpec(n_tokens=12),
     )
-    measure_all(Home(home), analysis.id, maps, plan, ignore_progress, device="cpu")
-    return MeasuredToy(home, analysis, maps)
+    measure_all(Home(home), analysis.id, _maps(analysis), plan, ignore_progress, device="cpu")

@@ -6,12 +6,13 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocators
 from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpecError
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
+from tests.support.examples import examples
 from tests.support.strategies import (
     FACTORED,
     assert_keeps_the_contract,
@@ -36,7 +37,7 @@ def allocate(method: str, *args: object, **settings: object):
 
 
 @every_allocator
-@settings(max_examples=1200, deadline=None)
+@examples(1200)
 @given(
     model=toy_models(),
     mix=st.sampled_from(MIXES),
@@ -62,7 +63,7 @@ def test_keeps_the_contract_or_says_that_nothing_fits(method, model, mix, lock_s
 
 
 @every_allocator
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(model=toy_models(largest=30), mix=st.sampled_from(MIXES), lock_seed=seeds)
 def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, model, mix, lock_seed):
     formats, locks = usable(method, mix), toy_locks(model, lock_seed, 0.3)
@@ -81,7 +82,7 @@ def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, 
 
 
 @every_allocator
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(seed=seeds, storage=st.sampled_from(FACTORED), kept=st.floats(0.3, 1))
 def test_the_order_of_groups_does_not_matter(method, seed, storage, kept):
     model = toy_model(seed, 5, 12, "random")

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocate_by_importance
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
 from engine.formats import rank_params
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
+from tests.support.examples import examples
 from tests.support.strategies import FACTORED, toy_models
 
 LOW_RANK = frozenset({Format.LOW_RANK})
@@ -100,7 +101,7 @@ def test_settings_out_of_range_are_refused(setting):
         ranks(blocks(1, 2), 9_000, **setting)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     model=toy_models(largest=20, truncated=False),
     storage=st.sampled_from(FACTORED),

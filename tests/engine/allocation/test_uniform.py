@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocate_uniformly
 from engine.errors import InfeasibleBudgetError
 from engine.formats import rank_params
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
+from tests.support.examples import examples
 from tests.support.strategies import FACTORED, toy_models
 
 
@@ -90,7 +91,7 @@ def test_floors_that_cascade():
     assert found.params == 9 + 6 + 13 * 80
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(model=toy_models(largest=20, truncated=False), storage=st.sampled_from(FACTORED), kept=st.floats(0, 1))
 def test_every_block_above_its_floor_has_the_largest_rank_of_one_common_fraction(model, storage, kept):
     budget = model.budget(int(kept * model.total))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocate_by_water_filling, build_frontier
@@ -12,6 +12,7 @@ from engine.allocation._hull import lower_hull
 from engine.errors import InfeasibleBudgetError, NumericalError
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
 from tests.engine.allocation.test_contract import MIXES
+from tests.support.examples import examples
 from tests.support.strategies import (
     FACTORED,
     assert_keeps_the_contract,
@@ -27,7 +28,7 @@ mixes = st.sampled_from([*MIXES, ALL, ALL, ALL])
 EPS = 1e-12
 
 
-@settings(max_examples=700, deadline=None)
+@examples(700)
 @given(
     model=toy_models(n_groups=3, largest=5),
     formats=mixes,
@@ -54,7 +55,7 @@ def test_equals_brute_force_at_hull_budgets_and_is_within_a_step_elsewhere(
     assert frontier.nats[-1] == pytest.approx(best[-1], abs=EPS)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(model=toy_models(n_groups=3, largest=40), formats=mixes, lock_seed=seeds)
 def test_a_larger_hull_budget_is_never_worse_and_hull_budgets_are_spent_fully(model, formats, lock_seed):
     frontier = build_frontier(model.groups, formats=formats, locks=toy_locks(model, lock_seed, 0.2))
@@ -66,7 +67,7 @@ def test_a_larger_hull_budget_is_never_worse_and_hull_budgets_are_spent_fully(mo
     np.testing.assert_allclose(nats, frontier.nats, atol=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(model=toy_models(largest=12), few=mixes, more=mixes, lock_seed=seeds)
 def test_restricting_formats_is_never_better_at_hull_budgets(model, few, more, lock_seed):
     locks = toy_locks(model, lock_seed, 0.2)
@@ -100,7 +101,7 @@ def port(frontier, params):
     return [d for chain, v in zip(frontier.chains, vertices, strict=True) for d in chain.decisions(v)]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(model=toy_models(n_groups=5, largest=9), formats=mixes, lock_seed=seeds, kept=st.floats(0, 1))
 def test_a_port_that_keeps_to_the_documentation_agrees_exactly(model, formats, lock_seed, kept):
     locks = toy_locks(model, lock_seed, 0.2)
@@ -129,7 +130,7 @@ def monotone_chain(costs, nats):
     return hull
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     seed=seeds,
     n=st.integers(1, 300),

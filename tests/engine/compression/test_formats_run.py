@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -17,6 +17,7 @@ from engine.factorization import Factors, decompose_input_side, decompose_output
 from engine.factorization.skip import LARGEST_ENTRY
 from engine.formats import rank_params
 from engine.types import Format
+from tests.support.examples import examples
 
 
 def factors(out: int, width: int, rank: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,7 +95,7 @@ def whitened(out: int, width: int, seed: int) -> tuple[Factors, torch.Tensor]:
 
 
 @given(out=st.integers(1, 40), width=st.integers(1, 40), part=st.floats(0, 1), seed=st.integers(0, 999))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_every_way_to_skip_is_the_truncation_with_a_bounded_mix(out, width, part, seed):
     block, weight = whitened(out, width, seed)
     rank = max(1, round(part * min(out, width)))

@@ -249,6 +249,7 @@ def test_compiled_graphs_hold_every_inner_factor_once(storage):
     assert all(m._traced is None for m in model.modules() if isinstance(m, SharedInner))
 
 
+@pytest.mark.long
 def test_inductor_compiles_a_group_in_one_piece():
     attention = compressed("llama").model.layers[0].self_attn
     members = nn.ModuleList([attention.q_proj, attention.k_proj, attention.v_proj])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import StoppingCriteria, StoppingCriteriaList
@@ -25,6 +25,7 @@ from engine.specs import GenerationSpec
 from engine.types import BlockRank, Format, Metric
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
+from tests.support.examples import examples
 from tests.support.strategies import toy_models
 
 STORAGES = (Format.LOW_RANK, Format.CAT)
@@ -383,7 +384,7 @@ def test_schedules_only_decline_from_start_to_end(schedule):
     assert set(counts) == {schedule.length // schedule.stages}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(toy_models(), st.sampled_from(STORAGES), st.data())
 def test_allocated_stages_never_grow_and_keep_their_budgets(model, storage, data):
     fractions = sorted(data.draw(st.lists(st.floats(0.5, 1.0), min_size=2, max_size=2)), reverse=True)

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ from engine.model.opening import OpenModel
 from engine.specs import CorpusSource, CorpusSpec, GenerationSpec
 from engine.text.pairs import TextPair, load_pairs
 from tests.support import toys
+from tests.support.examples import examples
 
 
 def rouge(text, reference):
@@ -35,7 +36,6 @@ def rouge(text, reference):
 words = st.lists(st.sampled_from(["cat", "dog", "rank", "sun", "map"]), min_size=1, max_size=8).map(" ".join)
 
 
-@settings(deadline=None)
 @given(words, words)
 def test_scores_are_rouges_definition(text, reference):
     found = score_summaries([text], [reference])
@@ -50,7 +50,7 @@ def test_equal_texts_score_one_and_strangers_nothing():
         assert values.tolist() == [1.0, 0.0, 0.0]
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(0, 1)), st.integers(0, 5))
 def test_an_interval_holds_its_mean_and_lies_within_the_values(values, seed):
     found = bootstrap_mean(values, n_resamples=300, seed=seed)

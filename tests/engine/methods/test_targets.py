@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import BudgetByBudget, build_frontier
@@ -18,6 +18,7 @@ from engine.methods.targets import (
     smallest_budget,
 )
 from engine.types import Format
+from tests.support.examples import examples
 from tests.support.strategies import FACTORED, assert_keeps_the_contract, seeds, toy_locks, toy_model, toy_models
 
 METHODS = st.sampled_from(("uniform", "flrc", "water-filling"))
@@ -39,7 +40,7 @@ def rule_for(method, model, mix, locks):
     return BudgetByBudget(method, model.groups, formats, locks, {}), formats
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("int8", "float16", "float32")))
 def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked, mix, method, share, dtype):
     locks = toy_locks(model, lock_seed, locked)
@@ -62,7 +63,7 @@ def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked
         assert sizes.of(allocate(model.budget(budget.params + 1))) > n_bytes
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(**toys, method=METHODS, ratio=st.floats(1, 20))
 def test_the_predicted_ratio_holds_and_one_parameter_less_exceeds_it(model, lock_seed, locked, mix, method, ratio):
     locks = toy_locks(model, lock_seed, locked)
@@ -84,7 +85,7 @@ def test_the_predicted_ratio_holds_and_one_parameter_less_exceeds_it(model, lock
         assert ratio_of(allocate(model.budget(budget.params - 1)).nats) > ratio
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(**toys, ratio=st.floats(1, 20))
 def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix, ratio):
     locks = toy_locks(model, lock_seed, locked)
@@ -104,7 +105,7 @@ def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix
 
 
 @given(**toys, method=METHODS)
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_the_smallest_budget_has_an_answer_and_one_less_has_none(model, lock_seed, locked, mix, method):
     allocate = rule_for(method, model, mix, toy_locks(model, lock_seed, locked))[0].allocate
     if not can_be_allocated(allocate, model):

@@ -295,6 +295,7 @@ def test_the_demo_is_complete_and_not_done_again(demo_assets: DemoAssets, demo_h
 
 
 @pytest.mark.demo
+@pytest.mark.long
 def test_the_converted_model_has_the_logits_of_the_gguf(demo_assets: DemoAssets, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import NumericalError
@@ -22,6 +22,7 @@ from engine.prediction.runs import predictor_on, reference_text, with_prediction
 from engine.results.rows import PerplexityResult, Provenance, ResultRow, SizeResult
 from engine.results.texts import measured_texts
 from engine.types import Metric
+from tests.support.examples import examples
 
 metrics = st.sampled_from(list(Metric))
 measured = st.builds(
@@ -52,7 +53,7 @@ def test_without_runs_the_prediction_is_the_identity_with_a_wide_interval():
 
 
 @given(many_runs, metrics, nats, nats)
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 def test_predictions_increase_from_zero_and_lie_in_their_interval(runs, metric, first, second):
     predictor = Predictor.fit(runs)
     assert predictor.predict(0.0, metric) == Prediction(0.0, 0.0, 0.0)
@@ -67,7 +68,7 @@ def test_predictions_increase_from_zero_and_lie_in_their_interval(runs, metric, 
 
 
 @given(many_runs, metrics)
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_every_law_is_increasing_and_its_variance_positive(runs, metric):
     law = Predictor.fit(runs).laws[metric]
     assert law.scale > 0
@@ -78,7 +79,7 @@ def test_every_law_is_increasing_and_its_variance_positive(runs, metric):
 
 
 @given(st.lists(measured, min_size=1, max_size=10), st.integers(0, 9), st.floats(-1, 100))
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_a_runs_own_measurement_never_enters_its_prediction(runs, index, other):
     index %= len(runs)
     changed = [*runs]
@@ -92,7 +93,7 @@ def test_a_runs_own_measurement_never_enters_its_prediction(runs, index, other):
 
 
 @given(many_runs)
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_the_order_of_runs_does_not_matter(runs):
     forth, back = Predictor.fit(runs), Predictor.fit(runs[::-1])
     for metric in Metric:

@@ -6,19 +6,20 @@ import csv
 import io
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.rank_map.difference import Decision, difference_to_csv, params_moved, rank_map_difference
 from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
 from tests.engine.rank_map.test_document import INVENTORY, K, Q, of_toy, rank_map
+from tests.support.examples import examples
 from tests.support.strategies import toy_models
 
 kept = st.floats(0, 1)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(model=toy_models(largest=30, truncated=False), low=kept, high=kept)
 def test_moved_parameters_add_up_to_the_difference_of_the_maps(model, low, high):
     before, after = of_toy(model, low), of_toy(model, high)

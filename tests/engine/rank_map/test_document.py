@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocate_by_water_filling
@@ -24,6 +24,7 @@ from engine.rank_map.document import (
     read_map_bytes,
 )
 from engine.types import BlockRank, Format, InputGroup, Inventory, Metric, Projection
+from tests.support.examples import examples
 from tests.support.strategies import FACTORED, ToyModel, floor_params, toy_models
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "schemas" / "rank-map.schema.json"
@@ -71,7 +72,7 @@ def of_toy(model: ToyModel, kept: float) -> RankMap:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(model=toy_models(largest=30, truncated=False), kept=st.floats(0, 1))
 def test_an_allocation_survives_the_file_and_fits_its_model(model, kept):
     written = of_toy(model, kept)
@@ -174,7 +175,7 @@ def test_what_is_no_rank_map_is_one_sentence(data, sentence):
     assert "\n" not in str(error.value)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(data=st.data())
 def test_damaged_files_never_raise_anything_else(data):
     text = bytearray(encoded())

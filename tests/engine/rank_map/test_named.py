@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from filelock import FileLock
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidRankMapError, NamedMapError
@@ -22,6 +22,7 @@ from engine.rank_map.drafts import MAX_DRAFTS, Drafts
 from engine.rank_map.named import DamagedMap, NamedMap, NamedMaps, checked_name
 from engine.types import BlockRank, Format
 from tests.engine.rank_map.test_document import MODEL, OUT, Q, rank_map
+from tests.support.examples import examples
 
 FIRST = rank_map(BlockRank((Q.name,), Format.SKIP, 3))
 SECOND = rank_map(BlockRank((OUT.name,), Format.LOW_RANK, 2))
@@ -101,7 +102,7 @@ def test_names_that_cannot_be_used_are_refused_with_a_sentence(maps, name, sente
     assert maps.all() == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(name=st.text(min_size=1, max_size=80))
 @example(name="0 ")
 @example(name="0\r")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidRankMapError, RankScopeError
@@ -13,13 +13,14 @@ from engine.rank_map.document import MAX_BYTES, parse_rank_map
 from engine.rank_map.table import COLUMNS, CsvRanks, parse_rank_csv, rank_map_to_csv
 from engine.types import BlockRank, Format, Metric
 from tests.engine.rank_map.test_document import INVENTORY, OUT, K, Q, of_toy, rank_map
+from tests.support.examples import examples
 from tests.support.strategies import toy_models
 
 SHARED = BlockRank((Q.name, K.name), Format.SKIP_CAT, 5)
 HEADER = "projection,format,rank\n"
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(model=toy_models(largest=30, truncated=False), kept=st.floats(0, 1))
 def test_json_to_csv_to_json_gives_the_same_blocks(model, kept):
     written = of_toy(model, kept)
@@ -104,7 +105,7 @@ def test_size_and_encoding_are_checked_first():
         parse_rank_csv(b"projection\xff", INVENTORY)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(data=st.data())
 def test_damaged_tables_never_raise_anything_else(data):
     text = bytearray(rank_map_to_csv(rank_map(SHARED), INVENTORY).encode())

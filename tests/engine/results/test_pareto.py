@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.results.pareto import pareto_front
+from tests.support.examples import examples
 
 coarse = st.integers(0, 6).map(float)
 number = st.one_of(coarse, st.floats(allow_nan=True, allow_infinity=True))
@@ -17,7 +18,7 @@ def beats(a, b):
     return a[0] <= b[0] and a[1] <= b[1] and a != b
 
 
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 @given(st.lists(st.tuples(number, number), max_size=12))
 def test_the_front_is_what_nothing_beats(points):
     finite = [p for p in points if all(map(math.isfinite, p))]

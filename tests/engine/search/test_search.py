@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -22,7 +21,9 @@ from engine.search.study import Evaluated, best_of, evaluated_trials, open_stora
 from engine.settings import Home
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.engine.search.test_space import inventory
+from tests.engine.search.worker import bowl
 from tests.support import toys
+from tests.support.examples import long_unless
 
 
 def budget_of(analysis, kept):
@@ -34,7 +35,7 @@ def allocate(store, analysis, kept, locks=(), formats=None):
     return allocate_rank_map(analysis, curves_by_metric(analysis), "bolaco", budget_of(analysis, kept), request)
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@pytest.mark.parametrize("name", long_unless(toys.ARCHITECTURES, {"gpt2", "llama-gqa", "qwen2-moe"}))
 def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, analysed, quick):
     store, analysis = analysed(name)
     assert Metric.FEATURE not in analysis.nats
@@ -129,11 +130,6 @@ def make_study(tmp_path, goal, starts=(), name="s"):
     space = SearchSpace.of(inventory(4, 128, 256, 64), SpaceSpec(rank_step=1))
     study = open_study(open_storage(str(tmp_path / "s.journal")), name, space, goal, starts, 0)
     return study, space
-
-
-def bowl(point):
-    """Least where every fraction is 0.8."""
-    return math.exp(sum((fraction - 0.8) ** 2 for fraction in point.values()))
 
 
 def test_infeasible_proposals_are_told_but_never_measured(tmp_path):
