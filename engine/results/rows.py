@@ -7,13 +7,15 @@ same amount, in the same type, scored by the same versions.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+from engine.evaluation.bootstrap import Interval
 
-    from engine.evaluation.bootstrap import Interval
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from engine.rank_map.document import RankMap
 
 DENSE = "dense"
