@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from app.wording.labels import duration
-from engine import operations
+from engine.errors import RankScopeError
 from engine.jobs import JobStatus
+from engine.operations import operations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from engine.jobs import Job, Progress
+    from engine.operations import Operation
 
-_DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "analyse": operations.ANALYSE_DEFAULTS,
-    "evaluate": operations.EVALUATE_DEFAULTS,
-    "sensitivity": operations.SENSITIVITY_DEFAULTS,
-    "search": operations.SEARCH_DEFAULTS,
-    "refine": operations.REFINE_DEFAULTS,
-    "compare": operations.COMPARE_DEFAULTS,
-}
 _AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "methods", "kept_fractions"})
 """Arguments that time is proportional to."""
 
@@ -51,20 +46,30 @@ class Estimate:
         return f"up to about {duration(self.seconds)}, judged by {jobs} like it on this machine"
 
 
-def estimate(operation: str, arguments: Mapping[str, Any], past: Sequence[Job]) -> Estimate | None:
-    """Return how long a job may take, or ``None`` where nothing like it was ever finished here.
+def estimate(operation: Operation, past: Sequence[Job]) -> Estimate | None:
+    """Return how long an operation may take, or ``None`` where nothing like it was ever finished here.
 
     Comparable are finished jobs on the same model or analysis with the same settings but for text and amount.
     """
-    paces = [
-        ((job.finished or 0.0) - (job.started or 0.0)) / _amount(operation, job.arguments)
+    finished = [
+        ((job.finished or 0.0) - (job.started or 0.0), operation_of(job))
         for job in past
-        if job.operation == operation
-        and job.status is JobStatus.DONE
-        and job.attempts == 1
-        and _settings(operation, job.arguments) == _settings(operation, arguments)
+        if job.operation == operation.name and job.status is JobStatus.DONE and job.attempts == 1
     ]
-    return Estimate(max(paces) * _amount(operation, arguments), len(paces)) if paces else None
+    paces = [
+        seconds / _amount(other)
+        for seconds, other in finished
+        if other is not None and _settings(other) == _settings(operation)
+    ]
+    return Estimate(max(paces) * _amount(operation), len(paces)) if paces else None
+
+
+def operation_of(job: Job) -> Operation | None:
+    """Return what a job was asked to do, or ``None`` if today's RankScope would refuse it."""
+    try:
+        return operations.get(job.operation)(**job.arguments)
+    except RankScopeError:
+        return None
 
 
 def remaining_seconds(history: Sequence[Progress], now: float) -> float | None:
@@ -92,14 +97,10 @@ def jobs_ahead(job: Job, jobs: Sequence[Job]) -> list[Job]:
     return running + sorted(before, key=lambda other: other.position or 0)
 
 
-def _amount(operation: str, arguments: Mapping[str, Any]) -> float:
-    amount = 1.0
-    for name in _AMOUNTS:
-        value = arguments.get(name, _DEFAULTS.get(operation, {}).get(name, 1))
-        amount *= len(value) if isinstance(value, (list, tuple)) else float(value)
-    return max(amount, 1.0)
+def _amount(operation: Operation) -> float:
+    values = [getattr(operation, name, 1) for name in _AMOUNTS]
+    return max(math.prod(len(value) if isinstance(value, tuple) else value for value in values), 1.0)
 
 
-def _settings(operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    every = {**_DEFAULTS.get(operation, {}), **arguments}
-    return {name: value for name, value in every.items() if name not in _AMOUNTS | _IDLE}
+def _settings(operation: Operation) -> dict[str, object]:
+    return operation.model_dump(exclude=set(_AMOUNTS | _IDLE))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cache import DirectoryStore
+from engine.export.specs import check_export_name
 from engine.jobs import JobQueue
 from engine.settings import home
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def store() -> DirectoryStore:
@@ -15,3 +21,12 @@ def store() -> DirectoryStore:
 def queue() -> JobQueue:
     """Return the queue of the configured home."""
     return JobQueue(home().root)
+
+
+def export_folder(name: str) -> Path:
+    """Return where an export of this name is written.
+
+    Raises:
+        InvalidSpecError: the name cannot be used.
+    """
+    return home().exports / check_export_name(name)

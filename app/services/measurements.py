@@ -8,9 +8,7 @@ import streamlit as st
 
 from app.plans import Plan
 from app.services import analyses
-from app.services.home import queue, store
-from engine import operations
-from engine.levels import level_settings
+from app.services.home import store
 from engine.methods import cost
 from engine.pipeline import report as reporting
 from engine.pipeline.reading import measurements, results
@@ -18,9 +16,6 @@ from engine.rank_map.document import parse_rank_map
 from engine.report import render_report
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from engine.jobs import Job
     from engine.results.rows import ResultRow, SummaryResult, SummaryTexts
 
 _STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
@@ -64,22 +59,6 @@ def report_html(analysis_id: str, rank_map: str) -> str:
 def results_json(analysis_id: str) -> str:
     """Return every measurement with everything that is known of it."""
     return reporting.results_to_json(result_rows(analysis_id), analysis_id)
-
-
-def submit_evaluation(analysis_id: str, rank_maps: Sequence[str], level: str, changes: Mapping[str, Any]) -> Job:
-    """Queue the measurement of rank maps at a level.
-
-    Raises:
-        RankScopeError: a setting is wrong, or there is no such text.
-    """
-    defaults = level_settings(level)
-    changed: dict[str, Any] = {name: value for name, value in changes.items() if value != defaults[name]}
-    if level == "perplexity":
-        operations.corpus_spec({**defaults, **changed}, "evaluation")
-    else:
-        changed["level"] = level
-    changed |= {"analysis": analysis_id, "rank_maps": list(rank_maps)}
-    return queue().submit("evaluate", changed, title=operations.evaluation_title(changed), resubmit=True)
 
 
 def comparison(analysis_id: str) -> dict[str, Any] | None:

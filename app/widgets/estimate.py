@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.services import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from engine.operations import Operation
 
 
-def show_estimate(operation: str, arguments: Mapping[str, Any]) -> None:
-    """Say how long a job may take and how many wait before it; one line in any case."""
-    expected = jobs.estimate(operation, arguments)
+def show_estimate(operation: Operation) -> None:
+    """Say how long an operation may take and how many wait before it; one line in any case."""
+    expected = jobs.estimate(operation)
     told = (
         "Nothing like it has run on this machine yet, so the time is not known."
         if expected is None

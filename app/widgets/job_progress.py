@@ -87,7 +87,7 @@ def _time_left(job: Job) -> str:
     left = jobs.remaining_seconds(job.id)
     if left is not None:
         return f"about {duration(left)} left at this pace"
-    expected = jobs.estimate(job.operation, job.arguments)
+    expected = jobs.job_estimate(job)
     return "the time left is not known yet" if expected is None else f"takes {expected}"
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import measuring_form
-from engine.levels import level_settings
+from engine.operations import Evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from engine.analysis.value import Analysis
+    from engine.rank_map.document import RankMap
 
 LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "Quick", "full": "Full"}
 
 
-def evaluation_form(analysis: Analysis, *, key: str, levels: Sequence[str]) -> tuple[str, dict[str, Any] | None]:
-    """Ask for a level of the operation ``evaluate`` and for its text; no arguments while no text is chosen."""
+def evaluation_form(
+    analysis: Analysis, rank_maps: Sequence[RankMap], *, key: str, levels: Sequence[str]
+) -> Evaluate | None:
+    """Ask how thoroughly and on which text maps are measured; ``None`` while no text is chosen."""
     level = option_picker(
         "How thoroughly",
         {name: LEVELS[name] for name in levels},
@@ -25,7 +28,7 @@ def evaluation_form(analysis: Analysis, *, key: str, levels: Sequence[str]) -> t
         help_text="Quick: perplexity, 100 items of two tasks and the speed, a few minutes for a small model. Full: two "
         "texts, all items of four tasks, 50 summaries, speed and memory; this can take an hour on a CPU.",
     )
-    settings = level_settings(level)
     form_key = key if level == "perplexity" else f"{key}.{level}"
-    amount = {name: settings[name] for name in ("n_sequences", "length")}
-    return level, measuring_form(analysis, key=form_key, **amount)
+    maps = tuple(rank_map.to_json() for rank_map in rank_maps)
+    usual = Evaluate(analysis=analysis.id, rank_maps=maps).changed(level=level)
+    return measuring_form(analysis, usual, key=form_key)

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import streamlit as st
 
 from app.services import texts
 from app.widgets.pickers import option_picker
+from app.widgets.setting_input import whole_number_input
 from app.wording.labels import TIMES
+from engine.operations import OnText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.analysis.value import Analysis
 
+Asked = TypeVar("Asked", bound=OnText)
+
 _SOURCES = {"demo": "Demo texts", "upload": "Upload", "file": "File on this machine", "hub": "Hub data set"}
 _DEMO_TEXTS = {"demo": "Wikipedia passages", "demo:news": "BBC news (another domain)"}
 
 
-def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> dict[str, Any] | None:
-    """Ask for a text; return job arguments, or ``None`` while there is no answer yet.
+class TextSettings(TypedDict):
+    """Which text, as an operation takes it."""
+
+    text: str
+    text_field: str
+
+
+def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> TextSettings | None:
+    """Ask for a text; return its settings, or ``None`` while there is no answer yet.
 
     Raises:
         CorpusError: the uploaded file is of no use.
@@ -50,16 +61,27 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> dict[str,
     return {"text": text, "text_field": field}
 
 
-def amount_inputs(*, key: str, n_sequences: int, length: int) -> dict[str, int]:
-    """Ask for a number of sequences and their length."""
+def with_amount(operation: Asked, *, key: str) -> Asked:
+    """Ask for a number of sequences and their length, beginning at the operation's; return it with what was chosen."""
     left, right = st.columns(2)
-    sequences = left.number_input("Sequences", 1, 4096, n_sequences, key=f"{key}.n", help="Separate stretches of text.")
-    tokens = right.number_input("Tokens in each", 8, 8192, length, key=f"{key}.length")
+    with left:
+        sequences = whole_number_input(
+            type(operation),
+            "n_sequences",
+            "Sequences",
+            key=f"{key}.n",
+            default=operation.n_sequences,
+            help_text="Separate stretches of text.",
+        )
+    with right:
+        tokens = whole_number_input(
+            type(operation), "length", "Tokens in each", key=f"{key}.length", default=operation.length
+        )
     st.caption(f"{sequences:,} {TIMES} {tokens:,} = {sequences * tokens:,} tokens will be read.")
-    return {"n_sequences": int(sequences), "length": int(tokens)}
+    return operation.changed(n_sequences=sequences, length=tokens)
 
 
-def measuring_form(analysis: Analysis, *, key: str, n_sequences: int, length: int) -> dict[str, Any] | None:
+def measuring_form(analysis: Analysis, operation: Asked, *, key: str) -> Asked | None:
     """Ask what to measure on, starting from what fits the analysis; ``None`` while no text is chosen.
 
     A user's own text is the first choice for their own model; it says so when it is not held out.
@@ -70,10 +92,13 @@ def measuring_form(analysis: Analysis, *, key: str, n_sequences: int, length: in
         config = f":{corpus['config']}" if corpus["config"] else ""
         same = corpus["location"] if corpus["source"] == "file" else f"{corpus['location']}{config}"
         sources = {same: "Text of the analysis", **_SOURCES}
-        n_sequences, length = min(n_sequences, corpus["n_sequences"]), min(length, corpus["length"])
+        operation = operation.changed(
+            n_sequences=min(operation.n_sequences, corpus["n_sequences"]),
+            length=min(operation.length, corpus["length"]),
+        )
     chosen = text_picker(key=f"{key}.{analysis.id[:8]}", sources=sources)
     if chosen is not None and chosen["text"] == corpus["location"]:
         chosen["text_field"] = corpus["text_field"]
         st.caption("This is the calibration text itself, not held out: the result will look better than on new text.")
-    amount = amount_inputs(key=f"{key}.{analysis.id[:8]}", n_sequences=n_sequences, length=length)
-    return None if chosen is None else {**chosen, **amount}
+    operation = with_amount(operation, key=f"{key}.{analysis.id[:8]}")
+    return None if chosen is None else operation.changed(**chosen)

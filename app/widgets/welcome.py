@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import streamlit as st
 
 from app.services import jobs, texts
 from app.widgets.job_progress import follow
 from app.wording.labels import megabytes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from engine.operations import Analyse
 
 CHOICE_KEY = "analysis.choice"
 """Of the analysis that is open, in the session."""
@@ -29,12 +25,12 @@ def welcome() -> None:
         icon=":material/rocket_launch:",
     )
     if st.button("Analyse the demo model", type="primary"):
-        start_analysis({})
+        start_analysis(Analyse())
 
 
-def start_analysis(arguments: Mapping[str, Any]) -> None:
+def start_analysis(operation: Analyse) -> None:
     """Submit an analysis, follow it, and show it when it is done."""
-    follow(jobs.submit_analysis(arguments))
+    follow(jobs.submit(operation))
     for name in (CHOICE_KEY, GONE_KEY):
         st.session_state.pop(name, None)
     st.query_params.pop("analysis", None)

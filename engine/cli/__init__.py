@@ -6,6 +6,7 @@ Results go to standard output (``--json`` gives the documented JSON), progress a
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -61,9 +62,18 @@ for _group in (maps, jobs, cache):
 
 
 def main() -> None:
-    """Run the command; a deliberate error is one sentence and exit code 1."""
+    """Run the command; a deliberate error is one sentence and exit code 1 (2: no such option)."""
     try:
-        command()
+        sys.exit(command(standalone_mode=False))
     except (RankScopeError, StoreError) as error:
-        err.print(f"Error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(str(error), 1)
+    except typer.TyperException as error:
+        _refuse(error.format_message(), error.exit_code)
+    except typer.Abort:
+        _refuse("Interrupted.", 1)
+
+
+def _refuse(message: str, code: int) -> NoReturn:
+    if message:  # none where the help was printed, for want of a command
+        err.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)

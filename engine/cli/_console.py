@@ -1,10 +1,9 @@
-"""What every command shares: consoles, options, and following a job."""
+"""What every command shares: consoles, and following a job."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,12 +14,14 @@ from rich.table import Table
 from cache import DirectoryStore
 from engine.errors import RankScopeError
 from engine.jobs import Job, JobQueue, JobStatus
+from engine.operations import submit
 from engine.settings import home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.jobs import Progress as JobProgress
+    from engine.operations import Operation
 
 out = Console()
 err = Console(stderr=True)
@@ -29,10 +30,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the documented JSON 
 Detach = Annotated[bool, typer.Option("--detach", help="Queue the job and return; follow it with 'rankscope jobs'.")]
 AnalysisId = Annotated[str, typer.Argument(metavar="ANALYSIS", help="Id of an analysis, or the start of it.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
-Text = Annotated[
-    str, typer.Option(help="demo, demo:news, a .txt or .jsonl file, or a hub data set ID[:CONFIG][@SPLIT].")
-]
-TextField = Annotated[str, typer.Option(help="Column or key that holds the text or the chat messages.")]
 MetricName = Annotated[str, typer.Option("--metric", help="weight, input, feature or loss.")]
 
 
@@ -51,11 +48,6 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
-def changed(defaults: Mapping[str, Any], **values: Any) -> dict[str, Any]:
-    """Return the values that differ from the defaults, so that equal requests are one job."""
-    return {name: value for name, value in values.items() if value != defaults[name]}
-
-
 def print_values(values: Mapping[str, object]) -> None:
     """Print names and values as a table."""
     table = Table(show_header=False, box=None)
@@ -65,32 +57,24 @@ def print_values(values: Mapping[str, object]) -> None:
     out.print(table)
 
 
-def absolute_if_there(text: str) -> str:
-    """Return a path that means the same in a job's process; anything else as it is."""
-    path = Path(text).expanduser()
-    return str(path.resolve()) if text not in {"", "demo"} and path.exists() else text
-
-
-def run_job(operation: str, arguments: Mapping[str, Any], title: str) -> Any:
+def run_job(operation: Operation) -> Any:
     """Submit a job, follow it and return its result.
 
     Raises:
-        RankScopeError: it did not finish.
+        RankScopeError: an argument is wrong, or the job did not finish.
     """
     queue = job_queue()
-    return follow(queue.submit(operation, arguments, title=title, resubmit=True), queue).result
+    return follow(submit(operation, queue, artifact_store()), queue).result
 
 
-def finish_job(
-    operation: str, arguments: Mapping[str, Any], title: str, *, detach: bool, as_json: bool
-) -> dict[str, Any] | None:
+def finish_job(operation: Operation, *, detach: bool, as_json: bool) -> dict[str, Any] | None:
     """Submit a job; follow it and return its result, or with ``detach`` print its id and return nothing.
 
     Raises:
-        RankScopeError: it did not finish.
+        RankScopeError: an argument is wrong, or the job did not finish.
     """
     queue = job_queue()
-    job = queue.submit(operation, arguments, title=title, resubmit=True)
+    job = submit(operation, queue, artifact_store())
     if detach:
         print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
         return None

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from engine import operations
 from engine.cli._console import artifact_store, err, job_queue
+from engine.operations import Analyse, submit
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def open_dashboard(
     queue = job_queue()
     queue.recover()
     if demo and not artifact_store().keys("analysis") and not queue.jobs():
-        queue.submit("analyse", {}, title=operations.analysis_title({}))
+        submit(Analyse(), queue, artifact_store())
     found = importlib.util.find_spec("app")
     assert found is not None
     assert found.submodule_search_locations is not None

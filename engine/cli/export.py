@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from engine import operations
-from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, changed, finish_job, out, print_json
-from engine.export.new_folder import require_new
+from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
+from engine.cli._settings import Settings, with_settings
+from engine.operations import Export
 
 
 def register(app: typer.Typer) -> None:
@@ -17,15 +17,12 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: rankscope export 3f2a map.json ./small-model")(export)
 
 
+@with_settings(Export)
 def export(
     analysis_id: AnalysisId,
     rank_map: Annotated[str, typer.Argument(metavar="MAP", help="Rank map to compress with: a file or @NAME.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; new or empty.")],
-    export_format: Annotated[
-        str, typer.Option("--format", help="factored (small), or dense: ordinary weights that save nothing.")
-    ] = "factored",
-    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")] = "auto",
-    refinement: Annotated[str | None, typer.Option(help="Id of refined factors of this map, or its start.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help=Export.settings()["folder"].help)],
+    settings: Settings,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,13 +32,9 @@ def export(
 
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
-    arguments = changed(operations.EXPORT_DEFAULTS, format=export_format, dtype=dtype, refinement=refinement)
-    operations.export_spec(arguments)
     target = folder.expanduser().absolute()
-    require_new(target)
-    arguments |= {"analysis": analysis.id, "rank_map": chosen.to_json(), "folder": str(target)}
-    title = f"Export one {chosen.method} map of {chosen.model_name}"
-    result = finish_job("export", arguments, title, detach=detach, as_json=as_json)
+    operation = Export(analysis=analysis.id, rank_map=chosen.to_json(), folder=str(target), **settings)
+    result = finish_job(operation, detach=detach, as_json=as_json)
     if result is None:
         return
     print_json(result) if as_json else print_export(result)

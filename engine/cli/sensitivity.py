@@ -7,20 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from engine import operations
-from engine.cli._console import (
-    AnalysisId,
-    AsJson,
-    Device,
-    Text,
-    TextField,
-    absolute_if_there,
-    artifact_store,
-    changed,
-    out,
-    print_json,
-    run_job,
-)
+from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, run_job
+from engine.cli._settings import Settings, with_settings
+from engine.operations import Sensitivity
 
 
 def register(app: typer.Typer) -> None:
@@ -28,17 +17,13 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: rankscope sensitivity 3f2a --measure")(sensitivity)
 
 
+@with_settings(Sensitivity, kept_fraction="--keep")
 def sensitivity(
     analysis_id: AnalysisId,
+    settings: Settings,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")
     ] = False,
-    keep: Annotated[float, typer.Option(help="Kept fraction of each projection, in low-rank format.")] = 0.5,
-    text: Text = "demo",
-    text_field: TextField = "text",
-    n_sequences: Annotated[int, typer.Option(help="Sequences the loss is measured on.")] = 4,
-    length: Annotated[int, typer.Option(help="Tokens per sequence.")] = 256,
-    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show how much each projection matters: FLRC importance, predicted and measured loss increase."""
@@ -47,22 +32,10 @@ def sensitivity(
     from engine.pipeline.reading.measurements import measured_sensitivity
 
     analysis = load_analysis(artifact_store(), analysis_id)
-    if measure:
-        arguments = changed(
-            operations.SENSITIVITY_DEFAULTS,
-            kept_fraction=keep,
-            text=absolute_if_there(text),
-            text_field=text_field,
-            n_sequences=n_sequences,
-            length=length,
-            device=device,
-        )
-        title = f"Measure the sensitivity of {analysis.about['model']}"
-        measured = run_job("sensitivity", {"analysis": analysis.id, **arguments}, title)
-    else:
-        measured = measured_sensitivity(artifact_store(), analysis.id)
+    operation = Sensitivity(analysis=analysis.id, **settings)
+    measured = run_job(operation) if measure else measured_sensitivity(artifact_store(), analysis.id)
     increases = measured["nll_increase"] if measured else {}
-    kept = measured["kept_fraction"] if measured else keep
+    kept = measured["kept_fraction"] if measured else operation.kept_fraction
     rows = [
         {
             "projection": p.name,

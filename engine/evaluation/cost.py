@@ -13,7 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.decoding.generation import require_positions
-from engine.errors import InvalidSpecError
 from engine.model.module import device_of
 
 if TYPE_CHECKING:
@@ -21,34 +20,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from engine.evaluation.specs import CostSpec
     from engine.progress import Report
-
-
-@dataclass(frozen=True, slots=True)
-class CostSpec:
-    """On what a model is run.
-
-    Attributes:
-        prompt_tokens: read at once.
-        new_tokens: generated one by one after them.
-        batch_sizes: sequences at once.
-        repetitions: of every measurement, after one that is not counted.
-        seed: of the random prompt.
-    """
-
-    prompt_tokens: int = 128
-    new_tokens: int = 16
-    batch_sizes: tuple[int, ...] = (1, 8)
-    repetitions: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if min(self.prompt_tokens, self.new_tokens, self.repetitions, *self.batch_sizes) < 1 or not self.batch_sizes:
-            raise InvalidSpecError(
-                f"Speed over {self.prompt_tokens} prompt tokens, {self.new_tokens} new ones, {self.repetitions} "
-                f"repetitions and batches of {self.batch_sizes} was asked for; expected at least 1 of each."
-            )
 
 
 @dataclass(frozen=True, slots=True)

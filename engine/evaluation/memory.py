@@ -7,33 +7,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from engine.errors import InvalidSpecError, ModelError
+from engine.errors import ModelError
+
+if TYPE_CHECKING:
+    from engine.evaluation.specs import MemorySpec
 
 _PROBE: Final = Path(__file__).with_name("memory_probe.py")
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySpec:
-    """How a folder is run, on the CPU.
-
-    Attributes:
-        dtype: the weights are loaded as; ``auto``: as they are stored. Where the two differ, the stored weights count
-            as well while they are converted, so compare folders of one stored type.
-        n_tokens: of the prompt.
-    """
-
-    dtype: str = "auto"
-    n_tokens: int = 128
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.dtype not in {"auto", "float32", "bfloat16", "float16"} or self.n_tokens < 1:
-            raise InvalidSpecError(
-                f"Memory in {self.dtype!r} over {self.n_tokens} tokens was asked for; expected auto, float32, "
-                "bfloat16 or float16, and at least 1 token."
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
 from engine.decoding.generation import encode_prompt, generate_tokens, require_positions
-from engine.errors import InvalidSpecError
 from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
+from engine.evaluation.specs import ARTICLE
 from engine.specs import GenerationSpec
 
 if TYPE_CHECKING:
@@ -24,56 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.decoding.generation import Decoder
+    from engine.evaluation.specs import SummarySpec
     from engine.model.opening import OpenModel
     from engine.progress import Report
-    from engine.specs import CorpusSpec
     from engine.text.pairs import TextPair
 
 MEASURES = ("rouge1", "rouge2", "rougeL")
-ARTICLE = "{article}"
-DEFAULT_TEMPLATE = "Article: {article}\n\nSummarize the article in one sentence."
-
-
-@dataclass(frozen=True, slots=True)
-class SummarySpec:
-    """How summaries are generated and scored; greedy, so that nothing is random but the resampling.
-
-    Attributes:
-        corpus: the articles; ``n_sequences`` of them, each cut to ``length`` tokens.
-        reference_field: column of the written summaries; not used for the demo.
-        template: the prompt, with ``{article}`` where the article goes.
-        chat: whether the prompt goes through the model's chat template; ``None``: if it has one.
-        max_new_tokens: longest summary.
-        min_new_tokens: shortest summary; a damaged model that would end at once then has to write.
-        dtype: weights and arithmetic.
-        batch_size: articles per pass, of similar length.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
-    """
-
-    corpus: CorpusSpec
-    reference_field: str = "summary"
-    template: str = DEFAULT_TEMPLATE
-    chat: bool | None = None
-    max_new_tokens: int = 40
-    min_new_tokens: int = 0
-    dtype: str = "float32"
-    batch_size: int = 10
-    n_resamples: int = 10_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the template and the ranges."""
-        if self.template.count(ARTICLE) != 1:
-            raise InvalidSpecError(
-                f"The prompt template {self.template!r} was given; expected {ARTICLE} in it exactly once, where the "
-                "article goes."
-            )
-        if self.max_new_tokens < 1 or self.batch_size < 1:
-            raise InvalidSpecError(
-                f"Summaries of {self.max_new_tokens} tokens in batches of {self.batch_size} were asked for; expected "
-                "at least 1 of each."
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,12 +18,12 @@ from engine.pipeline.evaluate import EvaluationSession, analysis_spec
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.reading.trials import evaluated_maps, trials
-from engine.pipeline.search import SearchSpec, search
+from engine.pipeline.search import search
 from engine.pipeline.search_session import with_feature
 from engine.progress import part_of
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
-from engine.search.specs import ObjectiveSpec
+from engine.search.specs import ObjectiveSpec, SearchSpec
 from engine.types import Budget
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.rank_map.document import RankMap
-    from engine.refinement.post_training import PostTrainingSpec
     from engine.search.specs import ObjectiveSpec
+    from engine.specs import PostTrainingSpec
 
 
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:

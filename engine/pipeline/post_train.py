@@ -18,9 +18,8 @@ from engine.text.corpora import load_corpus
 if TYPE_CHECKING:
     from engine.progress import Report
     from engine.rank_map.document import RankMap
-    from engine.refinement.post_training import PostTrainingSpec
     from engine.settings import Home
-    from engine.specs import EvaluationSpec
+    from engine.specs import EvaluationSpec, PostTrainingSpec
 
 
 def post_train(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cache import fingerprint
@@ -13,7 +12,6 @@ from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress, part_of
 from engine.search.goals import Goal, starting_points
-from engine.search.space import SpaceSpec
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
 from engine.types import Budget, Format, Metric
 
@@ -21,31 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.progress import Report
-    from engine.search.specs import ObjectiveSpec
+    from engine.search.specs import SearchSpec
     from engine.settings import Home
 
 _STARTS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSpec:
-    """What a search does.
-
-    Attributes:
-        objective: what points are measured by.
-        goal: which points count.
-        space: the variables.
-        n_trials: measured trials in all.
-        seed: of starting points and proposals.
-        storage: database URL or journal file; ``None`` takes a journal file in the studies folder.
-    """
-
-    objective: ObjectiveSpec
-    goal: Goal
-    space: SpaceSpec
-    n_trials: int = 50
-    seed: int = 0
-    storage: str | None = None
 
 
 def search(

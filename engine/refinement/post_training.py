@@ -11,7 +11,6 @@ References:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,33 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.progress import Report
-
-
-@dataclass(frozen=True, slots=True)
-class PostTrainingSpec:
-    """How diagonals are trained.
-
-    Attributes:
-        minutes: no step begins after this long.
-        max_steps: at most.
-        learning_rate: of Adam.
-        batch_size: sequences per step.
-        seed: of the order of the sequences.
-    """
-
-    minutes: float
-    max_steps: int = 1000
-    learning_rate: float = 1e-3
-    batch_size: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if not self.minutes > 0 or self.max_steps < 1 or not self.learning_rate > 0 or self.batch_size < 1:
-            raise InvalidSpecError(
-                f"Post-training for {self.minutes} minutes, {self.max_steps} steps of {self.batch_size} sequences at "
-                f"rate {self.learning_rate} was asked for; expected positive numbers."
-            )
+    from engine.specs import PostTrainingSpec
 
 
 class DiagonalLinear(nn.Module):

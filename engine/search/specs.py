@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from engine.errors import InvalidSpecError
 
 if TYPE_CHECKING:
+    from engine.search.goals import Goal
+    from engine.search.space import SpaceSpec
     from engine.specs import CorpusSpec
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -61,3 +63,24 @@ class ObjectiveSpec:
             raise InvalidSpecError(f"Dtype {self.dtype!r} was given; expected one of {', '.join(DTYPES)}.")
         if self.batch_size < 1:
             raise InvalidSpecError(f"Batch size {self.batch_size} was given; expected at least 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """What a search does.
+
+    Attributes:
+        objective: what points are measured by.
+        goal: which points count.
+        space: the variables.
+        n_trials: measured trials in all.
+        seed: of starting points and proposals.
+        storage: database URL or journal file; ``None`` takes a journal file in the studies folder.
+    """
+
+    objective: ObjectiveSpec
+    goal: Goal
+    space: SpaceSpec
+    n_trials: int = 50
+    seed: int = 0
+    storage: str | None = None

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services import allocation
-from app.services.jobs import submit_export
+from app.services.home import export_folder
+from app.services.jobs import submit
 from engine.errors import ExportError, InvalidSpecError
 from engine.jobs import JobQueue
+from engine.operations import Export
 from engine.types import Budget
 from tests.app.test_views import button
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 def shown_map(analysis: Analysis) -> str:
     budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
     return allocation.plan(analysis.id, "water-filling", budget.params).rank_map.to_json()
+
+
+def export(analysis: Analysis) -> Export:
+    return Export(analysis=analysis.id, rank_map=shown_map(analysis), folder=str(export_folder("mine")))
 
 
 @pytest.mark.usefixtures("no_worker")
@@ -50,7 +56,7 @@ def test_exporting_submits_the_map_that_is_shown_and_a_folder_below_the_home(
 @pytest.mark.parametrize("name", ["../up", "/etc", "a/b", "", ".hidden", "..", "a\\b", "x" * 81, "a\nb"])
 def test_names_that_lead_elsewhere_are_refused(name: str, analysed_home: Path, toy_analysis: Analysis) -> None:
     with pytest.raises(InvalidSpecError, match="expected 1 to 80 letters"):
-        submit_export(toy_analysis.id, shown_map(toy_analysis), name, {})
+        export_folder(name)
     assert not JobQueue(analysed_home).jobs()
 
 
@@ -59,7 +65,7 @@ def test_a_taken_name_is_one_sentence_on_the_page(open_page: Open, analysed_home
     (analysed_home / "exports" / "mine").mkdir(parents=True)
     (analysed_home / "exports" / "mine" / "config.json").touch()
     with pytest.raises(ExportError, match="not empty"):
-        submit_export(toy_analysis.id, shown_map(toy_analysis), "mine", {})
+        submit(export(toy_analysis))
     page = open_page("allocation", keep="0.8", method="water-filling")
     next(field for field in page.text_input if field.label == "Folder name").set_value("mine").run()
     button(page, "Export and check").click().run()
@@ -69,7 +75,7 @@ def test_a_taken_name_is_one_sentence_on_the_page(open_page: Open, analysed_home
 def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:
-    job = submit_export(toy_analysis.id, shown_map(toy_analysis), "mine", {"format": "dense"})
+    job = submit(export(toy_analysis).changed(format="dense"))
     found = JobQueue(analysed_home).wait(job.id).result
     assert isinstance(found, dict)
     page = open_page("allocation", keep="0.8", method="water-filling", job=job.id)

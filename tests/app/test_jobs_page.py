@@ -12,6 +12,7 @@ from cache.processes import this_process
 from engine.jobs import Job, JobQueue, JobStatus, Progress
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
+from engine.operations import Evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,15 +24,15 @@ Open = "Callable[..., AppTest]"
 
 def done(seconds: float, operation: str = "evaluate", **arguments: object) -> Job:
     return Job(
-        id="0", operation=operation, arguments={"analysis": "a", **arguments}, title="t", estimate={},
-        status=JobStatus.DONE, created=0, started=100, finished=100 + seconds, pid=1, pid_started=1, attempts=1,
-        kill_at=None, error=None, position=None,
+        id="0", operation=operation, arguments={"analysis": "a", "rank_maps": ["m"], **arguments}, title="t",
+        estimate={}, status=JobStatus.DONE, created=0, started=100, finished=100 + seconds, pid=1, pid_started=1,
+        attempts=1, kill_at=None, error=None, position=None,
     )  # fmt: skip
 
 
 def test_an_estimate_grows_with_the_amount_and_takes_the_slowest_pace() -> None:
     past = [done(10, rank_maps=["m"]), done(60, n_sequences=40, rank_maps=["m", "n"]), done(0.1, rank_maps=["m"])]
-    found = estimate("evaluate", {"analysis": "a", "rank_maps": ["x"], "n_sequences": 80}, past)
+    found = estimate(Evaluate(analysis="a", rank_maps=("x",), n_sequences=80), past)
     assert found is not None
     assert found.seconds == pytest.approx(60)
     assert found.n_jobs == 3
@@ -44,13 +45,15 @@ def test_an_estimate_grows_with_the_amount_and_takes_the_slowest_pace() -> None:
         done(10, operation="search"),
         done(10, dtype="bfloat16"),
         done(10, analysis="b"),
+        done(10, level="quick"),
+        done(10, unknown_today=1),
         replace(done(10), status=JobStatus.FAILED),
         replace(done(10), attempts=2),
     ],
 )
 def test_only_jobs_that_compare_make_an_estimate(other: Job) -> None:
-    assert estimate("evaluate", {"analysis": "a"}, [other]) is None
-    assert estimate("evaluate", {"analysis": "a", "text": "demo:news"}, [other, done(7)]).n_jobs == 1
+    assert estimate(Evaluate(analysis="a", rank_maps=("m",)), [other]) is None
+    assert estimate(Evaluate(analysis="a", rank_maps=("m",), text="demo:news"), [other, done(7)]).n_jobs == 1
 
 
 def test_time_left_counts_down_at_the_pace_of_the_latest_reports() -> None:

@@ -10,12 +10,12 @@ import pytest
 from app.pages import PAGES
 from cache import DirectoryStore
 from engine.jobs import JobQueue, JobStatus
-from engine.pipeline.search import SearchSpec, search
+from engine.pipeline.search import search
 from engine.pipeline.search_session import with_feature
 from engine.progress import ignore_progress
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
-from engine.search.specs import ObjectiveSpec, Subset
+from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
 from engine.settings import Home
 from engine.specs import CorpusSpec
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from engine import operations
 from engine.allocation import allocators
 from engine.analysis.curves import group_curves
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.prediction.power_law import MeasuredRun, Predictor, predict_left_out
@@ -201,7 +201,7 @@ def main() -> None:
     here = home()
     known = chosen.analysis
     if not known:
-        known = analyse(here, operations.analysis_spec({}), ignore_progress).fingerprint
+        known = analyse(here, Analyse().spec(), ignore_progress).fingerprint
     corpus = CorpusSpec.parse(chosen.text, part="evaluation", n_sequences=chosen.n_sequences, length=512)
     session = EvaluationSession(here, known, EvaluationSpec(corpus, chosen.dtype), ignore_progress)
     print_tables(measured(session))

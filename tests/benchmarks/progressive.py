@@ -13,7 +13,6 @@ import time
 import numpy as np
 import torch
 
-from engine import operations
 from engine.decoding.schedules import RankSchedule
 from engine.evaluation.summaries import (
     DEFAULT_TEMPLATE,
@@ -25,6 +24,7 @@ from engine.evaluation.summaries import (
 )
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.sources import resolve_texts
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.generate import GenerationSession, Variant
 from engine.pipeline.reading.analyses import curves_by_metric
@@ -40,7 +40,7 @@ class Study:
 
     def __init__(self, spec: SummarySpec, method: str) -> None:
         here = home()
-        key = analyse(here, operations.analysis_spec({}), ignore_progress)
+        key = analyse(here, Analyse().spec(), ignore_progress)
         self.spec, self.method = spec, method
         self.session = GenerationSession(here, key.fingerprint, ignore_progress, dtype=spec.dtype)
         texts = resolve_texts(here, spec.corpus, ignore_progress)

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine import operations
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
@@ -44,7 +44,7 @@ def say(message: str) -> None:
 def measured(home: Home, arguments: dict[str, Any], keeps: list[float], rows: list[int]) -> dict[str, Any]:
     """Return seconds, dense perplexities and, by row, keep and text, the measurement."""
     begun = time.monotonic()
-    key = analyse(home, operations.analysis_spec(arguments), ignore_progress)
+    key = analyse(home, Analyse(**arguments).spec(), ignore_progress)
     say(f"analysis {key.fingerprint[:12]} after {time.monotonic() - begun:.0f} s")
     analysis = load_analysis(home.store, key.fingerprint)
     curves = curves_by_metric(analysis)
@@ -97,7 +97,7 @@ def main() -> None:
     arguments = {}
     for pair in chosen.set:
         name, _, value = pair.partition("=")
-        default = operations.ANALYSE_DEFAULTS[name]
+        default = Analyse.settings()[name].default
         arguments[name] = value if isinstance(default, str) else json.loads(value)
     keeps = [float(k) for k in chosen.keep.split(",")]
     rows = [int(r) for r in chosen.rows.split(",")]

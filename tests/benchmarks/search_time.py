@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cache import DirectoryStore
-from engine import operations
 from engine.analysis.curves import predicted_increase
 from engine.calibration.passes import collect_statistics
 from engine.compression.apply import compress
@@ -29,6 +28,7 @@ from engine.formats import rank_params, uniform_rank
 from engine.methods.allocate import allocate_rank_map
 from engine.model.opening import open_model
 from engine.model.sources import resolve_texts
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
@@ -112,7 +112,7 @@ def main() -> None:
     store = here.store
     known = chosen.analysis
     if not known:
-        known = analyse(here, operations.analysis_spec({}), ignore_progress).fingerprint
+        known = analyse(here, Analyse().spec(), ignore_progress).fingerprint
     analysis = load_analysis(store, known)
     spec = analysis_spec(analysis)
     model = open_model(reopen_folder(here, analysis, ignore_progress).path, device="cpu")

@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn import functional
 
 from cache import DirectoryStore
-from engine import operations
 from engine.compression.apply import compress
 from engine.methods.allocate import allocate_rank_map
 from engine.methods.presets import PRESETS
 from engine.model.demo import fetch_demo
 from engine.model.opening import open_model
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-sequences", type=int, default=64)
     arguments = {"n_sequences": parser.parse_args().n_sequences}
-    spec = operations.analysis_spec(arguments)
+    spec = Analyse(**arguments).spec()
     warm = home()
     assets = fetch_demo(warm, ignore_progress)
     rows: list[tuple[str, float]] = []

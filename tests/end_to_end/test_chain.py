@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from cache import DirectoryStore, Key, MemoryStore
-from engine import operations
 from engine.errors import InvalidRankMapError, ModelError, RankScopeError
 from engine.methods.allocate import Request, Target, allocate_rank_map, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, AllocationSettings
+from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession, sense
@@ -34,7 +34,7 @@ def arguments(folder, text_file, **changes):
 
 
 def run(home, folder, text_file, **changes):
-    spec = operations.analysis_spec(arguments(folder, text_file, **changes))
+    spec = Analyse(**arguments(folder, text_file, **changes)).spec()
     key = analyse(home, spec, ignore_progress, device="cpu")
     return load_analysis(home.store, key.fingerprint)
 
@@ -103,7 +103,7 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
 )
 def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_path, model_folder, text_file):
     with pytest.raises(RankScopeError, match=message):
-        operations.analysis_spec(arguments(model_folder("llama"), text_file, **changes))
+        Analyse(**arguments(model_folder("llama"), text_file, **changes)).spec()
 
 
 def assert_targets_are_met(store, analysis, curves):
@@ -175,7 +175,7 @@ def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, tex
 
 
 def test_several_passes_within_a_memory_limit_give_the_same_analysis(tmp_path, model_folder, text_file):
-    spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
+    spec = Analyse(**arguments(model_folder("llama"), text_file)).spec()
     homes = [Home(tmp_path / "whole"), Home(tmp_path / "parts")]
     plans = []
 
@@ -195,7 +195,7 @@ class Stopped(Exception):
 
 
 def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folder, text_file, monkeypatch):
-    spec = operations.analysis_spec(arguments(model_folder("llama"), text_file))
+    spec = Analyse(**arguments(model_folder("llama"), text_file)).spec()
     store = DirectoryStore(tmp_path / "artifacts")
 
     def stop_when_factorising(stage, fraction, message):

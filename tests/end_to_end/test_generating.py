@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine import operations
 from engine.decoding.generation import encode_prompt, generate_tokens
 from engine.decoding.schedules import RankSchedule
 from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
 from engine.methods.allocate import Request, allocate_rank_map
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.generate import GenerationSession
 from engine.pipeline.reading.analyses import curves_by_metric
@@ -25,7 +25,7 @@ SPEC = GenerationSpec(12)
 
 def opened(name, tmp_path, model_folder, text_file):
     arguments = {"model": str(model_folder(name)), "text": str(text_file), "n_sequences": 4, "length": 32}
-    key = analyse(Home(tmp_path), operations.analysis_spec(arguments), ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), Analyse(**arguments).spec(), ignore_progress, device="cpu")
     session = GenerationSession(Home(tmp_path), key.fingerprint[:12], ignore_progress, dtype="float32", device="cpu")
     # Random weights would end the text at any moment.
     session.model.module.generation_config.eos_token_id = None

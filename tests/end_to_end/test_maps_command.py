@@ -52,8 +52,8 @@ def test_a_map_goes_through_its_life(terminal, analysis, rank_map, tmp_path, toy
     # Elsewhere a saved map stands where a file could stand.
     words = ("--text", toy_home / "corpus.txt", "--n-sequences", 2, "--length", 32)
     found = terminal.json("evaluate", analysis, "@half & [half]", *words)
-    assert found["params"] == saved["params"]
-    assert terminal.json("evaluate", analysis, table, *words)["params"] == saved["params"]
+    assert found["maps"][0]["size"]["params"] == saved["params"]
+    assert terminal.json("evaluate", analysis, table, *words)["maps"] == found["maps"]
 
 
 def test_a_damaged_map_is_listed_and_can_be_deleted(terminal, analysis, rank_map, tmp_path):

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from cache import DirectoryStore, Key
-from engine import operations
 from engine.errors import InvalidRankMapError, RankScopeError
-from engine.evaluation.cost import CostSpec
-from engine.evaluation.memory import MemorySpec
-from engine.evaluation.summaries import SummarySpec
+from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.methods.allocate import allocate_rank_map
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
+from engine.operations import Analyse
 from engine.pipeline import models
 from engine.pipeline.analyse import analyse
 from engine.pipeline.measure import plan as measuring
@@ -53,7 +51,7 @@ def store(tmp_path):
 @pytest.fixture
 def analysis(store, tmp_path, model_folder, text_file):
     arguments = {"model": str(model_folder("llama-gqa")), "text": str(text_file), "n_sequences": 6, "length": 32}
-    key = analyse(Home(tmp_path), operations.analysis_spec(arguments), ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), Analyse(**arguments).spec(), ignore_progress, device="cpu")
     return load_analysis(store, key.fingerprint)
 
 

@@ -20,19 +20,19 @@ from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS
 from engine.model.opening import load_module
 from engine.model.sources import known_model_fingerprint, resolve_model
-from engine.operations import analysis_spec
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.compare import ComparisonSpec, compare
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.generate import GenerationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.refine import refine
-from engine.pipeline.search import SearchSpec, search
+from engine.pipeline.search import search
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
-from engine.search.specs import ObjectiveSpec
+from engine.search.specs import ObjectiveSpec, SearchSpec
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, GenerationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget, Format, Metric
@@ -188,7 +188,7 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     text.write_text("\n\n".join(f"{word} cab dab {word[::-1]} abba" * 9 for word in ("river", "snow", "bridge", "low")))
     store = DirectoryStore(tmp_path / "artifacts")
     arguments = {"model": str(path), "text": str(text), "n_sequences": 6, "length": 32}
-    key = analyse(Home(tmp_path), analysis_spec(arguments), ignore_progress, device="cpu")
+    key = analyse(Home(tmp_path), Analyse(**arguments).spec(), ignore_progress, device="cpu")
     analysis = load_analysis(store, key.fingerprint)
     corpus = CorpusSpec.parse(str(text), part="calibration", n_sequences=3, length=32)
     session = EvaluationSession(Home(tmp_path), analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")

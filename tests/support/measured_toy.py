@@ -6,9 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from cache import DirectoryStore
-from engine.evaluation.cost import CostSpec
-from engine.evaluation.memory import MemorySpec
-from engine.evaluation.summaries import SummarySpec
+from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.methods.allocate import allocate_rank_map
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
 from engine.pipeline.analyse import analyse

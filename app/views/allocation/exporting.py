@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.services import jobs
+from app.services.home import export_folder
 from app.widgets.errors import errors_shown
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.wording.labels import plain
-from engine.export.specs import DTYPES
 from engine.jobs import JobStatus
+from engine.operations import Export
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,11 +39,17 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
         suggested = _suggested_name(analysis, plan)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
         chosen = option_picker("Weights", _FORMATS, key="export.format")
-        dtype = st.selectbox("Number type", DTYPES, key="export.dtype", help="auto: the type the model came in.")
+        dtype = st.selectbox(
+            "Number type",
+            Export.settings()["dtype"].choices,
+            key="export.dtype",
+            help="auto: the type the model came in.",
+        )
         if st.button("Export and check", icon=":material/play_arrow:", key="export.start"):
             with errors_shown():
-                arguments = {"format": chosen, "dtype": dtype}
-                follow(jobs.submit_export(analysis.id, plan.rank_map.to_json(), name.strip(), arguments))
+                folder, rank_map = str(export_folder(name.strip())), plan.rank_map.to_json()
+                operation = Export(analysis=analysis.id, rank_map=rank_map, folder=folder)
+                follow(jobs.submit(operation.changed(format=chosen, dtype=dtype)))
                 st.rerun()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.pages import page_link
-from app.services import measurements as measured
+from app.services import jobs
 from app.views.allocation.refining import refine_plan
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
@@ -28,16 +28,18 @@ def measure_plan(analysis: Analysis, plan: Plan, rows: Sequence[ResultRow], text
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
         with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):
-            level, arguments = evaluation_form(analysis, key="evaluate", levels=("perplexity", "quick", "full"))
+            operation = evaluation_form(
+                analysis, [plan.rank_map], key="evaluate", levels=("perplexity", "quick", "full")
+            )
     pressed = button.button(
         "Compress and measure",
         type="primary",
-        disabled=arguments is None,
+        disabled=operation is None,
         icon=":material/play_arrow:",
         help="Compresses the model with the active map and measures it; the page may be closed.",
     )
-    if pressed and arguments is not None:
-        follow(measured.submit_evaluation(analysis.id, [plan.rank_map.to_json()], level, arguments))
+    if pressed and operation is not None:
+        follow(jobs.submit(operation))
         st.rerun()
     watch("evaluate", analysis.id)
     row = measured_row(rows, plan.rank_map)

@@ -10,9 +10,10 @@ from app.services import jobs
 from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
+from app.widgets.setting_input import whole_number_input
 from app.wording.labels import percent
 from engine.jobs import JobStatus
-from engine.operations import SEARCH_DEFAULTS
+from engine.operations import Search
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -31,17 +32,16 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
             "measured stays, also when the search is cancelled."
         )
         goal = option_picker("Look for", _GOALS, key="search.goal")
-        trials = st.number_input("Trials", 2, 1000, SEARCH_DEFAULTS["trials"], key="search.trials")
-        wanted = {"pareto": True} if goal == "all" else {"target": round(kept_fraction, 4)}
+        trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
+        wanted: dict[str, Any] = {"pareto": True} if goal == "all" else {"target": round(kept_fraction, 4)}
         label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"
         if st.button(label, type="primary", icon=":material/play_arrow:", key="search.start"):
-            arguments = {**_text_of(analysis), **wanted, "trials": int(trials)}
-            follow(jobs.submit_search(analysis.id, arguments))
+            follow(jobs.submit(_on_text_of(analysis).changed(trials=trials, **wanted)))
             st.rerun()
 
 
-def _text_of(analysis: Analysis) -> dict[str, Any]:
-    """Return the arguments that name the calibration text."""
+def _on_text_of(analysis: Analysis) -> Search:
+    """Return a search on the calibration text."""
     corpus = analysis.about["spec"]["corpus"]
     match corpus["source"]:
         case "demo":
@@ -51,9 +51,10 @@ def _text_of(analysis: Analysis) -> dict[str, Any]:
             text = f"{corpus['location']}{config}@{corpus['part']}"
         case _:
             text = corpus["location"]
-    return {
-        "text": text,
-        "text_field": corpus["text_field"],
-        "n_sequences": min(SEARCH_DEFAULTS["n_sequences"], corpus["n_sequences"]),
-        "length": min(SEARCH_DEFAULTS["length"], corpus["length"]),
-    }
+    usual = Search(analysis=analysis.id)
+    return usual.changed(
+        text=text,
+        text_field=corpus["text_field"],
+        n_sequences=min(usual.n_sequences, corpus["n_sequences"]),
+        length=min(usual.length, corpus["length"]),
+    )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import streamlit as st
 
 from app import tables
 from app.services import texts
 from app.widgets.pickers import option_picker
-from app.widgets.text_form import amount_inputs, text_picker
+from app.widgets.text_form import text_picker, with_amount
 from app.wording.labels import megabytes
-from engine.operations import ANALYSE_DEFAULTS
+from engine.operations import Analyse
 from engine.specs import Fisher
 
 _MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}
@@ -27,8 +24,8 @@ _FISHER = {
 }
 
 
-def analysis_form() -> dict[str, Any] | None:
-    """Ask for everything an analysis needs; return job arguments, or ``None`` while something is missing.
+def analysis_form() -> Analyse | None:
+    """Ask for everything an analysis needs; ``None`` while something is missing.
 
     Raises:
         RankScopeError: an uploaded text is of no use.
@@ -36,28 +33,21 @@ def analysis_form() -> dict[str, Any] | None:
     model, trusted = _model_picker()
     st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
     text = text_picker(key="model.text")
-    amount = amount_inputs(key="model", n_sequences=ANALYSE_DEFAULTS["n_sequences"], length=ANALYSE_DEFAULTS["length"])
+    operation = with_amount(Analyse(), key="model")
     with st.expander("More settings"):
         fisher = st.selectbox("Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher")
         memory = st.number_input(
             "Memory for statistics, GB",
             0.1,
             1024.0,
-            ANALYSE_DEFAULTS["memory_gb"],
+            operation.memory_gb,
             0.5,
             key="model.memory",
             help="Less memory means more passes over the text, with the same outcome. The model comes on top.",
         )
     if text is None or model is None:
         return None
-    return {
-        **text,
-        **amount,
-        "model": model,
-        "trust_remote_code": trusted,
-        "fisher": fisher.value,
-        "memory_gb": float(memory),
-    }
+    return operation.changed(**text, model=model, trust_remote_code=trusted, fisher=fisher, memory_gb=memory)
 
 
 def _model_picker() -> tuple[str | None, bool]:
@@ -78,5 +68,4 @@ def _model_picker() -> tuple[str | None, bool]:
             "That code can do anything you can do on this machine. Tick this only if you have read it.",
             icon=":material/warning:",
         )
-    path = Path(text).expanduser()
-    return (str(path.resolve()) if text and path.exists() else text) or None, trusted
+    return text or None, trusted

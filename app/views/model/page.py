@@ -29,11 +29,11 @@ def render() -> None:
         elif job is None:
             welcome()
         with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
-            arguments = analysis_form()
-            if arguments is not None:
-                show_estimate("analyse", arguments)
-            if st.button("Analyse", type="primary", disabled=arguments is None) and arguments is not None:
-                start_analysis(arguments)
+            operation = analysis_form()
+            if operation is not None:
+                show_estimate(operation)
+            if st.button("Analyse", type="primary", disabled=operation is None) and operation is not None:
+                start_analysis(operation)
 
 
 def _next_steps() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.services import jobs
 from app.services import measurements as measured
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 def evaluate_more(analysis: Analysis, chosen: Sequence[ResultRow]) -> None:
     """Offer to evaluate the chosen maps quickly or fully, and follow the job."""
     with st.expander("Evaluate more", icon=":material/science:"):
-        level, arguments = evaluation_form(analysis, key="runs", levels=("quick", "full"))
+        maps = [row.rank_map for row in chosen if row.rank_map is not None]
+        operation = evaluation_form(analysis, maps, key="runs", levels=("quick", "full"))
         st.caption("What was measured before is not measured again, and a cancelled evaluation goes on where it was.")
         what = "this run" if len(chosen) == 1 else f"these {len(chosen)} runs"
         pressed = st.button(
-            f"Evaluate {what}", icon=":material/play_arrow:", key="runs.evaluate", disabled=arguments is None
+            f"Evaluate {what}", icon=":material/play_arrow:", key="runs.evaluate", disabled=operation is None
         )
-        if pressed and arguments is not None:
-            maps = [row.rank_map.to_json() for row in chosen if row.rank_map is not None]
-            follow(measured.submit_evaluation(analysis.id, maps, level, arguments))
+        if pressed and operation is not None:
+            follow(jobs.submit(operation))
             st.rerun()
 
 

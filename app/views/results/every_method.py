@@ -13,6 +13,7 @@ from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.wording.labels import percent, plain
 from engine.jobs import JobStatus
+from engine.operations import Compare
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -33,7 +34,7 @@ def compare_every_method(analysis: Analysis) -> None:
             "on two cores."
         )
         if st.button("Compare", icon=":material/play_arrow:", key="compare.start"):
-            follow(jobs.submit_comparison(analysis.id, {}))
+            follow(jobs.submit(Compare(analysis=analysis.id)))
             st.rerun()
 
 

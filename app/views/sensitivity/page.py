@@ -16,7 +16,7 @@ from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import kept_fraction_slider
 from app.widgets.text_form import measuring_form
-from engine.operations import SENSITIVITY_DEFAULTS
+from engine.operations import Sensitivity
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -34,7 +34,7 @@ def render() -> None:
         kept = kept_fraction_slider(
             "Each projection is cut alone, to this fraction of its own parameters",
             key="cut",
-            default=measured["kept_fraction"] if measured else SENSITIVITY_DEFAULTS["kept_fraction"],
+            default=measured["kept_fraction"] if measured else Sensitivity.settings()["kept_fraction"].default,
             help_text="In low-rank format; all other projections stay dense.",
         )
         if measured is not None and measured["kept_fraction"] != kept:
@@ -49,17 +49,17 @@ def render() -> None:
 
 
 def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:
-    n_sequences, length = SENSITIVITY_DEFAULTS["n_sequences"], SENSITIVITY_DEFAULTS["length"]
     label = "Measure again, on another text or amount" if is_measured else "Measure it"
     with st.expander(label, expanded=not is_measured):
         number = len(analysis.projections)
         st.caption(f"Cuts each of the {number} projections alone to {kept:.0%} and measures the loss.")
-        arguments = measuring_form(analysis, key="sensitivity", n_sequences=n_sequences, length=length)
-        if arguments is not None:
-            show_estimate("sensitivity", {"analysis": analysis.id, **arguments, "kept_fraction": kept})
-        pressed = st.button("Measure sensitivity", type="primary", disabled=arguments is None)
-        if pressed and arguments is not None:
-            follow(jobs.submit_sensitivity(analysis.id, {**arguments, "kept_fraction": kept}))
+        usual = Sensitivity(analysis=analysis.id, kept_fraction=kept)
+        operation = measuring_form(analysis, usual, key="sensitivity")
+        if operation is not None:
+            show_estimate(operation)
+        pressed = st.button("Measure sensitivity", type="primary", disabled=operation is None)
+        if pressed and operation is not None:
+            follow(jobs.submit(operation))
             st.rerun()
 
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cache import Key
-    from engine.evaluation.cost import CostSpec
-    from engine.evaluation.memory import MemorySpec
+    from engine.evaluation.specs import CostSpec, MemorySpec
     from engine.pipeline.models import Models
     from engine.progress import Report
     from engine.rank_map.document import RankMap

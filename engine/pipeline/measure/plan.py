@@ -23,9 +23,7 @@ from engine.results.rows import DENSE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.evaluation.cost import CostSpec
-    from engine.evaluation.memory import MemorySpec
-    from engine.evaluation.summaries import SummarySpec
+    from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
     from engine.pipeline.measure.part import Part
     from engine.progress import Report
     from engine.rank_map.document import RankMap

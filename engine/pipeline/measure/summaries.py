@@ -16,7 +16,7 @@ from engine.text.pairs import TextPair, load_pairs
 
 if TYPE_CHECKING:
     from cache import Key
-    from engine.evaluation.summaries import SummarySpec
+    from engine.evaluation.specs import SummarySpec
     from engine.pipeline.models import Models
     from engine.progress import Report
     from engine.rank_map.document import RankMap

@@ -9,8 +9,9 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compression.apply import compress
 from engine.errors import InvalidSpecError, ModelError
-from engine.evaluation.cost import CostSpec, count_token_cost, spread, time_beside
-from engine.evaluation.memory import MemorySpec, measure_peak_memory
+from engine.evaluation.cost import count_token_cost, spread, time_beside
+from engine.evaluation.memory import measure_peak_memory
+from engine.evaluation.specs import CostSpec, MemorySpec
 from engine.formats import block_params
 from engine.model.module import weight_matrix
 from engine.progress import ignore_progress

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 from engine.decoding.generation import generate_tokens
 from engine.errors import CorpusError, InvalidSpecError
 from engine.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
-from engine.evaluation.summaries import SummarySpec, build_prompts, score_summaries, write_summaries
+from engine.evaluation.specs import SummarySpec
+from engine.evaluation.summaries import build_prompts, score_summaries, write_summaries
 from engine.model.inventory import take_inventory
 from engine.model.opening import OpenModel
 from engine.specs import CorpusSource, CorpusSpec, GenerationSpec

@@ -12,11 +12,11 @@ from engine.errors import InvalidSpecError
 from engine.progress import ignore_progress
 from engine.refinement.post_training import (
     DiagonalLinear,
-    PostTrainingSpec,
     merge_diagonals,
     scaled_left,
     train_diagonals,
 )
+from engine.specs import PostTrainingSpec
 from engine.types import Format, Metric
 from tests.engine.compression.test_apply import FACTORED, Toy
 from tests.support import toys

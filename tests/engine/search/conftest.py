@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cache import DirectoryStore
-from engine import operations
+from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.search import SearchSpec
 from engine.progress import ignore_progress
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
-from engine.search.specs import ObjectiveSpec
+from engine.search.specs import ObjectiveSpec, SearchSpec
 from engine.settings import Home
 from engine.specs import CorpusSpec
 from tests.end_to_end.conftest import model_folder, text_file
@@ -27,7 +26,7 @@ def analysed(tmp_path, model_folder, text_file):
     def make(name, **changes):
         arguments = {"model": str(model_folder(name)), "text": str(text_file), "n_sequences": 6, "length": 32}
         store = DirectoryStore(tmp_path / "artifacts")
-        key = analyse(Home(tmp_path), operations.analysis_spec({**arguments, **changes}), ignore_progress, device="cpu")
+        key = analyse(Home(tmp_path), Analyse(**{**arguments, **changes}).spec(), ignore_progress, device="cpu")
         return store, load_analysis(store, key.fingerprint)
 
     return make

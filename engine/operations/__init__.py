@@ -1,0 +1,72 @@
+"""What a job can do, one module for each operation: plain JSON arguments in, plain JSON out.
+
+The command line and the pages read defaults, ranges and help from the operations, and submit them as jobs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.operations._base import Operation
+from engine.operations._setting import Setting
+from engine.operations._subjects import OnText
+from engine.operations.analyse import Analyse
+from engine.operations.compare import Compare
+from engine.operations.evaluate import Evaluate
+from engine.operations.export import Export
+from engine.operations.fetch_demo import FetchDemo
+from engine.operations.post_train import PostTrain
+from engine.operations.refine import Refine
+from engine.operations.search import Search
+from engine.operations.sensitivity import Sensitivity
+from engine.registry import Registry
+from engine.settings import home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cache import Store
+    from engine.jobs import Job, JobQueue
+    from engine.progress import Report
+
+__all__ = [
+    "Analyse",
+    "Compare",
+    "Evaluate",
+    "Export",
+    "FetchDemo",
+    "OnText",
+    "Operation",
+    "PostTrain",
+    "Refine",
+    "Search",
+    "Sensitivity",
+    "Setting",
+    "operations",
+    "run",
+    "submit",
+]
+
+operations: Final[Registry[type[Operation]]] = Registry("operation")
+for _operation in (FetchDemo, Analyse, Evaluate, Sensitivity, Search, Refine, Export, Compare, PostTrain):
+    operations.register(_operation.name)(_operation)
+
+
+def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
+    """Run one operation in this process; the entry point of every job.
+
+    Raises:
+        InvalidSpecError: there is no such operation, or an argument is wrong or unknown.
+        RankScopeError: the operation says why it cannot be done.
+    """
+    return operations.get(operation)(**arguments).run(home(), report)
+
+
+def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:
+    """Queue an operation, again if it was done before, because what it made may have been deleted.
+
+    Raises:
+        RankScopeError: arguments do not fit each other, or there is no such analysis, text or model.
+    """
+    operation.check()
+    return queue.submit(operation.name, operation.arguments(), title=operation.title(store), resubmit=True)

@@ -1,0 +1,97 @@
+"""What several operations are about: a text, an analysis, a rank map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from engine.operations._base import Operation
+from engine.pipeline.reading.analyses import find_analysis
+from engine.rank_map.document import parse_rank_map
+from engine.specs import CorpusSpec
+
+if TYPE_CHECKING:
+    from cache import Store
+    from engine.rank_map.document import RankMap
+
+
+def absolute_if_there(text: str) -> str:
+    """Return a path that means the same in a job's process; anything else as it is."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if text not in {"", "demo"} and path.exists() else text
+
+
+Source = Annotated[str, AfterValidator(absolute_if_there)]
+TextSource = Annotated[
+    Source, Field(description="demo, demo:news, a .txt or .jsonl file, or a hub data set ID[:CONFIG][@SPLIT].")
+]
+OtherText = Annotated[Source, Field(description="A text of another domain; '' for none.")]
+Sequences = Annotated[int, Field(ge=1)]
+Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
+BatchSize = Annotated[int, Field(ge=1, description="Sequences per pass.")]
+KeptFraction = Annotated[float, Field(gt=0, le=1)]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Device = Annotated[str, Field(description="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
+Analysed = Annotated[str, Field(description="Id of an analysis.")]
+
+
+class OnText(Operation):
+    """An operation that reads a text."""
+
+    text: TextSource = "demo"
+    text_field: str = Field(default="text", description="Column or key that holds the text or the chat messages.")
+    n_sequences: Sequences
+    length: Length = 512
+
+    def corpus(self, part: str) -> CorpusSpec:
+        """Return the text, for calibration or evaluation.
+
+        Raises:
+            InvalidSpecError: there is no such text.
+        """
+        return CorpusSpec.parse(
+            self.text, part=part, n_sequences=self.n_sequences, length=self.length, text_field=self.text_field
+        )
+
+
+class OnTexts(OnText):
+    """An operation that reads a text, and perhaps one of another domain."""
+
+    other_text: OtherText
+    other_n_sequences: Sequences = Field(default=10, description="Sequences of the other text.")
+
+    def corpora(self) -> tuple[CorpusSpec, ...]:
+        """Return the one or two texts, for evaluation.
+
+        Raises:
+            InvalidSpecError: there is no such text.
+        """
+        other = {"text": self.other_text, "n_sequences": self.other_n_sequences}
+        asked = (self, self.model_copy(update=other)) if self.other_text else (self,)
+        return tuple(one.corpus("evaluation") for one in asked)
+
+
+class OnRankMap(Operation):
+    """An operation on one rank map of an analysis."""
+
+    analysis: Analysed
+    rank_map: str = Field(description="The rank map, as JSON.")
+
+    def parsed_map(self) -> RankMap:
+        """Return the rank map.
+
+        Raises:
+            InvalidRankMapError: the text is none.
+        """
+        return parse_rank_map(self.rank_map.encode())
+
+
+def analysed_model(store: Store, analysis_id: str) -> str:
+    """Return the name of an analysed model.
+
+    Raises:
+        RankScopeError: there is no such analysis.
+    """
+    return str(store.read(find_analysis(store, analysis_id)).manifest.about["model"])

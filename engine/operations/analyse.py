@@ -1,0 +1,108 @@
+"""The operation ``analyse``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from engine.operations._base import setting
+from engine.operations._subjects import Device, Dtype, OnText, Sequences, Source
+from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
+from engine.types import Metric
+
+if TYPE_CHECKING:
+    from cache import Store
+    from engine.progress import Report
+    from engine.settings import Home
+
+
+class Analyse(OnText):
+    """Analyse a model: spectra, sensitivities and factors of every projection."""
+
+    name: ClassVar[str] = "analyse"
+
+    model: Source = Field(
+        default="demo", description="demo, a folder, a .gguf file, or a hub id with optional @revision."
+    )
+    trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", "Run Python code that comes with the model.")
+    n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")
+    fisher: Fisher = setting(CalibrationSpec, "fisher", "Gradients at true tokens (empirical) or drawn ones (sampled).")
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = setting(
+        AnalysisSpec, "metrics", "Metrics whose factors are stored."
+    )
+    damping: float = setting(AnalysisSpec, "damping", "Relative damping of Cholesky factorisations.", gt=0, le=0.1)
+    gradient_shrinkage: float = setting(
+        AnalysisSpec,
+        "gradient_shrinkage",
+        "Shrinkage of the gradients' second moments towards the identity.",
+        ge=0,
+        lt=1,
+    )
+    around_keep: float | None = setting(
+        AnalysisSpec,
+        "around_kept_fraction",
+        "Take the statistics again on the model compressed to this kept fraction; about twice the time.",
+        gt=0,
+        lt=1,
+    )
+    feature_groups: int | None = setting(
+        AnalysisSpec,
+        "feature_groups",
+        "Groups of sequences the feature metric is centred in; default: every sequence.",
+        ge=1,
+    )
+    batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1)
+    compute_dtype: Dtype = setting(CalibrationSpec, "compute_dtype", "Autocast type of the passes.")
+    seed: int = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
+    memory_gb: float = Field(default=4.0, gt=0, description="Statistics held at once, GB; less means more passes.")
+    device: Device = "auto"
+
+    def spec(self) -> AnalysisSpec:
+        """Return what decides the outcome.
+
+        Raises:
+            InvalidSpecError: there is no such model or text, or arguments do not fit each other.
+        """
+        return self.into(
+            AnalysisSpec,
+            model=ModelSpec.parse(self.model, trust_remote_code=self.trust_remote_code),
+            corpus=self.corpus("calibration"),
+            calibration=self.into(CalibrationSpec),
+            metrics=tuple(metric for metric in Metric if metric in self.metrics),
+            around_kept_fraction=self.around_keep,
+        )
+
+    def check(self) -> None:
+        """Check that there is such a model and text, and that arguments fit each other."""
+        self.spec()
+
+    def title(self, store: Store) -> str:  # noqa: ARG002
+        """Return what a person calls the job."""
+        spec = self.spec()
+        return f"Analyse {spec.model.label} on {spec.corpus.label}"
+
+    def stored(self, store: Store) -> str | None:
+        """Return the id of this analysis if it is stored and can be named without fetching anything."""
+        from engine.model.sources import corpus_fingerprint, known_model_fingerprint
+        from engine.pipeline.keys import analysis_key
+
+        spec = self.spec()
+        model = known_model_fingerprint(spec.model)
+        if model is None:
+            return None
+        key = analysis_key(spec, model, corpus_fingerprint(spec.corpus))
+        return key.fingerprint if key in store else None
+
+    def run(self, home: Home, report: Report) -> dict[str, str]:
+        """Analyse; return the id of the analysis."""
+        from engine.pipeline.analyse import analyse
+
+        key = analyse(
+            home,
+            self.spec(),
+            report,
+            memory_bytes=int(self.memory_gb * 1e9),
+            device=self.device,
+        )
+        return {"analysis": key.fingerprint}

@@ -1,0 +1,192 @@
+"""The operation ``evaluate``, and its levels: presets of how thoroughly rank maps are measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import Field, model_validator
+
+from engine.evaluation.demo_tasks import DEMO_TASKS
+from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
+from engine.operations._base import setting
+from engine.operations._subjects import Analysed, Device, Dtype, OnTexts, OtherText, Sequences, Source, analysed_model
+from engine.rank_map.document import parse_rank_map
+from engine.specs import CorpusSpec, EvaluationSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cache import Store
+    from engine.pipeline.measure.plan import Plan
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.settings import Home
+
+LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
+    "perplexity": {},
+    "quick": {
+        "n_sequences": 16,
+        "dtype": "bfloat16",
+        "tasks": ("demo_piqa", "demo_openbookqa"),
+        "limit": 100,
+        "prompt_tokens": 32,
+        "new_tokens": 6,
+        "speed_batches": (1, 4),
+        "repetitions": 3,
+    },
+    "full": {
+        "dtype": "bfloat16",
+        "other_text": "demo:news",
+        "tasks": tuple(DEMO_TASKS),
+        "articles": 50,
+        "repetitions": 5,
+        "memory": True,
+    },
+}
+"""Level -> the defaults it changes: one text alone; a minute for a small model; everything."""
+
+
+class Evaluate(OnTexts):
+    """Measure rank maps beside the dense model: perplexity, tasks, summaries, speed and memory."""
+
+    name: ClassVar[str] = "evaluate"
+
+    analysis: Analysed
+    rank_maps: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="Rank maps, each as JSON.")
+    level: Literal["perplexity", "quick", "full"] = Field(
+        default="perplexity",
+        description="quick: a minute for a small model; full: two texts, tasks, summaries, speed and memory.",
+    )
+    n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
+    other_text: OtherText = ""
+    dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
+    tasks: tuple[str, ...] = Field(
+        default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
+    )
+    limit: int | None = Field(default=None, ge=0, description="Items per task; 0: all.")
+    articles: int = Field(default=0, ge=0, description="Articles to summarise; 0: none.")
+    article_text: Source = Field(default="demo:news", description="demo:news, a .jsonl file or a data set.")
+    article_field: str = Field(default="document", description="Column of the articles.")
+    summary_field: str = setting(SummarySpec, "reference_field", "Column of the written summaries.")
+    article_length: int = Field(default=300, ge=8, description="Tokens an article is cut to.")
+    template: str = setting(SummarySpec, "template", "Prompt, with {article} where the article goes.")
+    max_new_tokens: int = setting(SummarySpec, "max_new_tokens", "Longest summary in tokens.", ge=1)
+    min_new_tokens: int = setting(SummarySpec, "min_new_tokens", "Shortest summary in tokens.", ge=0)
+    repetitions: int = Field(default=0, ge=0, description="Of every speed; 0: no speed.")
+    prompt_tokens: int = setting(CostSpec, "prompt_tokens", "Tokens read before speed and memory are taken.", ge=1)
+    new_tokens: int = setting(CostSpec, "new_tokens", "Tokens generated for the speed.", ge=1)
+    speed_batches: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = setting(
+        CostSpec, "batch_sizes", "Sequences at once, a speed for each."
+    )
+    memory: bool = Field(default=False, description="Peak memory of a process that only loads and runs the model.")
+    seed: int = setting(CostSpec, "seed", "Of random prompts and of bootstrap intervals.")
+    device: Device = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_presets(cls, values: Any) -> Any:
+        level = values.get("level") if isinstance(values, dict) else None
+        return {**LEVELS[level], **values} if isinstance(level, str) and level in LEVELS else values
+
+    @classmethod
+    def default_text(cls, name: str) -> str:
+        """Return what an argument is where it is left out, at every level that changes it."""
+        setting = cls.settings()[name]
+        changed = [f"{level}: {setting.as_text(values[name])}" for level, values in LEVELS.items() if name in values]
+        return "; ".join([super().default_text(name) or "none", *changed]) if changed else super().default_text(name)
+
+    def presets(self) -> Mapping[str, object]:
+        """Return the defaults that the level changes."""
+        return LEVELS[self.level]
+
+    def parsed_maps(self) -> list[RankMap]:
+        """Return the rank maps.
+
+        Raises:
+            InvalidRankMapError: a text is none.
+        """
+        return [parse_rank_map(text.encode()) for text in self.rank_maps]
+
+    def texts(self) -> tuple[EvaluationSpec, ...]:
+        """Return the texts that perplexity is measured on.
+
+        Raises:
+            InvalidSpecError: there is no such text.
+        """
+        return tuple(self.into(EvaluationSpec, corpus=corpus) for corpus in self.corpora())
+
+    def summaries(self) -> SummarySpec | None:
+        """Return how summaries are taken, if any are.
+
+        Raises:
+            InvalidSpecError: there are no such articles, or the template has no place for one.
+        """
+        if not self.articles:
+            return None
+        articles = CorpusSpec.parse(
+            self.article_text,
+            part="evaluation",
+            n_sequences=self.articles,
+            length=self.article_length,
+            text_field=self.article_field,
+        )
+        return SummarySpec(
+            articles,
+            self.summary_field,
+            self.template,
+            max_new_tokens=self.max_new_tokens,
+            min_new_tokens=self.min_new_tokens,
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+
+    def check(self) -> None:
+        """Check that texts are rank maps, that there are such texts, and that arguments fit each other."""
+        self.parsed_maps()
+        self.texts()
+        self.summaries()
+
+    def title(self, store: Store) -> str:
+        """Return what a person calls the job."""
+        maps = self.parsed_maps()
+        what = f"one {maps[0].method} map" if len(maps) == 1 else f"{len(maps)} maps"
+        return f"Measure {what} of {analysed_model(store, self.analysis)}"
+
+    def plan(self) -> Plan:
+        """Return what is measured.
+
+        Raises:
+            InvalidSpecError: arguments do not fit each other, or there is no such text.
+        """
+        from engine.pipeline.measure.plan import Plan
+
+        return Plan(
+            self.texts(),
+            self.tasks,
+            self.limit or None,
+            self.summaries(),
+            self.into(CostSpec, batch_sizes=self.speed_batches) if self.repetitions else None,
+            MemorySpec(self.dtype, self.prompt_tokens) if self.memory else None,
+            self.dtype,
+        )
+
+    def run(self, home: Home, report: Report) -> dict[str, Any]:
+        """Measure; return a row for the dense model and for each map."""
+        from engine.pipeline.measure.plan import measure_all
+        from engine.pipeline.reading.results import row_to_json
+
+        dense, *rows = measure_all(
+            home,
+            self.analysis,
+            self.parsed_maps(),
+            self.plan(),
+            report,
+            device=self.device,
+        )
+        return {
+            "analysis": self.analysis,
+            "level": self.level,
+            "dense": row_to_json(dense),
+            "maps": [row_to_json(row) for row in rows],
+        }

@@ -1,0 +1,56 @@
+"""The operation ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from engine.export.new_folder import require_new
+from engine.export.specs import ExportFormat, ExportSpec
+from engine.operations._base import setting
+from engine.operations._subjects import OnRankMap, analysed_model
+
+if TYPE_CHECKING:
+    from cache import Store
+    from engine.progress import Report
+    from engine.settings import Home
+
+
+class Export(OnRankMap):
+    """Export the compressed model, and open it in a fresh process before saying so."""
+
+    name: ClassVar[str] = "export"
+
+    folder: str = Field(description="Where to write; new or empty.")
+    format: ExportFormat = setting(
+        ExportSpec, "format", "factored (small), or dense: ordinary weights that save nothing."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own."
+    )
+    refinement: str | None = setting(ExportSpec, "refinement", "Id of refined factors of this map, or its start.")
+
+    def check(self) -> None:
+        """Check that the text is a rank map and the folder is new."""
+        self.parsed_map()
+        require_new(Path(self.folder))
+
+    def title(self, store: Store) -> str:
+        """Return what a person calls the job."""
+        model = analysed_model(store, self.analysis)
+        return f"Export one {self.parsed_map().method} map of {model} as {Path(self.folder).name}"
+
+    def run(self, home: Home, report: Report) -> dict[str, Any]:
+        """Export; return what was written and how it is loaded."""
+        from engine.pipeline.export import export
+
+        return export(
+            home,
+            self.analysis,
+            self.parsed_map(),
+            Path(self.folder),
+            self.into(ExportSpec),
+            report,
+        )
