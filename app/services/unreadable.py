@@ -11,7 +11,11 @@ _REMEMBERED_S = 20.0
 """Every run of every page asks, and damage is rare."""
 
 
+def warning() -> str | None:
+    """Return a sentence about what cannot be read in this home; ``None``: everything can."""
+    return _warning(str(store().root))
+
+
 @st.cache_data(ttl=_REMEMBERED_S, max_entries=4, show_spinner=False)
-def warning(home: str) -> str | None:  # noqa: ARG001 - part of the cache's key
-    """Return a sentence about what cannot be read in a home; ``None``: everything can."""
+def _warning(root: str) -> str | None:  # noqa: ARG001 - part of the cache's key
     return unreadable_warning(store())

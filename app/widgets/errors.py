@@ -10,7 +10,6 @@ from app.services import unreadable
 from app.wording.labels import plain
 from cache import StoreError
 from engine.errors import RankScopeError
-from engine.settings import home
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,7 +32,7 @@ class _ErrorsShown:
 
 def warn_of_unreadable() -> None:
     """Name a stored result that cannot be read, since pages show the others as if it were not there."""
-    if (warning := unreadable.warning(str(home().root))) is not None:
+    if (warning := unreadable.warning()) is not None:
         st.warning(plain(warning), icon=":material/warning:")
 
 
