@@ -86,14 +86,6 @@ MUTANTS = (
         ALLOCATION,
     ),
     Mutant(
-        "frontier-left-side",
-        "engine/allocation/_frontier.py",
-        'np.searchsorted(self.costs, budget.params, side="right")',
-        'np.searchsorted(self.costs, budget.params, side="left")',
-        "a budget that is exactly a vertex takes the one below",
-        ALLOCATION,
-    ),
-    Mutant(
         "hull-drops-convex",
         "engine/allocation/_hull.py",
         "reflex = np.flatnonzero(steep[1:] < steep[:-1]) + 1",
@@ -263,14 +255,6 @@ MUTANTS = (
         "the calibration loss predicts the token that was read",
         ("engine/calibration",),
     ),
-    Mutant(
-        "sampled-seed-fixed",
-        "engine/calibration/passes.py",
-        "seed=spec.seed + start",
-        "seed=spec.seed",
-        "every batch samples with the same seed",
-        ("engine/calibration",),
-    ),
     # Evaluation
     Mutant(
         "mean-of-exponentials",
@@ -278,7 +262,7 @@ MUTANTS = (
         "return math.exp(self.nll.double().mean().item())",
         "return self.nll.double().exp().mean().item()",
         "dense perplexity is a mean of perplexities",
-        ("engine/evaluation", "end_to_end/test_measuring.py"),
+        ("engine/evaluation/test_perplexity.py",),
     ),
     Mutant(
         "kl-reversed",
@@ -294,7 +278,7 @@ MUTANTS = (
         "[(1 - level) / 2, (1 + level) / 2]",
         "[1 - level, level]",
         "intervals have the wrong quantiles",
-        ("engine/evaluation", "engine/results"),
+        ("engine/evaluation/test_summaries.py", "engine/evaluation/test_tasks.py", "engine/results"),
     ),
     Mutant(
         "flops-not-halved",

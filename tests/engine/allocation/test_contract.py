@@ -192,3 +192,26 @@ def test_methods_of_one_format_refuse_others(method, formats):
 def test_an_unknown_method_is_named():
     with pytest.raises(InvalidSpecError, match=r"did you mean 'uniform'\?.*choose one of .*water-filling"):
         allocators.get("unifrom")
+
+
+@every_allocator
+def test_one_parameter_less_than_a_rank_costs_is_the_rank_below(method):
+    nats = np.append(10.0 ** -np.arange(10), 0.0)  # so steep that every rank is worth its price
+    curve = DistortionCurve(("p",), 10, 10, nats, 1.0)
+    for rank in (2, 3, 4):
+        for spare, expected in ((0, rank), (-1, rank - 1)):
+            budget = Budget(20 * rank + spare, 100)
+            found = allocate(method, [GroupCurves((curve,), None)], budget, formats=frozenset({Format.LOW_RANK}))
+            assert [block.rank for block in found.blocks] == [expected]
+            assert found.params == 20 * expected
+
+
+def test_the_lowest_rank_is_the_next_multiple_of_the_step():
+    curve = DistortionCurve(("p",), 40, 40, np.linspace(1.0, 0.0, 41) ** 2, 1.0)
+    groups, budget = [GroupCurves((curve,), None)], Budget(80 * 8, 1600)
+    found = allocate("flrc", groups, budget, formats=frozenset({Format.LOW_RANK}), min_rank=5, rank_step=4)
+    assert found.blocks[0].rank == 8
+    with pytest.raises(InfeasibleBudgetError):
+        allocate(
+            "flrc", groups, Budget(80 * 8 - 1, 1600), formats=frozenset({Format.LOW_RANK}), min_rank=5, rank_step=4
+        )

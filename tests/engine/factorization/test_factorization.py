@@ -9,6 +9,7 @@ from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_
 from engine.errors import NumericalError
 from engine.factorization import cholesky_damped, factorize_group
 from engine.factorization.blocks import group_energies
+from engine.factorization.skip import LARGEST_ENTRY, to_skip
 from engine.types import InputGroup, Metric, Projection
 
 IN = 24
@@ -223,3 +224,16 @@ def test_shrinking_is_factorising_with_evened_out_gradients(case, metric):
     for ours, theirs in zip(shrunk, case.factors(metric), strict=True):
         torch.testing.assert_close(ours.nats, theirs.nats, rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(ours.energies, theirs.energies, rtol=1e-6, atol=1e-9)
+
+
+def test_columns_are_swapped_until_the_mix_is_bounded_and_the_product_is_the_same():
+    """Elimination with pivots alone lets the entries of this matrix grow to 2^9."""
+    rank, width = 10, 30
+    growing = torch.full((rank, rank), -1.0, dtype=torch.float64).tril(-1) + torch.eye(rank, dtype=torch.float64)
+    rest = -torch.ones(width - rank, rank, dtype=torch.float64) * torch.linspace(0.5, 1, width - rank)[:, None]
+    right = torch.cat([growing, rest]).T
+    left = torch.arange(40.0, dtype=torch.float64).view(4, rank) / 10
+    skipped = to_skip(left, right)
+    assert skipped.mix.abs().max() <= LARGEST_ENTRY
+    x = torch.linspace(-1, 1, width, dtype=torch.float64)
+    torch.testing.assert_close(skipped(x), left @ right @ x)
