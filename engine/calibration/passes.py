@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
+from engine.calibration.statistics import LayerStatistics, LayerSums, statistics_bytes
 from engine.errors import NumericalError, ResourceError
 from engine.model.module import decoder_layers, device_of
 from engine.specs import CalibrationSpec, Fisher
@@ -82,20 +82,19 @@ def collect_statistics(
     Raises:
         NumericalError: the loss or a moment is not finite; the message names the projection.
     """
-    collectors = [_GroupCollector(g, len(tokens)) for g in inventory.groups if g.layer in set(layers)]
+    groups = [group for group in inventory.groups if group.layer in set(layers)]
+    sums = {layer: LayerSums(layer, len(tokens)) for layer in sorted(layers)}
     modules = dict(module.named_modules())
     device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]
     total_nll = 0.0
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_only_these_require_grad(module, collectors, modules))
+        stack.enter_context(_only_these_require_grad(module, groups, modules))
         stack.callback(lowest.register_forward_pre_hook(_require_grad_of_hidden, with_kwargs=True).remove)
-        for collector in collectors:
-            collector.attach(modules, stack)
+        hooks = _Hooks(modules, groups, sums, stack)
         for start in range(0, len(tokens), spec.batch_size):
             batch = tokens[start : start + spec.batch_size].to(device)
-            for collector in collectors:
-                collector.begin_batch(start, len(batch))
+            hooks.begin_batch(start, len(batch))
             nll, sampled = _losses(module, batch, spec, seed=spec.seed + start)
             if not torch.isfinite(nll):
                 raise NumericalError(
@@ -103,15 +102,12 @@ def collect_statistics(
                     "expected a finite number, try --compute-dtype float32."
                 )
             if sampled is not None:
-                _backward(sampled, collectors, moments=True, importances=False, retain_graph=True)
-            _backward(nll, collectors, moments=sampled is None, importances=True, retain_graph=False)
+                hooks.backward(sampled, moments=True, importances=False, retain_graph=True)
+            hooks.backward(nll, moments=sampled is None, importances=True, retain_graph=False)
             total_nll += nll.item()
             done = min(start + spec.batch_size, len(tokens))
             report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
-    n_tokens = tokens.numel()
-    statistics = {layer: LayerStatistics(layer, n_tokens) for layer in sorted(layers)}
-    for collector in collectors:
-        collector.finish(statistics[collector.group.layer], n_tokens)
+    statistics = {layer: of_layer.average(tokens.numel()) for layer, of_layer in sums.items()}
     return statistics, total_nll / (len(tokens) * (tokens.shape[1] - 1))
 
 
@@ -131,27 +127,13 @@ def _losses(
     return nll, functional.cross_entropy(flat, labels, reduction="sum")
 
 
-def _backward(
-    loss: torch.Tensor,
-    collectors: Sequence[_GroupCollector],
-    *,
-    moments: bool,
-    importances: bool,
-    retain_graph: bool,
-) -> None:
-    for collector in collectors:
-        collector.takes_moments = moments
-        collector.takes_importances = importances
-    loss.backward(retain_graph=retain_graph)
-
-
 @contextlib.contextmanager
 def _only_these_require_grad(
-    module: nn.Module, collectors: Sequence[_GroupCollector], modules: dict[str, nn.Module]
+    module: nn.Module, groups: Sequence[InputGroup], modules: dict[str, nn.Module]
 ) -> Iterator[None]:
     """Let gradients reach the weights of the collected projections and no other parameter."""
     before = {p: p.requires_grad for p in module.parameters()}
-    wanted = {id(modules[p.name].weight) for c in collectors for p in c.group.members}
+    wanted = {id(modules[p.name].weight) for group in groups for p in group.members}
     for parameter in before:
         parameter.requires_grad_(id(parameter) in wanted)
     try:
@@ -169,96 +151,69 @@ def _require_grad_of_hidden(_: nn.Module, inputs: tuple[object, ...], keywords: 
         hidden.requires_grad_(True)
 
 
-def _add_outer(total: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
-    """Add rows^T rows to ``total``; rows is (n_tokens, width) in float32."""
-    if total is None:
-        return rows.T @ rows
-    return total.addmm_(rows.T, rows)
+class _Hooks:
+    """Forward what a pass computes to the sums of its layers, from registration until ``stack`` closes.
 
+    Args:
+        modules: of the model, by name.
+        groups: whose projections are watched.
+        sums: by layer.
+        stack: removes the hooks.
+    """
 
-class _GroupCollector:
-    """Hooks of one input group and the sums they feed."""
-
-    def __init__(self, group: InputGroup, n_sequences: int) -> None:
-        self.group = group
-        self.n_sequences = n_sequences
-        self.takes_moments = True
-        self.takes_importances = True
-        self._input: torch.Tensor | None = None
-        self._means: torch.Tensor | None = None
-        self._outputs: dict[str, torch.Tensor] = {}
-        self._gradients: dict[str, torch.Tensor] = {}
-        self._importances: dict[str, torch.Tensor] = {}
-        self._rows = slice(0)
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        groups: Sequence[InputGroup],
+        sums: dict[int, LayerSums],
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._sums = sums
+        self._sequences = slice(0)
+        self._moments = self._importances = False
+        for group in groups:
+            first = modules[group.members[0].name]
+            stack.callback(first.register_forward_hook(self._forward_hook(group)).remove)
+            for projection in group.members:
+                linear = modules[projection.name]
+                stack.callback(linear.register_full_backward_hook(self._gradient_hook(projection)).remove)
+                weight: torch.Tensor = linear.weight  # type: ignore[assignment]
+                stack.callback(weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove)
 
     def begin_batch(self, start: int, size: int) -> None:
         """Note which sequences the next forward pass runs."""
-        self._rows = slice(start, start + size)
+        self._sequences = slice(start, start + size)
 
-    def attach(self, modules: dict[str, nn.Module], stack: contextlib.ExitStack) -> None:
-        """Register the hooks; they go when ``stack`` closes."""
-        first = self.group.members[0]
-        stack.callback(modules[first.name].register_forward_hook(self._take_input).remove)
-        for projection in self.group.members:
-            linear = modules[projection.name]
-            stack.callback(linear.register_full_backward_hook(self._gradient_hook(projection)).remove)
-            weight: torch.Tensor = linear.weight  # type: ignore[assignment]
-            stack.callback(weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove)
+    def backward(self, loss: torch.Tensor, *, moments: bool, importances: bool, retain_graph: bool) -> None:
+        """Run a backward pass that feeds moments, importances or both."""
+        self._moments, self._importances = moments, importances
+        loss.backward(retain_graph=retain_graph)
 
-    def _take_input(self, linear: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
-            x = inputs[0].detach().flatten(0, -2).float()
-            if self._means is None:
-                self._means = x.new_zeros(self.n_sequences, x.shape[1])
-            self._means[self._rows] = x.view(self._rows.stop - self._rows.start, -1, x.shape[1]).mean(1)
-            if needs_input_moment(self.group):
-                self._input = _add_outer(self._input, x)
-            else:
-                name = self.group.members[0].name
-                y = output.detach().flatten(0, -2).float()
-                bias = getattr(linear, "bias", None)
-                self._outputs[name] = _add_outer(self._outputs.get(name), y if bias is None else y - bias)
+    def _forward_hook(self, group: InputGroup) -> Callable[..., None]:
+        sums = self._sums[group.layer]
+
+        def take(linear: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
+                sums.add_input(group, inputs[0], self._sequences)
+                sums.add_output(group, output, getattr(linear, "bias", None))
+
+        return take
 
     def _gradient_hook(self, projection: Projection) -> Callable[..., None]:
-        wide = is_wide(projection)
+        sums = self._sums[projection.layer]
 
         def take(_: nn.Module, of_input: tuple[torch.Tensor, ...], of_output: tuple[torch.Tensor, ...]) -> None:
-            if self.takes_moments:
-                g = (of_output if wide else of_input)[0].detach().flatten(0, -2).float()
-                self._gradients[projection.name] = _add_outer(self._gradients.get(projection.name), g)
+            if self._moments:
+                sums.add_gradient(projection, of_input[0], of_output[0])
 
         return take
 
     def _importance_hook(self, projection: Projection) -> Callable[[torch.Tensor], None]:
+        sums = self._sums[projection.layer]
+
         def take(weight: torch.Tensor) -> None:
-            gradient = weight.grad
-            weight.grad = None
-            if gradient is None or not self.takes_importances:
-                return
-            flat = gradient.flatten()
-            fisher = flat.dot(flat)
-            # The gradient is not needed any more, so the product takes its place.
-            product = gradient.mul_(weight.detach()).flatten()
-            sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
-            known = self._importances.get(projection.name)
-            self._importances[projection.name] = sums.double() if known is None else known + sums
+            gradient, weight.grad = weight.grad, None
+            if gradient is not None and self._importances:
+                sums.add_importance(projection, gradient, weight.detach())
 
         return take
-
-    def finish(self, statistics: LayerStatistics, n_tokens: int) -> None:
-        """Hand the averaged moments over, checked."""
-        name = self.group.name
-        if self._means is not None:
-            statistics.means[name] = self._means
-        if self._input is not None:
-            statistics.inputs[name] = self._input / n_tokens
-        statistics.outputs.update({p: m / n_tokens for p, m in self._outputs.items()})
-        statistics.gradients.update({p: m / n_tokens for p, m in self._gradients.items()})
-        statistics.importances.update(self._importances)
-        for what in (statistics.inputs, statistics.outputs, statistics.gradients, statistics.importances):
-            for key, moment in what.items():
-                if not torch.isfinite(moment).all():
-                    raise NumericalError(
-                        f"A second moment of {key} is not finite; expected finite activations and gradients, "
-                        "try --compute-dtype float32."
-                    )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.errors import NumericalError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -63,6 +65,85 @@ class LayerStatistics:
             if name:
                 getattr(statistics, kind)[name] = tensor
         return statistics
+
+
+class LayerSums:
+    """What the moments of one decoder layer are averaged from, added up batch by batch in float32.
+
+    Args:
+        layer: index of the decoder layer.
+        n_sequences: of the whole text.
+    """
+
+    def __init__(self, layer: int, n_sequences: int) -> None:
+        self._layer = layer
+        self._n_sequences = n_sequences
+        self._inputs: dict[str, torch.Tensor] = {}
+        self._means: dict[str, torch.Tensor] = {}
+        self._outputs: dict[str, torch.Tensor] = {}
+        self._gradients: dict[str, torch.Tensor] = {}
+        self._importances: dict[str, torch.Tensor] = {}
+
+    def add_input(self, group: InputGroup, x: torch.Tensor, sequences: slice) -> None:
+        """Add the input x (..., in) of a group over consecutive ``sequences``."""
+        rows = _rows(x)
+        if group.name not in self._means:
+            self._means[group.name] = rows.new_zeros(self._n_sequences, rows.shape[1])
+        by_sequence = rows.view(sequences.stop - sequences.start, -1, rows.shape[1])
+        self._means[group.name][sequences] = by_sequence.mean(1)
+        if needs_input_moment(group):
+            _add_outer(self._inputs, group.name, rows)
+
+    def add_output(self, group: InputGroup, y: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """Add the output y (..., out) of a group's first projection, unless the group needs the input's moment."""
+        if not needs_input_moment(group):
+            rows = _rows(y)
+            _add_outer(self._outputs, group.members[0].name, rows if bias is None else rows - bias)
+
+    def add_gradient(self, projection: Projection, of_input: torch.Tensor, of_output: torch.Tensor) -> None:
+        """Add the gradient of the summed loss on the projection's smaller side: (..., in) or (..., out)."""
+        _add_outer(self._gradients, projection.name, _rows(of_output if is_wide(projection) else of_input))
+
+    def add_importance(self, projection: Projection, gradient: torch.Tensor, weight: torch.Tensor) -> None:
+        """Add what one batch says of a weight's importance; ``gradient`` (out, in) is overwritten."""
+        flat = gradient.flatten()
+        fisher = flat.dot(flat)
+        product = gradient.mul_(weight).flatten()
+        sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
+        known = self._importances.get(projection.name)
+        self._importances[projection.name] = sums.double() if known is None else known + sums
+
+    def average(self, n_tokens: int) -> LayerStatistics:
+        """Return the moments over ``n_tokens`` tokens.
+
+        Raises:
+            NumericalError: one is not finite; the message names the projection or its group.
+        """
+        inputs, outputs, gradients = (
+            {name: total / n_tokens for name, total in sums.items()}
+            for sums in (self._inputs, self._outputs, self._gradients)
+        )
+        for moments in (inputs, outputs, gradients, self._importances):
+            for name, moment in moments.items():
+                if not torch.isfinite(moment).all():
+                    raise NumericalError(
+                        f"A second moment of {name} is not finite; expected finite activations and gradients, "
+                        "try --compute-dtype float32."
+                    )
+        return LayerStatistics(self._layer, n_tokens, inputs, self._means, outputs, gradients, self._importances)
+
+
+def _rows(values: torch.Tensor) -> torch.Tensor:
+    """Return (..., width) as (n_tokens, width) in float32."""
+    return values.detach().flatten(0, -2).float()
+
+
+def _add_outer(totals: dict[str, torch.Tensor], name: str, rows: torch.Tensor) -> None:
+    """Add rows^T rows to the total called ``name``; rows is (n_tokens, width)."""
+    if name in totals:
+        totals[name].addmm_(rows.T, rows)
+    else:
+        totals[name] = rows.T @ rows
 
 
 def is_wide(projection: Projection) -> bool:

@@ -1,0 +1,79 @@
+"""Sums of moments against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine.calibration.statistics import LayerSums
+from engine.errors import NumericalError
+from engine.types import InputGroup, Projection
+
+WIDE = Projection("m.down", 0, "down", 2, 3)
+TALL = Projection("m.up", 0, "up", 3, 2)
+
+
+def group(*members):
+    return InputGroup(tuple(members))
+
+
+def test_inputs_are_summed_as_outer_products_and_averaged_by_sequence():
+    sums, pair = LayerSums(0, 2), group(TALL, Projection("m.gate", 0, "gate", 3, 2))
+    sums.add_input(pair, torch.tensor([[[1.0, 2.0], [3.0, 0.0]]]), slice(0, 1))
+    sums.add_input(pair, torch.tensor([[[0.0, 1.0], [2.0, 1.0]]]), slice(1, 2))
+    sums.add_output(pair, torch.ones(1, 2, 3), None)
+    found = sums.average(4)
+    assert found.inputs[pair.name].tolist() == [[3.5, 1.0], [1.0, 1.5]]
+    assert found.means[pair.name].tolist() == [[2.0, 1.0], [1.0, 1.0]]
+    assert not found.outputs
+
+
+def test_a_wide_projection_alone_takes_the_moment_of_its_output_without_bias():
+    sums, alone = LayerSums(0, 1), group(WIDE)
+    sums.add_input(alone, torch.ones(1, 2, 3), slice(0, 1))
+    sums.add_output(alone, torch.tensor([[[2.0, 3.0], [1.0, 5.0]]]), torch.tensor([1.0, 1.0]))
+    found = sums.average(2)
+    assert found.outputs == {WIDE.name: pytest.approx(torch.tensor([[0.5, 1.0], [1.0, 10.0]]))}
+    assert not found.inputs
+
+
+def test_gradients_are_taken_on_the_smaller_side():
+    sums, of_input, of_output = LayerSums(0, 1), torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, -1.0]])
+    sums.add_gradient(WIDE, of_input, of_output)
+    sums.add_gradient(TALL, of_output, of_input)
+    found = sums.average(1).gradients
+    assert found[WIDE.name].tolist() == found[TALL.name].tolist() == [[1.0, -1.0], [-1.0, 1.0]]
+
+
+def test_importances_of_batches_add_up():
+    sums, weight = LayerSums(0, 1), torch.tensor([[1.0, 2.0]])
+    sums.add_importance(WIDE, torch.tensor([[3.0, -1.0]]), weight)  # products 3 and -2
+    sums.add_importance(WIDE, torch.tensor([[-1.0, -1.0]]), weight)  # products -1 and -2
+    assert sums.average(1).importances[WIDE.name].tolist() == [13.0 + 5.0, 1.0 + 3.0, 10.0 + 2.0]
+
+
+def test_shards_average_to_the_whole():
+    torch.manual_seed(0)
+    x, g = torch.randn(4, 5, 2), torch.randn(4, 5, 3)
+    group_of_one = group(TALL)
+
+    def moments(*sequences):
+        sums = LayerSums(0, len(sequences))
+        for index, sequence in enumerate(sequences):
+            rows = slice(sequence, sequence + 1)
+            sums.add_input(group_of_one, x[rows], slice(index, index + 1))
+            sums.add_gradient(TALL, x[rows], g[rows])
+        return sums.average(5 * len(sequences))
+
+    whole, first, second = moments(0, 1, 2, 3), moments(0, 1), moments(2, 3)
+    for kind, name in (("inputs", group_of_one.name), ("gradients", TALL.name)):
+        halves = (getattr(first, kind)[name] + getattr(second, kind)[name]) / 2
+        torch.testing.assert_close(getattr(whole, kind)[name], halves)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_moment_that_is_not_finite_is_named(value):
+    sums = LayerSums(0, 1)
+    sums.add_gradient(TALL, torch.tensor([[value, 1.0]]), torch.zeros(1, 3))
+    with pytest.raises(NumericalError, match=r"moment of m\.up is not finite"):
+        sums.average(1)
