@@ -45,8 +45,11 @@ def unpacked(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def asked_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home, shared by the tests that find everything in it."""
-    return unpacked(tmp_path_factory.mktemp("old"))
+    """The home, shared by the tests that find everything in it; the job that is queued there would add something."""
+    home = unpacked(tmp_path_factory.mktemp("old"))
+    (queued,) = JobRecord(home).unfinished()
+    JobRecord(home).cancel(queued.id, 0.0)
+    return home
 
 
 @pytest.fixture
