@@ -402,4 +402,4 @@ def require_prompt(text: str) -> None:
         InvalidSpecError: there is only white space.
     """
     if not text.strip():
-        raise InvalidSpecError("The prompt is empty; give some text to go on from.")
+        raise InvalidSpecError("The prompt is empty; give some text to continue.")

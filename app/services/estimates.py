@@ -42,8 +42,8 @@ class Estimate:
 
     def __str__(self) -> str:
         """Say it in words."""
-        jobs = "an earlier job" if self.n_jobs == 1 else f"{self.n_jobs} earlier jobs"
-        return f"up to about {duration(self.seconds)}, judged by {jobs} like it on this machine"
+        jobs = "a similar job" if self.n_jobs == 1 else f"{self.n_jobs} similar jobs"
+        return f"up to about {duration(self.seconds)}, based on {jobs} on this machine"
 
 
 def estimate(operation: Operation, past: Sequence[Job]) -> Estimate | None:

@@ -16,7 +16,7 @@ def show_estimate(operation: Operation) -> None:
     """Say how long an operation may take and how many wait before it; one line in any case."""
     expected = jobs.estimate(operation)
     told = (
-        "Nothing like it has run on this machine yet, so the time is not known."
+        "No comparable job has run on this machine yet, so the time is unknown."
         if expected is None
         else (f"Takes {expected}.")
     )

@@ -77,7 +77,7 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
         return
     message = plain(textwrap.shorten(job.progress.message, _MOST_LETTERS)) if job.progress is not None else "Starting"
     if job.status is JobStatus.CANCELLING:
-        message = "Being cancelled"
+        message = "Cancelling"
     fraction = (job.progress.fraction if job.progress is not None else None) or 0.0
     st.progress(fraction, f"{percent(fraction, 0)} · {message}")
     st.caption(f"Running for {duration(time.time() - (job.started or time.time()))} · {_time_left(job)}")
@@ -88,7 +88,7 @@ def _time_left(job: Job) -> str:
     if left is not None:
         return f"about {duration(left)} left at this pace"
     expected = jobs.job_estimate(job)
-    return "the time left is not known yet" if expected is None else f"takes {expected}"
+    return "time left unknown" if expected is None else f"takes {expected}"
 
 
 def _why_it_waits(job: Job) -> str:
@@ -99,7 +99,7 @@ def _why_it_waits(job: Job) -> str:
     more = f" and {len(ahead) - _MOST_NAMED} more" if len(ahead) > _MOST_NAMED else ""
     left = jobs.remaining_seconds(ahead[0].id)
     first = "" if left is None else f" The first takes about {duration(left)} more."
-    return f"Waits for {names}{more}: jobs run one after another, because each uses all cores and much memory.{first}"
+    return f"Waiting for {names}{more}: jobs run one at a time, because each uses all cores and much memory.{first}"
 
 
 def _show_end(job: Job) -> None:
@@ -113,7 +113,7 @@ def _show_end(job: Job) -> None:
         st.warning(f"{plain(job.title)} was {job.status}{took}.", icon=":material/pause_circle:")
     st.button(
         "Try again" if job.status is JobStatus.FAILED else "Resume",
-        help="Goes on after the last finished stage.",
+        help="Continues after the last finished stage.",
         on_click=jobs.resume_job,
         args=(job.id,),
         icon=":material/replay:",

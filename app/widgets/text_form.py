@@ -34,7 +34,7 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> TextSetti
     """Ask for a text; return its settings, or ``None`` while there is no answer yet.
 
     Raises:
-        CorpusError: the uploaded file is of no use.
+        CorpusError: the uploaded file cannot be used.
     """
     source = option_picker("Text", sources, key=f"{key}.source")
     text: str | None = None
@@ -71,7 +71,7 @@ def with_amount(operation: Asked, *, key: str) -> Asked:
             "Sequences",
             key=f"{key}.n",
             default=operation.n_sequences,
-            help_text="Separate stretches of text.",
+            help_text="Separate excerpts of the text.",
         )
     with right:
         tokens = whole_number_input(

@@ -21,7 +21,7 @@ def welcome() -> None:
     disk = megabytes(texts.demo_disk_bytes())
     st.info(
         "Nothing has been analysed yet. Start with the demo, a small real model (SmolLM2, 135 M parameters): it "
-        f"is downloaded once (up to {disk} of disk) and analysed in some minutes.",
+        f"is downloaded once (up to {disk} of disk) and analysed in a few minutes.",
         icon=":material/rocket_launch:",
     )
     if st.button("Analyse the demo model", type="primary"):

@@ -105,10 +105,10 @@ def follow(job: Job, queue: JobQueue) -> Job:
         try:
             ended = queue.wait(job.id, on_progress=show)
         except KeyboardInterrupt:
-            err.print(f"The job goes on; see it with: rankscope jobs show {job.id}", markup=False)
+            err.print(f"The job continues; follow it with: rankscope jobs show {job.id}", markup=False)
             raise typer.Exit(130) from None
     if ended.status is JobStatus.DONE:
         return ended
     if ended.status is JobStatus.FAILED:
         raise RankScopeError(ended.error or f"The job {ended.id} failed; see: rankscope jobs log {ended.id}")
-    raise RankScopeError(f"The job {ended.id} was {ended.status}; go on with: rankscope jobs resume {ended.id}")
+    raise RankScopeError(f"The job {ended.id} was {ended.status}; resume it with: rankscope jobs resume {ended.id}")

@@ -32,6 +32,6 @@ def open_dashboard(
     assert found is not None
     assert found.submodule_search_locations is not None
     main = Path(found.submodule_search_locations[0]) / "main.py"
-    err.print(f"RankScope is at http://127.0.0.1:{port} (Ctrl-C stops it; jobs go on)", markup=False)
+    err.print(f"RankScope is at http://127.0.0.1:{port} (Ctrl-C stops it; jobs continue)", markup=False)
     command = [sys.executable, "-m", "streamlit", "run", str(main), "--server.port", str(port)]
     raise typer.Exit(subprocess.call(command, cwd=main.parent.parent))

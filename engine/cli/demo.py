@@ -44,7 +44,7 @@ def demo(
 ) -> None:
     """Analyse a model, compare methods, then evaluate, export and report the best one.
 
-    What was computed before is not computed again; an interrupted run goes on.
+    Stored results are reused; an interrupted run can be resumed.
     """
     if level == "perplexity":
         raise InvalidSpecError(

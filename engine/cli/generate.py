@@ -32,7 +32,7 @@ def generate(
     rank_map: Annotated[
         str | None, typer.Argument(metavar="[MAP]", help="Rank map, a file or @NAME; none: dense.")
     ] = None,
-    prompt: Annotated[str | None, typer.Option(help="Text to go on from, or a question to a chat model.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue, or a question to a chat model.")] = None,
     prompt_file: Annotated[Path | None, typer.Option(help="UTF-8 file with the prompt.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens to generate.")] = 100,
     temperature: Annotated[float, typer.Option(help="0: always the likeliest token; above: draw tokens.")] = 0.0,

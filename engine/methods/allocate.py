@@ -69,8 +69,7 @@ class Target:
         if len(given) != 1:
             shown = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
             raise InvalidSpecError(
-                f"Exactly one of --keep, --mb and --perplexity-ratio says how small the model is to be, but {shown} "
-                "was given."
+                f"Exactly one of --keep, --mb and --perplexity-ratio sets the size of the model, but {shown} was given."
             )
 
 

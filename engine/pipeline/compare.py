@@ -64,7 +64,7 @@ class ComparisonSpec:
     def __post_init__(self) -> None:
         """Check that there is something to compare."""
         if not self.kept_fractions or not self.methods:
-            raise InvalidSpecError("Nothing was given to compare; expected at least one kept fraction and one method.")
+            raise InvalidSpecError("There is nothing to compare; expected at least one kept fraction and one method.")
         for kept in self.kept_fractions:
             if not 0 < kept <= 1:
                 raise InvalidSpecError(

@@ -80,6 +80,6 @@ def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
     assert isinstance(found, dict)
     page = open_page("allocation", keep="0.8", method="water-filling", job=job.id)
     assert not page.exception
-    assert any("saves nothing" in caption.value and "differ by at most" in caption.value for caption in page.caption)
+    assert any("no smaller" in caption.value and "differ by at most" in caption.value for caption in page.caption)
     assert any(block.value == "\n".join(found["load"]) for block in page.code)
     assert str(analysed_home / "exports" / "mine") in found["load"][-1]

@@ -95,7 +95,7 @@ def test_a_waiting_job_names_what_it_waits_for(open_page: Open, home: Path, queu
         assert [j.title for j in jobs_ahead(queue.get(third.id), queue.jobs())] == ["Job 0", "Job 1"]
         page = open_page("jobs")
     assert not page.exception
-    assert "Waits for 'Job 0', then 'Job 1': jobs run one after another" in told(page)
+    assert "Waiting for 'Job 0', then 'Job 1': jobs run one at a time" in told(page)
     titles = [m.value for m in page.markdown if "badge" in m.value]
     assert [title[-7:-2] for title in titles] == ["Job 0", "Job 1", "Job 2"]
     assert second.status is JobStatus.QUEUED
@@ -140,11 +140,11 @@ def test_a_log_is_read_only_while_it_is_open(open_page: Open, home: Path, queue:
 
 
 def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Path, queue: JobQueue) -> None:
-    assert "Nothing like it has run on this machine yet" in told(open_page("model"))
+    assert "No comparable job has run on this machine yet" in told(open_page("model"))
     job = queue.submit("analyse", {}, title="Job")
     begun(analysed_home, job).close()
     assert "1 other job is before it" in told(open_page("model"))
     JobRecord(analysed_home).finish(job.id, 1, JobStatus.DONE)
     page = open_page("model")
-    assert "judged by an earlier job like it" in told(page)
+    assert "based on a similar job" in told(page)
     assert not page.exception

@@ -117,7 +117,7 @@ def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, ana
     page.text_area[0].set_value("  ")
     button(page, "Answer").click()
     page.run()
-    assert [e.value for e in page.error] == ["The prompt is empty; give some text to go on from\\."]
+    assert [e.value for e in page.error] == ["The prompt is empty; give some text to continue\\."]
     assert not hosts(analysed_home)
 
 

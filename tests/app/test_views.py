@@ -184,7 +184,7 @@ def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:
     page = open_page("allocation", keep="0.7", method="Bolaco")
-    assert "Bolaco has no map here" in page.error[0].value
+    assert "Bolaco has no map for these settings" in page.error[0].value
     page.number_input(key="search.trials").set_value(5).run()
     page = button(page, "Search at 70.0 %").click().run()
     assert not page.exception
@@ -246,7 +246,7 @@ def test_locks_that_do_not_fit_the_budget_are_a_sentence_with_a_way_back(
 
 def test_sensitivity_shows_the_measurement_only_at_its_own_kept_fraction(open_page: Open, analysed_home: Path) -> None:
     assert not open_page("sensitivity").info
-    assert "The measurement is of 50%" in open_page("sensitivity", cut="0.7").info[0].value
+    assert "The measurement was made at 50%" in open_page("sensitivity", cut="0.7").info[0].value
 
 
 @pytest.mark.usefixtures("no_worker")

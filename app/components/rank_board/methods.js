@@ -7,7 +7,7 @@ import { allocateUniformly } from "./uniform.js";
 // engine.allocation._evaluated and engine.methods.presets
 
 export function bestEvaluated(evaluated, groups, budget, locks = []) {
-  if (locks.length) throw new NoAllocation("Measured maps are taken as they are: release the held ranks, or do not rebalance.");
+  if (locks.length) throw new NoAllocation("Measured maps cannot be changed: release the held ranks, or turn off rebalancing.");
   const fitting = evaluated.filter((found) => found.params <= budget);
   if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
   const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;

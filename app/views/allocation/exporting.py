@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.plans import Plan
     from engine.analysis.value import Analysis
 
-_FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtime, saves nothing"}
+_FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtime, no smaller"}
 
 
 def export_plan(analysis: Analysis, plan: Plan) -> None:
@@ -32,9 +32,9 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
         _show_export(job.result)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
-            "Writes a folder that transformers opens without RankScope: weights, tokenizer, a model card with what was "
-            "measured, and the code that runs the factors. It is opened in a fresh process and compared with the model "
-            "in memory before it appears."
+            "Writes a folder that transformers opens without RankScope: weights, tokenizer, a model card with the "
+            "measurements, and the code that runs the factors. The folder is loaded in a fresh process and compared "
+            "with the model in memory before the export is complete."
         )
         suggested = _suggested_name(analysis, plan)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
@@ -55,7 +55,7 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
 
 def _show_export(result: Mapping[str, Any]) -> None:
     stored, dense = result["weight_bytes"] / 1e6, result["dense_weight_bytes"] / 1e6
-    saving = "" if result["saves_memory"] else " It saves nothing over the dense model."
+    saving = "" if result["saves_memory"] else " It is no smaller than the dense model."
     st.caption(
         f"In {plain(result['folder'])}: {stored:,.1f} MB of weights, {dense:,.1f} MB dense ({result['dtype']})."
         f"{saving} A fresh process without RankScope opened it; on {result['n_verified_tokens']} tokens its outputs "

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def render() -> None:
     st.title("Allocation")
-    st.caption("Drag the budget and every method follows; drag a bar to hold a rank. Then compress and measure.")
+    st.caption("Drag the budget to update every method; drag a bar to hold a rank. Then compress and measure.")
     with errors_shown():
         analysis = current_analysis()
         if analysis is None:
@@ -56,16 +56,14 @@ def render() -> None:
             measure_plan(analysis, plan, rows, text)
             export_plan(analysis, plan)
         else:
-            st.error(plain(f"{method_title(plan.method)} has no map here. {plan.reason}"))
+            st.error(plain(f"{method_title(plan.method)} has no map for these settings. {plan.reason}"))
         shown = plan if isinstance(plan, Plan) else None
         _offer_files_and_release(analysis, shown, len(locks))
         show_saved_maps(analysis, shown)
         compare_methods(analysis, plans, text, kept)
         if isinstance(plan, Plan):
             show_difference(analysis, plan, plans)
-            with st.expander(
-                "The rank map as a heatmap and as a table in which ranks are held by typing", expanded=True
-            ):
+            with st.expander("Rank map: heatmap and editable table", expanded=True):
                 show_rank_map(analysis, plan)
 
 

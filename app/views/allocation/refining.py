@@ -29,9 +29,9 @@ def refine_plan(analysis: Analysis, plan: Plan) -> None:
         page_link("results", "All refined maps")
     with st.expander("Refine the factors at these ranks", icon=":material/tune:"):
         st.caption(
-            "Fits the left factors once more to what the dense model computes, layer by layer; the ranks and the size "
-            "stay. Training against the dense model's predictions goes further and takes longer; refined maps are "
-            "listed apart."
+            "Refits the left factors to the dense model's outputs, layer by layer; ranks and size stay the same. "
+            "Training on the dense model's predictions gains more and takes longer. Refined maps are listed "
+            "separately."
         )
         train = st.toggle("Also train the factors", key="refine.train")
         minutes = whole_number_input(

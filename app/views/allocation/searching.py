@@ -28,10 +28,10 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         lead_to_analysis(job.result["analysis"], analysis)
     with st.expander("Search by measuring", expanded=not has_map, icon=":material/search:"):
         st.caption(
-            "Compresses and measures the model once per trial, on a small part of the calibration text; what was "
-            "measured stays, also when the search is cancelled."
+            "Compresses and measures the model once per trial, on a small part of the calibration text; measured "
+            "trials are kept if the search is cancelled."
         )
-        goal = option_picker("Look for", _GOALS, key="search.goal")
+        goal = option_picker("Goal", _GOALS, key="search.goal")
         trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
         wanted: dict[str, Any] = {"pareto": True} if goal == "all" else {"target": round(kept_fraction, 4)}
         label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"

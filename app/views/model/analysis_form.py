@@ -19,8 +19,8 @@ _ASKED = {
     "gguf": ("Path of a .gguf file", ""),
 }
 _FISHER = {
-    Fisher.EMPIRICAL: "at the text's own next tokens (one pass, the default)",
-    Fisher.SAMPLED: "at tokens drawn from the model (the true Fisher matrix, noisier)",
+    Fisher.EMPIRICAL: "at the true next tokens (one pass, default)",
+    Fisher.SAMPLED: "at tokens sampled from the model (true Fisher matrix, noisier)",
 }
 
 
@@ -28,7 +28,7 @@ def analysis_form() -> Analyse | None:
     """Ask for everything an analysis needs; ``None`` while something is missing.
 
     Raises:
-        RankScopeError: an uploaded text is of no use.
+        RankScopeError: an uploaded text cannot be used.
     """
     model, trusted = _model_picker()
     st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
@@ -43,7 +43,7 @@ def analysis_form() -> Analyse | None:
             operation.memory_gb,
             0.5,
             key="model.memory",
-            help="Less memory means more passes over the text, with the same outcome. The model comes on top.",
+            help="Less memory means more passes over the text, with the same result. The model itself comes on top.",
         )
     if text is None or model is None:
         return None

@@ -17,7 +17,7 @@ from engine.jobs import JobStatus
 
 def render() -> None:
     st.title("Model")
-    st.caption("Open a language model, let it read some text, and find out which of its weights have rank to spare.")
+    st.caption("Analyse a model on a calibration text to see which weights can be compressed.")
     with errors_shown():
         job = watch("analyse")
         if job is not None and job.status is JobStatus.DONE:
@@ -38,8 +38,8 @@ def render() -> None:
 
 def _next_steps() -> None:
     with st.container(horizontal=True):
-        page_link("spectra", "See its spectra")
-        page_link("allocation", "Choose its ranks")
+        page_link("spectra", "Show its spectra")
+        page_link("allocation", "Choose ranks")
 
 
 render()

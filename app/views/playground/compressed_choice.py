@@ -51,10 +51,10 @@ def choose_compressed(analysis: Analysis) -> Choice:
         RankScopeError: the method has no map at this budget, or the schedule does not decline.
     """
     progressive = st.toggle(
-        "Lower the ranks while it writes",
+        "Lower the ranks during generation",
         key="progressive",
         bind="query-params",
-        help="Progressive decoding (FLRC): the first tokens run with more of the model than the last ones.",
+        help="Progressive decoding (FLRC): the first tokens use more of the model than the last ones.",
     )
     return _choose_schedule() if progressive else _choose_map(analysis)
 
@@ -118,7 +118,7 @@ def _choose_schedule() -> Choice:
             "Last tokens keep", key="end", default=0.6, help_text="Reached at the largest number of tokens."
         )
     kind = option_picker(
-        "Goes down", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
+        "Decrease", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
     )
     methods = [
         name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.needs_search

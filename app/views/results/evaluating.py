@@ -23,7 +23,7 @@ def evaluate_more(analysis: Analysis, chosen: Sequence[ResultRow]) -> None:
     with st.expander("Evaluate more", icon=":material/science:"):
         maps = [row.rank_map for row in chosen if row.rank_map is not None]
         operation = evaluation_form(analysis, maps, key="runs", levels=("quick", "full"))
-        st.caption("What was measured before is not measured again, and a cancelled evaluation goes on where it was.")
+        st.caption("Stored measurements are reused; a cancelled evaluation can be resumed.")
         what = "this run" if len(chosen) == 1 else f"these {len(chosen)} runs"
         pressed = st.button(
             f"Evaluate {what}", icon=":material/play_arrow:", key="runs.evaluate", disabled=operation is None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def render() -> None:
     st.title("Sensitivity")
-    st.caption("Which projections must keep their rank? Two estimates from the analysis, and the truth if you measure.")
+    st.caption("Which projections must keep their rank? Two estimates from the analysis; a measurement checks them.")
     with errors_shown():
         analysis = current_analysis()
         if analysis is None:
@@ -38,14 +38,14 @@ def render() -> None:
             help_text="In low-rank format; all other projections stay dense.",
         )
         if measured is not None and measured["kept_fraction"] != kept:
-            st.info(f"The measurement is of {measured['kept_fraction']:.0%} kept; it is not shown at {kept:.0%}.")
+            st.info(f"The measurement was made at {measured['kept_fraction']:.0%} kept; it is not shown at {kept:.0%}.")
             measured = None
         predicted = analyses.predicted_increases(analysis.id, kept)
         scores = tables.sensitivity(analysis, predicted, measured["nll_increase"] if measured else None)
         show_maps(scores, kept, measured)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
         show_agreement(scores)
-        page_link("allocation", "Next: share out the ranks")
+        page_link("allocation", "Allocate the ranks")
 
 
 def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:
