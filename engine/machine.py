@@ -1,9 +1,13 @@
-"""Whether what is about to be loaded fits the memory that is free."""
+"""The machine a stage runs on: its free and used memory, its disk, and the versions that decide numbers."""
 
 from __future__ import annotations
 
 import errno
+import platform
 import re
+import resource
+import sys
+from importlib.metadata import version
 
 import psutil
 
@@ -48,3 +52,15 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide numbers."""
+    packages = ("torch", "transformers", "rankscope")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

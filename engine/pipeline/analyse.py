@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import resource
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
 from cache import Key, canonical_json, read_arrays, write_arrays, write_json
@@ -21,6 +18,7 @@ from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
 from engine.factorization.blocks import factorize_group, group_energies
 from engine.factorization.parallel import single_threaded_workers
+from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
 from engine.model.module import device_of, dtype_of, weight_matrix
 from engine.model.opening import OpenModel, open_model
@@ -236,21 +234,3 @@ def _write_analysis(
             "versions": versions(),
         },
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide numbers."""
-    from importlib.metadata import version
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "rankscope": version("rankscope"),
-    }
-
-
-def peak_memory_bytes() -> int:
-    """Return the largest resident size this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -12,12 +12,12 @@ from cache import Key, write_json
 from engine.errors import ModelError
 from engine.evaluation.perplexity import DenseReference, measure, take_reference
 from engine.evaluation.sensitivity import measure_sensitivity
+from engine.machine import peak_memory_bytes, versions
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
 from engine.model.opening import open_model
 from engine.model.sources import ModelFolder, corpus_fingerprint, resolve_model, resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.analyse import peak_memory_bytes, versions
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.models import Models
 from engine.pipeline.reading.analyses import load_analysis

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from engine.compression.apply import compress
+from engine.machine import versions
 from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
-from engine.pipeline.analyse import versions
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.refined import apply_refinement
 from engine.rank_map.identity import map_id

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from engine.evaluation.bootstrap import bootstrap_difference
 from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.tasks import LoadedTask, lm_eval_version, load_tasks, run_task
+from engine.machine import versions
 from engine.model.demo import fetch_demo
-from engine.pipeline.analyse import versions
 from engine.pipeline.measure.part import write_part
 from engine.rank_map.identity import ITEMS, part_key
 
