@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-MODULES = Path(rank_board.__file__).parent
+MODULES = Path(rank_board.__file__).parent / "port"
 
 PLAN = """async ([bytes, told, cases]) => {
   const { decodeCurves } = await import("./curves.js");

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page, Route
 
-FOLDER = Path(rank_board.__file__).parent
+FOLDER = Path(rank_board.__file__).parent / "board"
 KINDS = (("q", "k", "v"), ("o",), ("gate", "up"), ("down",))
 METRICS = (Metric.LOSS, Metric.INPUT, Metric.FEATURE)
 STATE: dict[str, Any] = {

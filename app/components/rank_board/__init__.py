@@ -29,8 +29,8 @@ def _join(*modules: str) -> str:
     return "\n".join([*before, without_imports[-1]])
 
 
-CURVES_SCRIPT = _join("curves.js", "shelf.js", "deliver.js")
-ALLOCATORS = (
+CURVES_SCRIPT = _join("port/curves.js", "board/shelf.js", "board/deliver.js")
+PORT = (
     "formats",
     "blocks",
     "targets",
@@ -42,12 +42,12 @@ ALLOCATORS = (
     "by_hand",
     "prediction",
     "measured",
+    "planner",
 )
 PARTS = (
     "text",
     "history",
     "reporter",
-    "planner",
     "difference",
     "selection",
     "map",
@@ -57,13 +57,16 @@ PARTS = (
     "status",
 )
 LISTENERS = ("tools", "rows", "pointer", "keys")
-BOARD_SCRIPT = _join(*(f"{name}.js" for name in (*ALLOCATORS, *PARTS, *LISTENERS)), "shelf.js", "board.js")
+BOARD_SCRIPT = _join(
+    *(f"port/{name}.js" for name in PORT),
+    *(f"board/{name}.js" for name in (*PARTS, *LISTENERS, "shelf", "board")),
+)
 
 _curves = st.components.v2.component("rankscope.curves", js=CURVES_SCRIPT, isolate_styles=False)
 _board = st.components.v2.component(
     "rankscope.rank_board",
-    html=(_HERE / "board.html").read_text(encoding="utf-8"),
-    css=(_HERE / "board.css").read_text(encoding="utf-8"),
+    html=(_HERE / "board" / "board.html").read_text(encoding="utf-8"),
+    css=(_HERE / "board" / "board.css").read_text(encoding="utf-8"),
     js=BOARD_SCRIPT,
     isolate_styles=False,
 )

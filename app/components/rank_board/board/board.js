@@ -5,7 +5,7 @@ import { History, same } from "./history.js";
 import { listenToKeys } from "./keys.js";
 import { showLegend } from "./legend.js";
 import { RankMap } from "./map.js";
-import { Planner } from "./planner.js";
+import { Planner } from "../port/planner.js";
 import { MapPointer } from "./pointer.js";
 import { Reporter } from "./reporter.js";
 import { buildRows } from "./rows.js";

@@ -1,4 +1,4 @@
-import { maxUsefulRank, rankParams } from "./formats.js";
+import { maxUsefulRank, rankParams } from "../port/formats.js";
 import { perplexityText, short } from "./text.js";
 
 const HINT = "Drag a bar to hold its rank, double-click it to keep it dense. Select several with Shift, Ctrl, a row's name or the layers' numbers.";

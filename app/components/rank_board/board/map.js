@@ -1,5 +1,5 @@
 import { shareOf } from "./difference.js";
-import { maxUsefulRank } from "./formats.js";
+import { maxUsefulRank } from "../port/formats.js";
 
 // Okabe and Ito's colours, which the colour-blind tell apart; dense is grey.
 export const COLOURS = { dense: "#8a8f98", "low-rank": "#0072b2", cat: "#56b4e9", skip: "#d55e00", "skip+cat": "#e69f00" };

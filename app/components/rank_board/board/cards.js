@@ -1,5 +1,5 @@
-import { measurementOf } from "./measured.js";
-import { predictPerplexity } from "./prediction.js";
+import { measurementOf } from "../port/measured.js";
+import { predictPerplexity } from "../port/prediction.js";
 import { megabytes, perplexityText, short } from "./text.js";
 
 const INDEX_BYTES = 4;

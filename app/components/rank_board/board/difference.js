@@ -1,4 +1,4 @@
-import { rankParams } from "./formats.js";
+import { rankParams } from "../port/formats.js";
 import { short } from "./text.js";
 
 // engine.rank_map.difference

@@ -1,4 +1,4 @@
-import { decodeCurves, nameOf } from "./curves.js";
+import { decodeCurves, nameOf } from "../port/curves.js";
 import { shelf } from "./shelf.js";
 
 export default function deliver({ data }) {
