@@ -1,0 +1,194 @@
+"""Every argument of every operation, right and wrong: in the model, on the command line, on a page, in a job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.errors import InvalidSpecError
+from engine.jobs import JobQueue, JobStatus
+from engine.jobs.queue import job_fingerprint
+from engine.jobs.run import run as run_job
+from engine.operations import Evaluate, Operation, Refine, operations
+from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
+from tests.support.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.analysis.value import Analysis
+
+REQUIRED = {"analysis": "a" * 64, "rank_map": "{}", "rank_maps": ["{}"], "folder": "somewhere"}
+OPTIONS = {
+    ("search", "divergence_weight"): "--lambda",
+    ("sensitivity", "kept_fraction"): "--keep",
+    ("compare", "kept_fractions"): "--keep",
+}
+
+
+class Wrong(NamedTuple):
+    """A value that an operation refuses, and what the refusal names."""
+
+    operation: str
+    name: str
+    value: Any
+    expected: str
+
+
+def every_wrong_value() -> list[Wrong]:
+    found = []
+    for operation in operations.names():
+        found.append(Wrong(operation, "nonsense", 1, "does not exist"))
+        for name, setting in operations.get(operation).settings().items():
+            found.append(Wrong(operation, name, {"not": "a value"}, setting.expected))
+            if setting.choices or setting.kind in {int, float}:
+                value = "nothing" if setting.choices else "many"
+                found.append(Wrong(operation, name, [value] if setting.is_list else value, setting.expected))
+            for value in out_of_range(setting):
+                found.append(Wrong(operation, name, [value] if setting.is_list else value, setting.expected))
+            if setting.is_filled:
+                found.append(Wrong(operation, name, [], setting.expected))
+    return found
+
+
+def out_of_range(setting: Any) -> list[float]:
+    below = [setting.ge - 1] if setting.ge is not None else [setting.gt] if setting.gt is not None else []
+    above = [setting.le + 1] if setting.le is not None else [setting.lt] if setting.lt is not None else []
+    return below + above
+
+
+def required(operation: type[Operation]) -> dict[str, Any]:
+    return {name: REQUIRED[name] for name, setting in operation.settings().items() if setting.is_required}
+
+
+WRONG = every_wrong_value()
+each = pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.operation}-{wrong.name}-{wrong.value}")
+
+
+def asked(wrong: Wrong) -> dict[str, Any]:
+    return {**required(operations.get(wrong.operation)), wrong.name: wrong.value}
+
+
+@each
+def test_a_wrong_argument_is_refused_in_one_sentence(wrong: Wrong) -> None:
+    with pytest.raises(InvalidSpecError) as refused:
+        operations.get(wrong.operation)(**asked(wrong))
+    said = str(refused.value)
+    assert wrong.operation in said
+    assert wrong.name in said
+    assert wrong.expected in said
+    assert "\n" not in said
+
+
+@each
+def test_the_record_of_a_job_says_so(wrong: Wrong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
+    monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
+    queue = JobQueue(tmp_path)
+    job = queue.submit(wrong.operation, asked(wrong), title="Wrong")
+    assert run_job(tmp_path, job.id, queue.entrypoint) == 1
+    ended = queue.get(job.id)
+    assert ended.status is JobStatus.FAILED
+    assert ended.error is not None
+    assert wrong.expected in ended.error
+    assert "bug" not in ended.error
+
+
+def show(operation: str, arguments: dict) -> None:  # the script of a page, which imports what it uses
+    from app.services import jobs
+    from app.widgets.errors import errors_shown
+    from engine.operations import operations
+
+    with errors_shown():
+        jobs.submit(operations.get(operation)(**arguments))
+
+
+@pytest.mark.parametrize("operation", operations.names())
+def test_a_page_says_so(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
+    for wrong in (wrong for wrong in WRONG if wrong.operation == operation):
+        page = AppTest.from_function(show, args=(operation, asked(wrong)), default_timeout=60).run()
+        assert not page.exception
+        (error,) = page.error
+        assert wrong.expected in error.value.replace("\\", "")
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory, toy_home: Path) -> Terminal:  # noqa: F811
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(toy_home / "artifacts", home / "artifacts")
+    return Terminal(home)
+
+
+@pytest.fixture(scope="module")
+def subjects(terminal: Terminal, toy_analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:  # noqa: F811
+    """Return what a command takes in the place of a required argument."""
+    folder = tmp_path_factory.mktemp("map")
+    terminal("allocate", toy_analysis.id, "--keep", 0.8, "--out", folder / "map.json")
+    rank_map = str(folder / "map.json")
+    return {"analysis": toy_analysis.id, "rank_map": rank_map, "rank_maps": rank_map, "folder": str(folder / "new")}
+
+
+@pytest.mark.parametrize("operation", operations.names())
+def test_the_command_line_says_so(operation: str, terminal: Terminal, subjects: dict[str, str]) -> None:
+    settings = operations.get(operation).settings()
+    words = [operation, *(subjects[name] for name in required(operations.get(operation)))]
+    words += ["demo"] if operation == "analyse" else []
+    assert "No such option: --nonsense" in terminal(*words, "--nonsense", 1, code=2).stderr
+    for wrong in (wrong for wrong in WRONG if wrong.operation == operation and wrong.name in settings):
+        setting = settings[wrong.name]
+        is_text = setting.kind in {str, bool} and not setting.choices
+        if setting.is_required or is_text or isinstance(wrong.value, dict):
+            continue  # any text is one there
+        value = ",".join(map(str, wrong.value)) if isinstance(wrong.value, list) else wrong.value
+        option = OPTIONS.get((operation, wrong.name), f"--{wrong.name.replace('_', '-')}")
+        assert wrong.expected in terminal.error(*words, f"{option}={value}")
+
+
+@pytest.mark.parametrize("operation", operations.names())
+def test_every_option_is_shown_with_its_help_and_default(operation: str, terminal: Terminal) -> None:
+    shown = " ".join(terminal(operation, "--help").stdout.replace("│", " ").split())
+    for name, setting in operations.get(operation).settings().items():
+        if setting.is_required or (operation, name) == ("analyse", "model"):
+            continue
+        assert OPTIONS.get((operation, name), f"--{name.replace('_', '-')}") in shown
+        assert setting.help.split(".")[0] in shown
+        assert f"Default: {operations.get(operation).default_text(name)}" in shown or setting.default in {None, "", ()}
+
+
+def test_equal_requests_are_one_job_with_the_id_of_earlier_versions() -> None:
+    plain = {"analysis": "a", "rank_maps": ["m"]}
+    usual = Evaluate(analysis="a", rank_maps=("m",), n_sequences=20, dtype="float32")
+    quick = Evaluate(analysis="a", rank_maps=("m",)).changed(level="quick", n_sequences=16, dtype="bfloat16", limit=0)
+    assert usual.arguments() == plain
+    assert quick.arguments() == {**plain, "level": "quick", "limit": 0}
+    assert job_fingerprint("evaluate", usual.arguments()) == job_fingerprint("evaluate", plain)
+    assert Refine(analysis="a", rank_map="m", minutes=30, train=True).arguments() == {
+        "analysis": "a",
+        "rank_map": "m",
+        "train": True,
+    }
+
+
+@pytest.mark.parametrize("operation", operations.names())
+def test_arguments_survive_the_record_of_jobs(operation: str) -> None:
+    asked_for = operations.get(operation)(**required(operations.get(operation)))
+    stored = json.loads(json.dumps(asked_for.arguments()))
+    assert set(stored) == set(required(operations.get(operation)))
+    assert operations.get(operation)(**stored) == asked_for
+
+
+def test_neither_the_operations_nor_the_command_line_load_torch() -> None:
+    script = (
+        "import sys, engine.cli, engine.operations;"
+        "heavy = {'torch', 'transformers', 'datasets', 'optuna', 'scipy'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
