@@ -116,7 +116,7 @@ def test_a_running_job_takes_as_many_lines_whatever_it_reports(open_page: Open, 
         unknown = lines()
         report("b", 0.5, "a message of many words " * 20)
         assert lines() == unknown == starting == waiting
-    assert "not known yet" in told(open_page("jobs"))
+    assert "time left unknown" in told(open_page("jobs"))
 
 
 def test_a_failed_job_says_why_and_what_to_do(open_page: Open, home: Path, queue: JobQueue) -> None:
@@ -124,7 +124,7 @@ def test_a_failed_job_says_why_and_what_to_do(open_page: Open, home: Path, queue
     begun(home, job).close()
     JobRecord(home).finish(job.id, 1, JobStatus.FAILED, "The disk is full.")
     page = open_page("jobs")
-    assert "The disk is full. When that is mended, 'Try again'" in told(page)
+    assert "The disk is full. Fix the cause, then press 'Try again'" in told(page)
     assert [b.label for b in page.button] == ["Try again", "Forget"]
 
 

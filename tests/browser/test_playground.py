@@ -62,7 +62,7 @@ def test_stop_ends_the_answer_and_another_visitor_waits_meanwhile(
 ) -> None:
     address = dashboard(analysed_copy)
     ask(page, address, LONG)
-    says(page, "a token each in turn")
+    says(page, "one token each in turn")
     other = page.context.new_page()
     ask(other, address, "tokens=10")
     says(other, "Waiting behind 1 other question")
@@ -80,7 +80,7 @@ def test_a_closed_page_does_not_keep_the_models_busy(
     address = dashboard(analysed_copy)
     leaving = page.context.new_page()
     ask(leaving, address, "tokens=1900&temperature=0.0&prompt.0=Rivers")
-    says(leaving, "a token each in turn")
+    says(leaving, "one token each in turn")
     answer = re.search("answer=([0-9a-f]+)", leaving.url)
     assert answer is not None
     leaving.close()

@@ -99,7 +99,7 @@ def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_w
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"around_keep": 1.0}, "between 0 and 1"), ({"around_keep": 0.8, "metrics": ["input"]}, "need the loss metric")],
+    [({"around_keep": 1.0}, "below 1"), ({"around_keep": 0.8, "metrics": ["input"]}, "need the loss metric")],
 )
 def test_statistics_around_nothing_sensible_are_refused(changes, message, tmp_path, model_folder, text_file):
     with pytest.raises(RankScopeError, match=message):
