@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +88,8 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _empty_caches() -> Iterator[None]:
     """Forget what the dashboard has read, as a new process does."""
-    # A page that runs in a test becomes the main module, which every process that is started later would import.
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     yield
     st.cache_data.clear()
     st.cache_resource.clear()
