@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import LONG_MS
 from tests.support.analysed_toy import save_toy_model, write_corpus
-from tests.support.running_app import settled
+from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,9 +127,7 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(
     # The charts above are drawn last, and move what is below them.
     expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()
     grid = page.get_by_test_id("stDataFrame").last
-    grid.scroll_into_view_if_needed()
-    box = grid.bounding_box()
-    assert box is not None
+    box = scrolled_box(page, grid)
     # The last column of the first row: the table is drawn on a canvas, so it is clicked by place.
     grid.click(position={"x": box["width"] - 40, "y": 52})
     page.keyboard.type("5")

@@ -9,22 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.running_app import settled
+from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
-
-
-def box_of(found: Locator) -> dict[str, float]:
-    found.scroll_into_view_if_needed()
-    box = found.bounding_box()
-    assert box is not None
-    return dict(box)
 
 
 @pytest.mark.timeout(600)
@@ -38,7 +31,7 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
     # Before the pointer is released every card has followed it, and Python has not been asked.
     budget, cards = page.get_by_test_id("budget"), page.get_by_test_id("method-card")
     before = [card.get_attribute("data-params") for card in cards.all()]
-    box = box_of(budget)
+    box = scrolled_box(page, budget)
     page.mouse.move(box["x"] + box["width"] * 0.77, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] / 2, steps=8)
@@ -56,7 +49,7 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
     expect(page).to_have_url(re.compile(f"keep={kept}"))
 
     # A bar of the third layer's first kind is lowered, then given back.
-    box = box_of(page.get_by_test_id("rank-map"))
+    box = scrolled_box(page, page.get_by_test_id("rank-map"))
     x, y = box["x"] + box["width"] * 0.9, box["y"] + 15
     page.mouse.move(x, y)
     page.mouse.down()
@@ -131,11 +124,9 @@ def test_python_confirms_a_target_and_edits_of_board_and_table_without_rebalanci
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     expect(board).to_have_attribute("data-differing", "")
     grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last
-    grid.scroll_into_view_if_needed()
     (rank,) = held.values()
     expect(grid.locator("[role=gridcell]", has_text=re.compile(f"^{rank}$")).first).to_be_attached()
-    box = grid.bounding_box()
-    assert box is not None
+    box = scrolled_box(page, grid)
     grid.click(position={"x": box["width"] - 40, "y": 52 + 35})
     page.keyboard.type("5")
     expect(page.locator("#portal input")).to_have_value("5")

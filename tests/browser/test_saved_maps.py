@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_journey import go
-from tests.support.running_app import settled
+from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +89,7 @@ def test_held_ranks_outlive_a_reload(page: Page, dashboard: Callable[[Path], str
     settled(page)
     expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()
     grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last
-    grid.scroll_into_view_if_needed()
-    box = grid.bounding_box()
-    assert box is not None
+    box = scrolled_box(page, grid)
     grid.click(position={"x": box["width"] - 40, "y": 52})
     page.keyboard.type("5")
     expect(page.locator("#portal input")).to_have_value("5")

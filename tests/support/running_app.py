@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 START_S = 120
@@ -72,3 +72,12 @@ def settled(page: Page, timeout_ms: int = 120_000) -> None:
     """Wait until the page is drawn and its script has ended."""
     page.wait_for_selector("[data-testid='stApp'] h1", timeout=timeout_ms)
     page.wait_for_selector("[data-testid='stApp'][data-test-script-state='notRunning']", timeout=timeout_ms)
+
+
+def scrolled_box(page: Page, found: Locator) -> dict[str, float]:
+    """Scroll to an element once no run of the page can replace it any more; return its box in pixels."""
+    settled(page)
+    found.scroll_into_view_if_needed()
+    box = found.bounding_box()
+    assert box is not None
+    return dict(box)

@@ -59,6 +59,8 @@ class Terminal:
                 patch.setenv(name, value)
             for offline in ("datasets.config.HF_HUB_OFFLINE", "huggingface_hub.constants.HF_HUB_OFFLINE"):
                 patch.setattr(offline, True)  # what HF_HUB_OFFLINE=1 sets in a new process
+            for console in ("out", "err"):  # which take COLUMNS when they are made, as a new process would
+                patch.setattr(f"engine.cli._console.{console}.width", int(self.environment["COLUMNS"]))
             patch.setattr(sys, "argv", ["rankscope", *words])
             run_jobs_here(patch)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
