@@ -33,19 +33,19 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class MapRequest:
     """What every method is asked for.
 
     Attributes:
         keep: kept fraction of the compressible parameters; a ceiling.
-        perplexity: predicted perplexity that is not to be exceeded, by as few parameters as can be; it stands instead
-            of ``keep``.
-        locks: ranks held by hand.
+        target: predicted perplexity that is not to be exceeded, with as few parameters as possible; it replaces
+            ``keep``.
+        held: ranks held by hand.
     """
 
     keep: float
-    perplexity: float | None
-    locks: HeldRanks
+    target: float | None
+    held: HeldRanks
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ ROOTS = tuple(Path(str(package.__file__)).parent for package in (app, engine, ca
 COMMANDS = ROOTS[1] / "cli"
 MOST_LOOSE_MODULES = 12
 MOST_POSITIONAL = 7
-MORE_POSITIONAL = {"board_data", "_calibrate", "_write_analysis"}
+MORE_POSITIONAL = {"_calibrate", "_write_analysis"}
 """Functions that still take more arguments by position; none is added."""
 
 FLOW = (

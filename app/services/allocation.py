@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
-from app.plans import Aim, Impossible, Plan
+from app.plans import Impossible, MapRequest, Plan
 from app.services.analyses import analysis, curves
 from app.services.home import store
 from cache import fingerprint
@@ -138,21 +138,21 @@ def plans(analysis_id: str, budget_params: int, locks: HeldRanks = ()) -> list[P
 
 
 def plans_for(
-    analysis_id: str, aim: Aim, dense_perplexity: float, text: MeasuredText | None
+    analysis_id: str, request: MapRequest, dense_perplexity: float, text: MeasuredText | None
 ) -> list[Plan | Impossible]:
-    """Return what every method would do to meet an aim, in the order methods are shown.
+    """Return what every method would do to meet a request, in the order methods are shown.
 
     Args:
         analysis_id: of the analysis.
-        aim: a kept fraction, or a perplexity on the text.
+        request: a kept fraction, or a perplexity on the text.
         dense_perplexity: of the dense model on the text.
         text: that predictions are calibrated on.
     """
-    if aim.perplexity is not None:
-        ratio = aim.perplexity / dense_perplexity
-        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, text, aim.locks))
+    if request.target is not None:
+        ratio = request.target / dense_perplexity
+        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, text, request.held))
     compressible = analysis(analysis_id).inventory.compressible_params
-    return plans(analysis_id, Budget.of_kept_fraction(aim.keep, compressible).params, aim.locks)
+    return plans(analysis_id, Budget.of_kept_fraction(request.keep, compressible).params, request.held)
 
 
 def _of_every_method(make: Callable[[str], Plan]) -> list[Plan | Impossible]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from streamlit.testing.v1 import AppTest
@@ -26,10 +27,10 @@ def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_pag
     page = go(page, "allocation")
     assert page.query_params["keep"] == "0.6"
     # The board reports through its callback, which the test of the browser runs; here its result is put in place.
-    page.session_state["board"] = {**page.session_state["board"], "keep": 0.537, "target": 30.0}
+    page.session_state["board"] = replace(page.session_state["board"], keep=0.537, target=30.0)
     page = go(page, "overview")
     assert page.slider(key="budget").value == 0.537
-    assert page.session_state["board"]["target"] == 30.0
+    assert page.session_state["board"].target == 30.0
     page.slider(key="budget").set_value(0.7).run()
     page = go(page, "allocation")
     assert page.query_params["keep"] == "0.7"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from app.components.rank_board.data import BoardState
 from tests.support.bare_board import made_up_analysis, open_board
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def opened(browser: Browser) -> Iterator[Open]:
     page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
 
     def show(n_layers: int = N_LAYERS, **state: Any) -> Locator:
-        open_board(page, made_up_analysis(n_layers, 64), state)
+        open_board(page, made_up_analysis(n_layers, 64), BoardState(**state))
         return page.get_by_test_id("rank-board")
 
     yield show

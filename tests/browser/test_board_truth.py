@@ -13,7 +13,7 @@ import pytest
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
 from app.components.rank_board.data import content_of
-from app.plans import Aim, Impossible, Plan, edited_each
+from app.plans import Impossible, MapRequest, Plan, edited_each
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
 from engine.errors import RankScopeError
@@ -169,14 +169,14 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     predictor = Predictor.fit(runs)
     measured = searched_maps(curves[Metric.FEATURE], 9)
 
-    def maps_for(aim: Aim) -> list[Plan | Impossible]:
+    def maps_for(request: MapRequest) -> list[Plan | Impossible]:
         plans: list[Plan | Impossible] = []
         for name in PRESETS:
             target = (
-                Target(keep=aim.keep) if aim.perplexity is None else Target(perplexity_ratio=aim.perplexity / dense)
+                Target(keep=request.keep) if request.target is None else Target(perplexity_ratio=request.target / dense)
             )
             try:
-                locks = held_blocks(aim.locks, PRESETS[name].formats, analysis)
+                locks = held_blocks(request.held, PRESETS[name].formats, analysis)
                 rule = rule_of(name, curves, Request(locks, evaluated=measured))
                 found = allocate_to_target(analysis, name, rule, target, predictor)
                 plans.append(Plan(name, found, cost_of(analysis, found)))
@@ -189,9 +189,9 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         base_held = held_at_random(analysis, rng, float(rng.choice([0.0, 0.2])))
         target = float(np.round(dense * rng.uniform(1.02, 3), 2)) if index % 3 else None
         base = {"keep": float(np.round(rng.uniform(0.4, 1), 3)), "target": target, "held": base_held}
-        aim = Aim(base["keep"], base["target"], tuple(base_held.items()))
+        request = MapRequest(base["keep"], base["target"], tuple(base_held.items()))
         states.append({**base, "base": None})
-        expected.append(maps_for(aim))
+        expected.append(maps_for(request))
         held = base_held | held_at_random(analysis, rng, 0.3)
         states.append({"keep": 0.8, "target": None, "held": held, "base": base})
         expected.append(edited_each(expected[-1], tuple(held.items()), analysis))

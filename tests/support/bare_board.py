@@ -14,11 +14,10 @@ import numpy as np
 
 from app.components import rank_board
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
-from app.components.rank_board.data import board_data
+from app.components.rank_board.data import BoardInput, BoardState
 from engine.allocation import EvaluatedMap
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
-from engine.prediction.power_law import Predictor
 from engine.types import (
     BlockRank,
     Format,
@@ -39,15 +38,6 @@ if TYPE_CHECKING:
 FOLDER = Path(rank_board.__file__).parent / "board"
 KINDS = (("q", "k", "v"), ("o",), ("gate", "up"), ("down",))
 METRICS = (Metric.LOSS, Metric.INPUT, Metric.FEATURE)
-STATE: dict[str, Any] = {
-    "keep": 0.8,
-    "target": None,
-    "method": "water-filling",
-    "dtype": "float16",
-    "base": None,
-    "compare": None,
-    "revision": 0,
-}
 
 PAGE = """<!doctype html><title>board</title><style>body { margin: 16px; font-family: sans-serif } %s</style>%s
 <script type="module">
@@ -104,21 +94,22 @@ def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
     return found
 
 
-def open_board(page: Page, analysis: Analysis, state: dict[str, Any] | None = None) -> None:
+def open_board(page: Page, analysis: Analysis, state: BoardState) -> None:
     """Show the board of an analysis on an empty page.
 
     In the page ``reports`` holds what Python would be told, and ``tell(changes)`` is what it answers.
     """
     curves = {metric: group_curves(analysis, metric) for metric in analysis.nats}
     step = board_step(next(iter(curves.values())))
-    data = board_data(analysis, [], (), {**STATE, **(state or {})}, Predictor.fit([]), None)
-    data |= {
-        "curves": analysis.id,
-        "evaluated": evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),
-        "dense_perplexity": 20.5,
-        "basis": "Made up.",
-    }
-    sent = {"data": data, "curves": base64.b64encode(encode_curves(curves, step, analysis.id)).decode()}
+    board = BoardInput(
+        analysis=analysis,
+        curves=analysis.id,
+        state=state,
+        searched=evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),
+        dense_perplexity=20.5,
+        basis="Made up.",
+    )
+    sent = {"data": board.to_json(), "curves": base64.b64encode(encode_curves(curves, step, analysis.id)).decode()}
     html = (FOLDER / "board.html").read_text(encoding="utf-8")
     css = (FOLDER / "board.css").read_text(encoding="utf-8")
     bodies = {

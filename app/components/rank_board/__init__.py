@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from app.components.rank_board.data import BoardInput
 
 _HERE = Path(__file__).parent
 
@@ -72,14 +74,14 @@ _board = st.components.v2.component(
 )
 
 
-def rank_board(data: Mapping[str, Any], curves: bytes, *, key: str, on_change: Callable[[], None]) -> None:
+def rank_board(board: BoardInput, curves: bytes, *, key: str, on_change: Callable[[], None]) -> None:
     """Show the board.
 
     Args:
-        data: what changes with every run, as ``app.components.rank_board.data.board_data`` returns it.
-        curves: from :func:`app.components.rank_board.curves.encode_curves`, under the name that ``data`` gives.
-        key: under ``st.session_state[key]["board"]`` the reported state is found.
+        board: what changes with every run.
+        curves: from :func:`app.components.rank_board.curves.encode_curves`, under the name that ``board`` gives.
+        key: the reported state is ``st.session_state[key]["board"]``.
         on_change: called before the run that a released pointer causes.
     """
-    _board(key=key, data=dict(data), on_board_change=on_change)
+    _board(key=key, data=board.to_json(), on_board_change=on_change)
     _curves(key=f"{key}.curves", data=curves)

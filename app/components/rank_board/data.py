@@ -1,62 +1,110 @@
-"""What the rank board is told in every run, as plain JSON values; free of Streamlit."""
+"""What the rank board is sent in every run; free of Streamlit."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.components.rank_board.curves import presets_json
-from app.plans import Plan, formats_of
+from app.plans import MapRequest, Plan, formats_of
 from engine.methods.presets import PRESETS
+from engine.prediction.runs import predictor_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from app.plans import Impossible
     from engine.analysis.value import Analysis
     from engine.methods.editing import HeldRanks
-    from engine.prediction.power_law import Predictor
     from engine.rank_map.document import RankMap
     from engine.rank_map.named import NamedMap
     from engine.results.texts import MeasuredText
     from engine.types import BlockRank
 
 
-def board_data(
-    analysis: Analysis,
-    plans: Sequence[Plan | Impossible],
-    locks: HeldRanks,
-    state: Mapping[str, Any],
-    predictor: Predictor,
-    text: MeasuredText | None,
-    opened: Plan | None = None,
-    saved: Sequence[NamedMap] = (),
-) -> dict[str, Any]:
-    """Return the state that Python holds and its own answer to it, and what predictions rest on.
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """What the board shows.
 
-    Args:
-        analysis: whose curves the browser has.
-        plans: of every method for the state.
-        locks: ranks held by hand.
-        state: as ``app.components.rank_board.state`` returns it.
-        predictor: calibrated on ``text``.
-        text: on which maps were measured; ``None``: none were.
-        opened: the saved map that is open, without the held ranks.
-        saved: the maps the active one can be compared with.
+    Attributes:
+        keep: kept fraction of the compressible parameters.
+        target: predicted perplexity that sets the size instead of ``keep``; ``None``: ``keep`` does.
+        method: whose map is shown.
+        dtype: number type that sizes are given for.
+        held: ranks held by hand.
+        base: what the maps were made for when rebalancing was switched off; ``None``: it is on.
+        compare: the method or saved map that the active map is compared with.
+        revision: of the newest report that Python has taken over.
     """
-    inventory = analysis.inventory
-    confirmed = {p.method: {"params": p.cost.params, "nats": p.cost.nats} for p in plans if isinstance(p, Plan)}
-    return {
-        "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
-        "compressible": inventory.compressible_params,
-        "total": inventory.total_params,
-        "methods": [*presets_json(PRESETS.values()), *([] if opened is None else [_fixed(opened)])],
-        "predictor": predictor.to_json(),
-        "measured": [] if text is None else _measured(text, analysis),
-        "state": {**state, "held": dict(locks)},
-        "confirmed": confirmed,
-        "saved": [[named.id, named.name] for named in saved],
-        "compared": [_blocks(named.rank_map.blocks) for named in saved if named.id == state["compare"]],
-    }
+
+    keep: float = 0.8
+    target: float | None = None
+    method: str = "water-filling"
+    dtype: str = "float16"
+    held: HeldRanks = ()
+    base: MapRequest | None = None
+    compare: str | None = None
+    revision: int = 0
+
+    @property
+    def request(self) -> MapRequest:
+        """What every method is asked for; without rebalancing what it was asked for before."""
+        return self.base or MapRequest(self.keep, self.target, self.held)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as the browser reads it."""
+        base = None if self.base is None else {**asdict(self.base), "held": dict(self.base.held)}
+        return {**asdict(self), "held": dict(self.held), "base": base}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardInput:
+    """The state that Python holds, its own answer to it, and what the browser answers with.
+
+    Attributes:
+        analysis: whose curves the browser has.
+        curves: name that the browser knows them by.
+        state: what the board shows.
+        plans: of every method for the state, then the open saved map.
+        opened: the open saved map without the held ranks.
+        saved: the maps the active one can be compared with.
+        searched: from :func:`app.components.rank_board.curves.evaluated_json`.
+        text: on which maps were measured and predictions are calibrated; ``None``: no map was measured.
+        dense_perplexity: of the dense model on the text that predictions are given for.
+        basis: what predictions rest on, as a sentence.
+    """
+
+    analysis: Analysis
+    curves: str
+    state: BoardState
+    plans: Sequence[Plan | Impossible] = ()
+    opened: Plan | None = None
+    saved: Sequence[NamedMap] = ()
+    searched: Sequence[dict[str, Any]] = ()
+    text: MeasuredText | None = None
+    dense_perplexity: float
+    basis: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the input as plain JSON values."""
+        inventory, opened = self.analysis.inventory, self.opened
+        possible = [plan for plan in self.plans if isinstance(plan, Plan)]
+        return {
+            "curves": self.curves,
+            "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
+            "compressible": inventory.compressible_params,
+            "total": inventory.total_params,
+            "methods": [*presets_json(PRESETS.values()), *([] if opened is None else [_fixed(opened)])],
+            "evaluated": list(self.searched),
+            "predictor": predictor_on(self.text).to_json(),
+            "dense_perplexity": self.dense_perplexity,
+            "basis": self.basis,
+            "measured": [] if self.text is None else _measured(self.text, self.analysis),
+            "state": self.state.to_json(),
+            "confirmed": {p.method: {"params": p.cost.params, "nats": p.cost.nats} for p in possible},
+            "saved": [[named.id, named.name] for named in self.saved],
+            "compared": [_blocks(n.rank_map.blocks) for n in self.saved if n.id == self.state.compare],
+        }
 
 
 def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, Any]]:

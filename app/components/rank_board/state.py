@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
+from app.components.rank_board.data import BoardState
 from app.components.rank_board.held import hold_instead
-from app.plans import SAVED, Aim
+from app.plans import SAVED, MapRequest
 from app.wording.labels import method_title
 from engine.methods.presets import PRESETS
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 COMPARED_KEY: Final = "difference.other"
 """Of the method or saved map that the active one is compared with, in the session."""
 
-_DEFAULT: Final[dict[str, Any]] = {"keep": 0.8, "method": "water-filling", "target": None, "dtype": "float16"}
+_DEFAULT: Final = BoardState()
 _DTYPES: Final = ("float16", "float32", "int8")
 LOWEST_KEEP: Final = 0.1
 _ADDRESS_LAGS_S: Final = 3.0
@@ -37,7 +39,7 @@ def chosen_budget() -> float:
     left_s: dict[float, float] = st.session_state.setdefault("budget.left", {})
     # A request may have set out before its page knew the newest address.
     is_stale = named is not None and time.monotonic() - left_s.get(named, -math.inf) < _ADDRESS_LAGS_S
-    keep = float(_session()["keep"]) if named is None or is_stale else named
+    keep = _session().keep if named is None or is_stale else named
     _choose_budget(keep)
     return keep
 
@@ -45,42 +47,37 @@ def chosen_budget() -> float:
 def remember_budget(keep: float) -> None:
     """Take over a kept fraction that was chosen outside the board; it replaces a target perplexity."""
     _choose_budget(keep)
-    _session()["target"] = None
+    _remember(target=None)
     st.query_params.pop("ppl", None)
 
 
-def board_state(analysis: Analysis) -> dict[str, Any]:
-    """Return what the board shows apart from the held ranks, and write into the URL what belongs there."""
-    session, url = _session(), st.query_params
-    session["keep"] = chosen_budget()
-    session["method"] = active_method()
-    session["target"] = _perplexity(url.get("ppl")) or session["target"]
-    session["dtype"] = _dtype(url.get("dtype")) or session["dtype"]
+def board_state(analysis: Analysis, held: HeldRanks) -> BoardState:
+    """Return what the board shows, and write into the URL what belongs there."""
+    chosen_budget()
+    url = st.query_params
+    _remember(
+        method=active_method(),
+        target=_perplexity(url.get("ppl")) or _session().target,
+        dtype=_dtype(url.get("dtype")) or _session().dtype,
+    )
     _write_url()
-    return {
-        **session,
-        "base": st.session_state.get(_base_key(analysis)),
-        "compare": st.session_state.get(COMPARED_KEY),
-        "revision": st.session_state.get(f"{board_key(analysis)}.revision", 0),
-    }
-
-
-def aim_of(state: dict[str, Any], locks: HeldRanks) -> Aim:
-    """Return what every method is asked for: what it was when rebalancing was switched off, if it is off."""
-    base = state["base"]
-    if base is None:
-        return Aim(state["keep"], state["target"], locks)
-    return Aim(base["keep"], base["target"], tuple(base["held"].items()))
+    return replace(
+        _session(),
+        held=held,
+        base=st.session_state.get(_base_key(analysis)),
+        compare=st.session_state.get(COMPARED_KEY),
+        revision=st.session_state.get(f"{board_key(analysis)}.revision", 0),
+    )
 
 
 def active_method() -> str:
     """Return the method whose map is shown."""
-    return _method(st.query_params.get("method")) or str(_session()["method"])
+    return _method(st.query_params.get("method")) or _session().method
 
 
-def activate(method: str = str(_DEFAULT["method"])) -> None:
-    """Show the map of a method, of the default one unless told."""
-    _session()["method"] = method
+def activate(method: str = _DEFAULT.method) -> None:
+    """Show the map of a method, without one of the default method."""
+    _remember(method=method)
     st.query_params["method"] = method
 
 
@@ -92,35 +89,42 @@ def take_report(analysis: Analysis) -> None:
     keep, method, held = _keep(report.get("keep")), _method(report.get("method")), _held(report.get("held"), analysis)
     if keep is None or method is None or held is None:
         return
-    dtype = _dtype(report.get("dtype")) or _DEFAULT["dtype"]
-    target = _perplexity(report.get("target"))
     _choose_budget(keep)
-    st.session_state["board"] = {"keep": keep, "method": method, "target": target, "dtype": dtype}
+    _remember(
+        method=method,
+        target=_perplexity(report.get("target")),
+        dtype=_dtype(report.get("dtype")) or _DEFAULT.dtype,
+    )
     _write_url()
     st.session_state[_base_key(analysis)] = _base(report.get("base"), analysis)
     compare = report.get("compare")
-    # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
+    # Set, not dropped: the browser keeps what it shows until it is sent another value.
     st.session_state[COMPARED_KEY] = compare if isinstance(compare, str) else None
     hold_instead(analysis.id, held)
     st.session_state[f"{board_key(analysis)}.revision"] = int(report.get("revision", 0))
 
 
-def _session() -> dict[str, Any]:
-    session: dict[str, Any] = st.session_state.setdefault("board", dict(_DEFAULT))
+def _session() -> BoardState:
+    """Return what is remembered across analyses: budget, method and number type."""
+    session: BoardState = st.session_state.setdefault("board", _DEFAULT)
     return session
 
 
+def _remember(**changes: Any) -> None:
+    st.session_state["board"] = replace(_session(), **changes)
+
+
 def _choose_budget(keep: float) -> None:
-    if keep != _session()["keep"]:
-        st.session_state.setdefault("budget.left", {})[_session()["keep"]] = time.monotonic()
-    _session()["keep"] = keep
+    if keep != _session().keep:
+        st.session_state.setdefault("budget.left", {})[_session().keep] = time.monotonic()
+    _remember(keep=keep)
     st.query_params["keep"] = str(keep)
 
 
 def _write_url() -> None:
     session, url = _session(), st.query_params
-    url["keep"], url["method"] = str(session["keep"]), session["method"]
-    for name, value, default in (("ppl", session["target"], None), ("dtype", session["dtype"], _DEFAULT["dtype"])):
+    url["keep"], url["method"] = str(session.keep), session.method
+    for name, value, default in (("ppl", session.target, None), ("dtype", session.dtype, _DEFAULT.dtype)):
         if value == default:
             url.pop(name, None)
         else:
@@ -131,14 +135,14 @@ def _base_key(analysis: Analysis) -> str:
     return f"{board_key(analysis)}.base"
 
 
-def _base(given: object, analysis: Analysis) -> dict[str, Any] | None:
+def _base(given: object, analysis: Analysis) -> MapRequest | None:
     """Return what the maps were made for when rebalancing was switched off."""
     if not isinstance(given, dict):
         return None
     keep, held = _keep(given.get("keep")), _held(given.get("held"), analysis)
     if keep is None or held is None:
         return None
-    return {"keep": keep, "target": _perplexity(given.get("target")), "held": held}
+    return MapRequest(keep, _perplexity(given.get("target")), tuple(held.items()))
 
 
 def _held(given: object, analysis: Analysis) -> dict[str, int] | None:

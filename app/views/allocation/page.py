@@ -10,7 +10,7 @@ from app.components.rank_board.held import held_ranks, release_all
 from app.components.rank_board.state import board_state
 from app.plans import Plan
 from app.services import measurements
-from app.views.allocation.board import board_plans, show_board
+from app.views.allocation.board import board_input, show_board
 from app.views.allocation.exporting import export_plan
 from app.views.allocation.measuring import measure_plan
 from app.views.allocation.rank_map import show_rank_map
@@ -38,18 +38,16 @@ def render() -> None:
         if analysis is None:
             return
         restore_held(analysis)
-        locks = held_ranks(analysis)
-        keep_held(analysis, locks)
+        held = held_ranks(analysis)
+        keep_held(analysis, held)
         opened = opened_map(analysis)
-        state = board_state(analysis)
+        state = board_state(analysis, held)
         rows = measurements.result_rows(analysis.id)
         text = chosen_text(rows)
-        plans = board_plans(analysis, state, locks, opened, text)
-        plan = next(p for p in plans if p.method == state["method"])
-        show_board(analysis, state, locks, plans, text, opened)
-        kept = (
-            plan.cost.kept_fraction if isinstance(plan, Plan) and (state["target"] or state["base"]) else state["keep"]
-        )
+        board = board_input(analysis, state, opened, text)
+        show_board(board)
+        plan = next(p for p in board.plans if p.method == state.method)
+        kept = plan.cost.kept_fraction if isinstance(plan, Plan) and (state.target or state.base) else state.keep
         if plan.method in PRESETS and PRESETS[plan.method].needs_search:
             search_maps(analysis, kept, has_map=isinstance(plan, Plan))
         if isinstance(plan, Plan):
@@ -58,16 +56,16 @@ def render() -> None:
         else:
             st.error(plain(f"{method_title(plan.method)} has no map for these settings. {plan.reason}"))
         shown = plan if isinstance(plan, Plan) else None
-        _offer_files_and_release(analysis, shown, len(locks))
+        _offer_files_and_release(analysis, shown, len(held))
         show_saved_maps(analysis, shown)
-        compare_methods(analysis, plans, text, kept)
+        compare_methods(analysis, board.plans, text, kept)
         if isinstance(plan, Plan):
-            show_difference(analysis, plan, plans)
+            show_difference(analysis, plan, board.plans)
             with st.expander("Rank map: heatmap and editable table", expanded=True):
                 show_rank_map(analysis, plan)
 
 
-def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int) -> None:
+def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_held: int) -> None:
     with st.container(horizontal=True):
         if plan is not None:
             st.download_button(
@@ -78,8 +76,8 @@ def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_locks: int
                 on_click="ignore",
                 icon=":material/download:",
             )
-        if n_locks:
-            label = f"Release {n_locks} held rank{'s' if n_locks > 1 else ''}"
+        if n_held:
+            label = f"Release {n_held} held rank{'s' if n_held > 1 else ''}"
             st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")
 
 
