@@ -13,6 +13,7 @@ from engine.decoding.progressive import ProgressiveModel
 from engine.errors import InvalidSpecError, NumericalError
 from engine.model.module import device_of
 from engine.specs import require_prompt
+from engine.text.start import start_tokens, without_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ Decoder = nn.Module | ProgressiveModel
 
 
 def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
-    """Return the token ids of a prompt.
+    """Return the token ids of a prompt; it begins, once, with what the tokenizer begins every text with.
 
     Args:
         tokenizer: of the model.
@@ -38,8 +39,9 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
     has_template = tokenizer.chat_template is not None
     if chat and not has_template:
         raise InvalidSpecError("The model has no chat template; leave out --chat, or use a model trained for chat.")
+    start = start_tokens(tokenizer)
     if chat is False or not has_template:
-        return list(tokenizer(text, verbose=False)["input_ids"])
+        return [*start, *tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
     messages = [{"role": "user", "content": text}]
     try:
         rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -47,7 +49,7 @@ def encode_prompt(tokenizer: Any, text: str, *, chat: bool | None) -> list[int]:
         raise InvalidSpecError(
             f"The model's chat template does not take a single question ({error}); leave the template out (--no-chat)."
         ) from error
-    return list(tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])
+    return [*start, *without_start(start, tokenizer(rendered, add_special_tokens=False, verbose=False)["input_ids"])]
 
 
 def require_positions(module: nn.Module, n_prompt: int, max_new_tokens: int) -> None:

@@ -4,7 +4,9 @@
 paragraph of a ``.txt`` file (paragraphs are separated by empty lines). Only as many are tokenised as the
 sequences need: without special tokens, each followed by the separator, one after another, cut into
 consecutive rows. The separator is the first of EOS, SEP and BOS the tokenizer has; without any, documents
-follow each other directly. Nothing is random: the same text and tokenizer give the same rows.
+follow each other directly. Where the tokenizer begins every text with a token of its own (BOS for Gemma, LLaMA and
+Mistral), every row begins with it: without it such models run in a state they were never trained in. Nothing is
+random: the same text and tokenizer give the same rows.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch
 
 from engine.errors import CorpusError
 from engine.specs import CorpusSource
+from engine.text.start import start_tokens, without_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +42,7 @@ class Corpus:
     """Token sequences and where they came from.
 
     Attributes:
-        tokens: (n_sequences, length) int64.
+        tokens: (n_sequences, length) int64; what the tokenizer begins a text with is part of the length.
         n_documents: documents they were cut from; the last may be used in part.
         label: a short name for people.
         texts_fingerprint: SHA-256 of those documents' text.
@@ -145,7 +148,9 @@ def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) 
     """
     ends = (tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id)
     separator = [end for end in ends if end is not None][:1]
-    needed = spec.n_sequences * spec.length
+    start = start_tokens(tokenizer)
+    width = spec.length - len(start)
+    needed = spec.n_sequences * width
     stream: list[int] = []
     digest, n_documents = hashlib.sha256(), 0
     for documents in _batches(texts, tokenizer, spec):
@@ -154,13 +159,15 @@ def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) 
             encoded = document.encode()
             digest.update(len(encoded).to_bytes(8, "big") + encoded)
             n_documents += 1
-            stream += [*tokens, *separator]
+            # A chat template writes the start itself.
+            stream += [*without_start(start, tokens), *separator]
             if len(stream) >= needed:
-                rows = torch.tensor(stream[:needed], dtype=torch.int64).view(spec.n_sequences, spec.length)
-                return Corpus(rows, n_documents, spec.label, digest.hexdigest())
+                rows = torch.tensor(stream[:needed], dtype=torch.int64).view(spec.n_sequences, width)
+                first = torch.tensor(start, dtype=torch.int64).expand(spec.n_sequences, -1)
+                return Corpus(torch.cat([first, rows], 1), n_documents, spec.label, digest.hexdigest())
     if n_documents == 0:
         raise CorpusError(f"The text {spec.label} is empty; give one with at least {needed:,} tokens.")
-    available = len(stream) // spec.length
+    available = len(stream) // width
     advice = f"ask for at most {available} sequences" if available else "ask for shorter sequences"
     raise CorpusError(
         f"The text {spec.label} has {len(stream):,} tokens in {n_documents:,} documents, and {needed:,} are "

@@ -18,8 +18,10 @@ from typing import Any
 import datasets
 import pytest
 import torch
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from engine.decoding.generation import encode_prompt
 from engine.errors import CorpusError
 from engine.model.demo import DemoAssets
 from engine.specs import CorpusSource, CorpusSpec
@@ -93,6 +95,39 @@ def test_without_eos_another_separator_is_used(
     content = json_lines({"text": "abcdefg"}, {"text": "hijklmn"}, {"text": "opqrstu"})
     corpus = load_corpus(file_spec(tmp_path / "a.jsonl", content), tokenizer)
     assert decoded(corpus.tokens, tokenizer).startswith(f"abcdefg{expected}h")
+
+
+@pytest.fixture
+def started_tokenizer(toy_tokenizer: Any) -> Any:
+    """The toy's tokenizer, which begins every text with <bos> as Gemma's and LLaMA's do."""
+    backend = Tokenizer.from_str(toy_tokenizer.backend_tokenizer.to_str())
+    backend.add_special_tokens(["<bos>"])
+    start = backend.token_to_id("<bos>")
+    backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", start)])
+    chat = "{{ bos_token }}" + toy_tokenizer.chat_template
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<bos>", eos_token="<eos>", chat_template=chat)
+
+
+def test_every_row_begins_with_what_the_tokenizer_begins_a_text_with(
+    tmp_path: Path, toy_tokenizer: Any, started_tokenizer: Any
+) -> None:
+    content = json_lines({"text": "abcdefghijklmnop"}, {"text": "qrstuvwxyz"})
+    plain = load_corpus(file_spec(tmp_path / "a.jsonl", content, 3, length=7), toy_tokenizer).tokens
+    started = load_corpus(file_spec(tmp_path / "a.jsonl", content, 3, length=8), started_tokenizer).tokens
+    assert started[:, 0].tolist() == [started_tokenizer.bos_token_id] * 3
+    assert torch.equal(started[:, 1:], plain)
+
+
+def test_a_chat_template_that_writes_the_start_does_not_double_it(tmp_path: Path, started_tokenizer: Any) -> None:
+    content = json_lines(*[{"text": [{"role": "user", "content": "Why is the sky blue?"}]}] * 9)
+    tokens = load_corpus(file_spec(tmp_path / "a.jsonl", content, 4, length=16), started_tokenizer).tokens
+    assert (tokens == started_tokenizer.bos_token_id).sum() == len(tokens)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_prompt_begins_once_with_the_start(chat: bool, toy_tokenizer: Any, started_tokenizer: Any) -> None:
+    prompt = encode_prompt(started_tokenizer, "Why?", chat=chat)
+    assert prompt == [started_tokenizer.bos_token_id, *encode_prompt(toy_tokenizer, "Why?", chat=chat)]
 
 
 def test_a_separator_with_the_id_zero_counts(toy_tokenizer: Any) -> None:
@@ -258,6 +293,7 @@ HUB_CASES: dict[str, dict[str, str]] = {
 HUB_READER = """
 import json, sys
 from engine.text.corpora import hub_revision, load_texts
+from engine.decoding.generation import encode_prompt
 from engine.errors import CorpusError
 from engine.specs import CorpusSource, CorpusSpec
 
