@@ -40,17 +40,26 @@ def open_model(
     Raises:
         ModelError: the folder holds no model, a damaged one, or one that is not causal.
     """
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
+    module = load_module(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    return OpenModel(module, tokenizer, take_inventory(module))
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """Load only the tokenizer.
+
+    Raises:
+        ModelError: the folder has none that can be used.
+    """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The folder {folder} has no usable tokenizer ({first_line(error)}); copy the model's tokenizer "
             "files (tokenizer.json, tokenizer_config.json) beside its weights."
         ) from error
-    module = load_module(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
-    return OpenModel(module, tokenizer, take_inventory(module))
 
 
 def load_module(

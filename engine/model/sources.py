@@ -73,8 +73,13 @@ def known_model_fingerprint(spec: ModelSpec) -> str | None:
     return None
 
 
-def corpus_fingerprint(spec: CorpusSpec) -> str:
+def corpus_fingerprint(spec: CorpusSpec, *, begun: bool = False) -> str:
     """Return the fingerprint of a corpus: its spec and the content or revision it names.
+
+    Args:
+        spec: the text and how much of it.
+        begun: the tokenizer begins every sequence with a token of its own. Which one is part of the model's
+            fingerprint; without one the fingerprints are those of the releases that never added any.
 
     Raises:
         CorpusError: the data set cannot be found.
@@ -90,6 +95,8 @@ def corpus_fingerprint(spec: CorpusSpec) -> str:
     # A file is its content: the same text elsewhere is the same corpus.
     place = Path(spec.location).name if spec.source is CorpusSource.FILE else spec.location
     described = {**asdict(spec), "location": place}
+    if begun:
+        described["begun"] = True
     return fingerprint("corpus", described, [content], schema_version=_SCHEMA_VERSION)
 
 

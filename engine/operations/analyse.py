@@ -83,7 +83,10 @@ class Analyse(OnText):
         return f"Analyse {spec.model.label} on {spec.corpus.label}"
 
     def stored(self, store: Store) -> str | None:
-        """Return the id of this analysis if it is stored and can be named without fetching anything."""
+        """Return the id of this analysis if it is stored and can be named without fetching or opening anything.
+
+        Analyses of releases that added no beginning to any sequence do not say so and are not named here.
+        """
         from engine.model.sources import corpus_fingerprint, known_model_fingerprint
         from engine.pipeline.keys import analysis_key
 
@@ -91,8 +94,11 @@ class Analyse(OnText):
         model = known_model_fingerprint(spec.model)
         if model is None:
             return None
-        key = analysis_key(spec, model, corpus_fingerprint(spec.corpus))
-        return key.fingerprint if key in store else None
+        for begun in (True, False):
+            key = analysis_key(spec, model, corpus_fingerprint(spec.corpus, begun=begun))
+            if key in store and "text_start" in store.read(key).json("analysis.json"):
+                return key.fingerprint
+        return None
 
     def run(self, home: Home, report: Report) -> dict[str, str]:
         """Analyse; return the id of the analysis."""

@@ -22,10 +22,11 @@ from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
 from engine.model.module import device_of, dtype_of, weight_matrix
 from engine.model.opening import OpenModel, open_model
-from engine.model.sources import corpus_fingerprint, resolve_model, resolve_texts
+from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader, write_factors
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.sequences import sequences_fingerprint, text_start
 from engine.progress import part_of
 from engine.text.corpora import load_corpus
 from engine.types import Budget, Metric, block_name
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
+    from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.settings import Home
     from engine.specs import AnalysisSpec
@@ -60,7 +62,7 @@ def analyse(
     started, store = time.monotonic(), home.store
     folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
     texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
-    corpus_id = corpus_fingerprint(spec.corpus)
+    corpus_id = sequences_fingerprint(folder, spec.corpus)
     key = keys.analysis_key(spec, folder.fingerprint, corpus_id)
     if key in store:
         report("analysis", 1.0, "This analysis exists already")
@@ -99,7 +101,7 @@ def analyse(
     }
     report("analysis", 0.99, "Storing the analysis")
     with store.writing(key, about) as into:
-        _write_analysis(into, spec, model, parts, layer_keys, store, folder.fingerprint, corpus_id, base)
+        _write_analysis(into, spec, model, parts, layer_keys, store, folder, corpus_id, base)
     report("analysis", 1.0, "Done")
     return key
 
@@ -196,7 +198,7 @@ def _write_analysis(
     parts: Sequence[tuple[Metric, Key]],
     layer_keys: dict[int, Key],
     store: Store,
-    model_fingerprint: str,
+    model_folder: ModelFolder,
     corpus_id: str,
     base: Analysis | None,
 ) -> None:
@@ -223,8 +225,9 @@ def _write_analysis(
     write_json(
         folder / "analysis.json",
         {
-            "model_fingerprint": model_fingerprint,
+            "model_fingerprint": model_folder.fingerprint,
             "corpus_fingerprint": corpus_id,
+            "text_start": text_start(model_folder),
             "inventory": model.inventory,
             "calibration_nll": nll if base is None else base.calibration_nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},

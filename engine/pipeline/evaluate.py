@@ -16,12 +16,13 @@ from engine.machine import peak_memory_bytes, versions
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
 from engine.model.opening import open_model
-from engine.model.sources import ModelFolder, corpus_fingerprint, resolve_model, resolve_texts
+from engine.model.sources import ModelFolder, resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.models import Models
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_perplexity
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import EVALUATION
@@ -73,7 +74,7 @@ class EvaluationSession:
             models = Models(home, self.analysis, folder, report, dtype=spec.dtype, device=device)
         self._models = models
         texts = resolve_texts(home, spec.corpus, report)
-        self._text_fingerprint = corpus_fingerprint(spec.corpus)
+        self._text_fingerprint = sequences_fingerprint(models.folder, spec.corpus)
         self._reference_key = keys.reference_key(spec, self._models.folder.fingerprint, self._text_fingerprint)
         tokenizer = self.tokenizer
         report("text", 0.2, f"Reading {spec.corpus.label}")
@@ -181,10 +182,11 @@ def sense(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     metric = analysis.default_metric
-    key = keys.sensitivity_key(analysis.id, corpus_fingerprint(corpus), kept_fraction, metric, compute_dtype)
+    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
+    sequences = sequences_fingerprint(folder, corpus)
+    key = keys.sensitivity_key(analysis.id, sequences, kept_fraction, metric, compute_dtype)
     if key in store:
         return key
-    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     model = open_model(folder.path, device=device, trust_remote_code=folder.spec.trust_remote_code)
     tokens = load_corpus(corpus, model.tokenizer, texts).tokens

@@ -15,12 +15,13 @@ from cache import write_json
 from engine.compression.apply import compress
 from engine.model.module import decoder_layers
 from engine.model.opening import open_model
-from engine.model.sources import corpus_fingerprint, resolve_texts
+from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.refined import apply_refinement, read_layer, write_layer
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_by_layer
@@ -66,15 +67,17 @@ def refine(
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     corpus = analysis_spec(analysis).corpus
 
+    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
+    sequences = sequences_fingerprint(folder, corpus)
+
     def key_of(wanted: RefinementSpec) -> Key:
-        return keys.refinement_key(rank_map, analysis.id, wanted, corpus_fingerprint(corpus))
+        return keys.refinement_key(rank_map, analysis.id, wanted, sequences)
 
     key = key_of(spec)
     if key in store:
         report("refinement", 1.0, "This refinement exists already")
         return key
     began = time.monotonic()
-    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     report("model", 0.05, f"Opening {folder.spec.label}")
     model = open_model(folder.path, dtype="float32", device=device, trust_remote_code=folder.spec.trust_remote_code)

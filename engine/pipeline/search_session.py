@@ -13,12 +13,13 @@ from engine.evaluation.perplexity import DenseReference, take_reference
 from engine.methods.cost import cost_of
 from engine.methods.presets import SEARCHED
 from engine.model.opening import open_model
-from engine.model.sources import corpus_fingerprint, resolve_texts
+from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import ignore_progress, part_of
 from engine.rank_map.document import RankMap
 from engine.search.goals import Goal, draw_points
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
     from engine.model.opening import OpenModel
+    from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.search.specs import ObjectiveSpec
     from engine.settings import Home
@@ -79,7 +81,7 @@ class SearchSession:
         )
         reader = factors_reader(self.analysis, store, SEARCHED.metric)
         self.factors_of = SlicingReader(self.model.module, reader)
-        self.tokens, reference, self.subset_key = self._subset(home, part_of(report, 0.5, 1.0))
+        self.tokens, reference, self.subset_key = self._subset(home, folder, part_of(report, 0.5, 1.0))
         self._objective = Objective(self.model.module, self.tokens, reference, self.factors_of, spec)
 
     def rank_map(self, point: Mapping[str, float], budget_params: int | None) -> RankMap:
@@ -128,10 +130,10 @@ class SearchSession:
         found: dict[str, Any] = self.store.read(key).json("trial.json")
         return {**found, "id": key.fingerprint}
 
-    def _subset(self, home: Home, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
+    def _subset(self, home: Home, folder: ModelFolder, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
         """Return the subset's tokens, the dense model's predictions on them, and their key."""
         pool, skipped = _pool(self.analysis, self.spec, self.model, home, report)
-        corpus = corpus_fingerprint(self.spec.pool)
+        corpus = sequences_fingerprint(folder, self.spec.pool)
         key = keys.subset_key(self.spec, self.analysis.id, corpus, skipped)
         if key not in self.store:
             every_rank = SearchSpace.of(self.analysis.inventory, SpaceSpec(rank_step=1))

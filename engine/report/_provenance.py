@@ -42,6 +42,7 @@ def provenance(content: ReportContent) -> ReportProvenance:
         ("Model revision", spec["model"].get("revision") or "none was named"),
         ("Analysis", content.analysis.id),
         ("Calibration text", f"{about['corpus']}, {text['n_sequences']} × {text['length']} tokens"),
+        ("Every sequence begins with", ", ".join(about.get("text_start", ())) or "no token of the tokenizer's own"),
         ("Seed of the analysis", str(spec["calibration"]["seed"])),
         ("Rank map made by", f"{content.rank_map.method}, factors in the {content.rank_map.metric} metric"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (versions or about["versions"]).items())),

@@ -60,6 +60,7 @@ def _provenance(analysis: Analysis) -> dict[str, object]:
     about = analysis.about
     return {
         "text": about["corpus"],
+        "every sequence begins with": ", ".join(about.get("text_start", ())) or "no token of the tokenizer's own",
         "settings": about["spec"],
         "time": {stage: duration(seconds) for stage, seconds in about["seconds"].items()},
         "peak memory": megabytes(about["peak_memory_bytes"]),

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpecError
-from engine.model.sources import corpus_fingerprint
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, reopen_folder
 from engine.pipeline.measure.cost import CostPart, MemoryPart
@@ -15,6 +14,7 @@ from engine.pipeline.measure.tasks import task_parts
 from engine.pipeline.models import Models
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import map_id
@@ -140,7 +140,9 @@ class PerplexityPart:
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the dense model's predictions, or the measurement of the map, are there."""
         models = self.models
-        reference = keys.reference_key(self.text, models.folder.fingerprint, corpus_fingerprint(self.text.corpus))
+        reference = keys.reference_key(
+            self.text, models.folder.fingerprint, sequences_fingerprint(models.folder, self.text.corpus)
+        )
         if rank_map is None:
             return reference in models.store
         return keys.evaluation_key(rank_map, models.analysis.id, reference) in models.store
