@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from engine.calibration.statistics import LayerStatistics, LayerSums, statistics_bytes
+from engine.calibration.statistics import LayerStatistics, LayerSums, is_wide, statistics_bytes
 from engine.errors import NumericalError, ResourceError
 from engine.model.module import decoder_layers, device_of
 from engine.specs import CalibrationSpec, Fisher
@@ -176,7 +176,10 @@ class _Hooks:
             stack.callback(first.register_forward_hook(self._forward_hook(group)).remove)
             for projection in group.members:
                 linear = modules[projection.name]
-                stack.callback(linear.register_full_backward_hook(self._gradient_hook(projection)).remove)
+                if is_wide(projection):
+                    stack.callback(linear.register_forward_hook(self._output_hook(projection)).remove)
+                else:
+                    stack.callback(linear.register_forward_pre_hook(self._input_hook(projection)).remove)
                 weight: torch.Tensor = linear.weight  # type: ignore[assignment]
                 stack.callback(weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove)
 
@@ -199,12 +202,29 @@ class _Hooks:
 
         return take
 
-    def _gradient_hook(self, projection: Projection) -> Callable[..., None]:
+    def _output_hook(self, projection: Projection) -> Callable[..., None]:
+        def watch(_: nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            # A hook of the tensor, not of the module: some models add to a projection's output in place.
+            output.register_hook(self._gradient_hook(projection))
+
+        return watch
+
+    def _input_hook(self, projection: Projection) -> Callable[..., tuple[torch.Tensor, ...]]:
+        def watch(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            x, *others = inputs
+            # A tensor of its own for every projection: several read the same input.
+            own = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+            own.register_hook(self._gradient_hook(projection))
+            return (own, *others)
+
+        return watch
+
+    def _gradient_hook(self, projection: Projection) -> Callable[[torch.Tensor], None]:
         sums = self._sums[projection.layer]
 
-        def take(_: nn.Module, of_input: tuple[torch.Tensor, ...], of_output: tuple[torch.Tensor, ...]) -> None:
+        def take(gradient: torch.Tensor) -> None:
             if self._moments:
-                sums.add_gradient(projection, of_input[0], of_output[0])
+                sums.add_gradient(projection, gradient)
 
         return take
 

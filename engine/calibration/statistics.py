@@ -100,15 +100,15 @@ class LayerSums:
             rows = _rows(y)
             _add_outer(self._outputs, group.members[0].name, rows if bias is None else rows - bias)
 
-    def add_gradient(self, projection: Projection, of_input: torch.Tensor, of_output: torch.Tensor) -> None:
-        """Add the gradient of the summed loss on the projection's smaller side: (..., in) or (..., out)."""
-        _add_outer(self._gradients, projection.name, _rows(of_output if is_wide(projection) else of_input))
+    def add_gradient(self, projection: Projection, gradient: torch.Tensor) -> None:
+        """Add the gradient of the summed loss on the projection's smaller side: (..., out) if wide, else (..., in)."""
+        _add_outer(self._gradients, projection.name, _rows(gradient))
 
     def add_importance(self, projection: Projection, gradient: torch.Tensor, weight: torch.Tensor) -> None:
         """Add what one batch says of a weight's importance; ``gradient`` (out, in) is overwritten."""
-        flat = gradient.flatten()
+        flat = gradient.flatten().float()  # in the weights' own type the sums of squares would overflow or round
         fisher = flat.dot(flat)
-        product = gradient.mul_(weight).flatten()
+        product = flat.mul_(weight.flatten())
         sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
         known = self._importances.get(projection.name)
         self._importances[projection.name] = sums.double() if known is None else known + sums

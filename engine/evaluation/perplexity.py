@@ -50,7 +50,8 @@ class Measurement:
         dense_nll: the same of the dense model on the same tokens.
         divergence: KL(dense || model) in nats per token over the dense model's top k tokens and one
             bucket for the rest; a lower bound of the full divergence.
-        agreement: fraction of positions where both models put the same token first.
+        agreement: fraction of positions where both models put the same token first; where one has several with the
+            same probability, as happens in half precision, any of them counts.
         n_tokens: scored tokens.
     """
 
@@ -106,8 +107,10 @@ def measure(
         dense = reference.top_log_probs[rows].to(log_probs.device)
         top = reference.top_tokens[rows].long().to(log_probs.device)
         nll = nll - log_probs.gather(1, labels[:, None]).double().sum().cpu()
-        agreeing += int((log_probs.argmax(-1) == top[:, 0]).sum())
-        divergence = divergence + _bucketed_divergence(dense, log_probs.gather(1, top)).double().sum().cpu()
+        model = log_probs.gather(1, top)
+        first_of_both = (dense == dense[:, :1]) & (model == log_probs.amax(-1, keepdim=True))
+        agreeing += int(first_of_both.any(-1).sum())
+        divergence = divergence + _bucketed_divergence(dense, model).double().sum().cpu()
     return Measurement(
         nll.item() / start,
         reference.nll.double().mean().item(),

@@ -33,7 +33,8 @@ def open_model(
 
     Args:
         folder: config.json, safetensors and tokenizer files.
-        dtype: ``auto`` (the checkpoint's own; float16 becomes float32 on a CPU) or a torch dtype's name.
+        dtype: ``auto`` (the checkpoint's own, but float32 for float16, whose range gradients and sums leave) or a
+            torch dtype's name.
         device: ``auto`` (CUDA, else MPS, else CPU) or a torch device.
         trust_remote_code: run Python code found in the folder.
 
@@ -43,6 +44,11 @@ def open_model(
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     module = load_module(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
     return OpenModel(module, tokenizer, take_inventory(module))
+
+
+def type_for_passes(compute_dtype: str) -> str:
+    """Return the type a model is opened in for passes in ``compute_dtype``: autocast never raises that of weights."""
+    return "float32" if compute_dtype == "float32" else "auto"
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
@@ -117,7 +123,7 @@ def load_module(
             f"The weights in {folder} lack {len(missing)} tensors the architecture needs, for example {missing[0]}; "
             "expected the complete weights of a causal language model, not of an encoder or a base model."
         )
-    if dtype == "auto" and target.type == "cpu" and dtype_of(module) is torch.float16:
+    if dtype == "auto" and dtype_of(module) is torch.float16:
         module = module.float()
     module = module.to(target).eval()
     _require_causal(module, folder)

@@ -21,7 +21,7 @@ from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
 from engine.model.module import device_of, dtype_of, weight_matrix
-from engine.model.opening import OpenModel, open_model
+from engine.model.opening import OpenModel, open_model, type_for_passes
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader, write_factors
@@ -74,7 +74,8 @@ def analyse(
         base = load_analysis(store, first.fingerprint)
         report = part_of(report, 0.5, 1.0)
     report("model", 0.1, f"Opening {spec.model.label}")
-    model = open_model(folder.path, device=device, trust_remote_code=spec.model.trust_remote_code)
+    dtype = type_for_passes(spec.calibration.compute_dtype)
+    model = open_model(folder.path, dtype=dtype, device=device, trust_remote_code=spec.model.trust_remote_code)
     layers = sorted({g.layer for g in model.inventory.groups})
     layer_keys = {layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id) for layer in layers}
     missing = [layer for layer in layers if layer_keys[layer] not in store]

@@ -15,7 +15,7 @@ from engine.evaluation.sensitivity import measure_sensitivity
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
-from engine.model.opening import open_model
+from engine.model.opening import open_model, type_for_passes
 from engine.model.sources import ModelFolder, resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader
@@ -188,7 +188,8 @@ def sense(
     if key in store:
         return key
     texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
-    model = open_model(folder.path, device=device, trust_remote_code=folder.spec.trust_remote_code)
+    dtype = type_for_passes(compute_dtype)
+    model = open_model(folder.path, dtype=dtype, device=device, trust_remote_code=folder.spec.trust_remote_code)
     tokens = load_corpus(corpus, model.tokenizer, texts).tokens
     increases = measure_sensitivity(
         model.module,

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from cache import DirectoryStore, Key, MemoryStore
 from engine.errors import InvalidRankMapError, ModelError, RankScopeError
@@ -172,6 +173,22 @@ def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, tex
     assert first.keys()
     for key in first.keys():  # noqa: SIM118 (a store is no mapping)
         assert first.read(key).manifest.members == second.read(key).manifest.members, key
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_passes_in_float32_are_in_float32_whatever_the_checkpoint_stores(stored, tmp_path, model_folder, text_file):
+    """The weights of a half-precision checkpoint, written out in float32, give the same numbers to the last bit."""
+    folders = [shutil.copytree(model_folder("llama-gqa"), tmp_path / name) for name in ("half", "whole")]
+    half = toys.build("llama-gqa").to(stored)
+    half.save_pretrained(folders[0])
+    half.float().save_pretrained(folders[1])
+    found = [run(Home(tmp_path / "home"), folder, text_file, compute_dtype="float32") for folder in folders]
+    assert [analysis.about["dtype"] for analysis in found] == ["float32", "float32"]
+    assert found[0].about["calibration_nll"] == found[1].about["calibration_nll"]
+    for name, values in found[0].importances.items():
+        assert np.array_equal(values, found[1].importances[name])
+    for name, values in found[0].nats[Metric.LOSS].items():
+        assert np.array_equal(values, found[1].nats[Metric.LOSS][name])
 
 
 def test_several_passes_within_a_memory_limit_give_the_same_analysis(tmp_path, model_folder, text_file):

@@ -16,7 +16,7 @@ from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec
 from engine.types import Inventory, Metric
 
-_SMALL: dict[str, Any] = {
+SMALL: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 48,
     "intermediate_size": 80,
@@ -27,11 +27,11 @@ _SMALL: dict[str, Any] = {
     "eos_token_id": 0,
     "pad_token_id": 0,
 }
-_GROUPED = {**_SMALL, "num_key_value_heads": 2}
+_GROUPED = {**SMALL, "num_key_value_heads": 2}
 _EXPERTS = {**_GROUPED, "num_experts_per_tok": 2}
 
 ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "llama": ("LlamaForCausalLM", "LlamaConfig", _SMALL),
+    "llama": ("LlamaForCausalLM", "LlamaConfig", SMALL),
     "llama-gqa": ("LlamaForCausalLM", "LlamaConfig", {**_GROUPED, "tie_word_embeddings": True}),
     "mistral": ("MistralForCausalLM", "MistralConfig", _GROUPED),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", _GROUPED),
@@ -88,6 +88,11 @@ def build(name: str, seed: int = 0) -> nn.Module:
                 parameter.add_(0.1 * torch.randn_like(parameter))
             elif parameter.ndim >= 2:
                 parameter.mul_(4.0)
+        # transformers zeroes the row of the padding token, which toy texts hold; a zero state through every norm has
+        # gradients that no real model knows.
+        rows = model.get_input_embeddings().weight
+        padding = (rows == 0).all(1)
+        rows[padding] = rows[1].roll(1)
     return model
 
 

@@ -90,6 +90,47 @@ def test_moments_and_importances_equal_a_literal_computation(name):
     assert nll == pytest.approx(mean, rel=1e-5)
 
 
+IN_PLACE = {
+    "falcon": ("FalconForCausalLM", "FalconConfig", {**toys.SMALL, "parallel_attn": True, "bias": True}),
+    "llama4": (
+        "Llama4ForCausalLM",
+        "Llama4TextConfig",
+        {**toys.SMALL, "num_local_experts": 2, "intermediate_size_mlp": 96, "num_key_value_heads": 2, "head_dim": 12},
+    ),
+}
+"""Models that add to the output of a projection in place."""
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_gradients_before_an_addition_in_place_are_those_of_the_projection(name, monkeypatch):
+    monkeypatch.setitem(toys.ARCHITECTURES, name, IN_PLACE[name])
+    module = toys.build(name)
+    inventory = take_inventory(module)
+    collected, _ = collect(module, inventory)
+    modules = dict(module.named_modules())
+    for p in inventory.projections:
+        # The gradient at an output is that at a bias of the module; with respect to a zero added before anything else.
+        probes = []
+
+        def add_probe(_, __, output, probes=probes):
+            probes.append(torch.zeros_like(output, requires_grad=True))
+            return output + probes[-1]
+
+        hook = modules[p.name].register_forward_hook(add_probe)
+        moment = 0
+        for start in range(0, len(TOKENS), EXACT.batch_size):
+            batch = TOKENS[start : start + EXACT.batch_size]
+            logits = module(input_ids=batch, use_cache=False).logits
+            nll = functional.cross_entropy(logits[:, :-1].flatten(0, 1), batch[:, 1:].flatten(), reduction="sum")
+            (gradient,) = torch.autograd.grad(nll, probes[-1])
+            g = gradient.flatten(0, -2)
+            seen = g if is_wide(p) else g @ weight_matrix(modules[p.name]).detach()
+            moment = moment + seen.T @ seen / TOKENS.numel()
+        hook.remove()
+        found = collected[p.layer].gradients[p.name]
+        torch.testing.assert_close(found, moment, rtol=1e-3, atol=1e-4 * moment.abs().max().item())
+
+
 def test_the_model_is_left_as_it_was():
     module = toys.build("llama")
     before = {n: (p.clone(), p.requires_grad) for n, p in module.named_parameters()}
