@@ -62,8 +62,11 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     page.get_by_test_id("undo").click()
     expect(board).to_have_attribute("data-held", "{}")
+    expect(board).to_have_attribute("data-confirmed-revision", "3")
     page.get_by_test_id("redo").click()
     expect(board).to_have_attribute("data-held", json.dumps(held, separators=(",", ":")))
+    expect(board).to_have_attribute("data-confirmed-revision", "4")
+    settled(page)
     page.get_by_role("button", name="Release 1 held rank").click()
     expect(board).to_have_attribute("data-held", "{}")
 
