@@ -17,6 +17,10 @@ class NumericalError(RankScopeError):
     """A value is not finite or a matrix cannot be factorised; the message names the projection."""
 
 
+class UnmeasurableError(RankScopeError):
+    """A model does not allow one kind of measurement; the others go on."""
+
+
 class InvalidSpecError(RankScopeError):
     """A setting has a value outside its range."""
 

@@ -11,7 +11,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from engine.decoding.progressive import ProgressiveModel
 from engine.errors import InvalidSpecError, NumericalError
-from engine.model.module import device_of
+from engine.model.module import device_of, positions_of
 from engine.specs import require_prompt
 from engine.text.start import start_tokens, without_start
 
@@ -58,7 +58,7 @@ def require_positions(module: nn.Module, n_prompt: int, max_new_tokens: int) -> 
     Raises:
         InvalidSpecError: they do not.
     """
-    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator,union-attr]
+    positions = positions_of(module)
     if positions is not None and n_prompt + max_new_tokens > positions:
         raise InvalidSpecError(
             f"The prompt has {n_prompt:,} tokens and {max_new_tokens:,} new ones were asked for, but the model has "

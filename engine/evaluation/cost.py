@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.decoding.generation import require_positions
+from engine.errors import UnmeasurableError
 from engine.model.module import device_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenCost:
-    """Counted, not timed.
+    """Counted, not timed; what a layer keeps whatever was read (a recurrent state) is no part of it.
 
     Attributes:
         prefill_multiply_adds: per token of the prompt; the head runs on the last one only, as when text is generated.
@@ -58,6 +59,7 @@ def count_token_cost(module: nn.Module, spec: CostSpec) -> TokenCost:
 
     Raises:
         InvalidSpecError: the model has too few positions.
+        UnmeasurableError: it keeps no keys and values.
     """
     require_positions(module, spec.prompt_tokens, spec.new_tokens)
     prompt = random_prompts(module, 1, spec)
@@ -114,7 +116,13 @@ def _time_once(module: nn.Module, batch_size: int, spec: CostSpec) -> tuple[floa
 def _read(module: nn.Module, prompt: torch.Tensor) -> tuple[torch.Tensor, Any]:
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(module.forward).parameters else {}
     output = module(input_ids=prompt, use_cache=True, **last_only)
-    return output.logits, output.past_key_values
+    cache = output.get("past_key_values")
+    if cache is None:
+        raise UnmeasurableError(
+            f"The speed of {type(module).__name__} cannot be measured: transformers runs it without a cache of keys "
+            "and values; its perplexity, tasks and memory can."
+        )
+    return output.logits, cache
 
 
 def _step(module: nn.Module, logits: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
@@ -123,8 +131,9 @@ def _step(module: nn.Module, logits: torch.Tensor, cache: Any) -> tuple[torch.Te
 
 
 def _cache_bytes(cache: Any) -> int:
-    tensors = [t for layer in cache.layers for t in (layer.keys, layer.values)]
-    return sum(t.numel() * t.element_size() for t in tensors)
+    layers = getattr(cache, "self_attention_cache", cache).layers
+    tensors = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
+    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
 
 
 def _finish(device: torch.device) -> None:

@@ -23,6 +23,7 @@ from lm_eval.tasks import TaskManager
 
 from engine.errors import InvalidSpecError, NumericalError
 from engine.evaluation.demo_tasks import DEMO_TASKS, task_definition
+from engine.model.module import positions_of
 from engine.registry import did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _loaded(name: str, task: Any, limit: int | None) -> LoadedTask:
 
 
 def _require_fit(module: nn.Module, tokenizer: Any, loaded: LoadedTask) -> None:
-    positions = getattr(module.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator,union-attr]
+    positions = positions_of(module)
     texts = [str(instance.arguments[0]) + str(instance.arguments[-1]) for instance in loaded.task.instances]
     longest = max(map(len, tokenizer(texts, verbose=False)["input_ids"]))
     if positions is not None and longest > positions:

@@ -59,6 +59,12 @@ def weight_matrix(linear: nn.Module) -> torch.Tensor:
     return weight.T if isinstance(linear, Conv1D) else weight
 
 
+def positions_of(module: nn.Module) -> int | None:
+    """Return the longest text a model was built for, in tokens; ``None`` where its configuration names no limit."""
+    positions: int | None = getattr(module.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator,union-attr]
+    return positions
+
+
 def first_line(error: BaseException) -> str:
     """Return what a foreign exception says first, for use in a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")

@@ -26,9 +26,8 @@ from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader, write_factors
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.sequences import sequences_fingerprint, text_start
+from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
-from engine.text.corpora import load_corpus
 from engine.types import Budget, Metric, block_name
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def analyse(
     seconds = {}
     if missing:
         report("text", 0.12, f"Reading {spec.corpus.label}")
-        tokens = load_corpus(spec.corpus, model.tokenizer, texts).tokens
+        tokens = read_sequences(model, spec.corpus, texts)
         begun = time.monotonic()
         with _compressed_to(spec.around_kept_fraction, model, base, store):
             _calibrate(spec, model, tokens, missing, layer_keys, store, memory_bytes, part_of(report, 0.13, 0.8))

@@ -22,18 +22,18 @@ from engine.pipeline.factors import factors_reader
 from engine.pipeline.models import Models
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_perplexity
-from engine.pipeline.sequences import sequences_fingerprint
+from engine.pipeline.sequences import read_sequences, sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import EVALUATION
 from engine.specs import AnalysisSpec
-from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
     from torch import nn
 
     from engine.analysis.value import Analysis
     from engine.evaluation.perplexity import Measurement
+    from engine.model.opening import OpenModel
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
@@ -76,15 +76,15 @@ class EvaluationSession:
         texts = resolve_texts(home, spec.corpus, report)
         self._text_fingerprint = sequences_fingerprint(models.folder, spec.corpus)
         self._reference_key = keys.reference_key(spec, self._models.folder.fingerprint, self._text_fingerprint)
-        tokenizer = self.tokenizer
+        dense = models.dense
         report("text", 0.2, f"Reading {spec.corpus.label}")
-        self._tokens = load_corpus(spec.corpus, tokenizer, texts).tokens
+        self._tokens = read_sequences(dense, spec.corpus, texts)
         self._reference = self._dense_reference(part_of(report, 0.2, 1.0))
 
     @property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer."""
-        return self._models.dense.tokenizer
+    def model(self) -> OpenModel:
+        """The dense model."""
+        return self._models.dense
 
     def compressed(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
         """Return the model under a checked rank map, with refined factors if their key is given."""
@@ -190,7 +190,7 @@ def sense(
     texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     dtype = type_for_passes(compute_dtype)
     model = open_model(folder.path, dtype=dtype, device=device, trust_remote_code=folder.spec.trust_remote_code)
-    tokens = load_corpus(corpus, model.tokenizer, texts).tokens
+    tokens = read_sequences(model, corpus, texts)
     increases = measure_sensitivity(
         model.module,
         model.inventory,

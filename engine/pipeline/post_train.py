@@ -11,9 +11,9 @@ from engine.methods.cost import cost_of
 from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, analysis_spec
+from engine.pipeline.sequences import read_sequences
 from engine.progress import part_of
 from engine.refinement.post_training import train_diagonals
-from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
     from engine.progress import Report
@@ -47,7 +47,7 @@ def post_train(
     if key not in store:
         corpus = analysis_spec(session.analysis).corpus
         texts = resolve_texts(home, corpus, report)
-        tokens = load_corpus(corpus, session.tokenizer, texts).tokens
+        tokens = read_sequences(session.model, corpus, texts)
         module = session.compressed(rank_map)
         steps = 0
 

@@ -21,11 +21,10 @@ from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.refined import apply_refinement, read_layer, write_layer
-from engine.pipeline.sequences import sequences_fingerprint
+from engine.pipeline.sequences import read_sequences, sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_by_layer
-from engine.text.corpora import load_corpus
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +80,7 @@ def refine(
     texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
     report("model", 0.05, f"Opening {folder.spec.label}")
     model = open_model(folder.path, dtype="float32", device=device, trust_remote_code=folder.spec.trust_remote_code)
-    tokens = load_corpus(corpus, model.tokenizer, texts).tokens
+    tokens = read_sequences(model, corpus, texts)
     compressed = compress(model.module, rank_map.blocks, factors_reader(analysis, store, rank_map.metric))
     corrected = key_of(replace(spec, training=None))
     middle = 1.0 if spec.training is None else 0.4

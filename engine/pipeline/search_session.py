@@ -19,14 +19,13 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.sequences import sequences_fingerprint
+from engine.pipeline.sequences import read_sequences, sequences_fingerprint
 from engine.progress import ignore_progress, part_of
 from engine.rank_map.document import RankMap
 from engine.search.goals import Goal, draw_points
 from engine.search.objective import Objective, choose_subset, evaluation_spec
 from engine.search.slices import SlicingReader
 from engine.search.space import SearchSpace, SpaceSpec
-from engine.text.corpora import load_corpus
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ def _pool(
         skipped = calibration.n_sequences
         longer = replace(spec.pool, n_sequences=skipped + spec.pool.n_sequences)
         try:
-            return load_corpus(longer, model.tokenizer, texts).tokens[skipped:], skipped
+            return read_sequences(model, longer, texts)[skipped:], skipped
         except CorpusError:
             report("text", 0.0, "The text has no more than what was analysed; the search reads that again")
-    return load_corpus(spec.pool, model.tokenizer, texts).tokens, 0
+    return read_sequences(model, spec.pool, texts), 0

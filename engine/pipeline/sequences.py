@@ -1,16 +1,40 @@
-"""What a model reads of a text, by fingerprint: the text and whether its tokenizer begins every sequence."""
+"""What a model reads of a text, and its fingerprint: the text and whether the tokenizer begins every sequence."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from engine.errors import InvalidSpecError
+from engine.model.module import positions_of
 from engine.model.opening import load_tokenizer
 from engine.model.sources import ModelFolder, corpus_fingerprint
+from engine.text.corpora import load_corpus
 from engine.text.start import start_tokens
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from engine.model.opening import OpenModel
     from engine.specs import CorpusSpec
+
+
+def read_sequences(model: OpenModel, spec: CorpusSpec, demo_texts: Path | None) -> torch.Tensor:
+    """Return the token ids (n_sequences, length) a model reads of a text.
+
+    Raises:
+        InvalidSpecError: the sequences are longer than what the model was built for.
+        CorpusError: the text cannot be read, or there is too little of it.
+    """
+    positions = positions_of(model.module)
+    if positions is not None and spec.length > positions:
+        raise InvalidSpecError(
+            f"Sequences of {spec.length:,} tokens were asked for, but the model has {positions:,} positions; ask for "
+            f"a length of at most {positions:,}."
+        )
+    return load_corpus(spec, model.tokenizer, demo_texts).tokens
 
 
 def sequences_fingerprint(folder: ModelFolder, spec: CorpusSpec) -> str:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from engine.specs import CorpusSpec
 
+# Opening a local file would otherwise tell a server of the library's makers, for their download counts.
+datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+
 _CALIBRATION_FRACTION = 0.8
 _BATCH = 64
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidSpecError
+from engine.errors import InvalidSpecError, UnmeasurableError
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, reopen_folder
 from engine.pipeline.measure.cost import CostPart, MemoryPart
@@ -105,7 +105,10 @@ def measure_all(
     total, done = sum(part.weight for _, part in work), 0
     for subject, part in work:
         within = part_of(report, 0.1 + 0.9 * done / total, 0.1 + 0.9 * (done + part.weight) / total)
-        part.measure(subject, within)
+        try:
+            part.measure(subject, within)
+        except UnmeasurableError as error:
+            report("evaluation", None, str(error))
         done += part.weight
     rows = {row.id: row for row in results(store, analysis.id)}
     return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]

@@ -47,6 +47,25 @@ def decoded(tokens: torch.Tensor, tokenizer: Any) -> str:
     return str(tokenizer.decode(tokens.flatten().tolist()))
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "notes.jsonl"])
+def test_reading_a_file_asks_no_host(name: str, tmp_path: Path) -> None:
+    """In a process of its own, because what a library looks up once it remembers."""
+    (tmp_path / name).write_text(json_lines({"text": "abcdefgh"}) if name.endswith("l") else "abcdefgh")
+    code = (
+        "import sys\n"
+        "asked = []\n"
+        "sys.addaudithook(lambda event, args: asked.append((event, args)) if event.startswith('socket.get') "
+        "or event == 'socket.connect' else None)\n"
+        "from engine.specs import CorpusSource, CorpusSpec\n"
+        "from engine.text.corpora import load_texts\n"
+        f"spec = CorpusSpec(CorpusSource.FILE, {str(tmp_path / name)!r}, n_sequences=1, length=8)\n"
+        "print(len(list(load_texts(spec))), asked)"
+    )
+    online = {name: value for name, value in os.environ.items() if "OFFLINE" not in name}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=online, check=True)
+    assert done.stdout == "1 []\n"
+
+
 # Tokenising
 
 
@@ -112,9 +131,9 @@ def test_every_row_begins_with_what_the_tokenizer_begins_a_text_with(
     tmp_path: Path, toy_tokenizer: Any, started_tokenizer: Any
 ) -> None:
     content = json_lines({"text": "abcdefghijklmnop"}, {"text": "qrstuvwxyz"})
-    plain = load_corpus(file_spec(tmp_path / "a.jsonl", content, 3, length=7), toy_tokenizer).tokens
-    started = load_corpus(file_spec(tmp_path / "a.jsonl", content, 3, length=8), started_tokenizer).tokens
-    assert started[:, 0].tolist() == [started_tokenizer.bos_token_id] * 3
+    plain = load_corpus(file_spec(tmp_path / "a.jsonl", content, 2, length=8), toy_tokenizer).tokens
+    started = load_corpus(file_spec(tmp_path / "a.jsonl", content, 2, length=9), started_tokenizer).tokens
+    assert started[:, 0].tolist() == [started_tokenizer.bos_token_id] * 2
     assert torch.equal(started[:, 1:], plain)
 
 
