@@ -107,8 +107,9 @@ def collect_statistics(
             total_nll += nll.item()
             done = min(start + spec.batch_size, len(tokens))
             report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
-    statistics = {layer: of_layer.average(tokens.numel()) for layer, of_layer in sums.items()}
-    return statistics, total_nll / (len(tokens) * (tokens.shape[1] - 1))
+    n_scored = len(tokens) * (tokens.shape[1] - 1)
+    statistics = {layer: of_layer.average(tokens.numel(), n_scored) for layer, of_layer in sums.items()}
+    return statistics, total_nll / n_scored
 
 
 def _losses(

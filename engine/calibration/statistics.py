@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayerStatistics:
-    """Moments of one decoder layer over ``n_tokens`` calibration tokens, in float32.
+    """Moments of one decoder layer over ``n_tokens`` calibration tokens, those of gradients per scored one, in float32.
 
     Attributes:
         layer: index of the decoder layer.
@@ -113,15 +113,15 @@ class LayerSums:
         known = self._importances.get(projection.name)
         self._importances[projection.name] = sums.double() if known is None else known + sums
 
-    def average(self, n_tokens: int) -> LayerStatistics:
-        """Return the moments over ``n_tokens`` tokens.
+    def average(self, n_tokens: int, n_scored: int) -> LayerStatistics:
+        """Return the moments: inputs and outputs per token read, gradients per scored token, as losses are.
 
         Raises:
             NumericalError: one is not finite; the message names the projection or its group.
         """
         inputs, outputs, gradients = (
-            {name: total / n_tokens for name, total in sums.items()}
-            for sums in (self._inputs, self._outputs, self._gradients)
+            {name: total / n for name, total in sums.items()}
+            for sums, n in ((self._inputs, n_tokens), (self._outputs, n_tokens), (self._gradients, n_scored))
         )
         for moments in (inputs, outputs, gradients, self._importances):
             for name, moment in moments.items():

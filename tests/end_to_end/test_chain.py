@@ -65,7 +65,7 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
         assert row.size.kept_fraction == pytest.approx(cost_of(analysis, rank_map).kept_fraction)
         assert found.perplexity > 0
         predicted = row.perplexities[0].prediction
-        assert found.dense_perplexity <= predicted.low <= predicted.perplexity <= predicted.high
+        assert predicted.low <= predicted.perplexity <= predicted.high
         assert 0 <= found.agreement <= 1
     maps = results(store, analysis.id)[1:]
     assert len(maps) == len(computed)

@@ -291,8 +291,8 @@ MUTANTS = (
     Mutant(
         "cache-of-keys-only",
         "engine/evaluation/cost.py",
-        "for t in (layer.keys, layer.values)]",
-        "for t in (layer.keys,)]",
+        'for name in ("keys", "values")]',
+        'for name in ("keys",)]',
         "the cache is half as large as it is",
         ("engine/evaluation/test_counts.py", "engine/evaluation/test_cost.py"),
     ),

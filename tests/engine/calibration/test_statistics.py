@@ -22,7 +22,7 @@ def test_inputs_are_summed_as_outer_products_and_averaged_by_sequence():
     sums.add_input(pair, torch.tensor([[[1.0, 2.0], [3.0, 0.0]]]), slice(0, 1))
     sums.add_input(pair, torch.tensor([[[0.0, 1.0], [2.0, 1.0]]]), slice(1, 2))
     sums.add_output(pair, torch.ones(1, 2, 3), None)
-    found = sums.average(4)
+    found = sums.average(4, 4)
     assert found.inputs[pair.name].tolist() == [[3.5, 1.0], [1.0, 1.5]]
     assert found.means[pair.name].tolist() == [[2.0, 1.0], [1.0, 1.0]]
     assert not found.outputs
@@ -32,7 +32,7 @@ def test_a_wide_projection_alone_takes_the_moment_of_its_output_without_bias():
     sums, alone = LayerSums(0, 1), group(WIDE)
     sums.add_input(alone, torch.ones(1, 2, 3), slice(0, 1))
     sums.add_output(alone, torch.tensor([[[2.0, 3.0], [1.0, 5.0]]]), torch.tensor([1.0, 1.0]))
-    found = sums.average(2)
+    found = sums.average(2, 2)
     assert found.outputs == {WIDE.name: pytest.approx(torch.tensor([[0.5, 1.0], [1.0, 10.0]]))}
     assert not found.inputs
 
@@ -41,21 +41,21 @@ def test_gradients_of_tokens_add_up_to_their_second_moment():
     sums = LayerSums(0, 1)
     sums.add_gradient(WIDE, torch.tensor([[1.0, -1.0]]))
     sums.add_gradient(WIDE, torch.tensor([[3.0, 1.0]]))
-    assert sums.average(2).gradients[WIDE.name].tolist() == [[5.0, 1.0], [1.0, 1.0]]
+    assert sums.average(2, 2).gradients[WIDE.name].tolist() == [[5.0, 1.0], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_importances_of_half_precision_weights_are_added_in_float32(dtype):
     sums, gradient = LayerSums(0, 1), torch.full((2, 3), 200.0, dtype=dtype)
     sums.add_importance(WIDE, gradient, torch.full((2, 3), 2.0, dtype=dtype))
-    assert sums.average(1).importances[WIDE.name].tolist() == [6 * 400.0**2, 6 * 400.0, 6 * 200.0**2]
+    assert sums.average(1, 1).importances[WIDE.name].tolist() == [6 * 400.0**2, 6 * 400.0, 6 * 200.0**2]
 
 
 def test_importances_of_batches_add_up():
     sums, weight = LayerSums(0, 1), torch.tensor([[1.0, 2.0]])
     sums.add_importance(WIDE, torch.tensor([[3.0, -1.0]]), weight)  # products 3 and -2
     sums.add_importance(WIDE, torch.tensor([[-1.0, -1.0]]), weight)  # products -1 and -2
-    assert sums.average(1).importances[WIDE.name].tolist() == [13.0 + 5.0, 1.0 + 3.0, 10.0 + 2.0]
+    assert sums.average(1, 1).importances[WIDE.name].tolist() == [13.0 + 5.0, 1.0 + 3.0, 10.0 + 2.0]
 
 
 def test_shards_average_to_the_whole():
@@ -69,7 +69,7 @@ def test_shards_average_to_the_whole():
             rows = slice(sequence, sequence + 1)
             sums.add_input(group_of_one, x[rows], slice(index, index + 1))
             sums.add_gradient(TALL, x[rows])
-        return sums.average(5 * len(sequences))
+        return sums.average(5 * len(sequences), 5 * len(sequences))
 
     whole, first, second = moments(0, 1, 2, 3), moments(0, 1), moments(2, 3)
     for kind, name in (("inputs", group_of_one.name), ("gradients", TALL.name)):
@@ -82,4 +82,4 @@ def test_a_moment_that_is_not_finite_is_named(value):
     sums = LayerSums(0, 1)
     sums.add_gradient(TALL, torch.tensor([[value, 1.0]]))
     with pytest.raises(NumericalError, match=r"moment of m\.up is not finite"):
-        sums.average(1)
+        sums.average(1, 1)

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from engine.errors import NumericalError
 from engine.prediction.power_law import (
+    CENTRE,
     EXPONENTS,
+    LEVEL_SPREAD,
+    METRIC_SPREAD,
+    NOISE,
+    SLOPE_SPREAD,
     TEXT_NOISE,
     MeasuredRun,
     Prediction,
@@ -63,7 +68,7 @@ def test_predictions_increase_from_zero_and_lie_in_their_interval(runs, metric, 
     if high > low * (1 + 1e-9) + 1e-12:
         assert smaller.nll_increase < larger.nll_increase
     for found in (smaller, larger):
-        assert 0 <= found.low <= found.nll_increase <= found.high
+        assert found.low <= found.nll_increase <= found.high
         assert math.isfinite(found.nll_increase)
 
 
@@ -135,6 +140,35 @@ def test_intervals_hold_nine_in_ten_of_new_runs_and_shrink_with_runs():
     assert widths == sorted(widths, reverse=True)
 
 
+DAMAGES = [(0.001, 0.005), (0.005, 0.02), (0.02, 0.05), (0.05, 1.5)]
+SPREADS = np.array([LEVEL_SPREAD, SLOPE_SPREAD, *[METRIC_SPREAD] * 4, *[SLOPE_SPREAD] * 4])
+
+
+def drawn_run(rng, deviations, between):
+    """Return a run of a world whose laws deviate so, measured on a text with its noise."""
+    place, value = rng.integers(4), math.exp(rng.uniform(*np.log(between)))
+    u = math.log(value) - CENTRE
+    level, slope = deviations[0] + deviations[2 + place], deviations[1] + deviations[6 + place]
+    log_ratio = level + slope * u + NOISE * rng.standard_normal()
+    return MeasuredRun(list(Metric)[place], value, value * math.exp(log_ratio) + TEXT_NOISE * rng.standard_normal())
+
+
+@pytest.mark.parametrize("n_runs", [0, 4, 20])
+def test_intervals_hold_nine_in_ten_at_every_damage_in_worlds_drawn_from_the_prior(n_runs):
+    """At small damage, too, where what the text is uncertain by is larger than the increase."""
+    rng, held = np.random.default_rng(n_runs), {between: [] for between in DAMAGES}
+    for _ in range(250):
+        deviations = SPREADS * rng.standard_normal(10)
+        predictor = Predictor.fit([drawn_run(rng, deviations, (0.005, 1.5)) for _ in range(n_runs)])
+        for between in DAMAGES:
+            run = drawn_run(rng, deviations, between)
+            found = predictor.predict(run.nats, run.metric)
+            held[between].append(found.low <= run.increase <= found.high)
+    assert {between: np.mean(of) for between, of in held.items()} == pytest.approx(
+        dict.fromkeys(DAMAGES, 0.9), abs=0.06
+    )
+
+
 def test_runs_that_scatter_widen_the_interval():
     calm, wild = (
         Predictor.fit(law_runs(np.random.default_rng(3), 20, 1.0, 1.0, noise=noise)).predict(0.5, Metric.LOSS)
@@ -168,8 +202,10 @@ def test_the_formula_can_be_evaluated_from_the_json_alone():
     assert found.nll_increase == pytest.approx(law["scale"] * 0.7 ** law["exponent"])
     u = math.log(0.7) - document["centre"]
     width = document["deviations"] * math.sqrt(law["v0"] + law["v1"] * u + law["v2"] * u**2)
-    assert found.high == pytest.approx(found.nll_increase * math.exp(width))
-    assert found.low == pytest.approx(found.nll_increase / math.exp(width))
+    of_text = document["deviations"] * document["text_noise"]
+    increase = found.nll_increase
+    assert found.high == pytest.approx(increase + math.hypot(increase * (math.exp(width) - 1), of_text))
+    assert found.low == pytest.approx(increase - math.hypot(increase * (1 - math.exp(-width)), of_text))
 
 
 def test_perplexities_are_exponentials_and_ruin_is_infinite():

@@ -7,10 +7,12 @@ export function predictIncrease(predictor, metric, nats) {
   const u = logNats - predictor.centre;
   const logIncrease = Math.log(law.scale) + law.exponent * logNats;
   const width = predictor.deviations * Math.sqrt(law.v0 + law.v1 * u + law.v2 * u * u);
+  const increase = Math.exp(logIncrease);
+  const noise = predictor.deviations * predictor.text_noise;
   return {
-    increase: Math.exp(logIncrease),
-    low: Math.exp(logIncrease - width),
-    high: Math.exp(logIncrease + width),
+    increase,
+    low: increase - Math.hypot(Math.exp(logIncrease - width) - increase, noise),
+    high: increase + Math.hypot(Math.exp(logIncrease + width) - increase, noise),
   };
 }
 
