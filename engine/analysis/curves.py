@@ -58,7 +58,7 @@ class SpectrumSummary:
     """One number per question about a spectrum.
 
     Attributes:
-        effective_rank: exp of the entropy of the normalised energies (Roy & Vetterli 2007).
+        effective_rank: exp of the entropy of the singular values over their sum (Roy & Vetterli 2007).
         stable_rank: total energy over the largest.
         rank_99: smallest rank holding 99 % of the energy.
         full_rank: number of singular values.
@@ -75,10 +75,10 @@ def summarise_spectrum(energies: NDArray[np.float64]) -> SpectrumSummary:
     total = energies.sum()
     if total <= 0:
         return SpectrumSummary(0.0, 0.0, 0, len(energies))
-    share = energies / total
-    positive = share[share > 0]
-    entropy = -(positive * np.log(positive)).sum()
-    rank_99 = int(np.searchsorted(np.cumsum(share), 0.99) + 1)
+    sigma = np.sqrt(energies[energies > 0])
+    parts = sigma / sigma.sum()
+    entropy = -(parts * np.log(parts)).sum()
+    rank_99 = int(np.searchsorted(np.cumsum(energies / total), 0.99) + 1)
     return SpectrumSummary(
         float(np.exp(entropy)), float(total / energies[0]), min(rank_99, len(energies)), len(energies)
     )

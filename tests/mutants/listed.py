@@ -479,11 +479,11 @@ MUTANTS = (
     ),
     # Analysis, compression, refinement, results
     Mutant(
-        "effective-rank-of-sigma",
+        "effective-rank-of-energies",
         "engine/analysis/curves.py",
-        "entropy = -(positive * np.log(positive)).sum()",
-        "entropy = -(positive * np.log2(positive)).sum()",
-        "the effective rank has the wrong base",
+        "sigma = np.sqrt(energies[energies > 0])",
+        "sigma = energies[energies > 0]",
+        "the effective rank is that of the energies",
         ("engine/analysis",),
     ),
     Mutant(

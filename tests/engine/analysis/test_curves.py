@@ -18,7 +18,8 @@ def test_equal_energies_have_every_rank() -> None:
 
 def test_unequal_energies_by_hand() -> None:
     found = summarise_spectrum(np.array([90.0, 9.5, 0.5, 0.0]))
-    entropy = -sum(share * math.log(share) for share in (0.9, 0.095, 0.005))
+    sigma = [math.sqrt(energy) for energy in (90.0, 9.5, 0.5)]
+    entropy = -sum(part / sum(sigma) * math.log(part / sum(sigma)) for part in sigma)
     assert found.effective_rank == pytest.approx(math.exp(entropy))
     assert found.stable_rank == pytest.approx(100 / 90)
     assert (found.rank_99, found.full_rank) == (2, 4)

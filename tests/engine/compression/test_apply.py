@@ -204,3 +204,6 @@ def test_small_cuts_cost_what_the_curves_predict():
         measured.append(found.divergence)
     assert predicted == sorted(predicted, reverse=True)
     assert measured == sorted(measured, reverse=True)
+    # Small cuts: within a factor of four, of numbers that span an order of magnitude.
+    for nats, divergence in zip(predicted[2:], measured[2:], strict=True):
+        assert divergence / 4 < nats < divergence * 4, (predicted, measured)
