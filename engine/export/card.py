@@ -141,7 +141,7 @@ def _measured(measurements: Sequence[PerplexityResult]) -> list[str]:
     if not measurements:
         return ["Nothing has been measured for this rank map; `rankscope evaluate` does."]
     rows = [
-        f"| {_cell(m.text)} | {m.n_tokens:,} | {m.provenance.dtype} | {m.perplexity:.4f} | "
+        f"| {_cell(m.text_title)} | {m.n_tokens:,} | {m.provenance.dtype} | {m.perplexity:.4f} | "
         f"{m.dense_perplexity:.4f} | {m.divergence:.4f} | {m.agreement:.4f} |"
         for m in measurements
     ]

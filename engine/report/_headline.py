@@ -34,7 +34,7 @@ def headline(content: ReportContent) -> str:
     if content.row.perplexities:
         found = by_use(content)[0]
         return done + (
-            f"On {found.text} its perplexity was measured as {ratio(found.ratio)} that of the dense model. "
+            f"On {found.text_title} its perplexity was measured as {ratio(found.ratio)} that of the dense model. "
             "No weight was trained."
         )
     forecast = content.forecast
@@ -64,7 +64,7 @@ def tiles(content: ReportContent) -> list[Tile]:
         between = f"the dense model's{on}; {ratio(forecast.low)} to {ratio(forecast.high)}"
         found.append(Tile("Perplexity", ratio(forecast.perplexity), between, "predicted"))
     for one in _once_per_text(content)[:2]:
-        found.append(Tile("Perplexity", ratio(one.ratio), f"the dense model's on {one.text}", "measured"))
+        found.append(Tile("Perplexity", ratio(one.ratio), f"the dense model's on {one.text_title}", "measured"))
     return found + [_measured(content, measure) for measure in _main(measures([row]), content)]
 
 

@@ -53,7 +53,7 @@ def provenance(content: ReportContent) -> ReportProvenance:
 def sources(row: ResultRow) -> list[tuple[Source, Provenance]]:
     """Return a line per measurement of a row, with all that is known of where it comes from."""
     factors = "" if row.refinement is None else f", factors {REFINEMENTS[row.refinement]}"
-    found = [(f"Perplexity{factors}", f"{p.text}, {p.n_tokens:,} tokens", p.provenance) for p in row.perplexities]
+    found = [(f"Perplexity{factors}", f"{p.text_title}, {p.n_tokens:,} tokens", p.provenance) for p in row.perplexities]
     found += [("Zero-shot accuracy", f"{t.task}, {t.n:,} of {t.n_available:,} items", t.provenance) for t in row.tasks]
     found += [("ROUGE", f"{s.text}, {s.n:,} articles", s.provenance) for s in row.summaries]
     found += [

@@ -78,7 +78,7 @@ def perplexity_rows(content: ReportContent) -> list[PerplexityRow]:
             held = "yes" if p.low <= one.perplexity <= p.high else "no"
         amount = f"{one.n_tokens:,} tokens, {one.provenance.dtype}"
         numbers = (f"{one.dense_perplexity:.2f}", f"{one.perplexity:.2f}", ratio(one.ratio))
-        found.append(PerplexityRow(one.text, amount, *numbers, predicted, between, held, percent(one.agreement)))
+        found.append(PerplexityRow(one.text_title, amount, *numbers, predicted, between, held, percent(one.agreement)))
     return found
 
 
@@ -121,7 +121,7 @@ def rank_rows(content: ReportContent) -> list[RankRow]:
 def refined_rows(rows: Sequence[ResultRow]) -> list[RefinedRow]:
     """Return a line per refinement and text."""
     return [
-        RefinedRow(REFINEMENTS[row.refinement or ""], one.text, f"{one.perplexity:.2f}", ratio(one.ratio))
+        RefinedRow(REFINEMENTS[row.refinement or ""], one.text_title, f"{one.perplexity:.2f}", ratio(one.ratio))
         for row in rows
         for one in row.perplexities
     ]

@@ -93,6 +93,8 @@ class PerplexityResult:
         prediction: from all other maps measured on this text; ``None`` for the dense model and for refined factors,
             and before it is read together with the other maps.
         setting: equal where two perplexities compare.
+        calibration_text: measured on the very text of the analysis, where a compressed model does better than on new
+            text.
     """
 
     text: str
@@ -105,6 +107,12 @@ class PerplexityResult:
     prediction: PredictedPerplexity | None
     setting: tuple[Hashable, ...]
     provenance: Provenance
+    calibration_text: bool
+
+    @property
+    def text_title(self) -> str:
+        """The text for people, who have to know where it is not held out."""
+        return f"{self.text} (calibration text)" if self.calibration_text else self.text
 
     @property
     def ratio(self) -> float:
@@ -119,7 +127,7 @@ class PerplexityResult:
     @property
     def measured_on(self) -> str:
         """The text with its amount and type, for people."""
-        return f"{self.text}, {self.n_tokens:,} tokens, {self.provenance.dtype}"
+        return f"{self.text_title}, {self.n_tokens:,} tokens, {self.provenance.dtype}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class MeasuredText:
     """One text in one amount and type.
 
     Attributes:
-        name: for people.
+        name: for people, who see where it is the calibration text.
         title: the name, made unique among the texts of a table by its amount and type.
         about: the name with its amount and type.
         setting: of the perplexities measured on it; no other perplexity compares with them.
@@ -54,6 +54,6 @@ def measured_texts(rows: Sequence[ResultRow]) -> tuple[MeasuredText, ...]:
     found = sorted(by_setting(every), key=lambda p: (-len(measured[p.setting]), -p.n_tokens))
     titles = unambiguous([p.text for p in found], [p.measured_on for p in found])
     return tuple(
-        MeasuredText(p.text, title, p.measured_on, p.setting, p.dense_perplexity, measured[p.setting])
+        MeasuredText(p.text_title, title, p.measured_on, p.setting, p.dense_perplexity, measured[p.setting])
         for title, p in zip(titles, found, strict=True)
     )

@@ -131,7 +131,7 @@ def test_pages_show_the_text_and_what_was_measured_on_it(
     allocated = open_page("allocation", keep="0.8", method="water-filling")
     assert not allocated.exception
     assert next(m.value for m in allocated.metric if m.label == "Measured") == f"{made.found.perplexity:.2f}"
-    assert f"On other\\.txt: {made.found.n_tokens:,} tokens" in shown(allocated)
+    assert f"On other\\.txt, {made.found.n_tokens:,} tokens" in shown(allocated)
     methods = next(frame.value for frame in allocated.dataframe if "predicted_ratio" in frame.value)
     assert methods.set_index("name").loc["water-filling", "measured_ratio"] == made.found.ratio
     results_page = open_page("results")
@@ -203,7 +203,9 @@ def test_the_card_of_an_export_states_every_measurement_of_the_map_and_no_other(
     toy = made.toy
     export(Home(toy.home), toy.analysis.id, made.rank_map, tmp_path / "small", ExportSpec(), ignore_progress)
     card = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
-    stated = re.findall(r"^\| (\S+\.txt) \| ([\d,]+) \| float32 \| ([\d.]+) ", card, re.MULTILINE)
+    stated = re.findall(
+        r"^\| (\S+\.txt(?: \(calibration text\))?) \| ([\d,]+) \| float32 \| ([\d.]+) ", card, re.MULTILINE
+    )
     row = measured_row(made.rows, made.rank_map)
     assert row is not None
-    assert stated == [(one.text, f"{one.n_tokens:,}", f"{one.perplexity:.4f}") for one in row.perplexities]
+    assert stated == [(one.text_title, f"{one.n_tokens:,}", f"{one.perplexity:.4f}") for one in row.perplexities]

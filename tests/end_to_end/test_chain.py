@@ -112,7 +112,7 @@ def assert_targets_are_met(store, analysis, curves):
     text = reference_text(results(store, analysis.id))
     predictor = predictor_on(text)
     computed = [name for name, preset in PRESETS.items() if not preset.needs_search]
-    assert (predictor.n_runs, text.name) == (len(computed), "notes.txt")
+    assert (predictor.n_runs, text.name) == (len(computed), "notes.txt (calibration text)")
     dense_mb = analysis.inventory.total_params * 2 / 1e6
     spared_mb = analysis.inventory.compressible_params * 2 / 1e6
     for method in computed:

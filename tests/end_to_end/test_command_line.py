@@ -113,6 +113,7 @@ def test_allocate_and_evaluate_speak_the_documented_json(terminal, analysed, tex
     assert prediction["low"] <= prediction["perplexity"] <= prediction["high"]
     assert prediction["calibrated_on"] >= made["prediction_calibrated_on"] - 1
     assert (found["n_sequences"], found["n_tokens"], found["text"]) == (2, 62, "notes.txt")
+    assert found["calibration_text"] is True
     assert "perplexity, notes.txt, 62 tokens, float32" in terminal(*words).stdout
 
 

@@ -56,7 +56,7 @@ def test_a_saved_map_without_measurements_is_predicted_and_says_so(terminal, mea
     terminal("maps", "export", analysis, "half", path)
     told = terminal.json("report", analysis, "@half", out)
     assert told["measured"] is False
-    assert told["prediction_text"] == "corpus.txt"
+    assert told["prediction_text"] == "corpus.txt (calibration text)"
     assert "This model has not been measured yet" in words_of(out.read_text())
     assert "predictions" in terminal("report", analysis, path, out).stdout
 

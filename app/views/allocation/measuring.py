@@ -47,12 +47,12 @@ def measure_plan(analysis: Analysis, plan: Plan, rows: Sequence[ResultRow], text
         st.caption("This map has not been measured yet.")
     else:
         on_text = None if text is None else text.of(row)
-        show_measurement(on_text or row.perplexities[0], analysis)
+        show_measurement(on_text or row.perplexities[0])
         page_link("results", "All measured maps")
     refine_plan(analysis, plan)
 
 
-def show_measurement(found: PerplexityResult, analysis: Analysis) -> None:
+def show_measurement(found: PerplexityResult) -> None:
     """Show one measurement beside the dense model and the prediction."""
     predicted, dense = found.prediction, found.dense_perplexity
     assert predicted is not None
@@ -78,8 +78,7 @@ def show_measurement(found: PerplexityResult, analysis: Analysis) -> None:
         height="stretch",
         help="Share of positions where the compressed model's likeliest token is the dense model's.",
     )
-    held_out = ", the calibration text itself, not held out" if found.text == analysis.about["corpus"] else ""
     st.caption(
-        f"On {plain(found.text)}{held_out}: {found.n_tokens:,} tokens, {found.provenance.dtype}. Without this "
-        f"measurement {predicted.low:.2f} to {predicted.high:.2f} was predicted, {calibrated(predicted.calibrated_on)}."
+        f"On {plain(found.measured_on)}. Without this measurement "
+        f"{predicted.low:.2f} to {predicted.high:.2f} was predicted, {calibrated(predicted.calibrated_on)}."
     )

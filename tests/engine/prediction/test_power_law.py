@@ -237,7 +237,9 @@ def perplexity(increase, *, text="notes", dense_nll=3.0, dtype="float32", n_toke
     )
     dense = math.exp(dense_nll)
     setting = (text, 4, n_tokens, dtype, dense_nll)
-    return PerplexityResult(text, 4, n_tokens, dense * math.exp(increase), dense, 0.1, 0.9, None, setting, provenance)
+    return PerplexityResult(
+        text, 4, n_tokens, dense * math.exp(increase), dense, 0.1, 0.9, None, setting, provenance, False
+    )
 
 
 def rows_on_notes():

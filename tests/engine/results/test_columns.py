@@ -77,7 +77,7 @@ def test_texts_that_differ_in_amount_are_told_apart_and_the_most_used_comes_firs
     dense, water, flrc = rows
     own = replace(water.perplexities[0], setting=("other",), n_tokens=77)
     found = measured_texts([dense, replace(water, perplexities=(own, *water.perplexities)), flrc])
-    assert [text.title for text in found] == ["corpus.txt, 252 tokens, float32", "corpus.txt, 77 tokens, float32"]
+    assert [text.title for text in found] == [f"corpus.txt (calibration text), {n} tokens, float32" for n in (252, 77)]
     assert unambiguous(["a", "a", "b"], ["a 1", "a 1", "b 1"]) == ["a 1 (1)", "a 1 (2)", "b"]
 
 
