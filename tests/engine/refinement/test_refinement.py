@@ -67,7 +67,7 @@ def test_replaying_the_layers_gives_what_the_model_gives(name):
     for index, layer in enumerate(decoder_layers(module)):
         hidden, _ = advance(layer, hidden, stream.calls[index], torch.float32)
     expected = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-    torch.testing.assert_close(torch.cat(hidden), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(torch.cat(hidden), expected, rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_left_factor_is_the_least_squares_solution():
     z = factored[only].inner(x[0]).double()
     y = x[0].double() @ weight_matrix(dict(module.named_modules())[only]).double().T
     expected = torch.linalg.lstsq(z, y).solution.T
-    torch.testing.assert_close(factored[only].left.double(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(factored[only].left.double(), expected, rtol=1e-3, atol=2e-3)
 
 
 def test_no_step_begins_after_the_deadline():
