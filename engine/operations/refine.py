@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, Dtype, OnRankMap, OnText, Sequences, analysed_model
+from engine.operations._subjects import AutoDtype, Device, Dtype, OnRankMap, OnText, Sequences, analysed_model
 from engine.specs import EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Refine(OnRankMap, OnText):
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )
     batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1)
-    compute_dtype: Dtype = setting(RefinementSpec, "compute_dtype", "Autocast type of the passes.")
+    compute_dtype: AutoDtype = Field(
+        default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
+    )
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Of the measurement.")
     device: Device = "auto"
