@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from engine.types import GroupCurves, Metric
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.pipeline.reading.analyses import AnalysisHeading
+    from engine.results.outcomes import MeasuredSensitivity
 
 
 def analysis_headings() -> list[AnalysisHeading]:
@@ -45,6 +46,6 @@ def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, flo
     return {p.name: predicted_increase(found, p, kept_fraction) for p in found.inventory.projections}
 
 
-def measured_sensitivity(analysis_id: str) -> dict[str, Any] | None:
+def measured_sensitivity(analysis_id: str) -> MeasuredSensitivity | None:
     """Return the newest measured sensitivity of an analysis."""
     return measurements.measured_sensitivity(store(), analysis_id)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
 
 from app.services import estimates
 from app.services.home import queue, store
 from engine import operations
-from engine.jobs import Job
+from engine.jobs import Job, JobStatus
+from engine.results.json_form import from_json
 
 if TYPE_CHECKING:
     from app.services.estimates import Estimate
     from engine.operations import Operation
+
+T = TypeVar("T")
 
 
 def jobs() -> list[Job]:
@@ -35,6 +40,16 @@ def watched_job(operation: str, analysis_id: str | None, wanted: str | None) -> 
     active = [j for j in fitting if not j.status.is_final]
     chosen = [j for j in fitting if j.id == wanted]
     return next(iter([*(j for j in chosen if j in active), *active[::-1], *chosen]), None)
+
+
+def result_of(job: Job | None, kind: type[T]) -> T | None:
+    """Return the result of a job that is done, or ``None``, also where an earlier version recorded something else."""
+    if job is None or job.status is not JobStatus.DONE:
+        return None
+    try:
+        return from_json(kind, job.result)
+    except ValidationError:
+        return None
 
 
 def submit(operation: Operation) -> Job:

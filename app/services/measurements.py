@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -16,6 +16,7 @@ from engine.rank_map.document import parse_rank_map
 from engine.report import render_report
 
 if TYPE_CHECKING:
+    from engine.results.comparison import Comparison
     from engine.results.rows import ResultRow, SummaryResult, SummaryTexts
 
 _STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
@@ -61,6 +62,6 @@ def results_json(analysis_id: str) -> str:
     return reporting.results_to_json(result_rows(analysis_id), analysis_id)
 
 
-def comparison(analysis_id: str) -> dict[str, Any] | None:
+def comparison(analysis_id: str) -> Comparison | None:
     """Return the newest table of every method at every budget."""
     return measurements.newest_comparison(store(), analysis_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from app.wording.labels import REFINEMENTS, method_title
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from engine.results.comparison import ComparedMap
     from engine.results.rows import ResultRow
     from engine.results.texts import MeasuredText
 
@@ -60,23 +61,21 @@ def results(text: MeasuredText) -> pd.DataFrame:
     return pd.DataFrame([dense, *measured])
 
 
-def comparison(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def comparison(rows: Sequence[ComparedMap]) -> pd.DataFrame:
     """Return one row per method and budget of a stored comparison, in its order."""
     return pd.DataFrame(
         {
-            "method": method_title(row["method"]),
-            "target": row["target_kept_fraction"],
-            "kept": row["kept_fraction"],
-            "mb": row["model_mb_float16"],
-            "ratio": row["perplexity"] / row["dense_perplexity"],
-            "predicted_ratio": row["predicted_perplexity"] / row["dense_perplexity"],
-            "predicted_low": row["predicted_perplexity_low"] / row["dense_perplexity"],
-            "predicted_high": row["predicted_perplexity_high"] / row["dense_perplexity"],
-            "other_ratio": row["other_perplexity"] / row["other_dense_perplexity"]
-            if "other_perplexity" in row
-            else None,
-            "agreement": row["agreement"],
-            "search_s": row["search_s"],
+            "method": method_title(row.method),
+            "target": row.target_kept_fraction,
+            "kept": row.kept_fraction,
+            "mb": row.model_mb_float16,
+            "ratio": row.ratio,
+            "predicted_ratio": row.predicted_perplexity / row.dense_perplexity,
+            "predicted_low": row.predicted_perplexity_low / row.dense_perplexity,
+            "predicted_high": row.predicted_perplexity_high / row.dense_perplexity,
+            "other_ratio": row.other_ratio,
+            "agreement": row.agreement,
+            "search_s": row.search_s,
         }
         for row in rows
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,6 +16,7 @@ from cache import DirectoryStore
 from engine.errors import RankScopeError
 from engine.jobs import Job, JobQueue, JobStatus
 from engine.operations import submit
+from engine.results.json_form import from_json, to_json
 from engine.settings import home
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from engine.jobs import Progress as JobProgress
     from engine.operations import Operation
+
+T = TypeVar("T")
 
 out = Console()
 err = Console(stderr=True)
@@ -45,7 +49,11 @@ def artifact_store() -> DirectoryStore:
 
 def print_json(value: object) -> None:
     """Print a documented result."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def plain(part: object) -> object:
+        return to_json(part) if is_dataclass(part) else str(part)
+
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=plain) + "\n")
 
 
 def print_values(values: Mapping[str, object]) -> None:
@@ -57,30 +65,27 @@ def print_values(values: Mapping[str, object]) -> None:
     out.print(table)
 
 
-def run_job(operation: Operation) -> Any:
-    """Submit a job, follow it and return its result.
+def run_job(operation: Operation, kind: type[T]) -> T:
+    """Submit a job, follow it and return its result, which is of a ``kind``.
 
     Raises:
         RankScopeError: an argument is wrong, or the job did not finish.
     """
     queue = job_queue()
-    return follow(submit(operation, queue, artifact_store()), queue).result
+    return from_json(kind, follow(submit(operation, queue, artifact_store()), queue).result)
 
 
-def finish_job(operation: Operation, *, detach: bool, as_json: bool) -> dict[str, Any] | None:
+def finish_job(operation: Operation, kind: type[T], *, detach: bool, as_json: bool) -> T | None:
     """Submit a job; follow it and return its result, or with ``detach`` print its id and return nothing.
 
     Raises:
         RankScopeError: an argument is wrong, or the job did not finish.
     """
-    queue = job_queue()
-    job = submit(operation, queue, artifact_store())
-    if detach:
-        print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
-        return None
-    result = follow(job, queue).result
-    assert isinstance(result, dict)
-    return result
+    if not detach:
+        return run_job(operation, kind)
+    job = submit(operation, job_queue(), artifact_store())
+    print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
+    return None
 
 
 def follow(job: Job, queue: JobQueue) -> Job:

@@ -27,10 +27,10 @@ def analyse(
     operation = Analyse(model=model, **settings)
     known = operation.stored(artifact_store())
     if known is None:
-        result = finish_job(operation, detach=detach, as_json=as_json)
+        result = finish_job(operation, dict[str, str], detach=detach, as_json=as_json)
         if result is None:
             return
-        known = str(result["analysis"])
+        known = result["analysis"]
     if as_json:
         print_json({"analysis": known})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.table import Table
 from engine.cli._console import AsJson, Detach, artifact_store, finish_job, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
 from engine.operations import Analyse, Compare
+from engine.results.comparison import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -37,32 +38,31 @@ def compare(
     operation.check()
     if analysis_id is None:
         plain = [h for h in analysis_headings(artifact_store()) if h.about["spec"].get("around_kept_fraction") is None]
-        analysis_id = plain[0].id if plain else run_job(Analyse())["analysis"]
+        analysis_id = plain[0].id if plain else run_job(Analyse(), dict[str, str])["analysis"]
     known = find_analysis(artifact_store(), analysis_id).fingerprint
-    result = finish_job(operation.changed(analysis=known), detach=detach, as_json=as_json)
+    result = finish_job(operation.changed(analysis=known), Comparison, detach=detach, as_json=as_json)
     if result is not None:
         print_json(result) if as_json else print_comparison(result)
 
 
-def print_comparison(result: dict[str, Any]) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print a comparison as a table."""
     table = Table("kept", "method", "MB (float16)", "perplexity", "predicted", "other text", "agreement", "search")
-    for row in result["rows"]:
-        low, high = row["predicted_perplexity_low"], row["predicted_perplexity_high"]
-        other = row.get("other_perplexity")
+    for row in comparison.rows:
+        low, high = row.predicted_perplexity_low, row.predicted_perplexity_high
         table.add_row(
-            f"{row['kept_fraction']:.3f}",
-            row["method"],
-            f"{row['model_mb_float16']:.1f}",
-            f"{row['perplexity']:.2f} ({row['perplexity'] / row['dense_perplexity']:.2f} ×)",
-            f"{row['predicted_perplexity']:.2f} ({low:.2f} to {high:.2f})",
-            "" if other is None else f"{other:.2f} ({other / row['other_dense_perplexity']:.2f} ×)",
-            f"{row['agreement']:.1%}",
-            f"{row['search_s']:.3g} s",
+            f"{row.kept_fraction:.3f}",
+            row.method,
+            f"{row.model_mb_float16:.1f}",
+            f"{row.perplexity:.2f} ({row.ratio:.2f} ×)",
+            f"{row.predicted_perplexity:.2f} ({low:.2f} to {high:.2f})",
+            "" if row.other_ratio is None else f"{row.other_perplexity:.2f} ({row.other_ratio:.2f} ×)",
+            f"{row.agreement:.1%}",
+            f"{row.search_s:.3g} s",
         )
     out.print(table)
-    for missing in result["impossible"]:
-        out.print(f"{missing['method']} at {missing['target_kept_fraction']:g}: {missing['reason']}", markup=False)
-    error = result["prediction_median_relative_error"]
+    for missing in comparison.impossible:
+        out.print(f"{missing.method} at {missing.target_kept_fraction:g}: {missing.reason}", markup=False)
+    error = comparison.prediction_median_relative_error
     if error is not None:
         out.print(f"Median relative error of the predicted increase of the loss, leave-one-out: {error:.1%}")

@@ -17,9 +17,12 @@ from engine.cli.export import print_export
 from engine.cli.report import write_report
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.export.new_folder import require_new
+from engine.export.outcome import ExportedModel
 from engine.methods.presets import PRESETS, get_preset
 from engine.operations import Analyse, Compare, Evaluate, Export
 from engine.rank_map.document import parse_rank_map
+from engine.results.comparison import Comparison
+from engine.results.outcomes import Evaluation
 
 _METHODS = ",".join(name for name, preset in PRESETS.items() if not preset.needs_search)
 
@@ -64,30 +67,31 @@ def demo(
     require_new(target)
 
     _say(1, f"Analysing {analyse.model}", as_json=as_json)
-    analysis_id = analyse.stored(artifact_store()) or run_job(analyse)["analysis"]
+    analysis_id = analyse.stored(artifact_store()) or run_job(analyse, dict[str, str])["analysis"]
 
     _say(2, f"Comparing {len(compare.methods)} methods at {keep:.0%} kept", as_json=as_json)
-    comparison = run_job(compare.changed(analysis=analysis_id))
+    comparison = run_job(compare.changed(analysis=analysis_id), Comparison)
     if not as_json:
         print_comparison(comparison)
-    if not comparison["rows"]:
-        raise InfeasibleBudgetError(comparison["impossible"][0]["reason"])
-    best = min(comparison["rows"], key=lambda row: row["perplexity"])
-    method = best["method"]
+    if not comparison.rows:
+        raise InfeasibleBudgetError(comparison.impossible[0].reason)
+    best = min(comparison.rows, key=lambda row: row.perplexity)
+    method = best.method
     # A searching method's maps belong to an analysis with the metric it needs.
-    analysis_id = comparison["analysis"]
-    measured = artifact_store().read(Key("evaluation", best["evaluation"]))
+    analysis_id = comparison.analysis
+    measured = artifact_store().read(Key("evaluation", best.evaluation))
     # Equal maps of two methods are one measurement, named after the first.
     rank_map = replace(parse_rank_map(measured.path("rank-map.json").read_bytes()), method=method)
 
     _say(3, f"Evaluating {get_preset(method).title}, the best of them ({level})", as_json=as_json)
-    evaluation = run_job(Evaluate(analysis=analysis_id, rank_maps=(rank_map.to_json(),), **measured_on))
+    evaluation = run_job(Evaluate(analysis=analysis_id, rank_maps=(rank_map.to_json(),), **measured_on), Evaluation)
     if not as_json:
-        print_rows([evaluation["dense"], *evaluation["maps"]])
+        print_rows([evaluation.dense, *evaluation.maps])
 
     _say(4, "Exporting it", as_json=as_json)
     target.mkdir(parents=True, exist_ok=True)
-    exported = run_job(Export(analysis=analysis_id, rank_map=rank_map.to_json(), folder=str(target / "model")))
+    export = Export(analysis=analysis_id, rank_map=rank_map.to_json(), folder=str(target / "model"))
+    exported = run_job(export, ExportedModel)
     (target / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
     if not as_json:
         print_export(exported)

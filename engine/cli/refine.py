@@ -9,6 +9,7 @@ import typer
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.operations import Refine
+from engine.results.outcomes import Refinement
 
 
 def register(app: typer.Typer) -> None:
@@ -31,17 +32,15 @@ def refine(
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
     operation = Refine(analysis=analysis.id, rank_map=chosen.to_json(), **settings)
-    result = finish_job(operation, detach=detach, as_json=as_json)
+    result = finish_job(operation, Refinement, detach=detach, as_json=as_json)
     if result is None:
         return
     if as_json:
         print_json(result)
         return
-    before, after = (row["perplexities"] for row in (result["before"], result["after"]))
-    refined = after[0]
-    plain = next(found for found in before if found["setting"] == refined["setting"])
-    how = "without training" if result["training_free"] else "with training"
+    before, after = result.perplexities
+    how = "without training" if result.training_free else "with training"
     out.print(
-        f"Perplexity {plain['perplexity']:.2f} before, {refined['perplexity']:.2f} after refining {how} "
-        f"({result['seconds']:.0f} s); dense {refined['dense_perplexity']:.2f}"
+        f"Perplexity {before.perplexity:.2f} before, {after.perplexity:.2f} after refining {how} "
+        f"({result.seconds:.0f} s); dense {after.dense_perplexity:.2f}"
     )

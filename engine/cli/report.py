@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,7 +40,7 @@ def report(
     out.print(f"Wrote {file}.{measured}", markup=False, soft_wrap=True)
 
 
-def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, Any]:
+def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, object]:
     """Write the report of a rank map and return what it says in numbers.
 
     Raises:
@@ -63,7 +63,7 @@ def _require_page(file: Path) -> None:
         raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .html.")
 
 
-def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, Any]:
+def _described(content: ReportContent, file: Path, n_bytes: int) -> dict[str, object]:
     from engine.report import by_use
 
     row, forecast = content.row, content.forecast

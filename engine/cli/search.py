@@ -10,6 +10,8 @@ from rich.table import Table
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
 from engine.operations import PostTrain, Search
+from engine.results.outcomes import PostTraining
+from engine.search.outcome import SearchOutcome
 
 
 def register(app: typer.Typer) -> None:
@@ -25,19 +27,20 @@ def search(analysis_id: AnalysisId, settings: Settings, detach: Detach = False, 
 
     analysis = find_analysis(artifact_store(), analysis_id).fingerprint
     operation = Search(analysis=analysis, **settings)
-    result = finish_job(operation, detach=detach, as_json=as_json)
+    result = finish_job(operation, SearchOutcome, detach=detach, as_json=as_json)
     if result is None:
         return
     if as_json:
         print_json(result)
         return
     table = Table("trial", "kept", "perplexity on the subset", "divergence", "kept by kind")
-    for found in result["pareto"] or [result["best"]]:
-        point = ", ".join(f"{name} {fraction:.2f}" for name, fraction in found["point"].items())
-        shown = (f"{found['kept_fraction']:.3f}", f"{found['perplexity']:.2f}", f"{found['divergence']:.3f}")
-        table.add_row(str(found["trial"]), *shown, point)
+    for best in result.pareto or (result.best,):
+        assert best is not None
+        point = ", ".join(f"{name} {fraction:.2f}" for name, fraction in best.point.items())
+        shown = (f"{best.kept_fraction:.3f}", f"{best.perplexity:.2f}", f"{best.divergence:.3f}")
+        table.add_row(str(best.trial), *shown, point)
     out.print(table)
-    known = result["analysis"]
+    known = result.analysis
     if known != analysis:
         out.print(f"The feature metric was added; the trials belong to the analysis {known}", soft_wrap=True)
     largest = operation.high if operation.pareto else operation.target
@@ -57,13 +60,13 @@ def post_train(
 
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
-    found = run_job(PostTrain(analysis=analysis.id, rank_map=chosen.to_json(), **settings))
+    result = run_job(PostTrain(analysis=analysis.id, rank_map=chosen.to_json(), **settings), PostTraining)
     if as_json:
-        print_json(found)
+        print_json(result)
         return
     out.print(
-        f"Perplexity on {found['corpus']}: {found['perplexity_before']:.2f} before, {found['perplexity']:.2f} after "
-        f"{found['steps']} steps on {found['trained_on']}; dense {found['dense_perplexity']:.2f}",
+        f"Perplexity on {result.corpus}: {result.perplexity_before:.2f} before, {result.perplexity:.2f} after "
+        f"{result.steps} steps on {result.trained_on}; dense {result.dense_perplexity:.2f}",
         markup=False,
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ from rich.table import Table
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
 from engine.operations import Sensitivity
+from engine.results.outcomes import MeasuredSensitivity
 
 
 def register(app: typer.Typer) -> None:
@@ -33,9 +34,10 @@ def sensitivity(
 
     analysis = load_analysis(artifact_store(), analysis_id)
     operation = Sensitivity(analysis=analysis.id, **settings)
-    measured = run_job(operation) if measure else measured_sensitivity(artifact_store(), analysis.id)
-    increases = measured["nll_increase"] if measured else {}
-    kept = measured["kept_fraction"] if measured else operation.kept_fraction
+    store = artifact_store()
+    measured = run_job(operation, MeasuredSensitivity) if measure else measured_sensitivity(store, analysis.id)
+    increases = measured.nll_increase if measured else {}
+    kept = measured.kept_fraction if measured else operation.kept_fraction
     rows = [
         {
             "projection": p.name,

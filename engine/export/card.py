@@ -59,14 +59,14 @@ class CardFacts:
     measurements: Sequence[PerplexityResult]
 
 
-def loading_lines(folder: str, *, is_factored: bool) -> list[str]:
+def loading_lines(folder: str, *, is_factored: bool) -> tuple[str, ...]:
     """Return the Python that opens an export."""
     trust = ", trust_remote_code=True" if is_factored else ""
-    return [
+    return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
         f"tokenizer = AutoTokenizer.from_pretrained({folder!r})",
         f'model = AutoModelForCausalLM.from_pretrained({folder!r}, dtype="auto"{trust})',
-    ]
+    )
 
 
 def stated_licence(folder: Path) -> str | None:

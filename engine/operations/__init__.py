@@ -20,6 +20,7 @@ from engine.operations.refine import Refine
 from engine.operations.search import Search
 from engine.operations.sensitivity import Sensitivity
 from engine.registry import Registry
+from engine.results.json_form import to_json
 from engine.settings import home
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ for _operation in (FetchDemo, Analyse, Evaluate, Sensitivity, Search, Refine, Ex
 
 
 def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
-    """Run one operation in this process; the entry point of every job.
+    """Run one operation in this process, and return the JSON of its result; the entry point of every job.
 
     Raises:
         InvalidSpecError: there is no such operation, or an argument is wrong or unknown.
         RankScopeError: the operation says why it cannot be done.
     """
-    return operations.get(operation)(**arguments).run(home(), report)
+    return to_json(operations.get(operation)(**arguments).run(home(), report))
 
 
 def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:

@@ -81,7 +81,7 @@ class Operation(BaseModel):
         """Return the defaults that differ from the fields', as another argument decides."""
         return {}
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """Return the arguments that differ from their defaults as JSON, so that equal requests are one job."""
         defaults = {name: setting.default for name, setting in self.settings().items() if not setting.is_required}
         usual = {**defaults, **self.presets()}
@@ -122,7 +122,7 @@ class Operation(BaseModel):
 
     @abstractmethod
     def run(self, home: Home, report: Report) -> object:
-        """Do it, and return the JSON value that ``docs/cli.md`` describes.
+        """Do it, and return the value whose JSON ``docs/cli.md`` describes.
 
         Raises:
             RankScopeError: it says why it cannot be done.

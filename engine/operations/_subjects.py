@@ -33,8 +33,6 @@ Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
 BatchSize = Annotated[int, Field(ge=1, description="Sequences per pass.")]
 KeptFraction = Annotated[float, Field(gt=0, le=1)]
 Dtype = Literal["float32", "bfloat16", "float16"]
-AutoDtype = Literal["auto", "float32", "bfloat16", "float16"]
-"""With ``auto`` for bfloat16, or float32 on processors that are faster in it."""
 Device = Annotated[str, Field(description="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
 Analysed = Annotated[str, Field(description="Id of an analysis.")]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import AutoDtype, Device, OnText, Sequences, Source
+from engine.operations._subjects import Device, Dtype, OnText, Sequences, Source
 from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
 from engine.types import Metric
 
@@ -54,9 +53,7 @@ class Analyse(OnText):
         ge=1,
     )
     batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1)
-    compute_dtype: AutoDtype = Field(
-        default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
-    )
+    compute_dtype: Dtype = setting(CalibrationSpec, "compute_dtype", "Autocast type of the passes.")
     seed: int = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
     memory_gb: float = Field(default=4.0, gt=0, description="Statistics held at once, GB; less means more passes.")
     device: Device = "auto"
@@ -97,8 +94,8 @@ class Analyse(OnText):
         model = known_model_fingerprint(spec.model)
         if model is None:
             return None
-        for typed, begun in product(spec.candidates(), (True, False)):
-            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun))
+        for begun in (True, False):
+            key = analysis_key(spec, model, corpus_fingerprint(spec.corpus, begun=begun))
             if key in store and "text_start" in store.read(key).json("analysis.json"):
                 return key.fingerprint
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from engine.specs import EvaluationSpec
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.results.comparison import Comparison
     from engine.settings import Home
 
 
@@ -54,7 +55,7 @@ class Compare(OnTexts):
         """Return what a person calls the job."""
         return f"Compare methods on {analysed_model(store, self.analysis)}"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> Comparison:
         """Compare; return the table."""
         from engine.pipeline.compare import ComparisonSpec, compare
 

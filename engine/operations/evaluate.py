@@ -9,16 +9,7 @@ from pydantic import Field, model_validator
 from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.operations._base import setting
-from engine.operations._subjects import (
-    Analysed,
-    AutoDtype,
-    Device,
-    OnTexts,
-    OtherText,
-    Sequences,
-    Source,
-    analysed_model,
-)
+from engine.operations._subjects import Analysed, Device, Dtype, OnTexts, OtherText, Sequences, Source, analysed_model
 from engine.rank_map.document import parse_rank_map
 from engine.specs import CorpusSpec, EvaluationSpec
 
@@ -29,13 +20,14 @@ if TYPE_CHECKING:
     from engine.pipeline.measure.plan import Plan
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.results.outcomes import Evaluation
     from engine.settings import Home
 
 LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
     "perplexity": {},
     "quick": {
         "n_sequences": 16,
-        "dtype": "auto",
+        "dtype": "bfloat16",
         "tasks": ("demo_piqa", "demo_openbookqa"),
         "limit": 100,
         "prompt_tokens": 32,
@@ -44,7 +36,7 @@ LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
         "repetitions": 3,
     },
     "full": {
-        "dtype": "auto",
+        "dtype": "bfloat16",
         "other_text": "demo:news",
         "tasks": tuple(DEMO_TASKS),
         "articles": 50,
@@ -68,9 +60,7 @@ class Evaluate(OnTexts):
     )
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = ""
-    dtype: AutoDtype = setting(
-        EvaluationSpec, "dtype", "Weights and arithmetic; auto: bfloat16, or float32 where the machine is faster in it."
-    )
+    dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
     batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
     tasks: tuple[str, ...] = Field(
         default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
@@ -182,22 +172,17 @@ class Evaluate(OnTexts):
             self.dtype,
         )
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> Evaluation:
         """Measure; return a row for the dense model and for each map."""
-        from engine.model.module import pass_type
-        from engine.pipeline.measure.plan import is_measured, measure_all
-        from engine.pipeline.reading.results import row_to_json
+        from engine.pipeline.measure.plan import measure_all
+        from engine.results.outcomes import Evaluation
 
-        maps, asked = self.parsed_maps(), self
-        if self.dtype == "auto":
-            # What was measured in bfloat16 is not measured again because this machine would have chosen otherwise.
-            asked = self.changed(dtype="bfloat16")
-            if not is_measured(home, self.analysis, maps, asked.plan()):
-                asked = self.changed(dtype=pass_type(self.device))
-        dense, *rows = measure_all(home, self.analysis, maps, asked.plan(), report, device=self.device)
-        return {
-            "analysis": self.analysis,
-            "level": self.level,
-            "dense": row_to_json(dense),
-            "maps": [row_to_json(row) for row in rows],
-        }
+        dense, *rows = measure_all(
+            home,
+            self.analysis,
+            self.parsed_maps(),
+            self.plan(),
+            report,
+            device=self.device,
+        )
+        return Evaluation(self.analysis, self.level, dense, tuple(rows))

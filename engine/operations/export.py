@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from engine.operations._subjects import OnRankMap, analysed_model
 
 if TYPE_CHECKING:
     from cache import Store
+    from engine.export.outcome import ExportedModel
     from engine.progress import Report
     from engine.settings import Home
 
@@ -42,7 +43,7 @@ class Export(OnRankMap):
         model = analysed_model(store, self.analysis)
         return f"Export one {self.parsed_map().method} map of {model} as {Path(self.folder).name}"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> ExportedModel:
         """Export; return what was written and how it is loaded."""
         from engine.pipeline.export import export
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from engine.specs import EvaluationSpec, PostTrainingSpec
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.results.outcomes import PostTraining
     from engine.settings import Home
 
 
@@ -40,7 +41,7 @@ class PostTrain(OnRankMap, OnText):
         """Return what a person calls the job."""
         return f"Post-train a {self.parsed_map().method} map of {analysed_model(store, self.analysis)}"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> PostTraining:
         """Train; return what was measured before and after."""
         from engine.pipeline.post_train import post_train
 

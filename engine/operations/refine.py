@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import AutoDtype, Device, Dtype, OnRankMap, OnText, Sequences, analysed_model
+from engine.operations._subjects import Device, Dtype, OnRankMap, OnText, Sequences, analysed_model
 from engine.specs import EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.results.outcomes import Refinement
     from engine.settings import Home
 
 
@@ -32,9 +33,7 @@ class Refine(OnRankMap, OnText):
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )
     batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1)
-    compute_dtype: AutoDtype = Field(
-        default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
-    )
+    compute_dtype: Dtype = setting(RefinementSpec, "compute_dtype", "Autocast type of the passes.")
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Of the measurement.")
     device: Device = "auto"
@@ -48,13 +47,14 @@ class Refine(OnRankMap, OnText):
         """Return what a person calls the job."""
         return f"Refine one {self.parsed_map().method} map of {analysed_model(store, self.analysis)}"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> Refinement:
         """Refine and measure; return the rows of the map before and after."""
         from engine.pipeline.evaluate import EvaluationSession
-        from engine.pipeline.reading.results import results, row_to_json
+        from engine.pipeline.reading.results import results
         from engine.pipeline.refine import refine
         from engine.progress import part_of
         from engine.rank_map.identity import map_id
+        from engine.results.outcomes import Refinement
 
         store, rank_map = home.store, self.parsed_map()
         spec = self.into(RefinementSpec, training=self.into(TrainingSpec) if self.train else None)
@@ -63,11 +63,13 @@ class Refine(OnRankMap, OnText):
         session = EvaluationSession(home, self.analysis, text, part_of(report, 0.8, 0.86), device=self.device)
         session.measure(rank_map, part_of(report, 0.86, 0.93))
         session.measure(rank_map, part_of(report, 0.93, 1.0), key)
-        rows = {row.id: row_to_json(row) for row in results(store, self.analysis)}
-        return {
-            "refinement": key.fingerprint,
-            "training_free": not self.train,
-            "seconds": store.read(key).manifest.about["seconds"],
-            "before": rows[map_id(rank_map)],
-            "after": rows[map_id(rank_map, key.fingerprint)],
-        }
+        rows = {row.id: row for row in results(store, self.analysis)}
+        seconds = store.read(key).manifest.about["seconds"]
+        assert isinstance(seconds, float)
+        return Refinement(
+            refinement=key.fingerprint,
+            training_free=not self.train,
+            seconds=seconds,
+            before=rows[map_id(rank_map)],
+            after=rows[map_id(rank_map, key.fingerprint)],
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.search.outcome import SearchOutcome
     from engine.settings import Home
 
 
@@ -77,7 +78,7 @@ class Search(OnText):
         sizes = f"sizes {self.low:g} to {self.high:g}" if self.pareto else f"at most {self.target:g} kept"
         return f"Search maps of {analysed_model(store, self.analysis)}: {sizes}, {self.trials} trials"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any]:
+    def run(self, home: Home, report: Report) -> SearchOutcome:
         """Search; return the best maps."""
         from engine.pipeline.search import search
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from engine.operations._subjects import Analysed, Device, Dtype, KeptFraction, L
 if TYPE_CHECKING:
     from cache import Store
     from engine.progress import Report
+    from engine.results.outcomes import MeasuredSensitivity
     from engine.settings import Home
 
 
@@ -36,7 +37,7 @@ class Sensitivity(OnText):
         """Return what a person calls the job."""
         return f"Measure the sensitivity of {analysed_model(store, self.analysis)}"
 
-    def run(self, home: Home, report: Report) -> dict[str, Any] | None:
+    def run(self, home: Home, report: Report) -> MeasuredSensitivity | None:
         """Measure; return the increases."""
         from engine.pipeline.evaluate import sense
         from engine.pipeline.reading.measurements import measured_sensitivity

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache import write_json
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
@@ -21,13 +21,15 @@ from engine.pipeline.reading.trials import evaluated_maps, trials
 from engine.pipeline.search import search
 from engine.pipeline.search_session import with_feature
 from engine.progress import part_of
+from engine.results.comparison import ComparedMap, Comparison, MissingMap
+from engine.results.json_form import to_json
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec
 from engine.types import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cache import Store
     from engine.analysis.value import Analysis
@@ -91,7 +93,7 @@ def compare(
     report: Report,
     *,
     device: str = "auto",
-) -> dict[str, Any]:
+) -> Comparison:
     """Measure every method at every budget, store the table and return it.
 
     What was measured before is not measured again.
@@ -120,41 +122,43 @@ def compare(
         if not row.is_dense
         for found in row.perplexities
     }
-    rows = [
+    rows = tuple(
         _row(analysis, entry, measured[found.provenance.artifact], outside[index] if outside else None)
         for index, (entry, found) in enumerate(zip(entries, inside, strict=True))
-    ]
-    document = {
-        "analysis": analysis.id,
-        "model": analysis.about["model"],
-        "text": spec.text.corpus.label,
-        "n_tokens": inside[0].n_tokens if inside else 0,
-        "other_text": spec.other_text.corpus.label if spec.other_text else None,
-        "dtype": spec.text.dtype,
-        "analysis_s": analysis.about["seconds"],
-        "rows": rows,
-        "impossible": impossible,
-        "prediction_median_relative_error": median_relative_error(rows),
-    }
+    )
     evaluations = [found.provenance.fingerprint for found in (*inside, *outside)]
     key = keys.comparison_key(analysis.id, evaluations, spec.kept_fractions)
+    comparison = Comparison(
+        analysis=analysis.id,
+        model=analysis.about["model"],
+        text=spec.text.corpus.label,
+        n_tokens=inside[0].n_tokens if inside else 0,
+        other_text=spec.other_text.corpus.label if spec.other_text else None,
+        dtype=spec.text.dtype,
+        analysis_s=analysis.about["seconds"],
+        rows=rows,
+        impossible=tuple(impossible),
+        prediction_median_relative_error=median_relative_error(
+            (row.nll_increase, row.predicted_nll_increase) for row in rows
+        ),
+        id=key.fingerprint,
+    )
     if key not in store:
         with store.writing(key, {"analysis": analysis.id}) as into:
+            document = to_json(comparison)
+            del document["id"]
             write_json(into / "comparison.json", document)
-    return {**document, "id": key.fingerprint}
+    return comparison
 
 
-def median_relative_error(rows: Sequence[dict[str, Any]]) -> float | None:
+def median_relative_error(increases: Iterable[tuple[float, float]]) -> float | None:
     """Return the median of |predicted - measured| / measured increase of the loss, where there is one to speak of.
 
-    Every prediction is made by a predictor that has not seen the row's own measurement.
+    Args:
+        increases: measured and predicted ones, each predicted without its own measurement.
     """
     low, high = TELLING_INCREASES
-    errors = [
-        abs(row["predicted_nll_increase"] - row["nll_increase"]) / row["nll_increase"]
-        for row in rows
-        if low <= row["nll_increase"] <= high
-    ]
+    errors = [abs(predicted - measured) / measured for measured, predicted in increases if low <= measured <= high]
     return statistics.median(errors) if errors else None
 
 
@@ -171,15 +175,14 @@ def _search(
     objective = ObjectiveSpec(pool, n_subset=min(8, pool.n_sequences), dtype=spec.text.dtype)
     goal = Goal(max(min(spec.kept_fractions) - 0.05, 0.0), max(spec.kept_fractions), pareto=True)
     wanted = SearchSpec(objective, goal, SpaceSpec(), spec.search_trials, spec.seed)
-    found = search(home, analysis.id, wanted, report, device=device)
-    subset = found["subset"]
-    measured = [trial["seconds"] for trial in trials(home.store, analysis.id) if trial["subset"] == subset]
-    return float(sum(seconds["apply"] + seconds["evaluate"] for seconds in measured))
+    outcome = search(home, analysis.id, wanted, report, device=device)
+    measured = [trial for trial in trials(home.store, analysis.id) if trial.subset == outcome.subset]
+    return float(sum(trial.seconds["apply"] + trial.seconds["evaluate"] for trial in measured))
 
 
 def _allocate(
     store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float, unsearchable: str | None
-) -> tuple[list[_Entry], list[dict[str, Any]]]:
+) -> tuple[list[_Entry], list[MissingMap]]:
     """Return a rank map for every method and budget, and where there is none, why."""
     curves = curves_by_metric(analysis)
     measured = Request(evaluated=evaluated_maps(store, analysis.id))
@@ -192,7 +195,7 @@ def _allocate(
                 rank_map = allocate_rank_map(analysis, curves, method, budget, measured)
             except InfeasibleBudgetError as error:
                 reason = unsearchable if unsearchable and PRESETS[method].needs_search else str(error)
-                impossible.append({"method": method, "target_kept_fraction": kept, "reason": reason})
+                impossible.append(MissingMap(method, kept, reason))
                 continue
             seconds = time.perf_counter() - begun
             entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].needs_search else seconds))
@@ -216,36 +219,30 @@ def _measure(
     return found
 
 
-def _row(
-    analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: PerplexityResult | None
-) -> dict[str, Any]:
+def _row(analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: PerplexityResult | None) -> ComparedMap:
     cost, predicted = cost_of(analysis, entry.rank_map), inside.prediction
     assert predicted is not None
-    row = {
-        "method": entry.method,
-        "target_kept_fraction": entry.target,
-        "kept_fraction": cost.kept_fraction,
-        "params": cost.params,
-        "perplexity": inside.perplexity,
-        "dense_perplexity": inside.dense_perplexity,
-        "divergence": inside.divergence,
-        "agreement": inside.agreement,
-        "predicted_nats": cost.nats,
-        "predicted_perplexity": predicted.perplexity,
-        "predicted_perplexity_low": predicted.low,
-        "predicted_perplexity_high": predicted.high,
-        "prediction_calibrated_on": predicted.calibrated_on,
-        "nll_increase": inside.increase,
-        "predicted_nll_increase": math.log(predicted.perplexity / inside.dense_perplexity),
-        "model_mb_float16": cost.bytes_at(2) / 1e6,
-        "multiply_adds_per_token": cost.params,
-        "search_s": round(entry.search_s, 4),
-        "evaluation": inside.provenance.fingerprint,
-    }
-    if outside is not None:
-        row |= {
-            "other_perplexity": outside.perplexity,
-            "other_dense_perplexity": outside.dense_perplexity,
-            "other_evaluation": outside.provenance.fingerprint,
-        }
-    return row
+    return ComparedMap(
+        method=entry.method,
+        target_kept_fraction=entry.target,
+        kept_fraction=cost.kept_fraction,
+        params=cost.params,
+        perplexity=inside.perplexity,
+        dense_perplexity=inside.dense_perplexity,
+        divergence=inside.divergence,
+        agreement=inside.agreement,
+        predicted_nats=cost.nats,
+        predicted_perplexity=predicted.perplexity,
+        predicted_perplexity_low=predicted.low,
+        predicted_perplexity_high=predicted.high,
+        prediction_calibrated_on=predicted.calibrated_on,
+        nll_increase=inside.increase,
+        predicted_nll_increase=math.log(predicted.perplexity / inside.dense_perplexity),
+        model_mb_float16=cost.bytes_at(2) / 1e6,
+        multiply_adds_per_token=cost.params,
+        search_s=round(entry.search_s, 4),
+        evaluation=inside.provenance.fingerprint,
+        other_perplexity=outside.perplexity if outside else None,
+        other_dense_perplexity=outside.dense_perplexity if outside else None,
+        other_evaluation=outside.provenance.fingerprint if outside else None,
+    )

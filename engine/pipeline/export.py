@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
 from engine.errors import InvalidSpecError
@@ -12,6 +12,7 @@ from engine.export.card import CardFacts, loading_lines, stated_licence, write_c
 from engine.export.dense import export_dense, multiplied_out
 from engine.export.factored import export_factored, original_classes, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
+from engine.export.outcome import ExportedModel
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
 from engine.methods.cost import cost_of
@@ -51,7 +52,7 @@ def export(
     folder: Path,
     spec: ExportSpec,
     report: Report,
-) -> dict[str, Any]:
+) -> ExportedModel:
     """Write the model a rank map makes to ``folder``, open it in a fresh process, and return what came out.
 
     Everything runs on the CPU. The folder appears when it has been verified; until then, and after any failure,
@@ -131,31 +132,31 @@ def export(
         report("write", 0.95, "Putting the folder in place")
     report("write", 1.0, "Exported")
     predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else facts.dense_params * dtype.itemsize
-    return {
-        "folder": str(folder),
-        "format": spec.format.value,
-        "dtype": facts.dtype,
-        "architecture": facts.architecture,
-        "analysis": analysis.id,
-        "model": facts.model,
-        "method": facts.method,
-        "metric": facts.metric,
-        "refinement": None if refinement is None else refinement.fingerprint,
-        "kept_fraction": facts.kept_fraction,
-        "model_params": facts.params,
-        "dense_params": facts.dense_params,
-        "saves_memory": is_factored,
-        "weight_bytes": weight_bytes,
-        "predicted_weight_bytes": predicted_bytes,
-        "dense_weight_bytes": facts.dense_weight_bytes,
-        "folder_bytes": sum(path.stat().st_size for path in folder.iterdir()),
-        "max_logit_difference": verified.max_logit_difference,
-        "largest_logit": verified.largest_logit,
-        "n_verified_tokens": verified.n_tokens,
-        "n_measurements": len(facts.measurements),
-        "load": loading_lines(str(folder), is_factored=is_factored),
-        "seconds": round(time.monotonic() - began, 2),
-    }
+    return ExportedModel(
+        folder=str(folder),
+        format=spec.format,
+        dtype=facts.dtype,
+        architecture=facts.architecture,
+        analysis=analysis.id,
+        model=facts.model,
+        method=facts.method,
+        metric=facts.metric,
+        refinement=None if refinement is None else refinement.fingerprint,
+        kept_fraction=facts.kept_fraction,
+        model_params=facts.params,
+        dense_params=facts.dense_params,
+        saves_memory=is_factored,
+        weight_bytes=weight_bytes,
+        predicted_weight_bytes=predicted_bytes,
+        dense_weight_bytes=facts.dense_weight_bytes,
+        folder_bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        max_logit_difference=verified.max_logit_difference,
+        largest_logit=verified.largest_logit,
+        n_verified_tokens=verified.n_tokens,
+        n_measurements=len(facts.measurements),
+        load=loading_lines(str(folder), is_factored=is_factored),
+        seconds=round(time.monotonic() - began, 2),
+    )
 
 
 def _stored_dtype(folder: Path) -> str:

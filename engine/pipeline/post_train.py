@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
@@ -11,9 +11,11 @@ from engine.methods.cost import cost_of
 from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession, analysis_spec
+from engine.pipeline.reading.documents import read_document
 from engine.pipeline.sequences import read_sequences
 from engine.progress import part_of
 from engine.refinement.post_training import train_diagonals
+from engine.results.outcomes import PostTraining
 
 if TYPE_CHECKING:
     from engine.progress import Report
@@ -31,7 +33,7 @@ def post_train(
     report: Report,
     *,
     device: str = "auto",
-) -> dict[str, Any]:
+) -> PostTraining:
     """Train on the calibration text, measure on another, store diagonals and figures; return the figures.
 
     What is stored is not computed again, although time decides how many steps were taken.
@@ -79,5 +81,4 @@ def post_train(
             save_file(diagonals, into / "diagonals.safetensors")
             write_json(into / "post-training.json", document)
             (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-    found: dict[str, Any] = store.read(key).json("post-training.json")
-    return {**found, "id": key.fingerprint}
+    return read_document(PostTraining, store.read(key))

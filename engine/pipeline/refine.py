@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from cache import write_json
 from engine.compression.apply import compress
-from engine.model.module import decoder_layers, pass_type
+from engine.model.module import decoder_layers
 from engine.model.opening import open_model
 from engine.model.sources import resolve_texts
 from engine.pipeline import keys
@@ -72,9 +72,6 @@ def refine(
     def key_of(wanted: RefinementSpec) -> Key:
         return keys.refinement_key(rank_map, analysis.id, wanted, sequences)
 
-    if spec.compute_dtype == "auto":
-        half = replace(spec, compute_dtype="bfloat16")
-        spec = half if key_of(half) in store else replace(spec, compute_dtype=pass_type(device))
     key = key_of(spec)
     if key in store:
         report("refinement", 1.0, "This refinement exists already")

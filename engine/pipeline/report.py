@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.reading.results import measured_row, new_row, results, row_to_json, summary_texts
+from engine.pipeline.reading.results import measured_row, new_row, results, summary_texts
 from engine.prediction.runs import predictor_on, reference_text
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import map_id
 from engine.report import ReportContent, TextSample
+from engine.results.outcomes import row_to_json
 from engine.results.rows import PredictedPerplexity
 
 if TYPE_CHECKING:

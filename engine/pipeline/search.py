@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache import fingerprint
 from engine.methods.allocate import Request, allocate_rank_map
@@ -12,6 +12,7 @@ from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress, part_of
 from engine.search.goals import Goal, starting_points
+from engine.search.outcome import SearchedMap, SearchOutcome
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
 from engine.types import Budget, Format, Metric
 
@@ -32,8 +33,8 @@ def search(
     report: Report,
     *,
     device: str = "auto",
-) -> dict[str, Any]:
-    """Search, and return the documented summary; what was measured before counts and is not measured again.
+) -> SearchOutcome:
+    """Search, and return the best maps; what was measured before counts and is not measured again.
 
     Raises:
         RankScopeError: the analysis, its model or the text does not allow it, or hardly any point is feasible.
@@ -55,26 +56,26 @@ def search(
         so_far = "" if best is None else f", least objective so far {best.objective:.4g}"
         message = f"Trial {len(done) + 1} of {spec.n_trials} (proposal {number + 1}){so_far}"
         trials("search", min(len(done) / spec.n_trials, 1.0), message)
-        found = session.measure(session.rank_map(point, budget), ignore_progress)
+        trial = session.measure(session.rank_map(point, budget), ignore_progress)
         for what in spent:
-            spent[what] += found["seconds"][what]
-        return float(found["objective"])
+            spent[what] += trial.seconds[what]
+        return trial.objective
 
     run_trials(study, space, goal, evaluate, spec.n_trials)
     measured = evaluated_trials(study)
     report("search", 1.0, f"{len(measured)} trials measured")
     best = best_of(measured, goal.high)
-    return {
-        "analysis": session.analysis.id,
-        "study": name,
-        "subset": session.subset_key.fingerprint,
-        "storage": storage.split("@")[-1],
-        "space": {v.name: len(v.projections) for v in space.variables},
-        "trials": len(measured),
-        "seconds": {**{k: round(v, 2) for k, v in spent.items()}, "total": round(time.monotonic() - begun, 2)},
-        "best": None if best is None else _describe(session, best, budget),
-        "pareto": [_describe(session, t, budget) for t in pareto_set(measured)] if goal.pareto else None,
-    }
+    return SearchOutcome(
+        analysis=session.analysis.id,
+        study=name,
+        subset=session.subset_key.fingerprint,
+        storage=storage.split("@")[-1],
+        space={v.name: len(v.projections) for v in space.variables},
+        trials=len(measured),
+        seconds={**{k: round(v, 2) for k, v in spent.items()}, "total": round(time.monotonic() - begun, 2)},
+        best=None if best is None else _searched_map(session, best, budget),
+        pareto=tuple(_searched_map(session, t, budget) for t in pareto_set(measured)) if goal.pareto else None,
+    )
 
 
 def _guides(session: SearchSession, goal: Goal) -> dict[float, list[dict[str, float]]]:
@@ -103,16 +104,16 @@ def _study_name(session: SearchSession, spec: SearchSpec) -> str:
     return f"{SEARCHED.name}-{fingerprint('study', decided, [session.subset_key.fingerprint], schema_version=1)[:16]}"
 
 
-def _describe(session: SearchSession, trial: Evaluated, budget: int) -> dict[str, Any]:
-    found = session.measure(session.rank_map(trial.point, budget), ignore_progress)
-    return {
-        "trial": trial.number,
-        "id": found["id"],
-        "objective": trial.objective,
-        "perplexity": found["perplexity"],
-        "dense_perplexity": found["dense_perplexity"],
-        "divergence": found["divergence"],
-        "kept_fraction": trial.kept_fraction,
-        "params": found["params"],
-        "point": dict(trial.point),
-    }
+def _searched_map(session: SearchSession, measured: Evaluated, budget: int) -> SearchedMap:
+    trial = session.measure(session.rank_map(measured.point, budget), ignore_progress)
+    return SearchedMap(
+        trial=measured.number,
+        id=trial.id,
+        objective=measured.objective,
+        perplexity=trial.perplexity,
+        dense_perplexity=trial.dense_perplexity,
+        divergence=trial.divergence,
+        kept_fraction=measured.kept_fraction,
+        params=trial.params,
+        point=measured.point,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 
@@ -19,11 +19,13 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.documents import read_document
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint
 from engine.progress import ignore_progress, part_of
 from engine.rank_map.document import RankMap
 from engine.search.goals import Goal, draw_points
 from engine.search.objective import Objective, choose_subset, evaluation_spec
+from engine.search.outcome import Trial
 from engine.search.slices import SlicingReader
 from engine.search.space import SearchSpace, SpaceSpec
 from engine.types import Metric
@@ -96,7 +98,7 @@ class SearchSession:
             self.space.blocks(point),
         )
 
-    def measure(self, rank_map: RankMap, report: Report) -> dict[str, Any]:
+    def measure(self, rank_map: RankMap, report: Report) -> Trial:
         """Measure a map on the subset and store it, or return what is stored.
 
         Raises:
@@ -126,8 +128,7 @@ class SearchSession:
             with self.store.writing(key, {"analysis": self.analysis.id}) as into:
                 write_json(into / "trial.json", document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        found: dict[str, Any] = self.store.read(key).json("trial.json")
-        return {**found, "id": key.fingerprint}
+        return read_document(Trial, self.store.read(key))
 
     def _subset(self, home: Home, folder: ModelFolder, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
         """Return the subset's tokens, the dense model's predictions on them, and their key."""

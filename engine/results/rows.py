@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engine.evaluation.bootstrap import Interval
+from engine.rank_map.document import RankMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from engine.rank_map.document import RankMap
 
 DENSE = "dense"
 """Id and method of the row of the dense model."""

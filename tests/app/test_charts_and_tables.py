@@ -184,7 +184,7 @@ def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed
     assert list(without.columns) == ["FLRC importance", "Predicted nats"]
     measured = analyses.measured_sensitivity(toy_analysis.id)
     assert measured is not None
-    scores = tables.sensitivity(toy_analysis, predicted, measured["nll_increase"])
+    scores = tables.sensitivity(toy_analysis, predicted, measured.nll_increase)
     agreement = tables.rank_agreement(scores)
     np.testing.assert_allclose(np.diag(agreement), 1.0)
     ranks = scores[list(tables.SCORES)].rank()

@@ -42,7 +42,7 @@ def test_a_stored_comparison_is_drawn_for_both_texts_with_its_table(
     assert next(heading.value for heading in page.subheader) == "Every method at every budget"
     table = next(frame.value for frame in page.dataframe if "search_s" in frame.value)
     assert list(table["method"]) == ["SVD-LLM", "Water-filling"] * 2
-    assert list(table["ratio"]) == [row["perplexity"] / row["dense_perplexity"] for row in found["rows"]]
+    assert list(table["ratio"]) == [row.ratio for row in found.rows]
     assert table["other_ratio"].notna().all()
 
 

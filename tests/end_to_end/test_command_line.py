@@ -114,7 +114,7 @@ def test_allocate_and_evaluate_speak_the_documented_json(terminal, analysed, tex
     assert prediction["calibrated_on"] >= made["prediction_calibrated_on"] - 1
     assert (found["n_sequences"], found["n_tokens"], found["text"]) == (2, 62, "notes.txt")
     assert found["calibration_text"] is True
-    assert "perplexity, notes.txt, 62 tokens, float32" in terminal(*words).stdout
+    assert "perplexity, notes.txt (calibration text), 62 tokens, float32" in terminal(*words).stdout
 
 
 def test_compare_and_refine_speak_the_documented_json(terminal, analysed, rank_map, text_file):

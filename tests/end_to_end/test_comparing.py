@@ -38,30 +38,27 @@ def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, 
         return compare(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
 
     found = table()
-    missing = [(m["method"], m["target_kept_fraction"]) for m in found["impossible"]]
+    missing = [(m.method, m.target_kept_fraction) for m in found.impossible]
     assert all(method == "bolaco" for method, _ in missing)
-    cells = [(r["method"], r["target_kept_fraction"]) for r in found["rows"]]
+    cells = [(r.method, r.target_kept_fraction) for r in found.rows]
     assert sorted(cells + missing) == sorted((method, keep) for method in PRESETS for keep in KEEPS)
-    for row in found["rows"]:
-        assert row["kept_fraction"] <= row["target_kept_fraction"]
-        assert row["predicted_perplexity_low"] <= row["predicted_perplexity"] <= row["predicted_perplexity_high"]
-        assert row["prediction_calibrated_on"] >= len(found["rows"]) - 2
-        assert row["search_s"] > 0
-        assert row["other_dense_perplexity"] > 1
+    for row in found.rows:
+        assert row.kept_fraction <= row.target_kept_fraction
+        assert row.predicted_perplexity_low <= row.predicted_perplexity <= row.predicted_perplexity_high
+        assert row.prediction_calibrated_on >= len(found.rows) - 2
+        assert row.search_s > 0
+        assert row.other_dense_perplexity > 1
     evaluated = store.keys("evaluation")
     again = table()
-    assert again["id"] == found["id"]
+    assert again.id == found.id
     assert store.keys("evaluation") == evaluated
-    stored = newest_comparison(store, found["analysis"])
-    assert stored is not None
-    assert [r["evaluation"] for r in stored["rows"]] == [r["evaluation"] for r in found["rows"]]
+    assert newest_comparison(store, found.analysis) == found
 
 
 def test_the_error_of_predictions_is_the_median_over_harm_worth_predicting():
     pairs = [(0.01, 5.0), (0.1, 0.12), (1.0, 1.1), (1.4, 0.7), (9.0, 1.0)]
-    rows = [{"nll_increase": measured, "predicted_nll_increase": predicted} for measured, predicted in pairs]
-    assert median_relative_error(rows) == pytest.approx(statistics.median([0.2, 0.1, 0.5]))
-    assert median_relative_error(rows[:1]) is None
+    assert median_relative_error(pairs) == pytest.approx(statistics.median([0.2, 0.1, 0.5]))
+    assert median_relative_error(pairs[:1]) is None
 
 
 def test_comparing_nothing_is_refused(text_file):

@@ -61,16 +61,16 @@ def rows(card: str) -> list[list[str]]:
 def assert_card_states(card: str, found: PerplexityResult) -> None:
     (cells,) = rows(card)
     numbers = (found.perplexity, found.dense_perplexity, found.divergence, found.agreement)
-    assert cells == [found.text, f"{found.n_tokens:,}", found.provenance.dtype, *(f"{n:.4f}" for n in numbers)]
+    assert cells == [found.text_title, f"{found.n_tokens:,}", found.provenance.dtype, *(f"{n:.4f}" for n in numbers)]
 
 
 def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_path):
     root, _, analysis, rank_map, measured, _, _ = home
     folder, cost = tmp_path / "new" / "small", cost_of(analysis, rank_map)
     found = export(Home(root), analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
-    assert found["max_logit_difference"] <= 1e-4
-    assert found["weight_bytes"] == found["predicted_weight_bytes"] < found["dense_weight_bytes"]
-    assert (found["kept_fraction"], found["model_params"]) == (cost.kept_fraction, cost.model_params)
+    assert found.max_logit_difference <= 1e-4
+    assert found.weight_bytes == found.predicted_weight_bytes < found.dense_weight_bytes
+    assert (found.kept_fraction, found.model_params) == (cost.kept_fraction, cost.model_params)
     card = (folder / "README.md").read_text()
     assert_card_states(card, measured)
     assert f"{cost.model_params:,}" in card
@@ -79,8 +79,8 @@ def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_pat
     assert (folder / "LICENSE").read_text() == "Do what you like.\n"
     assert json.loads((folder / "rank-map.json").read_text()) == json.loads(rank_map.to_json())
     assert list(folder.parent.iterdir()) == [folder]
-    assert found["load"][-1].endswith("trust_remote_code=True)")
-    code = "\n".join(found["load"])
+    assert found.load[-1].endswith("trust_remote_code=True)")
+    code = "\n".join(found.load)
     assert code.replace(repr(str(folder)), "'.'") in card
     with pytest.raises(ExportError, match="not empty; choose one"):
         export(Home(root), analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
@@ -90,15 +90,15 @@ def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, t
     root, _, analysis, rank_map, measured, refinement, refined = home
     spec = ExportSpec(refinement=refinement.fingerprint[:10])
     found = export(Home(root), analysis.id, rank_map, tmp_path / "refined", spec, ignore_progress)
-    assert found["refinement"] == refinement.fingerprint
+    assert found.refinement == refinement.fingerprint
     card = (tmp_path / "refined" / "README.md").read_text()
     assert "corrected in closed form" in card
     assert_card_states(card, refined)
     (tmp_path / "dense").mkdir()  # an empty folder will do
     spec = ExportSpec(ExportFormat.DENSE, "bfloat16")
     found = export(Home(root), analysis.id, rank_map, tmp_path / "dense", spec, ignore_progress)
-    assert found["saves_memory"] is False
-    assert found["weight_bytes"] == found["dense_weight_bytes"] == found["predicted_weight_bytes"]
+    assert found.saves_memory is False
+    assert found.weight_bytes == found.dense_weight_bytes == found.predicted_weight_bytes
     card = (tmp_path / "dense" / "README.md").read_text()
     assert "saves nothing" in card
     assert "trust_remote_code" not in card

@@ -19,10 +19,11 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.measure import plan as measuring
 from engine.pipeline.measure.plan import Plan, measure_all
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.reading.results import results, row_to_json, summary_texts
+from engine.pipeline.reading.results import results, summary_texts
 from engine.progress import ignore_progress
 from engine.rank_map.identity import ARTICLES, map_id
 from engine.rank_map.identity import ITEMS as ITEM_SCORES
+from engine.results.outcomes import row_to_json
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget

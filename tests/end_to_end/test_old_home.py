@@ -33,9 +33,6 @@ ENTRYPOINT = "engine.operations:run"
 CHANGING = {"seconds", "search_s", "storage", "out", "bytes"}
 """What depends on the moment and the place: how long an allocation takes, where a file lies, how long its path is."""
 
-DEFINED_ANEW = ("effective_rank", "low", "high")
-"""Of every answer: 0.1.0 took the effective rank of energies, and left what a text is uncertain by out of intervals."""
-
 PREDICTED = ("predicted_nll", "predicted_perplexity", "prediction_")
 """Of ``allocate`` only: 0.1.0 predicted for the text measured last, now it is the one with the most measured maps."""
 
@@ -89,7 +86,7 @@ def attempt(home: Path) -> None:
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """Yield what of an old answer is missing or another in a new one, which may say more."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in (name for name in old.keys() - CHANGING if not name.endswith(DEFINED_ANEW)):
+        for name in old.keys() - CHANGING:
             yield from differences(old[name], new.get(name, "nothing"), f"{where}.{name}")
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (one, other) in enumerate(zip(old, new, strict=True)):
@@ -137,6 +134,14 @@ def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: s
         said = [error.value for error in page.error]
         assert len(said) == (name == "jobs"), said  # the failed job says why
         assert all(page.query_params[key] == query[key] for key in query.keys() & {"map", "held"})
+
+
+@pytest.mark.usefixtures("home")
+def test_what_refinements_and_exports_brought_is_said(open_page: Callable[..., AppTest]) -> None:  # noqa: F811
+    for operation, said in (("refine", "Perplexity over dense: "), ("export", "outputs differ by at most")):
+        job = next(job["job"] for job in JOBS if job["operation"] == operation and job["status"] == "done")
+        page = open_page("allocation", analysis=KNOWN["analysis"][:12], job=job)
+        assert any(said in caption.value for caption in page.caption)
 
 
 def test_held_ranks_are_recalled(home: Path) -> None:

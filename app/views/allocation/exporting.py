@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -13,12 +13,10 @@ from app.widgets.errors import errors_shown
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.wording.labels import plain
-from engine.jobs import JobStatus
+from engine.export.outcome import ExportedModel
 from engine.operations import Export
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from app.plans import Plan
     from engine.analysis.value import Analysis
 
@@ -27,9 +25,9 @@ _FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtim
 
 def export_plan(analysis: Analysis, plan: Plan) -> None:
     """Offer the export of a plan, follow it, and say where it is and how it is opened."""
-    job = watch("export", analysis.id)
-    if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
-        _show_export(job.result)
+    exported = jobs.result_of(watch("export", analysis.id), ExportedModel)
+    if exported is not None:
+        _show_export(exported)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
             "Writes a folder that transformers opens without RankScope: weights, tokenizer, a model card with the "
@@ -53,16 +51,16 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
                 st.rerun()
 
 
-def _show_export(result: Mapping[str, Any]) -> None:
-    stored, dense = result["weight_bytes"] / 1e6, result["dense_weight_bytes"] / 1e6
-    saving = "" if result["saves_memory"] else " It is no smaller than the dense model."
+def _show_export(exported: ExportedModel) -> None:
+    stored, dense = exported.weight_bytes / 1e6, exported.dense_weight_bytes / 1e6
+    saving = "" if exported.saves_memory else " It is no smaller than the dense model."
     st.caption(
-        f"In {plain(result['folder'])}: {stored:,.1f} MB of weights, {dense:,.1f} MB dense ({result['dtype']})."
-        f"{saving} A fresh process without RankScope opened it; on {result['n_verified_tokens']} tokens its outputs "
-        f"differ by at most {result['max_logit_difference']:.2g} from the model in memory, where the largest is "
-        f"{result['largest_logit']:.1f}."
+        f"In {plain(exported.folder)}: {stored:,.1f} MB of weights, {dense:,.1f} MB dense ({exported.dtype})."
+        f"{saving} A fresh process without RankScope opened it; on {exported.n_verified_tokens} tokens its outputs "
+        f"differ by at most {exported.max_logit_difference:.2g} from the model in memory, where the largest is "
+        f"{exported.largest_logit:.1f}."
     )
-    st.code("\n".join(result["load"]), language="python")
+    st.code("\n".join(exported.load), language="python")
 
 
 def _suggested_name(analysis: Analysis, plan: Plan) -> str:

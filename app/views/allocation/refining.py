@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,21 +12,35 @@ from app.services import jobs
 from app.widgets.job_progress import follow, watch
 from app.widgets.setting_input import whole_number_input
 from app.wording.labels import ratio
-from engine.jobs import JobStatus
 from engine.operations import Refine
+from engine.results.outcomes import Refinement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from app.plans import Plan
     from engine.analysis.value import Analysis
+    from engine.jobs import Job
+
+
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """What jobs of 0.1.0 recorded where a row is now."""
+
+    perplexity: float
+    dense_perplexity: float
+
+
+@dataclass(frozen=True, slots=True)
+class _FormerRefinement:
+    before: _Measurement
+    after: _Measurement
 
 
 def refine_plan(analysis: Analysis, plan: Plan) -> None:
     """Offer the refinement of a plan, follow it, and say what it brought."""
     job = watch("refine", analysis.id)
-    if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
-        st.caption(_outcome(job.result))
+    outcome = _outcome(job)
+    if outcome is not None:
+        st.caption(outcome)
         page_link("results", "All refined maps")
     with st.expander("Refine the factors at these ranks", icon=":material/tune:"):
         st.caption(
@@ -43,10 +58,13 @@ def refine_plan(analysis: Analysis, plan: Plan) -> None:
             st.rerun()
 
 
-def _outcome(result: Mapping[str, Any]) -> str:
-    """Return what a refinement brought; jobs of earlier versions recorded a measurement where a row is now."""
-    after = result["after"].get("perplexities", [result["after"]])[0]
-    before = result["before"].get("perplexities", [result["before"]])
-    same = next(found for found in before if found.get("setting") == after.get("setting"))
-    before_ratio, after_ratio = (ratio(found["perplexity"] / after["dense_perplexity"]) for found in (same, after))
-    return f"Perplexity over dense: {before_ratio} before, {after_ratio} after."
+def _outcome(job: Job | None) -> str | None:
+    """Return what a refinement brought."""
+    refinement, former = jobs.result_of(job, Refinement), jobs.result_of(job, _FormerRefinement)
+    if refinement is not None:
+        before, after = (one.ratio for one in refinement.perplexities)
+    elif former is not None:
+        before, after = (one.perplexity / one.dense_perplexity for one in (former.before, former.after))
+    else:
+        return None
+    return f"Perplexity over dense: {ratio(before)} before, {ratio(after)} after."

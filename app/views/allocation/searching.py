@@ -12,8 +12,8 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
 from app.wording.labels import percent
-from engine.jobs import JobStatus
 from engine.operations import Search
+from engine.search.outcome import SearchOutcome
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -23,9 +23,9 @@ _GOALS = {"one": "Best map at this budget", "all": "Best maps of every size"}
 
 def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> None:
     """Offer a search, follow it, and lead to the analysis its trials belong to."""
-    job = watch("search", analysis.id)
-    if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
-        lead_to_analysis(job.result["analysis"], analysis)
+    outcome = jobs.result_of(watch("search", analysis.id), SearchOutcome)
+    if outcome is not None:
+        lead_to_analysis(outcome.analysis, analysis)
     with st.expander("Search by measuring", expanded=not has_map, icon=":material/search:"):
         st.caption(
             "Compresses and measures the model once per trial, on a small part of the calibration text; measured "

@@ -12,8 +12,8 @@ from app.views.results.measured_frames import comparison_frame
 from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.wording.labels import percent, plain
-from engine.jobs import JobStatus
 from engine.operations import Compare
+from engine.results.comparison import Comparison
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def compare_every_method(analysis: Analysis) -> None:
     """Show the newest comparison of an analysis, and offer to make one."""
-    job = watch("compare", analysis.id)
-    if job is not None and job.status is JobStatus.DONE and isinstance(job.result, dict):
-        lead_to_analysis(job.result["analysis"], analysis)
-    found = measurements.comparison(analysis.id)
-    if found is not None:
-        _show(found)
+    made = jobs.result_of(watch("compare", analysis.id), Comparison)
+    if made is not None:
+        lead_to_analysis(made.analysis, analysis)
+    newest = measurements.comparison(analysis.id)
+    if newest is not None:
+        _show(newest)
     with st.expander("Compare every method", expanded=False, icon=":material/compare_arrows:"):
         st.caption(
             "Measures every method at 90, 80, 70, 60 and 50 % kept, on held-out Wikipedia passages and on BBC news. "
@@ -38,9 +38,9 @@ def compare_every_method(analysis: Analysis) -> None:
             st.rerun()
 
 
-def _show(found: dict[str, object]) -> None:
-    rows = tables.comparison(found["rows"])  # type: ignore[arg-type]
-    text, other = plain(str(found["text"])), found["other_text"] and plain(str(found["other_text"]))
+def _show(comparison: Comparison) -> None:
+    rows = tables.comparison(comparison.rows)
+    text, other = plain(comparison.text), comparison.other_text and plain(comparison.other_text)
     st.subheader("Every method at every budget")
     columns = {"ratio": f"On {text}"} | ({"other_ratio": f"On {other}"} if other else {})
     for place, (column, title) in zip(st.columns(len(columns)), columns.items(), strict=True):
@@ -48,9 +48,9 @@ def _show(found: dict[str, object]) -> None:
             st.markdown(f"**{title}**, measured")
             figure = charts.comparison_lines(rows, column)
             st.plotly_chart(figure, key=f"compare.{column}", alt=f"Measured perplexity over dense, {title}")
-    comparison_frame(rows, text=text, other_text=str(other) if other else None)
-    error = found["prediction_median_relative_error"]
-    if isinstance(error, float):
+    comparison_frame(rows, text=text, other_text=other)
+    error = comparison.prediction_median_relative_error
+    if error is not None:
         st.caption(
             f"Predictions of the increase of the loss miss by {percent(error, 0)} in the median, each made without the "
             "row's own measurement, where the increase is 0.05 to 1.5 nats per token. Nothing here was trained."

@@ -34,14 +34,14 @@ def render() -> None:
         kept = kept_fraction_slider(
             "Each projection is cut alone, to this fraction of its own parameters",
             key="cut",
-            default=measured["kept_fraction"] if measured else Sensitivity.settings()["kept_fraction"].default,
+            default=measured.kept_fraction if measured else Sensitivity.settings()["kept_fraction"].default,
             help_text="In low-rank format; all other projections stay dense.",
         )
-        if measured is not None and measured["kept_fraction"] != kept:
-            st.info(f"The measurement was made at {measured['kept_fraction']:.0%} kept; it is not shown at {kept:.0%}.")
+        if measured is not None and measured.kept_fraction != kept:
+            st.info(f"The measurement was made at {measured.kept_fraction:.0%} kept; it is not shown at {kept:.0%}.")
             measured = None
         predicted = analyses.predicted_increases(analysis.id, kept)
-        scores = tables.sensitivity(analysis, predicted, measured["nll_increase"] if measured else None)
+        scores = tables.sensitivity(analysis, predicted, measured.nll_increase if measured else None)
         show_maps(scores, kept, measured)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
         show_agreement(scores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -10,12 +10,12 @@ from app import charts, tables
 from app.wording.labels import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
+    from engine.results.outcomes import MeasuredSensitivity
 
-def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | None) -> None:
+
+def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity | None) -> None:
     """Show each score by layer and kind; the predicted and the measured one share their colours."""
     meanings = {
         "importance": ("**FLRC importance**, no unit", "importance"),
@@ -35,7 +35,7 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: Mapping[str, Any] | N
         place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
     told = "Colours are logarithmic; the two maps in nats (loss increase per token) share them."
     if measured is not None:
-        text = f"Measured on {plain(measured['corpus'])}, {measured['n_tokens']:,} tokens"
+        text = f"Measured on {plain(measured.corpus)}, {measured.n_tokens:,} tokens"
         told += f" {text}. Cells without colour: cutting them did not raise the loss."
     st.caption(told)
 

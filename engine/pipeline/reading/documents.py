@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter
-
 from engine.rank_map.identity import EVALUATION
+from engine.results.json_form import from_json
 from engine.results.rows import CostResult, MemoryResult, PerplexityResult, Provenance, SummaryResult, TaskResult
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
     from cache import Artifact
     from engine.analysis.value import Analysis
+
+Result = TypeVar("Result")
 
 
 def read_perplexity(analysis: Analysis, artifact: Artifact) -> PerplexityResult:
@@ -73,15 +74,14 @@ def read_memory(document: Mapping[str, Any], artifact: Artifact) -> MemoryResult
     return _read(MemoryResult, document, artifact)
 
 
-Result = TypeVar("Result")
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (TaskResult, SummaryResult, CostResult, MemoryResult)
-}
+def read_document(kind: type[Result], artifact: Artifact) -> Result:
+    """Return the document of an artifact that is named after its stage, with the artifact's id and time."""
+    document = artifact.json(f"{artifact.key.stage}.json")
+    return from_json(kind, {**document, "id": artifact.key.fingerprint, "created": artifact.manifest.created})
 
 
 def _read(kind: type[Result], document: Mapping[str, Any], artifact: Artifact) -> Result:
     """Return a measurement whose fields are those of its document, which says where it comes from as well."""
     known = {**document, "artifact": str(artifact.key), "created": artifact.manifest.created}
     setting = (document["setting"], document["dtype"])
-    found: Result = _ADAPTERS[kind].validate_python({**known, "setting": setting, "provenance": known})
-    return found
+    return from_json(kind, {**known, "setting": setting, "provenance": known})

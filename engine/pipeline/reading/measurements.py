@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from cache import read_stage
+from engine.pipeline.reading.documents import read_document
+from engine.results.comparison import Comparison
+from engine.results.outcomes import MeasuredSensitivity
 
 if TYPE_CHECKING:
     from cache import Artifact, Store
 
 
-def newest_comparison(store: Store, analysis_id: str) -> dict[str, Any] | None:
-    """Return the newest table of methods of an analysis, as ``rankscope compare --json`` gave it, or ``None``."""
-    return _newest(store, "comparison", analysis_id)
+T = TypeVar("T")
 
 
-def measured_sensitivity(store: Store, analysis_id: str) -> dict[str, Any] | None:
+def newest_comparison(store: Store, analysis_id: str) -> Comparison | None:
+    """Return the newest table of methods of an analysis, or ``None``."""
+    return _newest(store, "comparison", Comparison, analysis_id)
+
+
+def measured_sensitivity(store: Store, analysis_id: str) -> MeasuredSensitivity | None:
     """Return the newest measured sensitivity of an analysis, or ``None``."""
-    return _newest(store, "sensitivity", analysis_id)
+    return _newest(store, "sensitivity", MeasuredSensitivity, analysis_id)
 
 
-def _newest(store: Store, stage: str, analysis_id: str) -> dict[str, Any] | None:
-    def read(artifact: Artifact) -> tuple[str, dict[str, Any]] | None:
-        is_of_it = artifact.manifest.about["analysis"] == analysis_id
-        return (artifact.manifest.created, artifact.json(f"{stage}.json")) if is_of_it else None
+def _newest(store: Store, stage: str, kind: type[T], analysis_id: str) -> T | None:
+    def read(artifact: Artifact) -> tuple[str, T] | None:
+        if artifact.manifest.about["analysis"] != analysis_id:
+            return None
+        return artifact.manifest.created, read_document(kind, artifact)
 
-    documents, _ = read_stage(store, stage, read)
-    return max(documents, key=lambda pair: pair[0])[1] if documents else None
+    found, _ = read_stage(store, stage, read)
+    return max(found, key=lambda pair: pair[0])[1] if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, read_stage
@@ -72,13 +72,6 @@ def measured_on(text: MeasuredText, rank_map: RankMap) -> PerplexityResult | Non
     return None if row is None else text.of(row)
 
 
-def row_to_json(row: ResultRow) -> dict[str, Any]:
-    """Return a row as plain JSON, named as in :class:`~engine.results.rows.ResultRow`, without its rank map."""
-    document = asdict(replace(row, rank_map=None))
-    del document["rank_map"]
-    return document
-
-
 def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
     """Return the articles with what people, the dense model and this model wrote of them."""
     document = store.read(Key("summaries", summaries.provenance.fingerprint)).json(MEASUREMENT)
@@ -127,8 +120,8 @@ def _size(analysis: Analysis, rank_map: RankMap | None) -> SizeResult:
 
 
 def _with(row: ResultRow, column: str, value: object) -> ResultRow:
-    longer: dict[str, Any] = {column: (*getattr(row, column), value)}
-    return replace(row, **longer)
+    longer: Any = (*getattr(row, column), value)
+    return replace(row, **{column: longer})
 
 
 def _add_perplexity(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache import read_stage
 from engine.allocation import EvaluatedMap
+from engine.pipeline.reading.documents import read_document
 from engine.rank_map.document import parse_rank_map
+from engine.search.outcome import Trial
 
 if TYPE_CHECKING:
     from cache import Artifact, Store
 
 
-def trials(store: Store, analysis_id: str) -> list[dict[str, Any]]:
-    """Return what searches have measured so far, newest first, also while they run.
-
-    Each has ``objective``, ``perplexity``, ``kept_fraction`` and the like, on a subset that is named but not held out.
-    """
-    return [document for document, _ in _read_trials(store, analysis_id)]
+def trials(store: Store, analysis_id: str) -> list[Trial]:
+    """Return what searches have measured so far, newest first, also while they run; nothing of it is held out."""
+    return [trial for trial, _ in _read_trials(store, analysis_id)]
 
 
 def evaluated_maps(store: Store, analysis_id: str) -> list[EvaluatedMap]:
@@ -25,21 +24,20 @@ def evaluated_maps(store: Store, analysis_id: str) -> list[EvaluatedMap]:
     return [
         EvaluatedMap(
             parse_rank_map(content).blocks,
-            document["params"],
-            document["objective"],
-            f"{document['subset']} {document['divergence_weight']}",
-            document["created"],
+            trial.params,
+            trial.objective,
+            f"{trial.subset} {trial.divergence_weight}",
+            trial.created,
         )
-        for document, content in _read_trials(store, analysis_id)
+        for trial, content in _read_trials(store, analysis_id)
     ]
 
 
-def _read_trials(store: Store, analysis_id: str) -> list[tuple[dict[str, Any], bytes]]:
-    def read(artifact: Artifact) -> tuple[dict[str, Any], bytes] | None:
+def _read_trials(store: Store, analysis_id: str) -> list[tuple[Trial, bytes]]:
+    def read(artifact: Artifact) -> tuple[Trial, bytes] | None:
         if artifact.manifest.about["analysis"] != analysis_id:
             return None
-        about = {"id": artifact.key.fingerprint, "created": artifact.manifest.created}
-        return {**artifact.json("trial.json"), **about}, artifact.path("rank-map.json").read_bytes()
+        return read_document(Trial, artifact), artifact.path("rank-map.json").read_bytes()
 
     found, _ = read_stage(store, "trial", read)
-    return sorted(found, key=lambda pair: pair[0]["created"], reverse=True)
+    return sorted(found, key=lambda pair: pair[0].created, reverse=True)

@@ -42,20 +42,20 @@ def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, 
     with pytest.raises(InvalidSpecError, match="--metrics input,feature,loss, or run rankscope search"):
         allocate(store, analysis, 0.8)
     found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
-    derived = load_analysis(store, found["analysis"])
+    derived = load_analysis(store, found.analysis)
     assert set(derived.nats) == {*analysis.nats, Metric.FEATURE}
     stored = trials(store, derived.id)
-    assert found["trials"] == 4
+    assert found.trials == 4
     assert 1 <= len(stored) <= 4
-    assert all(0.7 <= t["kept_fraction"] <= 0.8 for t in stored)
-    assert all(t["objective"] == pytest.approx(t["perplexity"] + t["divergence"]) for t in stored)
-    best = min(stored, key=lambda t: t["objective"])
-    assert found["best"]["objective"] == best["objective"]
+    assert all(0.7 <= t.kept_fraction <= 0.8 for t in stored)
+    assert all(t.objective == pytest.approx(t.perplexity + t.divergence) for t in stored)
+    best = min(stored, key=lambda t: t.objective)
+    assert found.best.objective == best.objective
     rank_map = allocate(store, derived, 0.8)
     assert rank_map.metric is Metric.FEATURE
     assert sum(b.rank is not None for b in rank_map.blocks) > 0
     session = SearchSession(Home(tmp_path), derived.id, quick().objective, quick().space, ignore_progress, device="cpu")
-    assert session.measure(rank_map, ignore_progress)["objective"] == best["objective"]
+    assert session.measure(rank_map, ignore_progress) == best
 
 
 def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, analysed, quick):
@@ -64,21 +64,21 @@ def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, 
     first = search(*places, quick(), ignore_progress, device="cpu")
     before = set(store.keys("trial"))
     again = search(*places, quick(), ignore_progress, device="cpu")
-    assert again["best"] == first["best"]
-    assert again["seconds"]["evaluate"] == 0
+    assert again.best == first.best
+    assert again.seconds["evaluate"] == 0
     assert set(store.keys("trial")) == before
     more = search(*places, quick(n_trials=6), ignore_progress, device="cpu")
-    assert more["study"] == first["study"]
-    assert more["trials"] == 6
+    assert more.study == first.study
+    assert more.trials == 6
     assert before <= set(store.keys("trial"))
-    assert more["best"]["objective"] <= first["best"]["objective"]
+    assert more.best.objective <= first.best.objective
 
 
 def test_starting_points_are_the_uniform_one_and_water_fillings(tmp_path, analysed, quick):
     _, analysis = analysed("llama", metrics=["feature", "loss"])
     found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
     study = open_study(
-        open_storage(found["storage"]), found["study"], SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
+        open_storage(found.storage), found.study, SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
     )
     first, second = sorted(evaluated_trials(study), key=lambda t: t.number)[:2]
     assert len(set(first.point.values())) == 1
@@ -93,14 +93,14 @@ def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_h
         allocate(store, analysis, 0.8)
     spec = quick(Goal(0.5, 0.95, pareto=True), n_trials=6)
     found = search(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
-    front = found["pareto"]
-    assert front == sorted(front, key=lambda t: t["kept_fraction"])
-    assert [t["objective"] for t in front] == sorted((t["objective"] for t in front), reverse=True)
-    sizes = [t["kept_fraction"] for t in front]
+    front = found.pareto
+    assert list(front) == sorted(front, key=lambda t: t.kept_fraction)
+    assert [t.objective for t in front] == sorted((t.objective for t in front), reverse=True)
+    sizes = [t.kept_fraction for t in front]
     for kept, expected in [(sizes[0], front[0]), ((sizes[0] + sizes[1]) / 2, front[0]), (1.0, front[-1])]:
         rank_map = allocate(store, analysis, kept + 1e-9 if kept < 1 else 1.0)
         mapped = {m.blocks: m for m in evaluated_maps(store, analysis.id)}[rank_map.blocks]
-        assert mapped.objective == expected["objective"]
+        assert mapped.objective == expected.objective
         assert mapped.params <= kept * analysis.inventory.compressible_params + 1
     with pytest.raises(InfeasibleBudgetError, match=f"the smallest measured one keeps {sizes[0]:.3f}"):
         allocate(store, analysis, sizes[0] - 0.01)

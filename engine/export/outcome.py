@@ -1,0 +1,45 @@
+"""What an export wrote, named as its JSON in ``docs/cli.md``; free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.export.specs import ExportFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """A folder that a fresh process opened.
+
+    Attributes:
+        architecture: the class it is opened as.
+        refinement: id of the refined factors; ``None``: as the analysis computed them.
+        saves_memory: whether it is smaller than the dense model.
+        max_logit_difference: from the model in memory, over ``n_verified_tokens``.
+        n_measurements: stated in its card.
+        load: lines of Python that open it.
+    """
+
+    folder: str
+    format: ExportFormat
+    dtype: str
+    architecture: str
+    analysis: str
+    model: str
+    method: str
+    metric: str
+    refinement: str | None
+    kept_fraction: float
+    model_params: int
+    dense_params: int
+    saves_memory: bool
+    weight_bytes: int
+    predicted_weight_bytes: int
+    dense_weight_bytes: int
+    folder_bytes: int
+    max_logit_difference: float
+    largest_logit: float
+    n_verified_tokens: int
+    n_measurements: int
+    load: tuple[str, ...]
+    seconds: float
