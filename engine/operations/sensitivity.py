@@ -37,12 +37,11 @@ class Sensitivity(OnText):
         """Return what a person calls the job."""
         return f"Measure the sensitivity of {analysed_model(store, self.analysis)}"
 
-    def run(self, home: Home, report: Report) -> MeasuredSensitivity | None:
+    def run(self, home: Home, report: Report) -> MeasuredSensitivity:
         """Measure; return the increases."""
-        from engine.pipeline.evaluate import sense
-        from engine.pipeline.reading.measurements import measured_sensitivity
+        from engine.pipeline.sensitivity import measure_each_projection
 
-        sense(
+        return measure_each_projection(
             home,
             self.analysis,
             self.corpus("calibration"),
@@ -51,4 +50,3 @@ class Sensitivity(OnText):
             compute_dtype=self.compute_dtype,
             device=self.device,
         )
-        return measured_sensitivity(home.store, self.analysis)

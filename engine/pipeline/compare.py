@@ -14,8 +14,8 @@ from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, get_preset
 from engine.pipeline import keys
-from engine.pipeline.evaluate import EvaluationSession, analysis_spec
-from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric, load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.reading.trials import evaluated_maps, trials
 from engine.pipeline.search import search

@@ -6,7 +6,6 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from engine.compression.apply import compress
 from engine.errors import InvalidSpecError
 from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
 from engine.export.dense import export_dense, multiplied_out
@@ -18,12 +17,9 @@ from engine.export.verification import take_logits, verify
 from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
 from engine.model.module import dtype_of
-from engine.model.opening import open_model
-from engine.pipeline.evaluate import reopen_folder
-from engine.pipeline.factors import factors_reader
+from engine.pipeline.opened import OpenedAnalysis, reopen_folder
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import measured_row, results
-from engine.pipeline.refined import apply_refinement
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map, parse_rank_map
 from engine.rank_map.identity import decided
@@ -78,18 +74,12 @@ def export(
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
     require_new(folder)
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
-    report("model", 0.05, f"Opening {base.spec.label}")
-    model = open_model(
-        base.path,
-        dtype=_stored_dtype(base.path) if spec.dtype == "auto" else spec.dtype,
-        device="cpu",
-        trust_remote_code=base.spec.trust_remote_code,
-    )
+    stored_dtype = _stored_dtype(base.path) if spec.dtype == "auto" else spec.dtype
+    opened = OpenedAnalysis(home, analysis, base, part_of(report, 0.0, 0.2), dtype=stored_dtype, device="cpu")
+    model = opened.dense
     classes = original_classes(model.module)
     report("compress", 0.2, "Compressing")
-    module = compress(model.module, rank_map.blocks, factors_reader(analysis, store, rank_map.metric))
-    if refinement is not None:
-        apply_refinement(module, store, refinement)
+    module = opened.compress(rank_map, refinement)
     is_factored = spec.format is ExportFormat.FACTORED
     if not is_factored:
         module = multiplied_out(model.module, module)
@@ -102,7 +92,7 @@ def export(
         report("verify", 0.6, "Running the model in memory")
         reference = take_logits(module)
         inventory, dense_weight_bytes = model.inventory, stored_bytes(model.module)
-        del module, model
+        del module, model, opened
         report("verify", 0.7, "Opening the folder in a fresh process")
         verified = verify(partial, reference, runs_own_code=is_factored)
         cost = cost_of(analysis, rank_map)

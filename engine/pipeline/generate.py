@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TextStreamer
 
-from engine.compression.apply import compress
 from engine.decoding.generation import Decoder, encode_prompt, generate_tokens, require_positions
 from engine.decoding.progressive import ProgressiveModel, make_progressive
 from engine.decoding.schedules import allocate_stages, require_sliceable
@@ -17,11 +16,8 @@ from engine.machine import memory_shortage
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.presets import get_preset
 from engine.model.module import device_of, dtype_of, resolve_device
-from engine.model.opening import open_model
-from engine.pipeline.evaluate import reopen_folder
-from engine.pipeline.factors import factors_reader
+from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.refined import apply_refinement
 from engine.rank_map.document import check_rank_map
 from engine.types import Budget, Format
 
@@ -115,7 +111,7 @@ class GenerationSession:
         dtype: weights and arithmetic; ``auto`` is the checkpoint's own.
         device: where it runs.
         spared_bytes: of memory that are left to others when the model is opened.
-        model: the analysed model, where it is open already.
+        opened: the analysis, where its model is open already.
 
     Raises:
         RankScopeError: the analysis or its model is not there any more, or not the same.
@@ -131,22 +127,22 @@ class GenerationSession:
         dtype: str = "auto",
         device: str = "auto",
         spared_bytes: int = 0,
-        model: OpenModel | None = None,
+        opened: OpenedAnalysis | None = None,
     ) -> None:
-        self.store = store = home.store
         self.spared_bytes = spared_bytes
-        self.analysis = load_analysis(store, analysis_id)
-        if model is not None:
-            self.model = model
-            return
-        folder = reopen_folder(home, self.analysis, report)
-        report("model", 0.5, f"Opening {folder.spec.label}")
-        if resolve_device(device).type == "cpu":
-            self._require_memory("The model", _weights_bytes(folder.path))
-        self.model = open_model(
-            folder.path, dtype=dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
-        )
-        report("model", 1.0, "The model is open")
+        if opened is None:
+            opened = open_analysis(home, load_analysis(home.store, analysis_id), report, dtype=dtype, device=device)
+            if resolve_device(device).type == "cpu":
+                self._require_memory("The model", _weights_bytes(opened.folder.path))
+            opened.open()
+            report("model", 1.0, "The model is open")
+        self.opened = opened
+        self.analysis = opened.analysis
+
+    @property
+    def model(self) -> OpenModel:
+        """The dense model."""
+        return self.opened.dense
 
     def dense(self) -> Variant:
         """Return the model as it is."""
@@ -163,11 +159,7 @@ class GenerationSession:
         inventory = self.analysis.inventory
         params = check_rank_map(rank_map, inventory, self.analysis.about["model_fingerprint"])
         self._require_factors_memory(params)
-        reader = factors_reader(self.analysis, self.store, rank_map.metric)
-        module = compress(self.model.module, rank_map.blocks, reader)
-        if refinement is not None:
-            apply_refinement(module, self.store, refinement)
-        return Variant(rank_map.method, module, params, params)
+        return Variant(rank_map.method, self.opened.compress(rank_map, refinement), params, params)
 
     def progressive(self, schedule: RankSchedule, method: str = "flrc", storage: Format = Format.LOW_RANK) -> Variant:
         """Return the model that follows a schedule, every stage allocated by ``method``.
@@ -194,8 +186,7 @@ class GenerationSession:
 
         stages = allocate_stages(schedule, allocate)
         self._require_factors_memory(inventory.compressible_params)
-        reader = factors_reader(self.analysis, self.store, preset.metric)
-        decoder = make_progressive(self.model.module, schedule, stages, inventory, reader)
+        decoder = make_progressive(self.model.module, schedule, stages, inventory, self.opened.factors(preset.metric))
         return Variant("progressive", decoder, decoder.params_by_stage[0], decoder.resident_params)
 
     def encode(self, text: str, spec: GenerationSpec, *, chat: bool | None = None) -> list[int]:

@@ -8,11 +8,10 @@ from safetensors.torch import save_file
 
 from cache import write_json
 from engine.methods.cost import cost_of
-from engine.model.sources import resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.evaluate import EvaluationSession, analysis_spec
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.reading.documents import read_document
-from engine.pipeline.sequences import read_sequences
 from engine.progress import part_of
 from engine.refinement.post_training import train_diagonals
 from engine.results.outcomes import PostTraining
@@ -48,9 +47,8 @@ def post_train(
     key = keys.post_training_key(before.provenance.fingerprint, spec)
     if key not in store:
         corpus = analysis_spec(session.analysis).corpus
-        texts = resolve_texts(home, corpus, report)
-        tokens = read_sequences(session.model, corpus, texts)
-        module = session.compressed(rank_map)
+        tokens = session.opened.sequences(corpus, part_of(report, 0.35, 0.35))
+        module = session.opened.compress(rank_map)
         steps = 0
 
         def count(stage: str, fraction: float | None, message: str) -> None:

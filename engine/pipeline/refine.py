@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file, save_file
 
 from cache import write_json
-from engine.compression.apply import compress
 from engine.model.module import decoder_layers
-from engine.model.opening import open_model
-from engine.model.sources import resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.evaluate import analysis_spec, reopen_folder
-from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.opened import open_analysis
+from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.refined import apply_refinement, read_layer, write_layer
-from engine.pipeline.sequences import read_sequences, sequences_fingerprint
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_by_layer
@@ -65,9 +61,8 @@ def refine(
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     corpus = analysis_spec(analysis).corpus
-
-    folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
-    sequences = sequences_fingerprint(folder, corpus)
+    opened = open_analysis(home, analysis, part_of(report, 0.0, 0.05), dtype="float32", device=device)
+    sequences = sequences_fingerprint(opened.folder, corpus)
 
     def key_of(wanted: RefinementSpec) -> Key:
         return keys.refinement_key(rank_map, analysis.id, wanted, sequences)
@@ -77,11 +72,8 @@ def refine(
         report("refinement", 1.0, "This refinement exists already")
         return key
     began = time.monotonic()
-    texts = resolve_texts(home, corpus, part_of(report, 0.0, 0.05))
-    report("model", 0.05, f"Opening {folder.spec.label}")
-    model = open_model(folder.path, dtype="float32", device=device, trust_remote_code=folder.spec.trust_remote_code)
-    tokens = read_sequences(model, corpus, texts)
-    compressed = compress(model.module, rank_map.blocks, factors_reader(analysis, store, rank_map.metric))
+    tokens = opened.sequences(corpus, part_of(report, 0.05, 0.1))
+    model, compressed = opened.dense, opened.compress(rank_map)
     corrected = key_of(replace(spec, training=None))
     middle = 1.0 if spec.training is None else 0.4
     _correct(store, corrected, model, compressed, tokens, spec, part_of(report, 0.1, middle))

@@ -12,15 +12,12 @@ from engine.errors import CorpusError
 from engine.evaluation.perplexity import DenseReference, take_reference
 from engine.methods.cost import cost_of
 from engine.methods.presets import SEARCHED
-from engine.model.opening import open_model
-from engine.model.sources import resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.analyse import analyse
-from engine.pipeline.evaluate import analysis_spec, reopen_folder
-from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.opened import OpenedAnalysis, open_analysis, reopen_folder
+from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.documents import read_document
-from engine.pipeline.sequences import read_sequences, sequences_fingerprint
+from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import ignore_progress, part_of
 from engine.rank_map.document import RankMap
 from engine.search.goals import Goal, draw_points
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     import torch
 
     from engine.analysis.value import Analysis
-    from engine.model.opening import OpenModel
-    from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.search.specs import ObjectiveSpec
     from engine.settings import Home
@@ -71,19 +66,15 @@ class SearchSession:
         *,
         device: str = "auto",
     ) -> None:
-        self.store = store = home.store
+        self.store = home.store
         self.spec = spec
         self.analysis = with_feature(home, analysis_id, part_of(report, 0.0, 0.4), device=device)
         self.space = SearchSpace.of(self.analysis.inventory, space)
-        folder = reopen_folder(home, self.analysis, report)
-        report("model", 0.4, f"Opening {folder.spec.label}")
-        self.model = open_model(
-            folder.path, dtype=spec.dtype, device=device, trust_remote_code=folder.spec.trust_remote_code
-        )
-        reader = factors_reader(self.analysis, store, SEARCHED.metric)
-        self.factors_of = SlicingReader(self.model.module, reader)
-        self.tokens, reference, self.subset_key = self._subset(home, folder, part_of(report, 0.5, 1.0))
-        self._objective = Objective(self.model.module, self.tokens, reference, self.factors_of, spec)
+        opened = open_analysis(home, self.analysis, part_of(report, 0.4, 0.5), dtype=spec.dtype, device=device)
+        module = opened.dense.module
+        self.factors_of = SlicingReader(module, opened.factors(SEARCHED.metric))
+        self.tokens, reference, self.subset_key = self._subset(opened, part_of(report, 0.5, 1.0))
+        self._objective = Objective(module, self.tokens, reference, self.factors_of, spec)
 
     def rank_map(self, point: Mapping[str, float], budget_params: int | None) -> RankMap:
         """Return the map of a point."""
@@ -130,17 +121,18 @@ class SearchSession:
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
         return read_document(Trial, self.store.read(key))
 
-    def _subset(self, home: Home, folder: ModelFolder, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
+    def _subset(self, opened: OpenedAnalysis, report: Report) -> tuple[torch.Tensor, DenseReference, Key]:
         """Return the subset's tokens, the dense model's predictions on them, and their key."""
-        pool, skipped = _pool(self.analysis, self.spec, self.model, home, report)
-        corpus = sequences_fingerprint(folder, self.spec.pool)
+        pool, skipped = _pool(opened, self.spec, report)
+        module = opened.dense.module
+        corpus = sequences_fingerprint(opened.folder, self.spec.pool)
         key = keys.subset_key(self.spec, self.analysis.id, corpus, skipped)
         if key not in self.store:
             every_rank = SearchSpace.of(self.analysis.inventory, SpaceSpec(rank_step=1))
             points = draw_points(every_rank, _SUBSET_RANGE, self.spec.n_allocations, self.spec.seed)
             allocations = [every_rank.blocks(point) for point in points]
-            chosen = choose_subset(self.model.module, pool, self.factors_of, allocations, self.spec, report)
-            dense = take_reference(self.model.module, pool[list(chosen)], evaluation_spec(self.spec), ignore_progress)
+            chosen = choose_subset(module, pool, self.factors_of, allocations, self.spec, report)
+            dense = take_reference(module, pool[list(chosen)], evaluation_spec(self.spec), ignore_progress)
             with self.store.writing(key, {"analysis": self.analysis.id, "corpus": self.spec.pool.label}) as into:
                 save_file(
                     {name: getattr(dense, name) for name in ("nll", "top_log_probs", "top_tokens")},
@@ -170,20 +162,17 @@ def with_feature(home: Home, analysis_id: str, report: Report, *, device: str = 
     return load_analysis(home.store, key.fingerprint)
 
 
-def _pool(
-    analysis: Analysis, spec: ObjectiveSpec, model: OpenModel, home: Home, report: Report
-) -> tuple[torch.Tensor, int]:
+def _pool(opened: OpenedAnalysis, spec: ObjectiveSpec, report: Report) -> tuple[torch.Tensor, int]:
     """Return the pool's tokens and how many sequences before them were left out.
 
     Of the very text the analysis was calibrated on, the sequences after those are taken where it is long enough.
     """
-    texts = resolve_texts(home, spec.pool, report)
-    calibration = analysis_spec(analysis).corpus
+    calibration = analysis_spec(opened.analysis).corpus
     if replace(spec.pool, n_sequences=calibration.n_sequences) == calibration:
         skipped = calibration.n_sequences
         longer = replace(spec.pool, n_sequences=skipped + spec.pool.n_sequences)
         try:
-            return read_sequences(model, longer, texts)[skipped:], skipped
+            return opened.sequences(longer, report)[skipped:], skipped
         except CorpusError:
             report("text", 0.0, "The text has no more than what was analysed; the search reads that again")
-    return read_sequences(model, spec.pool, texts), 0
+    return opened.sequences(spec.pool, report), 0

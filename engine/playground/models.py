@@ -45,14 +45,16 @@ class Models:
             return known
         self._variants.clear()
         self._session = None
-        model = None
+        opened = None
         if known is not None:
             analysis = load_analysis(self._home.store, analysis_id)
             if analysis.about["model_fingerprint"] == known.analysis.about["model_fingerprint"]:
-                model = known.model
+                opened = known.opened.of(analysis)
         # A model that is not used again has to be gone before the next one is opened.
         del known
-        self._session = GenerationSession(self._home, analysis_id, report, spared_bytes=self._spared_bytes, model=model)
+        self._session = GenerationSession(
+            self._home, analysis_id, report, spared_bytes=self._spared_bytes, opened=opened
+        )
         return self._session
 
     def variant(self, session: GenerationSession, choice: MapChoice | ProgressiveChoice, report: Report) -> Variant:

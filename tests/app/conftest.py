@@ -14,8 +14,9 @@ import app
 from app.pages import page_file
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.analyse import analyse
-from engine.pipeline.evaluate import EvaluationSession, sense
+from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.sensitivity import measure_each_projection
 from engine.settings import Home
 from engine.specs import AnalysisSpec, CorpusSpec, EvaluationSpec, ModelSpec
 from engine.types import Budget
@@ -57,7 +58,7 @@ def _analyse_and_measure_toy(root: Path, toy_tokenizer: PreTrainedTokenizerFast)
     session = EvaluationSession(home, analysis.id, EvaluationSpec(corpus(4)), _silent)
     for method in ("water-filling", "svd-llm"):
         session.measure(allocate_rank_map(analysis, curves_by_metric(analysis), method, budget), _silent)
-    sense(home, analysis.id, corpus(2), 0.5, _silent)
+    measure_each_projection(home, analysis.id, corpus(2), 0.5, _silent)
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,9 @@ from engine.model.opening import open_model
 from engine.model.sources import resolve_texts
 from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
-from engine.pipeline.evaluate import analysis_spec, reopen_folder
 from engine.pipeline.factors import factors_reader
-from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.opened import reopen_folder
+from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import home
 from engine.specs import CalibrationSpec, EvaluationSpec

@@ -16,10 +16,11 @@ from engine.methods.presets import PRESETS, AllocationSettings
 from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline.analyse import analyse
-from engine.pipeline.evaluate import EvaluationSession, sense
+from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis
 from engine.pipeline.reading.measurements import measured_sensitivity
 from engine.pipeline.reading.results import measured_row, results
+from engine.pipeline.sensitivity import measure_each_projection
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap, parse_rank_map
@@ -256,11 +257,18 @@ def test_sensitivity_is_measured_once_and_read_back(tmp_path, model_folder, text
     analysis = run(Home(tmp_path), model_folder("qwen3"), text_file)
     assert measured_sensitivity(store, analysis.id) is None
     corpus = CorpusSpec.parse(str(text_file), part="calibration", n_sequences=2, length=32)
-    first = sense(Home(tmp_path), analysis.id, corpus, 0.5, ignore_progress, device="cpu")
-    assert sense(Home(tmp_path), analysis.id, corpus, 0.5, ignore_progress, device="cpu") == first
-    found = measured_sensitivity(store, analysis.id)
-    assert found is not None
-    assert set(found.nll_increase) == set(analysis.projections)
+
+    def measure(kept_fraction):
+        return measure_each_projection(
+            Home(tmp_path), analysis.id, corpus, kept_fraction, ignore_progress, device="cpu"
+        )
+
+    first = measure(0.5)
+    assert set(first.nll_increase) == set(analysis.projections)
+    assert measured_sensitivity(store, analysis.id) == first
+    assert measure(0.6).kept_fraction == 0.6
+    assert measure(0.5) == first
+    assert len(store.keys("sensitivity")) == 2
 
 
 def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model_folder, text_file):

@@ -14,7 +14,7 @@ from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.methods.allocate import allocate_rank_map
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
 from engine.operations import Analyse
-from engine.pipeline import models
+from engine.pipeline import opened as opening
 from engine.pipeline.analyse import analyse
 from engine.pipeline.measure import plan as measuring
 from engine.pipeline.measure.plan import Plan, measure_all
@@ -116,7 +116,7 @@ def test_every_part_of_every_map_is_measured_once_and_read_back(store, tmp_path,
     assert json.loads(json.dumps(row_to_json(small)))["tasks"][0]["metrics"]["acc"]["value"] == small.tasks[0].acc.value
 
     before = store.keys()
-    monkeypatch.setattr(models, "open_model", None)  # nothing is missing, so nothing is opened
+    monkeypatch.setattr(opening, "open_model", None)  # nothing is missing, so nothing is opened
     assert run(store, tmp_path, analysis, maps, plan) == [dense, large, small]
     assert store.keys() == before
 
@@ -162,8 +162,8 @@ def test_a_stopped_evaluation_keeps_its_parts_and_the_next_one_goes_on(store, tm
 
 def test_the_dense_model_is_measured_once_for_all_maps_and_opened_once(store, tmp_path, analysis, plan, monkeypatch):
     opened = []
-    real = models.open_model
-    monkeypatch.setattr(models, "open_model", lambda *a, **k: opened.append(a) or real(*a, **k))
+    real = opening.open_model
+    monkeypatch.setattr(opening, "open_model", lambda *a, **k: opened.append(a) or real(*a, **k))
     run(store, tmp_path, analysis, rank_maps(analysis, 0.8, 0.5), plan)
     assert len(opened) == 1
     kept = set(store.keys())

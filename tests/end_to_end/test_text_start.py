@@ -57,8 +57,8 @@ def test_sequences_begin_with_it_in_every_stage_and_measurements_say_so(tokenize
     spec = evaluation_spec(text_file)
     session = EvaluationSession(home, second.id, spec, ignore_progress, device="cpu")
     measured = session.measure(rank_map, ignore_progress)
-    rows = load_corpus(spec.corpus, session.model.tokenizer).tokens
-    assert rows[:, 0].tolist() == [session.model.tokenizer.eos_token_id] * len(rows)
+    rows = load_corpus(spec.corpus, session.opened.dense.tokenizer).tokens
+    assert rows[:, 0].tolist() == [session.opened.dense.tokenizer.eos_token_id] * len(rows)
     module = AutoModelForCausalLM.from_pretrained(begun).eval()
     with torch.inference_mode():
         expected = math.exp(module(rows, labels=rows).loss)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.evaluation.specs import CostSpec, MemorySpec
-    from engine.pipeline.models import Models
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class CostPart:
     """Multiply-adds and tokens per second of a rank map, with those of the dense model from the same minutes."""
 
-    models: Models
+    opened: OpenedAnalysis
     spec: CostSpec
 
     @property
@@ -46,19 +46,19 @@ class CostPart:
 
     def key(self, rank_map: RankMap) -> Key:
         """Return where the cost is stored."""
-        spec = {**asdict(self.spec), "dtype": self.models.dtype}
-        subject = self.models.analysis.id, rank_map
-        return part_key("cost", spec, self.models.folder.fingerprint, "", subject)
+        spec = {**asdict(self.spec), "dtype": self.opened.dtype}
+        subject = self.opened.analysis.id, rank_map
+        return part_key("cost", spec, self.opened.folder.fingerprint, "", subject)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the cost is there; the dense model's comes with every map's."""
-        return rank_map is None or self.key(rank_map) in self.models.store
+        return rank_map is None or self.key(rank_map) in self.opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Count, time and store."""
         assert rank_map is not None
         begun = time.monotonic()
-        modules = self.models.module(rank_map), self.models.dense.module
+        modules = self.opened.module(rank_map), self.opened.dense.module
         times: list[tuple[int, tuple[Seconds, ...]]] = []
         for index, batch_size in enumerate(self.spec.batch_sizes):
             n = len(self.spec.batch_sizes)
@@ -74,7 +74,7 @@ class CostPart:
             "own": self._side(modules[0], [(b, own, dense) for b, (own, dense) in times]),
             "dense": self._side(modules[1], [(b, dense, dense) for b, (_, dense) in times]),
         }
-        write_part(self.models, self.key(rank_map), rank_map, document)
+        write_part(self.opened, self.key(rank_map), rank_map, document)
 
     def _side(self, module: nn.Module, times: list[tuple[int, Seconds, Seconds]]) -> dict[str, Any]:
         speeds = []
@@ -97,11 +97,11 @@ class MemoryPart:
     """Peak memory of the dense model and of rank maps, each written to a folder of its own in the same type.
 
     Attributes:
-        models: what is written.
+        opened: what is written.
         spec: how they are run.
     """
 
-    models: Models
+    opened: OpenedAnalysis
     spec: MemorySpec
 
     @property
@@ -111,19 +111,19 @@ class MemoryPart:
 
     def key(self, rank_map: RankMap | None) -> Key:
         """Return where the peak is stored."""
-        subject = None if rank_map is None else (self.models.analysis.id, rank_map)
-        return part_key("memory", self.spec, self.models.folder.fingerprint, "", subject)
+        subject = None if rank_map is None else (self.opened.analysis.id, rank_map)
+        return part_key("memory", self.spec, self.opened.folder.fingerprint, "", subject)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the peak is there."""
-        return self.key(rank_map) in self.models.store
+        return self.key(rank_map) in self.opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Measure and store."""
         report("memory", None, "Memory: a process that only loads and runs the model")
         begun = time.monotonic()
-        module, tokenizer = self.models.module(rank_map), self.models.dense.tokenizer
-        scratch = self.models.home.downloads
+        module, tokenizer = self.opened.module(rank_map), self.opened.dense.tokenizer
+        scratch = self.opened.home.downloads
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch) as name:
             folder = Path(name)
@@ -143,4 +143,4 @@ class MemoryPart:
             "seed": None,
             "seconds": round(time.monotonic() - begun, 2),
         }
-        write_part(self.models, self.key(rank_map), rank_map, document)
+        write_part(self.opened, self.key(rank_map), rank_map, document)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cache import Key
-    from engine.pipeline.models import Models
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
 
@@ -37,7 +37,7 @@ class Part(Protocol):
 
 
 def write_part(
-    models: Models,
+    opened: OpenedAnalysis,
     key: Key,
     rank_map: RankMap | None,
     document: Mapping[str, Any],
@@ -46,15 +46,15 @@ def write_part(
     """Store a measurement with what it is of.
 
     Args:
-        models: what was measured.
+        opened: what was measured.
         key: where.
         rank_map: ``None`` for the dense model.
-        document: the measurement; what it says about type or device goes before what ``models`` says.
+        document: the measurement; what it says about type or device goes before what ``opened`` says.
         arrays: file name -> named arrays.
     """
-    described = models.described(rank_map)
+    described = opened.described(rank_map)
     about = {name: described[name] for name in ("analysis", "model_fingerprint", "map")}
-    with models.store.writing(key, about) as into:
+    with opened.store.writing(key, about) as into:
         write_json(into / MEASUREMENT, {**described, **document})
         for name, values in (arrays or {}).items():
             write_arrays(into / name, values)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpecError, UnmeasurableError
 from engine.pipeline import keys
-from engine.pipeline.evaluate import EvaluationSession, reopen_folder
+from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.measure.cost import CostPart, MemoryPart
 from engine.pipeline.measure.summaries import summaries_part
 from engine.pipeline.measure.tasks import task_parts
-from engine.pipeline.models import Models
+from engine.pipeline.opened import OpenedAnalysis, reopen_folder
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.sequences import sequences_fingerprint
@@ -96,12 +96,12 @@ def measure_all(
     for rank_map in distinct.values():
         check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
         analysis.require_factors(rank_map.metric)
-    models = Models(home, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
-    parts = _parts(models, plan, part_of(report, 0.02, 0.03))
+    opened = OpenedAnalysis(home, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
+    parts = _parts(opened, plan, part_of(report, 0.02, 0.03))
     subjects = (None, *distinct.values())
     work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
     if work:
-        models.open()
+        opened.open()
     total, done = sum(part.weight for _, part in work), 0
     for subject, part in work:
         within = part_of(report, 0.1 + 0.9 * done / total, 0.1 + 0.9 * (done + part.weight) / total)
@@ -114,16 +114,16 @@ def measure_all(
     return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]
 
 
-def _parts(models: Models, plan: Plan, report: Report) -> list[Part]:
-    parts: list[Part] = [PerplexityPart(models, text) for text in plan.texts]
+def _parts(opened: OpenedAnalysis, plan: Plan, report: Report) -> list[Part]:
+    parts: list[Part] = [PerplexityPart(opened, text) for text in plan.texts]
     if plan.cost is not None:
-        parts.append(CostPart(models, plan.cost))
+        parts.append(CostPart(opened, plan.cost))
     if plan.tasks:
-        parts += task_parts(models, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
+        parts += task_parts(opened, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
     if plan.summaries is not None:
-        parts.append(summaries_part(models, plan.summaries, part_of(report, 0.5, 1.0)))
+        parts.append(summaries_part(opened, plan.summaries, part_of(report, 0.5, 1.0)))
     if plan.memory is not None:
-        parts.append(MemoryPart(models, plan.memory))
+        parts.append(MemoryPart(opened, plan.memory))
     return parts
 
 
@@ -131,7 +131,7 @@ def _parts(models: Models, plan: Plan, report: Report) -> list[Part]:
 class PerplexityPart:
     """Perplexity, divergence and agreement on one text; the measurements that comparisons and predictions use."""
 
-    models: Models
+    opened: OpenedAnalysis
     text: EvaluationSpec
     _session: EvaluationSession | None = field(default=None, init=False)
 
@@ -142,20 +142,20 @@ class PerplexityPart:
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the dense model's predictions, or the measurement of the map, are there."""
-        models = self.models
+        opened = self.opened
         reference = keys.reference_key(
-            self.text, models.folder.fingerprint, sequences_fingerprint(models.folder, self.text.corpus)
+            self.text, opened.folder.fingerprint, sequences_fingerprint(opened.folder, self.text.corpus)
         )
         if rank_map is None:
-            return reference in models.store
-        return keys.evaluation_key(rank_map, models.analysis.id, reference) in models.store
+            return reference in opened.store
+        return keys.evaluation_key(rank_map, opened.analysis.id, reference) in opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Measure and store."""
-        models = self.models
+        opened = self.opened
         if self._session is None:
             self._session = EvaluationSession(
-                models.home, models.analysis.id, self.text, part_of(report, 0.0, 0.9), models=models
+                opened.home, opened.analysis.id, self.text, part_of(report, 0.0, 0.9), opened=opened
             )
         if rank_map is not None:
             self._session.measure(rank_map, report)

@@ -17,26 +17,26 @@ from engine.text.pairs import TextPair, load_pairs
 if TYPE_CHECKING:
     from cache import Key
     from engine.evaluation.specs import SummarySpec
-    from engine.pipeline.models import Models
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
 
 
-def summaries_part(models: Models, spec: SummarySpec, report: Report) -> SummariesPart:
+def summaries_part(opened: OpenedAnalysis, spec: SummarySpec, report: Report) -> SummariesPart:
     """Return the part that summarises; its articles are read, so that what is wrong with them comes first.
 
     Raises:
         CorpusError: the articles cannot be read, or are too few.
     """
-    texts = resolve_texts(models.home, spec.corpus, report)
-    return SummariesPart(models, spec, tuple(load_pairs(spec.corpus, spec.reference_field, texts)))
+    texts = resolve_texts(opened.home, spec.corpus, report)
+    return SummariesPart(opened, spec, tuple(load_pairs(spec.corpus, spec.reference_field, texts)))
 
 
 @dataclass(frozen=True, slots=True)
 class SummariesPart:
     """Summaries of the same articles; article, reference and the dense model's summary are stored once."""
 
-    models: Models
+    opened: OpenedAnalysis
     spec: SummarySpec
     pairs: tuple[TextPair, ...]
 
@@ -48,12 +48,12 @@ class SummariesPart:
     def key(self, rank_map: RankMap | None) -> Key:
         """Return where the summaries are stored; how many are generated at once does not matter."""
         anonymous = replace(self.spec, corpus=replace(self.spec.corpus, location=""), batch_size=1)
-        subject = None if rank_map is None else (self.models.analysis.id, rank_map)
-        return part_key("summaries", anonymous, self.models.folder.fingerprint, self._data, subject)
+        subject = None if rank_map is None else (self.opened.analysis.id, rank_map)
+        return part_key("summaries", anonymous, self.opened.folder.fingerprint, self._data, subject)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the summaries are there."""
-        return self.key(rank_map) in self.models.store
+        return self.key(rank_map) in self.opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Generate, score and store.
@@ -63,11 +63,11 @@ class SummariesPart:
             NumericalError: the model's numbers are not finite.
         """
         begun = time.monotonic()
-        spec, models = self.spec, self.models
-        prompts = build_prompts(models.dense, self.pairs, spec)
+        spec, opened = self.spec, self.opened
+        prompts = build_prompts(opened.dense, self.pairs, spec)
         references = [pair.reference for pair in self.pairs]
-        module = models.module(rank_map)
-        found = write_summaries(module, models.dense.tokenizer, prompts, references, spec, report)
+        module = opened.module(rank_map)
+        found = write_summaries(module, opened.dense.tokenizer, prompts, references, spec, report)
         document = {
             **self._scored(found, rank_map),
             "data_fingerprint": self._data,
@@ -76,12 +76,12 @@ class SummariesPart:
             "seconds": round(time.monotonic() - begun, 2),
             "text": spec.corpus.label,
             "template": spec.template,
-            "chat": models.dense.tokenizer.chat_template is not None if spec.chat is None else spec.chat,
+            "chat": opened.dense.tokenizer.chat_template is not None if spec.chat is None else spec.chat,
             "max_new_tokens": spec.max_new_tokens,
             "mean_new_tokens": float(found.n_tokens.mean()),
             "summaries": list(found.texts),
         }
-        write_part(models, self.key(rank_map), rank_map, document, {ARTICLES: found.scores})
+        write_part(opened, self.key(rank_map), rank_map, document, {ARTICLES: found.scores})
 
     @property
     def _data(self) -> str:
@@ -92,7 +92,7 @@ class SummariesPart:
         if rank_map is None:
             articles, references = [pair.text for pair in self.pairs], [pair.reference for pair in self.pairs]
             return {"rouge": rouge, "differences": {}, "articles": articles, "references": references}
-        dense = self.models.store.read(self.key(None)).arrays(ARTICLES)
+        dense = self.opened.store.read(self.key(None)).arrays(ARTICLES)
         resampling = {"n_resamples": self.spec.n_resamples, "seed": self.spec.seed}
         differences = {
             measure: asdict(bootstrap_difference(found.scores[measure], dense[measure], **resampling))

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.evaluation.tasks import TaskScores
-    from engine.pipeline.models import Models
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
 
 
-def task_parts(models: Models, names: Sequence[str], limit: int | None, report: Report) -> list[TaskPart]:
+def task_parts(opened: OpenedAnalysis, names: Sequence[str], limit: int | None, report: Report) -> list[TaskPart]:
     """Return a part for every task; their items are read, so that what is wrong with a name comes first.
 
     Raises:
@@ -33,15 +33,15 @@ def task_parts(models: Models, names: Sequence[str], limit: int | None, report: 
     report("tasks", 0.0, "Reading the items of the tasks")
     demo = None
     if any(name in DEMO_TASKS for name in names):
-        demo = fetch_demo(models.home, report).texts
-    return [TaskPart(models, task) for task in load_tasks(names, limit, demo)]
+        demo = fetch_demo(opened.home, report).texts
+    return [TaskPart(opened, task) for task in load_tasks(names, limit, demo)]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPart:
     """The score on one task."""
 
-    models: Models
+    opened: OpenedAnalysis
     task: LoadedTask
 
     @property
@@ -51,19 +51,19 @@ class TaskPart:
 
     def key(self, rank_map: RankMap | None) -> Key:
         """Return where the score is stored; the items' fingerprint covers prompts, limit and lm-eval's version."""
-        spec = {"task": self.task.name, "dtype": self.models.dtype}
-        subject = None if rank_map is None else (self.models.analysis.id, rank_map)
-        return part_key("task-scores", spec, self.models.folder.fingerprint, self.task.fingerprint, subject)
+        spec = {"task": self.task.name, "dtype": self.opened.dtype}
+        subject = None if rank_map is None else (self.opened.analysis.id, rank_map)
+        return part_key("task-scores", spec, self.opened.folder.fingerprint, self.task.fingerprint, subject)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the score is there."""
-        return self.key(rank_map) in self.models.store
+        return self.key(rank_map) in self.opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Score and store, with the difference from the dense model paired by item."""
         begun = time.monotonic()
-        module = self.models.module(rank_map)
-        scores = run_task(module, self.models.dense.tokenizer, self.task, report)
+        module = self.opened.module(rank_map)
+        scores = run_task(module, self.opened.dense.tokenizer, self.task, report)
         document = {
             "versions": {**versions(), "lm-eval": lm_eval_version()},
             "data_fingerprint": self.task.fingerprint,
@@ -78,10 +78,10 @@ class TaskPart:
             "metrics": {name: {"value": value, "stderr": error} for name, (value, error) in scores.metrics.items()},
             "differences": {} if rank_map is None else self._differences(scores),
         }
-        write_part(self.models, self.key(rank_map), rank_map, document, {ITEMS: scores.items})
+        write_part(self.opened, self.key(rank_map), rank_map, document, {ITEMS: scores.items})
 
     def _differences(self, scores: TaskScores) -> dict[str, dict[str, float]]:
-        dense = self.models.store.read(self.key(None)).arrays(ITEMS)
+        dense = self.opened.store.read(self.key(None)).arrays(ITEMS)
         return {
             name: asdict(bootstrap_difference(values, dense[name]))
             for name, values in scores.items.items()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from cache import Key, read_stage
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
+from engine.results.json_form import from_json
+from engine.specs import AnalysisSpec
 from engine.types import Importance, Inventory, Metric
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
             importances[block] = values
         else:
             (energies if what == "energies" else nats).setdefault(Metric(metric), {})[block] = values
-    inventory = TypeAdapter(Inventory).validate_python(document.pop("inventory"))
+    inventory = from_json(Inventory, document.pop("inventory"))
     about = {**artifact.manifest.about, **document, "created": artifact.manifest.created}
     return Analysis(artifact.key.fingerprint, about, inventory, energies, nats, importances)
 
@@ -88,3 +88,8 @@ def curves_by_metric(
 ) -> dict[Metric, list[GroupCurves]]:
     """Return the curves of every metric whose factors are stored, with one of FLRC's importances."""
     return {metric: group_curves(analysis, metric, importance) for metric in analysis.nats}
+
+
+def analysis_spec(analysis: Analysis) -> AnalysisSpec:
+    """Return the spec an analysis was made from; the first analyses did not say that they shrank nothing."""
+    return from_json(AnalysisSpec, {"gradient_shrinkage": 0.0, **analysis.about["spec"]})

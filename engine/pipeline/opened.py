@@ -1,0 +1,164 @@
+"""An analysis with its model: the dense model is opened when first needed, and compressed to a rank map on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.compression.apply import compress
+from engine.errors import ModelError
+from engine.machine import versions
+from engine.model.module import resolve_device
+from engine.model.opening import OpenModel, open_model
+from engine.model.sources import ModelFolder, resolve_model, resolve_texts
+from engine.pipeline.factors import factors_reader
+from engine.pipeline.reading.analyses import analysis_spec
+from engine.pipeline.refined import apply_refinement
+from engine.pipeline.sequences import read_sequences
+from engine.rank_map.identity import map_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import nn
+
+    from cache import Key
+    from engine.analysis.value import Analysis
+    from engine.factorization.blocks import Factors
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.settings import Home
+    from engine.specs import CorpusSpec
+    from engine.types import Metric
+
+
+class OpenedAnalysis:
+    """An analysis, its dense model, opened once, and one compressed model at a time.
+
+    Args:
+        home: where everything is stored.
+        analysis: whose factors are used.
+        folder: of the model that was analysed.
+        report: told when the model is opened.
+        dtype: weights and arithmetic.
+        device: where it runs.
+        dense: the model, where it is open already.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        analysis: Analysis,
+        folder: ModelFolder,
+        report: Report,
+        *,
+        dtype: str,
+        device: str = "auto",
+        dense: OpenModel | None = None,
+    ) -> None:
+        self.home = home
+        self.store = home.store
+        self.analysis = analysis
+        self.folder = folder
+        self.dtype = dtype
+        self.device = device
+        self._report = report
+        self._dense = dense
+        self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
+
+    def of(self, analysis: Analysis) -> OpenedAnalysis:
+        """Return another analysis of the same model, which stays open."""
+        return OpenedAnalysis(
+            self.home, analysis, self.folder, self._report, dtype=self.dtype, device=self.device, dense=self._dense
+        )
+
+    @property
+    def dense(self) -> OpenModel:
+        """The dense model; the first use opens it."""
+        if self._dense is None:
+            spec = self.folder.spec
+            self._report("model", 0.1, f"Opening {spec.label}")
+            remote_code = spec.trust_remote_code
+            self._dense = open_model(
+                self.folder.path, dtype=self.dtype, device=self.device, trust_remote_code=remote_code
+            )
+        return self._dense
+
+    def open(self) -> None:
+        """Open the dense model now, so that what follows does not begin with it."""
+        _ = self.dense
+
+    def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:
+        """Return the dense model for ``None``, or the model under a checked rank map; it is kept, do not change it."""
+        if rank_map is None:
+            return self.dense.module
+        wanted = map_id(rank_map), refinement
+        if self._compressed is None or self._compressed[0] != wanted:
+            self._compressed = None  # frees its memory before the next one takes some
+            self._compressed = wanted, self.compress(rank_map, refinement)
+        return self._compressed[1]
+
+    def compress(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
+        """Return the model under a checked rank map, made anew, with refined factors if their key is given."""
+        module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
+        if refinement is not None:
+            apply_refinement(module, self.store, refinement)
+        return module
+
+    def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+        """Return a function from member names to the stored factors in ``metric``.
+
+        Raises:
+            RankScopeError: the analysis stored none in this metric.
+        """
+        return factors_reader(self.analysis, self.store, metric)
+
+    def sequences(self, spec: CorpusSpec, report: Report) -> torch.Tensor:
+        """Return the token ids (n_sequences, length) the model reads of a text.
+
+        Raises:
+            InvalidSpecError: the sequences are longer than what the model was built for.
+            CorpusError: the text cannot be read, or there is too little of it.
+        """
+        texts, dense = resolve_texts(self.home, spec, report), self.dense
+        report("text", 1.0, f"Reading {spec.label}")
+        return read_sequences(dense, spec, texts)
+
+    def described(self, rank_map: RankMap | None) -> dict[str, object]:
+        """Return what every measurement says about the model, the device and the versions."""
+        return {
+            "model": self.analysis.about["model"],
+            "model_fingerprint": self.folder.fingerprint,
+            "model_revision": self.folder.spec.revision,
+            "analysis": None if rank_map is None else self.analysis.id,
+            "map": None if rank_map is None else map_id(rank_map),
+            "dtype": self.dtype,
+            "device": str(resolve_device(self.device)),
+            "versions": versions(),
+        }
+
+
+def open_analysis(
+    home: Home, analysis: Analysis, report: Report, *, dtype: str, device: str = "auto"
+) -> OpenedAnalysis:
+    """Return an analysis with the model that was analysed, to be opened in a type on a device.
+
+    Raises:
+        ModelError: the model is gone or has changed since.
+    """
+    return OpenedAnalysis(home, analysis, reopen_folder(home, analysis, report), report, dtype=dtype, device=device)
+
+
+def reopen_folder(home: Home, analysis: Analysis, report: Report) -> ModelFolder:
+    """Return the folder of the model that was analysed.
+
+    Raises:
+        ModelError: it is gone or has changed since.
+    """
+    spec = analysis_spec(analysis).model
+    folder = resolve_model(home, spec, report)
+    if folder.fingerprint != analysis.about["model_fingerprint"]:
+        raise ModelError(
+            f"The model {spec.label} has changed since it was analysed; analyse it again, or restore its files."
+        )
+    return folder
