@@ -77,6 +77,19 @@ def test_no_function_takes_more_than_seven_arguments_by_position(root: Path) -> 
     assert long <= MORE_POSITIONAL
 
 
+def test_what_operations_pipeline_and_app_hand_on_has_a_type() -> None:
+    """What is only written, such as cells of a table or a message to the browser, is of ``dict[str, object]``."""
+    folders = (ROOTS[0], ROOTS[1] / "operations", ROOTS[1] / "pipeline")
+    untyped = {
+        f"{path}:{node.lineno}"
+        for folder in folders
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript) and ast.unparse(node) == "dict[str, Any]"
+    }
+    assert not untyped
+
+
 def _n_positional(function: ast.FunctionDef) -> int:
     arguments = (*function.args.posonlyargs, *function.args.args)
     return sum(argument.arg not in {"self", "cls"} for argument in arguments)

@@ -96,7 +96,7 @@ def _harm(measure: Measure, figure: Quantity) -> float:
     return figure.value if measure.lower_is_better else -figure.value
 
 
-def _bars(figures: Sequence[Quantity]) -> dict[str, Any] | None:
+def _bars(figures: Sequence[Quantity]) -> dict[str, object] | None:
     if all(figure.low is None or figure.high is None for figure in figures):
         return None
     return {
@@ -109,7 +109,7 @@ def _bars(figures: Sequence[Quantity]) -> dict[str, Any] | None:
     }
 
 
-def _axis(measure: Measure) -> dict[str, Any]:
+def _axis(measure: Measure) -> dict[str, object]:
     return {"tickformat": ".0%"} if measure.kind is Kind.PERCENT else {}
 
 

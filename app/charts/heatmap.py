@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
@@ -44,7 +44,7 @@ def layer_heatmap(
     if log:
         low, high = (float(np.log10(v)) for v in limits or log_limits(rows[value].to_numpy()))
         limits = low, high
-    bar: dict[str, Any] = {"orientation": "h", "thickness": 10, "y": 0, "yanchor": "top", "ypad": 12}
+    bar: dict[str, object] = {"orientation": "h", "thickness": 10, "y": 0, "yanchor": "top", "ypad": 12}
     if log and limits:
         bar |= _power_ticks(*limits)
     figure = go.Figure(
@@ -104,7 +104,7 @@ def log_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     return max(float(positive.min()), high * 1e-5) * 0.999, high
 
 
-def _power_ticks(low: float, high: float) -> dict[str, Any]:
+def _power_ticks(low: float, high: float) -> dict[str, object]:
     """Return colour-bar ticks at powers of ten, or at the ends where the range holds too few of them."""
     powers = [float(p) for p in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
     if len(powers) >= 2:

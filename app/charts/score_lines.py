@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
@@ -22,7 +22,7 @@ def score_shares(shares: pd.DataFrame) -> go.Figure:
     by_layer = shares.index.name == "layer"
     for index, title in enumerate(shares.columns):
         color, dash = line_style(index)
-        style: dict[str, Any] = {"name": title, "x": list(shares.index), "y": shares[title].to_numpy()}
+        style: dict[str, object] = {"name": title, "x": list(shares.index), "y": shares[title].to_numpy()}
         if by_layer:
             marker = {"symbol": SYMBOLS[index]}
             figure.add_trace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def framed(figure: go.Figure, height: int = 420) -> go.Figure:
     return figure
 
 
-def ratio_axis(figure: go.Figure) -> dict[str, Any]:
+def ratio_axis(figure: go.Figure) -> dict[str, object]:
     """Return log-axis settings whose range holds every point and shows at least a tenth."""
     drawn = [np.asarray(trace.y, dtype=float) for trace in figure.data if trace.fill is None]
     ratios = np.concatenate([*drawn, np.ones(1)])

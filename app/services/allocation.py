@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -46,11 +46,11 @@ def plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks = (
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks, trials: str) -> Plan:
-    found = analysis(analysis_id)
-    budget = Budget(budget_params, found.inventory.compressible_params)
+    analysed = analysis(analysis_id)
+    budget = Budget(budget_params, analysed.inventory.compressible_params)
     allocation = _rule(analysis_id, method, locks, trials).allocate(budget)
-    rank_map = rank_map_of(found, method, budget, allocation)
-    return Plan(method, rank_map, cost.cost_of(found, rank_map))
+    rank_map = rank_map_of(analysed, method, budget, allocation)
+    return Plan(method, rank_map, cost.cost_of(analysed, rank_map))
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
@@ -85,10 +85,10 @@ def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredTex
 def _plan_to_ratio(
     analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], locks: HeldRanks, trials: str
 ) -> Plan:
-    found = analysis(analysis_id)
+    analysed = analysis(analysis_id)
     rule = _rule(analysis_id, method, locks, trials)
-    rank_map = allocate_to_target(found, method, rule, Target(perplexity_ratio=ratio), Predictor.fit(runs))
-    return Plan(method, rank_map, cost.cost_of(found, rank_map))
+    rank_map = allocate_to_target(analysed, method, rule, Target(perplexity_ratio=ratio), Predictor.fit(runs))
+    return Plan(method, rank_map, cost.cost_of(analysed, rank_map))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -119,17 +119,17 @@ def board_curves(analysis_id: str) -> tuple[str, bytes]:
     return name, encode_curves(curves(analysis_id), step, name)
 
 
-def board_trials(analysis_id: str) -> list[dict[str, Any]]:
+def board_trials(analysis_id: str) -> list[dict[str, object]]:
     """Return the maps that searches have measured, as the rank board reads them."""
     return _board_trials(analysis_id, _trials_there())
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _board_trials(analysis_id: str, trials: str) -> list[dict[str, Any]]:
-    found = curves(analysis_id)
-    if Metric.FEATURE not in found:
+def _board_trials(analysis_id: str, trials: str) -> list[dict[str, object]]:
+    by_metric = curves(analysis_id)
+    if Metric.FEATURE not in by_metric:
         return []
-    return evaluated_json(_evaluated_maps(analysis_id, trials), found[Metric.FEATURE])
+    return evaluated_json(_evaluated_maps(analysis_id, trials), by_metric[Metric.FEATURE])
 
 
 def plans(analysis_id: str, budget_params: int, locks: HeldRanks = ()) -> list[Plan | Impossible]:
@@ -171,10 +171,10 @@ def _discarded_curves(analysis_id: str, trials: str) -> dict[str, list[tuple[flo
     compressible = analysis(analysis_id).inventory.compressible_params
     curves: dict[str, list[tuple[float, float]]] = {}
     for kept in KEPT_STEPS:
-        for found in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
-            if isinstance(found, Plan):
-                point = found.cost.kept_fraction, found.cost.nats
-                points = curves.setdefault(found.method, [])
+        for one in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
+            if isinstance(one, Plan):
+                point = one.cost.kept_fraction, one.cost.nats
+                points = curves.setdefault(one.method, [])
                 if point not in points:
                     points.append(point)
     return curves

@@ -42,8 +42,8 @@ def spectrum_summaries(analysis_id: str, metric: Metric) -> dict[str, SpectrumSu
 @st.cache_data(max_entries=64, show_spinner=False)
 def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, float]:
     """Return the predicted nats per token when each projection alone is cut to ``kept_fraction``."""
-    found = analysis(analysis_id)
-    return {p.name: predicted_increase(found, p, kept_fraction) for p in found.inventory.projections}
+    analysed = analysis(analysis_id)
+    return {p.name: predicted_increase(analysed, p, kept_fraction) for p in analysed.inventory.projections}
 
 
 def measured_sensitivity(analysis_id: str) -> MeasuredSensitivity | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -42,7 +42,7 @@ def methods(
     """
     rows = []
     for plan in plans:
-        row: dict[str, Any] = {"method": method_title(plan.method), "name": plan.method}
+        row: dict[str, object] = {"method": method_title(plan.method), "name": plan.method}
         if isinstance(plan, Impossible):
             rows.append({**row, "note": plan.reason})
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -63,7 +63,7 @@ def provenance(rows: Sequence[ResultRow]) -> pd.DataFrame:
 
 def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.DataFrame:
     """Return one row per map and paired score: how much it differs from the dense model, with its interval."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     for measure in measures:
         for row in rows:
             figure = measure.of(row)
@@ -83,8 +83,8 @@ def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.Da
     return pd.DataFrame(found)
 
 
-def _run(row: ResultRow, measures: Sequence[Measure]) -> dict[str, Any]:
-    cells: dict[str, Any] = {"id": row.id, "method": method_title(row.method)}
+def _run(row: ResultRow, measures: Sequence[Measure]) -> dict[str, object]:
+    cells: dict[str, object] = {"id": row.id, "method": method_title(row.method)}
     for measure in measures:
         figure = measure.of(row)
         for end in ("value", "low", "high", "stderr"):

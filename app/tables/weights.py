@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 
 def shapes(inventory: Inventory) -> pd.DataFrame:
     """Return one row per kind and shape of projection, with its share of the model's parameters."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    params: dict[tuple[str, str], list[int]] = {}
+    shared: dict[tuple[str, str], str] = {}
     for group in inventory.groups:
         for p in group.members:
-            shape = f"{p.out_features:,} {TIMES} {p.in_features:,}"
-            reads = "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone"
-            new = {
-                "kind": p.kind,
-                f"shape (out {TIMES} in)": shape,
-                "shares its input": reads,
-                "count": 0,
-                "parameters": 0,
-            }
-            row = rows.setdefault((p.kind, shape), new)
-            row["count"] += 1
-            row["parameters"] += p.params
-    table = pd.DataFrame(list(rows.values()))
+            shape = p.kind, f"{p.out_features:,} {TIMES} {p.in_features:,}"
+            shared.setdefault(shape, "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone")
+            params.setdefault(shape, []).append(p.params)
+    table = pd.DataFrame(
+        {
+            "kind": kind,
+            f"shape (out {TIMES} in)": shape,
+            "shares its input": shared[kind, shape],
+            "count": len(of_shape),
+            "parameters": sum(of_shape),
+        }
+        for (kind, shape), of_shape in params.items()
+    )
     table["share of the model"] = table["parameters"] / inventory.total_params
     return table
 

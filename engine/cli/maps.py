@@ -42,9 +42,9 @@ def describe(named: NamedMap, analysis: Analysis) -> dict[str, object]:
 def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
     """List the saved maps of the analysed model."""
     analysis = _load(analysis_id)
-    found = named_maps(analysis).all()
-    whole = [describe(m, analysis) for m in found if isinstance(m, NamedMap)]
-    damaged = [{"id": m.id, "error": m.error} for m in found if isinstance(m, DamagedMap)]
+    listed = named_maps(analysis).all()
+    whole = [describe(m, analysis) for m in listed if isinstance(m, NamedMap)]
+    damaged = [{"id": m.id, "error": m.error} for m in listed if isinstance(m, DamagedMap)]
     if as_json:
         print_json({"maps": whole, "damaged": damaged})
         return
@@ -132,17 +132,17 @@ def export(
 ) -> None:
     """Write a saved map to a file."""
     analysis = _load(analysis_id)
-    found = named_maps(analysis).find(saved_map)
+    saved = named_maps(analysis).find(saved_map)
     if file.suffix.lower() not in {".json", ".csv"}:
         raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .json or .csv.")
     is_table = file.suffix.lower() == ".csv"
-    content = rank_map_to_csv(found.rank_map, analysis.inventory) if is_table else found.rank_map.to_json()
+    content = rank_map_to_csv(saved.rank_map, analysis.inventory) if is_table else saved.rank_map.to_json()
     try:
         file.write_text(content, encoding="utf-8")
     except OSError as error:
         raise InvalidSpecError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
     if as_json:
-        print_json({**describe(found, analysis), "out": str(file)})
+        print_json({**describe(saved, analysis), "out": str(file)})
     else:
         out.print(f"Wrote {file}", markup=False, soft_wrap=True)
 

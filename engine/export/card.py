@@ -73,8 +73,8 @@ def stated_licence(folder: Path) -> str | None:
     """Return the licence that the card in a model's folder states, if it has one that does."""
     card = folder / "README.md"
     front = _FRONT.match(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else None
-    found = _LICENCE.search(front[1]) if front else None
-    return found[1] if found else None
+    licence = _LICENCE.search(front[1]) if front else None
+    return licence[1] if licence else None
 
 
 def write_card(facts: CardFacts) -> str:

@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -33,6 +33,9 @@ from engine.types import Budget, Metric, block_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
@@ -203,7 +206,7 @@ def _write_analysis(
     base: Analysis | None,
 ) -> None:
     """Write spectra, curves and what they came from; importances and the dense loss are those of the dense model."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, NDArray[np.float64]] = {}
     dampings: dict[str, dict[str, float]] = {metric: {} for metric in spec.metrics}
     for metric, key in parts:
         artifact = store.read(key)

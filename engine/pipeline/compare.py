@@ -117,16 +117,16 @@ def compare(
     if spec.other_text is not None:
         outside = _measure(home, analysis, spec.other_text, entries, part_of(report, middle, 1.0), device)
     measured = {
-        found.provenance.artifact: found
+        result.provenance.artifact: result
         for row in results(store, analysis.id)
         if not row.is_dense
-        for found in row.perplexities
+        for result in row.perplexities
     }
     rows = tuple(
-        _row(analysis, entry, measured[found.provenance.artifact], outside[index] if outside else None)
-        for index, (entry, found) in enumerate(zip(entries, inside, strict=True))
+        _row(analysis, entry, measured[result.provenance.artifact], outside[index] if outside else None)
+        for index, (entry, result) in enumerate(zip(entries, inside, strict=True))
     )
-    evaluations = [found.provenance.fingerprint for found in (*inside, *outside)]
+    evaluations = [result.provenance.fingerprint for result in (*inside, *outside)]
     key = keys.comparison_key(analysis.id, evaluations, spec.kept_fractions)
     comparison = Comparison(
         analysis=analysis.id,
@@ -211,12 +211,12 @@ def _measure(
     device: str,
 ) -> list[PerplexityResult]:
     session = EvaluationSession(home, analysis.id, text, part_of(report, 0.0, 0.1), device=device)
-    found = []
+    measured = []
     for index, entry in enumerate(entries):
         part = part_of(report, 0.1 + 0.9 * index / len(entries), 0.1 + 0.9 * (index + 1) / len(entries))
         part("comparison", 0.0, f"{entry.method} at {entry.target:g} on {text.corpus.label}")
-        found.append(session.measure(entry.rank_map, part))
-    return found
+        measured.append(session.measure(entry.rank_map, part))
+    return measured
 
 
 def _row(analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: PerplexityResult | None) -> ComparedMap:

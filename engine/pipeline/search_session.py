@@ -152,11 +152,11 @@ def with_feature(home: Home, analysis_id: str, report: Report, *, device: str = 
     Raises:
         RankScopeError: the model or the text of the analysis is gone or has changed.
     """
-    found = load_analysis(home.store, analysis_id)
-    if Metric.FEATURE in found.nats:
-        return found
-    spec = analysis_spec(found)
-    reopen_folder(home, found, report)
+    analysis = load_analysis(home.store, analysis_id)
+    if Metric.FEATURE in analysis.nats:
+        return analysis
+    spec = analysis_spec(analysis)
+    reopen_folder(home, analysis, report)
     metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
     key = analyse(home, replace(spec, metrics=metrics), report, device=device)
     return load_analysis(home.store, key.fingerprint)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank
         name: what the browser keeps them under; different content needs a different name.
     """
     streams: list[bytes] = []
-    metrics: list[dict[str, Any]] = []
+    metrics: list[dict[str, object]] = []
     for metric, groups in groups_by_metric.items():
         curves = [curve for group in groups for curve in _curves(group)]
         values = np.concatenate([curve.nats[::rank_step] for curve in curves])
@@ -67,7 +67,7 @@ def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank
     return b"".join([struct.pack("<I", len(header)), header, *streams])
 
 
-def presets_json(presets: Iterable[Preset]) -> list[dict[str, Any]]:
+def presets_json(presets: Iterable[Preset]) -> list[dict[str, object]]:
     """Return the methods as the browser's allocators read them."""
     return [
         {
@@ -81,7 +81,7 @@ def presets_json(presets: Iterable[Preset]) -> list[dict[str, Any]]:
     ]
 
 
-def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurves]) -> list[dict[str, Any]]:
+def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurves]) -> list[dict[str, object]]:
     """Return the maps that searches have measured, with their predicted nats.
 
     They are sent with every answer, so that of a map only its one factored format and the projections' ranks in model
@@ -114,7 +114,7 @@ def _curves(group: GroupCurves) -> list[DistortionCurve]:
     return [*group.separate, *([group.shared] if group.shared is not None else [])]
 
 
-def _group_json(group: GroupCurves) -> dict[str, Any]:
+def _group_json(group: GroupCurves) -> dict[str, object]:
     return {
         "in_features": group.separate[0].in_features,
         "members": [[curve.name, curve.out_features, curve.importance] for curve in group.separate],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.components.rank_board.curves import presets_json
 from app.plans import MapRequest, Plan, formats_of
@@ -51,7 +51,7 @@ class BoardState:
         """What every method is asked for; without rebalancing what it was asked for before."""
         return self.base or MapRequest(self.keep, self.target, self.held)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the state as the browser reads it."""
         base = None if self.base is None else {**asdict(self.base), "held": dict(self.base.held)}
         return {**asdict(self), "held": dict(self.held), "base": base}
@@ -80,12 +80,12 @@ class BoardInput:
     plans: Sequence[Plan | Impossible] = ()
     opened: Plan | None = None
     saved: Sequence[NamedMap] = ()
-    searched: Sequence[dict[str, Any]] = ()
+    searched: Sequence[dict[str, object]] = ()
     text: MeasuredText | None = None
     dense_perplexity: float
     basis: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the input as plain JSON values."""
         inventory, opened = self.analysis.inventory, self.opened
         possible = [plan for plan in self.plans if isinstance(plan, Plan)]
@@ -107,7 +107,7 @@ class BoardInput:
         }
 
 
-def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, Any]]:
+def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, object]]:
     found = ((row, text.of(row)) for row in text.rows)
     return [
         {"params": row.size.params, "content": content_of(row.rank_map, analysis), "perplexity": one.perplexity}
@@ -131,7 +131,7 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     return ";".join([rank_map.metric, *sorted(blocks)])
 
 
-def _fixed(plan: Plan) -> dict[str, Any]:
+def _fixed(plan: Plan) -> dict[str, object]:
     """Return a map that no budget changes as a method."""
     return {
         "name": plan.method,
@@ -142,5 +142,5 @@ def _fixed(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _blocks(blocks: Iterable[BlockRank]) -> list[dict[str, Any]]:
+def _blocks(blocks: Iterable[BlockRank]) -> list[dict[str, object]]:
     return [{"members": list(b.members), "format": b.format.value, "rank": b.rank} for b in blocks]

@@ -6,7 +6,7 @@ its other columns follow the map. So an edit is never fed back as input, and non
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ _HELD = "held.{}"
 def held_ranks(analysis: Analysis) -> HeldRanks:
     """Return the ranks held by hand, the edit that caused this very run included."""
     held = dict(held_base(analysis.id))
-    changes: dict[str, Any] = st.session_state.get(editor_key(analysis.id), {})
+    changes = st.session_state.get(editor_key(analysis.id), {})
     names = list(analysis.projections)
     for row, cells in changes.get("edited_rows", {}).items():
         if "held" in cells:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -33,10 +33,11 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         )
         goal = option_picker("Goal", _GOALS, key="search.goal")
         trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
-        wanted: dict[str, Any] = {"pareto": True} if goal == "all" else {"target": round(kept_fraction, 4)}
         label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"
         if st.button(label, type="primary", icon=":material/play_arrow:", key="search.start"):
-            follow(jobs.submit(_on_text_of(analysis).changed(trials=trials, **wanted)))
+            search = _on_text_of(analysis).changed(trials=trials)
+            aimed = search.changed(pareto=True) if goal == "all" else search.changed(target=round(kept_fraction, 4))
+            follow(jobs.submit(aimed))
             st.rerun()
 
 

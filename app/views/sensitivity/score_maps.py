@@ -33,11 +33,11 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity |
         limits = None if column == "importance" else nats
         figure = charts.layer_heatmap(scores, column, hover=hover, log=True, limits=limits)
         place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
-    told = "Colours are logarithmic; the two maps in nats (loss increase per token) share them."
+    caption = "Colours are logarithmic; the two maps in nats (loss increase per token) share them."
     if measured is not None:
         text = f"Measured on {plain(measured.corpus)}, {measured.n_tokens:,} tokens"
-        told += f" {text}. Cells without colour: cutting them did not raise the loss."
-    st.caption(told)
+        caption += f" {text}. Cells without colour: cutting them did not raise the loss."
+    st.caption(caption)
 
 
 def show_agreement(scores: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -76,7 +76,7 @@ class CostPart:
         }
         write_part(self.opened, self.key(rank_map), rank_map, document)
 
-    def _side(self, module: nn.Module, times: list[tuple[int, Seconds, Seconds]]) -> dict[str, Any]:
+    def _side(self, module: nn.Module, times: list[tuple[int, Seconds, Seconds]]) -> dict[str, object]:
         speeds = []
         for batch_size, own, dense in times:
             prompt, new = batch_size * self.spec.prompt_tokens, batch_size * self.spec.new_tokens

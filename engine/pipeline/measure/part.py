@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cache import write_arrays, write_json
 from engine.rank_map.identity import MEASUREMENT
@@ -40,7 +40,7 @@ def write_part(
     opened: OpenedAnalysis,
     key: Key,
     rank_map: RankMap | None,
-    document: Mapping[str, Any],
+    document: Mapping[str, object],
     arrays: Mapping[str, Mapping[str, NDArray[np.float64]]] | None = None,
 ) -> None:
     """Store a measurement with what it is of.

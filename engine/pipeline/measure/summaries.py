@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cache import fingerprint
 from engine.evaluation.bootstrap import bootstrap_difference
@@ -67,9 +67,9 @@ class SummariesPart:
         prompts = build_prompts(opened.dense, self.pairs, spec)
         references = [pair.reference for pair in self.pairs]
         module = opened.module(rank_map)
-        found = write_summaries(module, opened.dense.tokenizer, prompts, references, spec, report)
+        written = write_summaries(module, opened.dense.tokenizer, prompts, references, spec, report)
         document = {
-            **self._scored(found, rank_map),
+            **self._scored(written, rank_map),
             "data_fingerprint": self._data,
             "setting": fingerprint("summary-setting", replace(spec, batch_size=1), [self._data], schema_version=1),
             "seed": spec.seed,
@@ -78,24 +78,24 @@ class SummariesPart:
             "template": spec.template,
             "chat": opened.dense.tokenizer.chat_template is not None if spec.chat is None else spec.chat,
             "max_new_tokens": spec.max_new_tokens,
-            "mean_new_tokens": float(found.n_tokens.mean()),
-            "summaries": list(found.texts),
+            "mean_new_tokens": float(written.n_tokens.mean()),
+            "summaries": list(written.texts),
         }
-        write_part(opened, self.key(rank_map), rank_map, document, {ARTICLES: found.scores})
+        write_part(opened, self.key(rank_map), rank_map, document, {ARTICLES: written.scores})
 
     @property
     def _data(self) -> str:
         return corpus_fingerprint(self.spec.corpus)
 
-    def _scored(self, found: Summaries, rank_map: RankMap | None) -> dict[str, Any]:
-        rouge = {measure: asdict(found.interval(measure, self.spec)) for measure in MEASURES}
+    def _scored(self, written: Summaries, rank_map: RankMap | None) -> dict[str, object]:
+        rouge = {measure: asdict(written.interval(measure, self.spec)) for measure in MEASURES}
         if rank_map is None:
             articles, references = [pair.text for pair in self.pairs], [pair.reference for pair in self.pairs]
             return {"rouge": rouge, "differences": {}, "articles": articles, "references": references}
         dense = self.opened.store.read(self.key(None)).arrays(ARTICLES)
         resampling = {"n_resamples": self.spec.n_resamples, "seed": self.spec.seed}
         differences = {
-            measure: asdict(bootstrap_difference(found.scores[measure], dense[measure], **resampling))
+            measure: asdict(bootstrap_difference(written.scores[measure], dense[measure], **resampling))
             for measure in MEASURES
         }
         return {"rouge": rouge, "differences": differences, "dense": self.key(None).fingerprint}

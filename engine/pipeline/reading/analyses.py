@@ -16,6 +16,9 @@ from engine.types import Importance, Inventory, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cache import Store
     from engine.types import GroupCurves
 
@@ -69,9 +72,9 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
     artifact = store.read(find_analysis(store, prefix))
     document = artifact.json("analysis.json")
     arrays = artifact.arrays("spectra.safetensors")
-    energies: dict[Metric, dict[str, Any]] = {}
-    nats: dict[Metric, dict[str, Any]] = {}
-    importances: dict[str, Any] = {}
+    energies: dict[Metric, dict[str, NDArray[np.float64]]] = {}
+    nats: dict[Metric, dict[str, NDArray[np.float64]]] = {}
+    importances: dict[str, NDArray[np.float64]] = {}
     for name, values in arrays.items():
         what, metric, block = name.split("/", 2)
         if what == "importance":

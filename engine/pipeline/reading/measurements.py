@@ -32,5 +32,5 @@ def _newest(store: Store, stage: str, kind: type[T], analysis_id: str) -> T | No
             return None
         return artifact.manifest.created, read_document(kind, artifact)
 
-    found, _ = read_stage(store, stage, read)
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    dated, _ = read_stage(store, stage, read)
+    return max(dated, key=lambda pair: pair[0])[1] if dated else None

@@ -92,8 +92,8 @@ def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact
         artifact.verify()
         return artifact
 
-    found, _ = read_stage(store, stage, wanted)
-    return sorted(found, key=lambda artifact: artifact.manifest.created, reverse=True)
+    artifacts, _ = read_stage(store, stage, wanted)
+    return sorted(artifacts, key=lambda artifact: artifact.manifest.created, reverse=True)
 
 
 def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, row_id: str | None) -> ResultRow:
@@ -136,11 +136,11 @@ def _add_perplexity(rows: dict[str, ResultRow], analysis: Analysis, artifact: Ar
     _add_dense_once(rows, "perplexities", dense)
 
 
-def _add_dense_once(rows: dict[str, ResultRow], column: str, found: PerplexityResult | CostResult) -> None:
+def _add_dense_once(rows: dict[str, ResultRow], column: str, measured: PerplexityResult | CostResult) -> None:
     """Enter what was measured of the dense model beside a rank map, unless a newer one is there."""
-    if found.setting not in {known.setting for known in getattr(rows[DENSE], column)}:
-        provenance = replace(found.provenance, analysis=None, seconds=None)
-        rows[DENSE] = _with(rows[DENSE], column, replace(found, provenance=provenance))
+    if measured.setting not in {known.setting for known in getattr(rows[DENSE], column)}:
+        provenance = replace(measured.provenance, analysis=None, seconds=None)
+        rows[DENSE] = _with(rows[DENSE], column, replace(measured, provenance=provenance))
 
 
 _PARTS: tuple[tuple[str, str, Callable[[Mapping[str, Any], Artifact], object]], ...] = (

@@ -39,5 +39,5 @@ def _read_trials(store: Store, analysis_id: str) -> list[tuple[Trial, bytes]]:
             return None
         return read_document(Trial, artifact), artifact.path("rank-map.json").read_bytes()
 
-    found, _ = read_stage(store, "trial", read)
-    return sorted(found, key=lambda pair: pair[0].created, reverse=True)
+    measured, _ = read_stage(store, "trial", read)
+    return sorted(measured, key=lambda pair: pair[0].created, reverse=True)
