@@ -1,4 +1,4 @@
-"""Page configuration and navigation; ``streamlit run app/main.py``."""
+"""Page configuration and navigation; the script that ``app.server`` serves."""
 
 import streamlit as st
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
+import os
+import socket
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.cli._console import artifact_store, err, job_queue
-from engine.operations import Analyse, submit
+from engine.errors import InvalidSpecError
 
 
 def register(app: typer.Typer) -> None:
@@ -20,18 +18,26 @@ def register(app: typer.Typer) -> None:
 
 
 def open_dashboard(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", envvar="PORT")] = 8501,
+    port: Annotated[
+        int, typer.Option(help="Port on 127.0.0.1; 0: any free one.", envvar="PORT", min=0, max=65535)
+    ] = 8501,
     demo: Annotated[bool, typer.Option(help="Analyse the demo model when nothing has been analysed yet.")] = True,
 ) -> None:
     """Start the dashboard on this machine; a first start also begins the demo's analysis."""
-    queue = job_queue()
-    queue.recover()
-    if demo and not artifact_store().keys("analysis") and not queue.jobs():
-        submit(Analyse(), queue, artifact_store())
-    found = importlib.util.find_spec("app")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    main = Path(found.submodule_search_locations[0]) / "main.py"
-    err.print(f"RankScope is at http://127.0.0.1:{port} (Ctrl-C stops it; jobs continue)", markup=False)
-    command = [sys.executable, "-m", "streamlit", "run", str(main), "--server.port", str(port)]
-    raise typer.Exit(subprocess.call(command, cwd=main.parent.parent))
+    _require_free(port)
+    # This process becomes the server, so that whatever ends it ends the server. -P: modules of the folder it is
+    # started in are not imported.
+    command = [sys.executable, "-P", "-m", "app.server", str(port), *(["--demo"] if demo else [])]
+    os.execv(command[0], command)  # noqa: S606 -- no shell is wanted
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InvalidSpecError(
+                f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}); choose another with --port, or --port 0 "
+                "for any free one."
+            ) from error

@@ -186,7 +186,7 @@ class JobQueue:
 
     def _ensure_worker(self) -> None:
         if not is_alive(self._record.worker()):
-            command = [sys.executable, "-m", "engine.jobs.worker", str(self.home), self.entrypoint]
+            command = [sys.executable, "-P", "-m", "engine.jobs.worker", str(self.home), self.entrypoint]
             with writing_to(self._worker_log):
                 start_detached(command, self._worker_log)
 

@@ -65,7 +65,7 @@ def run_next(record: JobRecord, unfinished: list[Job], entrypoint: str) -> None:
     if (refusal := missing_memory(job)) is not None:
         record.refuse(job.id, job.attempts, refusal)
         return
-    command = [sys.executable, "-m", "engine.jobs.run", str(record.home), job.id, entrypoint]
+    command = [sys.executable, "-P", "-m", "engine.jobs.run", str(record.home), job.id, entrypoint]
     folder = record.folder(job.id)
     printed_before = folder.log_size()
     try:

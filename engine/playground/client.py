@@ -146,7 +146,7 @@ class Playground:
         host.stdin.flush()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "engine.playground.host", str(self._home), str(self._spared_bytes)]
+        command = [sys.executable, "-P", "-m", "engine.playground.host", str(self._home), str(self._spared_bytes)]
         log_path = self._home / "playground.log"
         try:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)

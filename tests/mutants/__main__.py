@@ -21,7 +21,7 @@ import transformers  # noqa: F401
 from tests.mutants.listed import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
-TREE = ("app", "cache", "engine", "tests", "docs", "pyproject.toml", "README.md", ".streamlit")
+TREE = ("app", "cache", "engine", "tests", "docs", "pyproject.toml", "README.md")
 CAUGHT, SURVIVED = 1, 0
 FORK = multiprocessing.get_context("fork")
 

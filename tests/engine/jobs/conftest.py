@@ -27,7 +27,8 @@ def kill(pid: int) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(ROOT)  # the jobs import tests.engine.jobs.operations
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))  # the jobs import tests.engine.jobs.operations
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     home = tmp_path / "home"
     yield home
     queue = JobQueue(home, ENTRYPOINT)
