@@ -1,0 +1,35 @@
+"""No page asks anything of another host than the one it came from."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from app.pages import PAGES
+from tests.support.running_app import settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.timeout(900)
+def test_every_page_asks_only_its_own_host(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda connection: asked.append(connection.url))
+    address = dashboard(analysed_copy)
+    for name in PAGES:
+        page.goto(f"{address}/{name}")
+        settled(page)
+        expect(page.locator("link[rel='shortcut icon']")).to_have_attribute("href", re.compile("^data:image/svg"))
+    hosts = {urlsplit(url).netloc for url in asked if urlsplit(url).scheme not in {"data", "blob"}}
+    assert hosts == {urlsplit(address).netloc}, [url for url in asked if urlsplit(url).netloc not in address]
