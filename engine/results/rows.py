@@ -93,7 +93,7 @@ class PerplexityResult:
             and before it is read together with the other maps.
         setting: equal where two perplexities compare.
         calibration_text: measured on the very text of the analysis, where a compressed model does better than on new
-            text.
+            text; results of jobs of 0.1.0 do not say.
     """
 
     text: str
@@ -106,7 +106,7 @@ class PerplexityResult:
     prediction: PredictedPerplexity | None
     setting: tuple[Hashable, ...]
     provenance: Provenance
-    calibration_text: bool
+    calibration_text: bool = False
 
     @property
     def text_title(self) -> str:

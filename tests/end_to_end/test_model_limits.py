@@ -7,9 +7,10 @@ import pytest
 from engine.errors import InvalidSpecError
 from engine.evaluation.specs import CostSpec
 from engine.methods.allocate import allocate_rank_map
-from engine.pipeline.evaluate import EvaluationSession, sense
+from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.measure.plan import Plan, measure_all
 from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.sensitivity import measure_each_projection
 from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
@@ -68,4 +69,4 @@ def test_sequences_longer_than_the_model_was_built_for_are_refused_everywhere(na
     with pytest.raises(InvalidSpecError, match=expected):
         EvaluationSession(home, analysis.id, EvaluationSpec(long), ignore_progress, device="cpu")
     with pytest.raises(InvalidSpecError, match=expected):
-        sense(home, analysis.id, long, 0.5, ignore_progress, device="cpu")
+        measure_each_projection(home, analysis.id, long, 0.5, ignore_progress, device="cpu")
