@@ -11,6 +11,7 @@ import platformdirs
 
 from cache import DirectoryStore
 from engine.errors import InvalidSpecError
+from engine.paths import given_path
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def home() -> Home:
         InvalidSpecError: ``RANKSCOPE_HOME`` names something that is not a folder.
     """
     chosen = os.environ.get("RANKSCOPE_HOME")
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_data_path("rankscope", appauthor=False)
+    usual = platformdirs.user_data_path("rankscope", appauthor=False)
+    root = given_path(chosen, "RANKSCOPE_HOME") if chosen else usual
     if root.exists() and not root.is_dir():
         raise InvalidSpecError(
             f"RANKSCOPE_HOME is {root}, which is not a folder; set it to a folder, or to a "

@@ -7,7 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from engine.errors import InvalidSpecError
+from engine.paths import given_path
 from engine.types import Metric
+
+LARGEST_SEED = 2**32 - 1
+"""Of what draws at random here, numpy's older generators take the smallest seeds."""
 
 
 class ModelSource(StrEnum):
@@ -60,7 +64,7 @@ class ModelSpec:
         text = text.strip()
         if text == "demo":
             return cls(ModelSource.DEMO)
-        path = Path(text).expanduser()
+        path = given_path(text)
         if path.is_dir():
             return cls(ModelSource.FOLDER, str(path.resolve()), trust_remote_code=trust_remote_code)
         if path.suffix == ".gguf" and path.is_file():
@@ -133,7 +137,7 @@ class CorpusSpec:
                     f"The demo text {chosen!r} does not exist; expected one of {', '.join(DEMO_TEXTS)}."
                 )
             return cls(CorpusSource.DEMO, chosen, part, n_sequences=n_sequences, length=length)
-        path = Path(text).expanduser()
+        path = given_path(text)
         if path.suffix in {".txt", ".jsonl", ".json"}:
             if not path.is_file():
                 raise InvalidSpecError(f"The text file {text} does not exist; give the path of a .txt or .jsonl file.")
@@ -388,6 +392,8 @@ class GenerationSpec:
                 f"At least {self.min_new_tokens} and at most {self.max_new_tokens} new tokens were asked for; expected "
                 "a minimum from 0 to the maximum."
             )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InvalidSpecError(f"The seed {self.seed} was given; expected a number from 0 to {LARGEST_SEED}.")
         if not 0 <= self.temperature <= 100:
             raise InvalidSpecError(
                 f"The temperature was given as {self.temperature}; expected 0 for the likeliest token, or a number "

@@ -42,8 +42,8 @@ def plan_passes(inventory: Inventory, layers: Sequence[int], n_sequences: int, m
         need = layer_bytes(inventory, [layer], n_sequences)
         if need > memory_bytes:
             raise ResourceError(
-                f"The statistics of layer {layer} take {need / 1e6:.0f} MB but the memory limit is "
-                f"{memory_bytes / 1e6:.0f} MB; raise --memory-gb to at least {need / 1e9:.2f}."
+                f"The statistics of layer {layer} take {need / 1e6:.3g} MB but the memory limit is "
+                f"{memory_bytes / 1e6:.3g} MB; raise --memory-gb to at least {1.005 * need / 1e9:.3g}."
             )
         if need > room:
             passes.append([])

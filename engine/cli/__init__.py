@@ -6,7 +6,7 @@ Results go to standard output (``--json`` gives the documented JSON), progress a
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -31,7 +31,10 @@ from engine.cli import (
     spectra,
 )
 from engine.cli._console import err
-from engine.errors import RankScopeError
+from engine.errors import InvalidSpecError, RankScopeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 command = typer.Typer(
     name="rankscope",
@@ -64,6 +67,7 @@ for _group in (maps, jobs, cache):
 def main() -> None:
     """Run the command; a deliberate error is one sentence and exit code 1 (2: no such option)."""
     try:
+        _require_utf8(sys.argv[1:])
         sys.exit(command(standalone_mode=False))
     except (RankScopeError, StoreError) as error:
         _refuse(str(error), 1)
@@ -71,9 +75,21 @@ def main() -> None:
         _refuse(error.format_message(), error.exit_code)
     except typer.Abort:
         _refuse("Interrupted.", 1)
+    except OSError as error:  # of the places that the home, the store and the command's own files are in
+        if error.filename is None:
+            raise
+        _refuse(f"{error.filename} cannot be used ({error.strerror}); check its permissions and the disk.", 1)
+
+
+def _require_utf8(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidSpecError(f"The argument {word!r} is not UTF-8; give it in UTF-8.") from error
 
 
 def _refuse(message: str, code: int) -> NoReturn:
     if message:  # none where the help was printed, for want of a command
-        err.print(f"Error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"Error: {message}", style="red", highlight=False, soft_wrap=True)
     sys.exit(code)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+# Names, titles and messages come from files of other people: nothing in them is markup.
+out = Console(markup=False, emoji=False)
+err = Console(stderr=True, markup=False, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the documented JSON instead of a table.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Queue the job and return; follow it with 'rankscope jobs'.")]
@@ -95,13 +96,13 @@ def follow(job: Job, queue: JobQueue) -> Job:
         RankScopeError: it failed, was cancelled or was interrupted.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, TextColumn("{task.fields[message]}"), console=err, transient=True) as bars:
+    with Progress(*columns, TextColumn("{task.fields[message]}", markup=False), console=err, transient=True) as bars:
         bar = bars.add_task(job.title, total=1.0, message="waiting")
 
         def show(progress: JobProgress) -> None:
@@ -110,7 +111,7 @@ def follow(job: Job, queue: JobQueue) -> Job:
         try:
             ended = queue.wait(job.id, on_progress=show)
         except KeyboardInterrupt:
-            err.print(f"The job continues; follow it with: rankscope jobs show {job.id}", markup=False)
+            err.print(f"The job continues; follow it with: rankscope jobs show {job.id}")
             raise typer.Exit(130) from None
     if ended.status is JobStatus.DONE:
         return ended

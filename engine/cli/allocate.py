@@ -15,6 +15,7 @@ from engine.cli._console import (
     print_json,
     print_values,
 )
+from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 from engine.formats import BYTES_PER_PARAM, bytes_per_param
 from engine.methods.locks import parse_formats, read_locks
@@ -77,7 +78,7 @@ def allocate(
     predicted, low, high = prediction.perplexities()
     budget_params = rank_map.budget_params or 0
     if to is not None:
-        to.write_text(rank_map.to_json(), encoding="utf-8")
+        write_file(to, rank_map.to_json())
     result = {
         "analysis": analysis.id,
         "method": method,

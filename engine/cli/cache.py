@@ -13,6 +13,7 @@ from cache import DamagedArtifactError, Key, damaged
 from engine.cli._console import AsJson, artifact_store, out, print_json
 from engine.errors import RankScopeError
 
+_MOST_DAYS = 36_500
 group = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 
 
@@ -66,7 +67,7 @@ def verify(as_json: AsJson = False) -> None:
         print_json({"artifacts": len(store.keys()), "damaged": [{"key": str(k), "error": str(e)} for k, e in faults]})
     else:
         for _, error in faults:
-            out.print(str(error), markup=False, soft_wrap=True)
+            out.print(str(error), soft_wrap=True)
         out.print(f"{len(store.keys()) - len(faults)} artifacts are whole, {len(faults)} are damaged.")
     if faults:
         raise typer.Exit(1)
@@ -76,7 +77,9 @@ def verify(as_json: AsJson = False) -> None:
 def prune(
     damaged_only: Annotated[bool, typer.Option("--damaged", help="Remove artifacts whose files are damaged.")] = False,
     stage: Annotated[str, typer.Option(help="Remove artifacts of this stage, such as statistics or factors.")] = "",
-    older_than_days: Annotated[float, typer.Option(help="With --stage: only those created before this.")] = 0.0,
+    older_than_days: Annotated[
+        float, typer.Option(help="With --stage: only those created before this.", min=0, max=_MOST_DAYS)
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Remove leftovers of killed writers, and what the options name; removed artifacts are computed anew."""

@@ -62,7 +62,7 @@ def print_comparison(comparison: Comparison) -> None:
         )
     out.print(table)
     for missing in comparison.impossible:
-        out.print(f"{missing.method} at {missing.target_kept_fraction:g}: {missing.reason}", markup=False)
+        out.print(f"{missing.method} at {missing.target_kept_fraction:g}: {missing.reason}")
     error = comparison.prediction_median_relative_error
     if error is not None:
         out.print(f"Median relative error of the predicted increase of the loss, leave-one-out: {error:.1%}")

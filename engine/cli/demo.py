@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from cache import Key
 from engine.cli._console import AsJson, artifact_store, out, print_json, run_job
+from engine.cli._files import write_file
 from engine.cli._settings import Settings, listed, with_settings
 from engine.cli.compare import print_comparison
 from engine.cli.evaluate import print_rows
@@ -20,6 +22,7 @@ from engine.export.new_folder import require_new
 from engine.export.outcome import ExportedModel
 from engine.methods.presets import PRESETS, get_preset
 from engine.operations import Analyse, Compare, Evaluate, Export
+from engine.paths import given_path
 from engine.rank_map.document import parse_rank_map
 from engine.results.comparison import Comparison
 from engine.results.outcomes import Evaluation
@@ -63,7 +66,7 @@ def demo(
     compare.check()
     measured_on |= {"level": level, **({} if tasks is None else {"tasks": listed(tasks)})}
     Evaluate(analysis="", rank_maps=("",), **measured_on)
-    target = folder.expanduser().absolute()
+    target = given_path(str(folder)).absolute()
     require_new(target)
 
     _say(1, f"Analysing {analyse.model}", as_json=as_json)
@@ -92,7 +95,7 @@ def demo(
     target.mkdir(parents=True, exist_ok=True)
     export = Export(analysis=analysis_id, rank_map=rank_map.to_json(), folder=str(target / "model"))
     exported = run_job(export, ExportedModel)
-    (target / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+    write_file(target / "rank-map.json", rank_map.to_json())
     if not as_json:
         print_export(exported)
 
@@ -110,9 +113,9 @@ def demo(
     if as_json:
         print_json(result)
     else:
-        out.print(f"Everything is in {target}; open report.html first.", markup=False, soft_wrap=True)
+        out.print(f"Everything is in {target}; open report.html first.", soft_wrap=True)
 
 
 def _say(step: int, what: str, *, as_json: bool) -> None:
     if not as_json:
-        out.print(f"[bold]{step} of 5[/bold] {what}")
+        out.print(Text(f"{step} of 5", "bold"), what)

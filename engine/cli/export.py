@@ -11,6 +11,7 @@ from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, fini
 from engine.cli._settings import Settings, with_settings
 from engine.export.outcome import ExportedModel
 from engine.operations import Export
+from engine.paths import given_path
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,7 @@ def export(
 
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
-    target = folder.expanduser().absolute()
+    target = given_path(str(folder)).absolute()
     operation = Export(analysis=analysis.id, rank_map=chosen.to_json(), folder=str(target), **settings)
     result = finish_job(operation, ExportedModel, detach=detach, as_json=as_json)
     if result is None:
@@ -52,4 +53,4 @@ def print_export(exported: ExportedModel) -> None:
         f"{exported.max_logit_difference:.3g} (largest logit {exported.largest_logit:.1f})."
     )
     for line in (*lines, "", *exported.load):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(line, highlight=False, soft_wrap=True)

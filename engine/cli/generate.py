@@ -113,7 +113,6 @@ def _write(
         f"{variant.name}: {len(found.tokens)} tokens{speed}, the first after {found.prefill_s:.2f} s; mean active "
         f"parameters {found.mean_active_params:,.0f} of {found.compressible_params:,} "
         f"({found.mean_kept_fraction:.1%} kept)",
-        markup=False,
         highlight=False,
         soft_wrap=True,
     )

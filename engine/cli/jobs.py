@@ -59,13 +59,13 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
         print_json(shown)
     else:
         for name, value in shown.items():
-            out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+            out.print(f"{name}: {value}", soft_wrap=True)
 
 
 @group.command(epilog="Example: rankscope jobs log 3f2a")
 def log(job_id: JobId) -> None:
     """Print the end of a job's log."""
-    out.print(job_queue().log(job_id), markup=False, soft_wrap=True, highlight=False)
+    out.print(job_queue().log(job_id), soft_wrap=True, highlight=False)
 
 
 @group.command(epilog="Example: rankscope jobs wait 3f2a")

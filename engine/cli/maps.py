@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
+from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 from engine.rank_map.document import rank_map_params
 from engine.rank_map.files import BY_NAME, find_rank_map, named_maps, read_map_file
@@ -51,10 +52,10 @@ def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
     table = Table("name", "kept", "method", "metric", "created", "id")
     for row in whole:
         cells = [row["name"], f"{row['kept_fraction']:.3f}", row["method"], row["metric"], row["created"], row["id"]]
-        table.add_row(*(_unmarked(str(cell)) for cell in cells))
+        table.add_row(*map(str, cells))
     out.print(table)
     for broken in damaged:
-        out.print(broken["error"], markup=False, soft_wrap=True)
+        out.print(broken["error"], soft_wrap=True)
 
 
 @group.command(epilog='Example: rankscope maps save 3f2a map.json "half, by hand"')
@@ -137,30 +138,21 @@ def export(
         raise InvalidSpecError(f"The file {file} was given; expected a name that ends in .json or .csv.")
     is_table = file.suffix.lower() == ".csv"
     content = rank_map_to_csv(saved.rank_map, analysis.inventory) if is_table else saved.rank_map.to_json()
-    try:
-        file.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InvalidSpecError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
+    write_file(file, content)
     if as_json:
         print_json({**describe(saved, analysis), "out": str(file)})
     else:
-        out.print(f"Wrote {file}", markup=False, soft_wrap=True)
+        out.print(f"Wrote {file}", soft_wrap=True)
 
 
 def _tell(named: NamedMap, analysis: Analysis, what: str, as_json: bool) -> None:
     if as_json:
         print_json(describe(named, analysis))
         return
-    out.print(f"{what} {named.name!r} ({named.id})", markup=False, soft_wrap=True)
+    out.print(f"{what} {named.name!r} ({named.id})", soft_wrap=True)
     if "'" not in named.name:
         example = f"rankscope evaluate {analysis.id[:12]} '{BY_NAME}{named.name}'"
-        out.print(f"Next: {example}", markup=False, soft_wrap=True)
-
-
-def _unmarked(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        out.print(f"Next: {example}", soft_wrap=True)
 
 
 def _load(analysis_id: str) -> Analysis:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
+from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def report(
         print_json(written)
         return
     measured = "" if written["measured"] else " Nothing of this map was measured yet, so it shows predictions."
-    out.print(f"Wrote {file}.{measured}", markup=False, soft_wrap=True)
+    out.print(f"Wrote {file}.{measured}", soft_wrap=True)
 
 
 def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, object]:
@@ -51,10 +52,7 @@ def write_report(analysis_id: str, rank_map: RankMap, file: Path) -> dict[str, o
 
     content = report_content(artifact_store(), analysis_id, rank_map)
     page = render_report(content)
-    try:
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InvalidSpecError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
+    write_file(file, page)
     return _described(content, file, len(page.encode()))
 
 

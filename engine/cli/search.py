@@ -67,6 +67,5 @@ def post_train(
     out.print(
         f"Perplexity on {result.corpus}: {result.perplexity_before:.2f} before, {result.perplexity:.2f} after "
         f"{result.steps} steps on {result.trained_on}; dense {result.dense_perplexity:.2f}",
-        markup=False,
         soft_wrap=True,
     )

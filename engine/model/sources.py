@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint, fingerprint_file
-from engine.errors import ModelError
+from engine.errors import CorpusError, ModelError
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo
 from engine.model.gguf import convert_gguf
 from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
@@ -82,12 +82,18 @@ def corpus_fingerprint(spec: CorpusSpec, *, begun: bool = False) -> str:
             fingerprint; without one the fingerprints are those of the releases that never added any.
 
     Raises:
-        CorpusError: the data set cannot be found.
+        CorpusError: the data set or the file cannot be found.
     """
     if spec.source is CorpusSource.DEMO:
         content = TEXTS_WHEEL.key("demo-texts").fingerprint
     elif spec.source is CorpusSource.FILE:
-        content = fingerprint_file(Path(spec.location))
+        try:
+            content = fingerprint_file(Path(spec.location))
+        except OSError as error:
+            raise CorpusError(
+                f"The text file {spec.location} cannot be read ({error.strerror}): put it back where it was, or use "
+                "another text."
+            ) from error
     else:
         from engine.text.corpora import hub_revision
 

@@ -70,7 +70,7 @@ class Setting:
         if self.choices:
             return f"{'at least one' if self.is_list else 'one'} of {', '.join(self.choices)}"
         limits = [
-            f"{how} {limit:g}"
+            f"{how} {limit:.10g}"
             for how, limit in (("of at least", self.ge), ("above", self.gt), ("at most", self.le), ("below", self.lt))
             if limit is not None
         ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from engine.operations._base import Operation
+from engine.paths import given_path
 from engine.pipeline.reading.analyses import find_analysis
 from engine.rank_map.document import parse_rank_map
-from engine.specs import CorpusSpec
+from engine.specs import LARGEST_SEED, CorpusSpec
 
 if TYPE_CHECKING:
     from cache import Store
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def absolute_if_there(text: str) -> str:
     """Return a path that means the same in a job's process; anything else as it is."""
-    path = Path(text).expanduser()
+    path = given_path(text)
     return str(path.resolve()) if text not in {"", "demo"} and path.exists() else text
 
 
@@ -32,6 +32,7 @@ Sequences = Annotated[int, Field(ge=1)]
 Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
 BatchSize = Annotated[int, Field(ge=1, description="Sequences per pass.")]
 KeptFraction = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Device = Annotated[str, Field(description="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
 Analysed = Annotated[str, Field(description="Id of an analysis.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, Dtype, OnText, Sequences, Source
+from engine.operations._subjects import Device, Dtype, OnText, Seed, Sequences, Source
 from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
 from engine.types import Metric
 
@@ -54,8 +54,10 @@ class Analyse(OnText):
     )
     batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1)
     compute_dtype: Dtype = setting(CalibrationSpec, "compute_dtype", "Autocast type of the passes.")
-    seed: int = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
-    memory_gb: float = Field(default=4.0, gt=0, description="Statistics held at once, GB; less means more passes.")
+    seed: Seed = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
+    memory_gb: float = Field(
+        default=4.0, gt=0, le=1e6, description="Statistics held at once, GB; less means more passes."
+    )
     device: Device = "auto"
 
     def spec(self) -> AnalysisSpec:

@@ -15,6 +15,7 @@ from engine.operations._subjects import (
     KeptFraction,
     OnTexts,
     OtherText,
+    Seed,
     Sequences,
     analysed_model,
 )
@@ -42,7 +43,7 @@ class Compare(OnTexts):
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
     batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
     search_trials: int = Field(default=40, ge=1, description="Maps that Bolaco measures before it answers.")
-    seed: int = Field(default=0, description="Of the search.")
+    seed: Seed = Field(default=0, description="Of the search.")
     device: Device = "auto"
 
     def check(self) -> None:

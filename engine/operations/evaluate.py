@@ -9,7 +9,17 @@ from pydantic import Field, model_validator
 from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.operations._base import setting
-from engine.operations._subjects import Analysed, Device, Dtype, OnTexts, OtherText, Sequences, Source, analysed_model
+from engine.operations._subjects import (
+    Analysed,
+    Device,
+    Dtype,
+    OnTexts,
+    OtherText,
+    Seed,
+    Sequences,
+    Source,
+    analysed_model,
+)
 from engine.rank_map.document import parse_rank_map
 from engine.specs import CorpusSpec, EvaluationSpec
 
@@ -81,7 +91,7 @@ class Evaluate(OnTexts):
         CostSpec, "batch_sizes", "Sequences at once, a speed for each."
     )
     memory: bool = Field(default=False, description="Peak memory of a process that only loads and runs the model.")
-    seed: int = setting(CostSpec, "seed", "Of random prompts and of bootstrap intervals.")
+    seed: Seed = setting(CostSpec, "seed", "Of random prompts and of bootstrap intervals.")
     device: Device = "auto"
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, Dtype, OnRankMap, OnText, Sequences, analysed_model
+from engine.operations._subjects import Device, Dtype, OnRankMap, OnText, Seed, Sequences, analysed_model
 from engine.specs import EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Refine(OnRankMap, OnText):
         TrainingSpec, "learning_rate", "With --train: relative to the entries' size.", gt=0, lt=1
     )
     minutes: float = setting(TrainingSpec, "minutes", "With --train: no step begins after these.", gt=0)
-    seed: int = setting(TrainingSpec, "seed", "With --train: of the order of the text.")
+    seed: Seed = setting(TrainingSpec, "seed", "With --train: of the order of the text.")
     damping: float = setting(
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )

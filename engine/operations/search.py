@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Analysed, Device, Dtype, KeptFraction, OnText, Sequences, analysed_model
+from engine.operations._subjects import Analysed, Device, Dtype, KeptFraction, OnText, Seed, Sequences, analysed_model
 from engine.search.goals import WINDOW, Goal
 from engine.search.space import Layout, SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
@@ -48,7 +48,7 @@ class Search(OnText):
     )
     dtype: Dtype = setting(ObjectiveSpec, "dtype", "Weights and arithmetic.")
     batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1)
-    seed: int = setting(SearchSpec, "seed", "Of starting points and proposals; another one for each worker.")
+    seed: Seed = setting(SearchSpec, "seed", "Of starting points and proposals; another one for each worker.")
     storage: str | None = setting(
         SearchSpec, "storage", "Database URL for workers on several machines; default: a journal file."
     )

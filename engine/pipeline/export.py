@@ -26,6 +26,7 @@ from engine.rank_map.identity import decided
 from engine.specs import ModelSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from cache import Key, Store
@@ -117,7 +118,7 @@ def export(
         )
         (partial / "README.md").write_text(write_card(facts), encoding="utf-8")
         (partial / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
-        for path in (*base.path.glob("LICENSE*"), *base.path.glob("NOTICE*")):
+        for path in _terms(base):
             shutil.copyfile(path, partial / path.name)
         report("write", 0.95, "Putting the folder in place")
     report("write", 1.0, "Exported")
@@ -184,6 +185,14 @@ def _measured(
     refined = None if refinement is None else refinement.fingerprint
     row = measured_row(results(store, analysis.id), rank_map, refined)
     return () if row is None else row.perplexities
+
+
+def _terms(base: ModelFolder) -> Iterator[Path]:
+    """Yield the model's files of terms; a link in somebody's folder could lead to any file of this machine."""
+    for path in (*base.path.glob("LICENSE*"), *base.path.glob("NOTICE*")):
+        # The hub's client keeps files elsewhere and links to them.
+        if path.is_file() and (base.spec.source is ModelSource.HUB or not path.is_symlink()):
+            yield path
 
 
 def _licence(base: ModelFolder) -> str | None:

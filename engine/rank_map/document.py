@@ -21,7 +21,6 @@ from engine.types import BlockRank, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from engine.types import Inventory
 
@@ -118,25 +117,6 @@ class Document(_Strict):
     metric: Metric
     budget: BudgetEntry | None
     blocks: list[Annotated[DenseEntry | FactoredEntry, Field(discriminator="format")]]
-
-
-def read_map_bytes(path: Path) -> bytes:
-    """Return the content of a rank map's file, of which no more than one byte above the size limit is ever read.
-
-    Raises:
-        InvalidRankMapError: there is no such file, or it cannot be read.
-    """
-    if not path.is_file():
-        raise InvalidRankMapError(
-            f"There is no rank map at {path}; give the path of a .json or .csv file, or @ and the name of a saved map."
-        )
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidRankMapError(
-            f"The rank map {path} cannot be read ({error.strerror}); check its permissions."
-        ) from error
 
 
 def parse_rank_map(data: bytes) -> RankMap:

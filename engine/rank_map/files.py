@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.rank_map.document import RankMap, check_rank_map, parse_rank_map, read_map_bytes
+from engine.paths import given_path, read_small_file
+from engine.rank_map.document import MAX_BYTES, RankMap, check_rank_map, parse_rank_map
 from engine.rank_map.named import NamedMaps
 from engine.rank_map.table import parse_rank_csv
 from engine.settings import home
@@ -57,19 +58,23 @@ def find_rank_map(words: str, analysis: Analysis) -> RankMap:
 
     Raises:
         NamedMapError: there is no saved map of that name.
-        InvalidRankMapError: there is no such file, or it is not a rank map for this model.
+        InvalidSpecError: there is no such file, or it cannot be read or is too large.
+        InvalidRankMapError: it is not a rank map for this model.
     """
     if words.startswith(BY_NAME):
         rank_map = named_maps(analysis).find(words.removeprefix(BY_NAME)).rank_map
         check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
         return rank_map
-    return read_map_file(Path(words), analysis)
+    return read_map_file(given_path(words), analysis)
 
 
 def read_map_file(path: Path, analysis: Analysis, metric: Metric | None = None) -> RankMap:
     """Read a .json or .csv file and check it against the analysed model.
 
     Raises:
-        InvalidRankMapError: there is no such file, or it is not a rank map for this model.
+        InvalidSpecError: there is no such file, or it cannot be read or is too large.
+        InvalidRankMapError: it is not a rank map for this model.
     """
-    return rank_map_from(path.name, read_map_bytes(path), analysis, metric)
+    expected = "give the path of a .json or .csv file, or @ and the name of a saved map"
+    content = read_small_file(path, "rank map", MAX_BYTES, expected)
+    return rank_map_from(path.name, content, analysis, metric)

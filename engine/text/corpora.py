@@ -11,8 +11,10 @@ random: the same text and tokenizer give the same rows.
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
+import itertools
 import json
 import re
 from contextlib import contextmanager
@@ -37,6 +39,8 @@ datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
 
 _CALIBRATION_FRACTION = 0.8
 _BATCH = 64
+_DEEPEST = 500
+"""Levels of JSON that every reader of it can follow."""
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 
@@ -238,7 +242,26 @@ def _open_file(path: Path) -> datasets.IterableDataset:
     common = {"data_files": glob.escape(str(path)), "split": "train", "streaming": True}
     if path.suffix == ".txt":
         return datasets.load_dataset("text", sample_by="paragraph", encoding="utf-8-sig", **common)
+    _require_readable_lines(path)
     return datasets.load_dataset("json", parse_agent_traces=False, **common)
+
+
+def _require_readable_lines(path: Path) -> None:
+    """Refuse the lines of JSON that crash the process in Arrow's reader."""
+    is_first = True
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if is_first and line.strip().removeprefix(codecs.BOM_UTF8) == b"null":
+                raise CorpusError(f"{path.name}, line {number} is null; expected a JSON object.")
+            is_first = is_first and not line.strip()
+            if line.count(b"[") + line.count(b"{") > _DEEPEST and _depth(line) > _DEEPEST:
+                raise CorpusError(f"{path.name}, line {number} is nested more than {_DEEPEST} levels deep.")
+
+
+def _depth(line: bytes) -> int:
+    """Return how many brackets are open at once, outside strings."""
+    brackets = re.sub(rb'"(?:[^"\\]|\\.)*"|[^][{}]', b"", line)
+    return max(itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
 def _open_hub(spec: CorpusSpec) -> datasets.IterableDataset:
@@ -358,6 +381,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, object]]:
                     f"{path.name}, line {number} is not JSON ({error.msg} at column {error.colno}); expected "
                     "one JSON object per line."
                 ) from None
+            except ValueError:
+                raise CorpusError(f"{path.name}, line {number} holds a number of thousands of digits.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -153,6 +153,16 @@ def test_a_model_that_is_not_there_is_a_sentence(open_page: Open, home: Path) ->
     assert JobQueue(home).jobs() == []
 
 
+@pytest.mark.usefixtures("home", "no_worker")
+@pytest.mark.parametrize("folder", ["a" * 300, "~nobody-of-this-name"])
+def test_a_path_that_nothing_can_have_is_a_sentence(open_page: Open, folder: str) -> None:
+    page = open_page("model")
+    page.button_group(key="model.source").set_value("folder").run()
+    page.text_input(key="model.folder").set_value(folder).run()
+    assert not page.exception
+    assert "cannot be used" in page.error[0].value
+
+
 def test_remote_code_is_off_and_warned_about(open_page: Open) -> None:
     page = open_page("model")
     assert not page.checkbox

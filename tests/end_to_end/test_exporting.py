@@ -39,6 +39,9 @@ def home(tmp_path_factory, model_folder, text_file):
     root = tmp_path_factory.mktemp("exporting")
     (model_folder("llama-gqa") / "README.md").write_text("---\nlicense: mit\n---\n# Toy\n")
     (model_folder("llama-gqa") / "LICENSE").write_text("Do what you like.\n")
+    (model_folder("llama-gqa") / "LICENSES").mkdir()
+    (root / "secret").write_text("A key of somebody's.")
+    (model_folder("llama-gqa") / "LICENSE.key").symlink_to(root / "secret")
     store = DirectoryStore(root / "artifacts")
     analysis = run(Home(root), model_folder("llama-gqa"), text_file)
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
@@ -77,6 +80,7 @@ def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_pat
     assert f"{cost.kept_fraction:.4f}" in card
     assert "license: mit" in card
     assert (folder / "LICENSE").read_text() == "Do what you like.\n"
+    assert [path.name for path in folder.glob("LICENSE*")] == ["LICENSE"], "a folder, or what a link leads to"
     assert json.loads((folder / "rank-map.json").read_text()) == json.loads(rank_map.to_json())
     assert list(folder.parent.iterdir()) == [folder]
     assert found.load[-1].endswith("trust_remote_code=True)")

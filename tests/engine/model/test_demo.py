@@ -168,6 +168,15 @@ def test_offline_is_one_sentence_and_quick(unreachable: None, tmp_path: Path) ->
     assert "Connection refused" in caught.value.__notes__[0]
 
 
+def test_another_file_put_there_by_hand_is_named_where_nothing_can_be_fetched(
+    unreachable: None, tmp_path: Path
+) -> None:
+    wheel = build_wheel(tmp_path, "tiny-texts", "1.0", {"a.jsonl": b"{}"})
+    (tmp_path / wheel.file_name).write_bytes(b"another")
+    with pytest.raises(DemoError, match=f"the one there is another: expected is SHA-256 {wheel.sha256}"):
+        obtain_wheel(wheel, tmp_path, silent)
+
+
 def test_an_index_without_the_package_is_told_apart(index: list[str], tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
     with pytest.raises(DemoError, match="is not on the Python package index that pip is set up to use"):

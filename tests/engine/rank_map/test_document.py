@@ -21,7 +21,6 @@ from engine.rank_map.document import (
     parse_rank_map,
     rank_map_params,
     rank_map_schema,
-    read_map_bytes,
 )
 from engine.types import BlockRank, Format, InputGroup, Inventory, Metric, Projection
 from tests.support.examples import examples
@@ -197,19 +196,6 @@ def test_many_keys_and_names_are_read_in_linear_time():
     repeated = b"{" + b",".join(b'"%d":1' % i for i in range(300_000)) + b',"7":1}'
     with pytest.raises(InvalidRankMapError, match="the key '7' twice"):
         parse_rank_map(repeated)
-
-
-def test_files_are_read_up_to_the_limit(tmp_path):
-    path = tmp_path / "map.json"
-    path.write_bytes(encoded())
-    assert read_map_bytes(path) == encoded()
-    with path.open("wb") as file:
-        file.truncate(10**12)  # sparse: reading it whole would not end well
-    with pytest.raises(InvalidRankMapError, match="larger than 5 MB"):
-        parse_rank_map(read_map_bytes(path))
-    for missing in (tmp_path, tmp_path / "none.json", Path("/dev/zero")):
-        with pytest.raises(InvalidRankMapError, match="There is no rank map at"):
-            read_map_bytes(missing)
 
 
 def test_what_is_not_mentioned_stays_dense():

@@ -227,6 +227,9 @@ FAULTS = {
     ),
     "utf-16": (GOOD.encode("utf-16"), r"line 1 is not UTF-8"),
     "binary": (bytes(range(256)), r"a\.jsonl, line 1 is not"),
+    "nothing but null": ("null\n" * 20, r"line 1 is null; expected a JSON object"),
+    "deep": (GOOD * 100 + '{"text": ' + "[" * 10**5 + "]" * 10**5 + "}\n", r"line 101 is nested more than 500 levels"),
+    "digits": ('{"text": 5, "n": ' + "9" * 6000 + "}\n", r"line 1 holds a number of thousands of digits"),
     "empty": ("", r"is empty; expected a \.txt file, or a \.jsonl file with one JSON object per line"),
     "blank": ("\n \n\n", r"is empty"),
 }
