@@ -48,6 +48,14 @@ def artifact_store() -> DirectoryStore:
     return home().store
 
 
+def warn_of_unreadable() -> None:
+    """Name a stored result that cannot be read, since what was listed leaves it out."""
+    from engine.pipeline.reading.unreadable import unreadable_warning
+
+    if (warning := unreadable_warning(artifact_store())) is not None:
+        err.print(f"Warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     """Print a documented result."""
 

@@ -14,6 +14,7 @@ from engine.cli._console import (
     out,
     print_json,
     print_values,
+    warn_of_unreadable,
 )
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
@@ -98,6 +99,7 @@ def allocate(
         "prediction_text": None if text is None else text.name,
         "out": None if to is None else str(to),
     }
+    warn_of_unreadable()
     if as_json:
         print_json(result)
         return

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from cache import DamagedArtifactError, Key, damaged
-from engine.cli._console import AsJson, artifact_store, out, print_json
+from cache import DamagedArtifactError, Key, MissingArtifactError, Store, StoreError, damaged
+from engine.cli._console import AsJson, artifact_store, out, print_json, warn_of_unreadable
 from engine.errors import RankScopeError
 
 _MOST_DAYS = 36_500
@@ -21,41 +21,33 @@ group = typer.Typer(help="Look after the artifact store.", no_args_is_help=True)
 def list_artifacts(as_json: AsJson = False) -> None:
     """List artifacts by stage, with their sizes."""
     store = artifact_store()
-    rows = []
-    for key in store.keys():  # noqa: SIM118 (a store is no mapping)
-        try:
-            manifest = store.read(key).manifest
-            rows.append(
-                {
-                    "stage": key.stage,
-                    "fingerprint": key.fingerprint,
-                    "bytes": manifest.size_bytes,
-                    "created": manifest.created,
-                    "about": dict(manifest.about),
-                    "damaged": False,
-                }
-            )
-        except DamagedArtifactError:
-            rows.append(
-                {
-                    "stage": key.stage,
-                    "fingerprint": key.fingerprint,
-                    "bytes": 0,
-                    "created": "",
-                    "about": {},
-                    "damaged": True,
-                }
-            )
+    rows = [row for key in store.keys() if (row := _described(store, key)) is not None]  # noqa: SIM118 (no mapping)
     if as_json:
         print_json({"artifacts": rows})
-        return
-    by_stage: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        by_stage[str(row["stage"])].append(int(str(row["bytes"])))
-    table = Table("stage", "artifacts", "MB")
-    for stage, sizes in sorted(by_stage.items()):
-        table.add_row(stage, str(len(sizes)), f"{sum(sizes) / 1e6:,.1f}")
-    out.print(table)
+    else:
+        by_stage: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in rows:
+            by_stage[row["stage"]].append(row)
+        table = Table("stage", "artifacts", "MB", "unreadable")
+        for stage, found in sorted(by_stage.items()):
+            n_unreadable = sum(row["error"] is not None for row in found)
+            megabytes = sum(row["bytes"] for row in found) / 1e6
+            table.add_row(stage, str(len(found)), f"{megabytes:,.1f}", str(n_unreadable or ""))
+        out.print(table)
+    warn_of_unreadable()
+
+
+def _described(store: Store, key: Key) -> dict[str, Any] | None:
+    """Return the documented JSON of an artifact; ``None`` if it was deleted since it was listed."""
+    described = {"stage": key.stage, "fingerprint": key.fingerprint, "bytes": 0, "created": "", "about": {}}
+    try:
+        manifest = store.read(key).manifest
+    except MissingArtifactError:
+        return None
+    except StoreError as error:
+        return {**described, "damaged": isinstance(error, DamagedArtifactError), "error": str(error)}
+    whole = {"bytes": manifest.size_bytes, "created": manifest.created, "about": dict(manifest.about)}
+    return {**described, **whole, "damaged": False, "error": None}
 
 
 @group.command(epilog="Example: rankscope cache verify")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from engine.cli._console import AsJson, Detach, artifact_store, finish_job, out, print_json, run_job
+from engine.cli._console import AsJson, Detach, artifact_store, finish_job, out, print_json, run_job, warn_of_unreadable
 from engine.cli._settings import Settings, with_settings
 from engine.operations import Analyse, Compare
 from engine.results.comparison import Comparison
@@ -37,6 +37,7 @@ def compare(
     operation = Compare(analysis=analysis_id or "", **settings)
     operation.check()
     if analysis_id is None:
+        warn_of_unreadable()
         plain = [h for h in analysis_headings(artifact_store()) if h.about["spec"].get("around_kept_fraction") is None]
         analysis_id = plain[0].id if plain else run_job(Analyse(), dict[str, str])["analysis"]
     known = find_analysis(artifact_store(), analysis_id).fingerprint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
+from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, warn_of_unreadable
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 from engine.rank_map.document import rank_map_params
@@ -46,6 +46,7 @@ def list_maps(analysis_id: AnalysisId, as_json: AsJson = False) -> None:
     listed = named_maps(analysis).all()
     whole = [describe(m, analysis) for m in listed if isinstance(m, NamedMap)]
     damaged = [{"id": m.id, "error": m.error} for m in listed if isinstance(m, DamagedMap)]
+    warn_of_unreadable()
     if as_json:
         print_json({"maps": whole, "damaged": damaged})
         return

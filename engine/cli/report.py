@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json
+from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, warn_of_unreadable
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 
@@ -34,6 +34,7 @@ def report(
     _require_page(file)
     analysis = load_analysis(artifact_store(), analysis_id)
     written = write_report(analysis.id, find_rank_map(rank_map, analysis), file)
+    warn_of_unreadable()
     if as_json:
         print_json(written)
         return
