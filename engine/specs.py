@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from engine.errors import InvalidSpecError
 from engine.paths import given_path
@@ -12,6 +13,15 @@ from engine.types import Metric
 
 LARGEST_SEED = 2**32 - 1
 """Of what draws at random here, numpy's older generators take the smallest seeds."""
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""A number type that a model can compute in."""
+
+AutoDtype = Literal["auto", Dtype]
+"""With ``auto``, whose choice each setting states."""
+
+DTYPES: Final[tuple[str, ...]] = get_args(Dtype)
+AUTO_DTYPES: Final[tuple[str, ...]] = get_args(AutoDtype)
 
 
 class ModelSource(StrEnum):
@@ -196,9 +206,9 @@ class CalibrationSpec:
         """Check the ranges."""
         if self.batch_size < 1:
             raise InvalidSpecError(f"Batch size {self.batch_size} was given; expected at least 1.")
-        if self.compute_dtype not in {"float32", "bfloat16", "float16"}:
+        if self.compute_dtype not in DTYPES:
             raise InvalidSpecError(
-                f"Compute dtype {self.compute_dtype!r} was given; expected float32, bfloat16 or float16."
+                f"Compute dtype {self.compute_dtype!r} was given; expected one of {', '.join(DTYPES)}."
             )
 
 

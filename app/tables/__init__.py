@@ -13,12 +13,10 @@ from app.tables.scores import (
     sensitivity,
     spectra,
 )
-from app.tables.sizes import BYTES_PER_PARAM
 from app.tables.spectrum_lines import QUANTITIES, spectrum_lines
 from app.tables.weights import licences, shapes, skipped
 
 __all__ = [
-    "BYTES_PER_PARAM",
     "QUANTITIES",
     "SCORES",
     "SUMMARIES",

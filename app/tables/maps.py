@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from app.plans import Impossible
-from app.tables.sizes import BYTES_PER_PARAM
 from app.wording.labels import FORMATS, block_label, method_title, projection_label
-from engine.formats import block_params
+from engine.formats import BYTES_PER_PARAM, block_params
 from engine.pipeline.reading.results import measured_on
 from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
@@ -52,7 +51,7 @@ def methods(
         row |= {
             "kept": cost.kept_fraction,
             "params": cost.params,
-            "mb": cost.bytes_at(BYTES_PER_PARAM) / 1e6,
+            "mb": cost.bytes_at(BYTES_PER_PARAM["float16"]) / 1e6,
             "predicted_ratio": predicted,
             "predicted_low": low,
             "predicted_high": high,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 
-from app.components.rank_board.state import LOWEST_KEEP, chosen_budget, remember_budget
+from app.components.rank_board.data import LOWEST_KEEP
+from app.components.rank_board.state import chosen_budget, remember_budget
 from engine.types import Budget
 
 if TYPE_CHECKING:

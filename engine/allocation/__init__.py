@@ -2,15 +2,17 @@
 
 from engine.allocation._base import Allocator, allocators
 from engine.allocation._evaluated import EvaluatedMap, best_evaluated
-from engine.allocation._flrc import allocate_by_importance
+from engine.allocation._flrc import LEAST_WEIGHT, allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
-from engine.allocation._hull import BlockHull, GroupChain
+from engine.allocation._hull import MOST_BRIDGED, BlockHull, GroupChain
 from engine.allocation._membership import check_membership
 from engine.allocation._rules import BestMeasured, BudgetByBudget, Rule
 from engine.allocation._uniform import allocate_uniformly
 from engine.allocation._water_filling import allocate_by_water_filling
 
 __all__ = [
+    "LEAST_WEIGHT",
+    "MOST_BRIDGED",
     "Allocator",
     "BestMeasured",
     "BlockHull",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FEW = 8
+MOST_BRIDGED = 8
 """Up to this many reflex points are removed by bridging, more of them all at once."""
 
 
@@ -112,7 +112,7 @@ def lower_hull(costs: NDArray[np.int64], nats: Floats) -> NDArray[np.intp]:
         reflex = np.flatnonzero(steep[1:] < steep[:-1]) + 1
         if not len(reflex):
             return chain
-        if len(reflex) > FEW:
+        if len(reflex) > MOST_BRIDGED:
             keep[reflex] = False
         else:
             # Convex runs are left: cut off what the common tangent of the first two does, which would

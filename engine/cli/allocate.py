@@ -18,7 +18,7 @@ from engine.cli._console import (
 )
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
-from engine.formats import BYTES_PER_PARAM, bytes_per_param
+from engine.formats import BYTES_PER_PARAM
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
 from engine.types import Importance
@@ -88,8 +88,8 @@ def allocate(
         "kept_fraction": cost.kept_fraction,
         "params": cost.params,
         "model_params": cost.model_params,
-        "model_mb_float16": cost.bytes_at(2) / 1e6,
-        f"model_mb_{dtype}": cost.bytes_at(bytes_per_param(dtype)) / 1e6,
+        "model_mb_float16": cost.bytes_at(BYTES_PER_PARAM["float16"]) / 1e6,
+        f"model_mb_{dtype}": cost.bytes_at(BYTES_PER_PARAM[dtype]) / 1e6,
         "predicted_nats": cost.nats,
         "predicted_nll_increase": prediction.nll_increase,
         "predicted_perplexity_ratio": predicted,

@@ -11,6 +11,7 @@ import typer
 from engine.cli._console import AnalysisId, AsJson, Device, artifact_store, err, print_json
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.errors import InvalidSpecError
+from engine.specs import AUTO_DTYPES
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from engine.specs import GenerationSpec
 
 MAX_PROMPT_BYTES = 5_000_000
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +62,8 @@ def generate(
 ) -> None:
     """Generate text, with a rank map or progressively lower ranks if asked."""
     text = _prompt(prompt, prompt_file)
-    if dtype not in _DTYPES:
-        raise InvalidSpecError(f"The dtype {dtype!r} was given; expected one of {', '.join(_DTYPES)}.")
+    if dtype not in AUTO_DTYPES:
+        raise InvalidSpecError(f"The dtype {dtype!r} was given; expected one of {', '.join(AUTO_DTYPES)}.")
     chosen = None
     if progressive:
         if rank_map is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import InvalidSpecError
+from engine.specs import AUTO_DTYPES
 
 if TYPE_CHECKING:
     from engine.specs import CorpusSpec
@@ -98,8 +99,8 @@ class MemorySpec:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.dtype not in {"auto", "float32", "bfloat16", "float16"} or self.n_tokens < 1:
+        if self.dtype not in AUTO_DTYPES or self.n_tokens < 1:
             raise InvalidSpecError(
-                f"Memory in {self.dtype!r} over {self.n_tokens} tokens was asked for; expected auto, float32, "
-                "bfloat16 or float16, and at least 1 token."
+                f"Memory in {self.dtype!r} over {self.n_tokens} tokens was asked for; expected one of "
+                f"{', '.join(AUTO_DTYPES)}, and at least 1 token."
             )

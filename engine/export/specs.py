@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.errors import InvalidSpecError
+from engine.specs import AUTO_DTYPES
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -35,8 +35,8 @@ class ExportSpec:
 
     def __post_init__(self) -> None:
         """Check the names."""
-        if self.dtype not in DTYPES:
-            raise InvalidSpecError(f"The dtype {self.dtype!r} was given; expected one of {', '.join(DTYPES)}.")
+        if self.dtype not in AUTO_DTYPES:
+            raise InvalidSpecError(f"The dtype {self.dtype!r} was given; expected one of {', '.join(AUTO_DTYPES)}.")
 
 
 def check_export_name(name: str) -> str:

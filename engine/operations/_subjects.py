@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -33,7 +33,6 @@ Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
 BatchSize = Annotated[int, Field(ge=1, description="Sequences per pass.")]
 KeptFraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-Dtype = Literal["float32", "bfloat16", "float16"]
 Device = Annotated[str, Field(description="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
 Analysed = Annotated[str, Field(description="Id of an analysis.")]
 

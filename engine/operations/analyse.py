@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, Dtype, OnText, Seed, Sequences, Source
-from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
+from engine.operations._subjects import Device, OnText, Seed, Sequences, Source
+from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Dtype, Fisher, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from engine.operations._base import setting
 from engine.operations._subjects import (
     Analysed,
     Device,
-    Dtype,
     KeptFraction,
     OnTexts,
     OtherText,
@@ -19,7 +18,7 @@ from engine.operations._subjects import (
     Sequences,
     analysed_model,
 )
-from engine.specs import EvaluationSpec
+from engine.specs import Dtype, EvaluationSpec
 
 if TYPE_CHECKING:
     from cache import Store

@@ -12,7 +12,6 @@ from engine.operations._base import setting
 from engine.operations._subjects import (
     Analysed,
     Device,
-    Dtype,
     OnTexts,
     OtherText,
     Seed,
@@ -21,7 +20,7 @@ from engine.operations._subjects import (
     analysed_model,
 )
 from engine.rank_map.document import parse_rank_map
-from engine.specs import CorpusSpec, EvaluationSpec
+from engine.specs import CorpusSpec, Dtype, EvaluationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from engine.export.new_folder import require_new
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.operations._base import setting
 from engine.operations._subjects import OnRankMap, analysed_model
+from engine.specs import AutoDtype
 
 if TYPE_CHECKING:
     from cache import Store
@@ -28,9 +29,7 @@ class Export(OnRankMap):
     format: ExportFormat = setting(
         ExportSpec, "format", "factored (small), or dense: ordinary weights that save nothing."
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own."
-    )
+    dtype: AutoDtype = setting(ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own.")
     refinement: str | None = setting(ExportSpec, "refinement", "Id of refined factors of this map, or its start.")
 
     def check(self) -> None:

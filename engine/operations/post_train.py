@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, Dtype, OnRankMap, OnText, Seed, Sequences, analysed_model
-from engine.specs import EvaluationSpec, PostTrainingSpec
+from engine.operations._subjects import Device, OnRankMap, OnText, Seed, Sequences, analysed_model
+from engine.specs import Dtype, EvaluationSpec, PostTrainingSpec
 
 if TYPE_CHECKING:
     from cache import Store

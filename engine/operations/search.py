@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Analysed, Device, Dtype, KeptFraction, OnText, Seed, Sequences, analysed_model
+from engine.operations._subjects import Analysed, Device, KeptFraction, OnText, Seed, Sequences, analysed_model
 from engine.search.goals import WINDOW, Goal
 from engine.search.space import Layout, SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
+from engine.specs import Dtype
 
 if TYPE_CHECKING:
     from cache import Store

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from engine.operations._subjects import Analysed, Device, Dtype, KeptFraction, Length, OnText, Sequences, analysed_model
+from engine.operations._subjects import Analysed, Device, KeptFraction, Length, OnText, Sequences, analysed_model
+from engine.specs import Dtype
 
 if TYPE_CHECKING:
     from cache import Store

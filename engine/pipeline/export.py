@@ -23,7 +23,7 @@ from engine.pipeline.reading.results import measured_row, results
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map, parse_rank_map
 from engine.rank_map.identity import decided
-from engine.specs import ModelSource
+from engine.specs import DTYPES, ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def _stored_dtype(folder: Path) -> str:
     from transformers import AutoConfig
 
     named = str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
-    return named if named in {"float32", "bfloat16", "float16"} else "auto"
+    return named if named in DTYPES else "auto"
 
 
 def _find_refinement(store: Store, analysis: Analysis, rank_map: RankMap, prefix: str | None) -> Key | None:

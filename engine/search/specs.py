@@ -7,13 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpecError
+from engine.specs import DTYPES
 
 if TYPE_CHECKING:
     from engine.search.goals import Goal
     from engine.search.space import SpaceSpec
     from engine.specs import CorpusSpec
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Subset(StrEnum):

@@ -12,7 +12,7 @@ import pytest
 
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
-from app.components.rank_board.data import content_of
+from app.components.rank_board.data import CONSTANTS, content_of
 from app.plans import Impossible, MapRequest, Plan, edited_each
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
@@ -59,14 +59,14 @@ PLAN = """async ([bytes, told, cases]) => {
   });
 }"""
 
-RUN = """async ([bytes, cases]) => {
+RUN = """async ([bytes, constants, cases]) => {
   const { decodeCurves } = await import("./curves.js");
   const { Methods } = await import("./methods.js");
   const { NoAllocation } = await import("./blocks.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
   const methods = new Methods(curves);
   return cases.map(({ method, budget, locks, evaluated }) => {
-    methods.evaluated = evaluated;
+    methods.learn({ constants, evaluated });
     try {
       const { blocks, params, nats } = methods.allocate(method, budget, locks);
       return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats };
@@ -134,7 +134,7 @@ def cases_of(model: ToyModel, rng: np.random.Generator, n: int, rank_step: int) 
 def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]], rank_step: int) -> int:
     curves = {Metric.LOSS: model.groups, Metric.INPUT: model.groups}
     data = base64.b64encode(encode_curves(curves, rank_step, "toy")).decode()
-    answers = page.evaluate(RUN, [data, [asked for asked, _ in cases]])
+    answers = page.evaluate(RUN, [data, CONSTANTS, [asked for asked, _ in cases]])
     for (asked, expected), answer in zip(cases, answers, strict=True):
         if expected is None:
             assert answer is None, asked
@@ -197,6 +197,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         expected.append(edited_each(expected[-1], tuple(held.items()), analysis))
 
     told = {
+        "constants": CONSTANTS,
         "methods": presets_json(PRESETS.values()),
         "evaluated": evaluated_json(measured, curves[Metric.FEATURE]),
         "predictor": predictor.to_json(),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
 from app.plans import MapRequest, Plan, formats_of
+from engine.allocation import LEAST_WEIGHT, MOST_BRIDGED
+from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
     from engine.rank_map.named import NamedMap
     from engine.results.texts import MeasuredText
     from engine.types import BlockRank
+
+LOWEST_KEEP: Final = 0.1
+"""The smallest kept fraction that can be chosen."""
+
+DTYPES: Final = ("float16", "float32", "int8")
+"""Number types that sizes are given for."""
+
+CONSTANTS: Final = {
+    "least_weight": LEAST_WEIGHT,
+    "most_bridged": MOST_BRIDGED,
+    "index_bytes": INDEX_BYTES,
+    "bytes_per_param": {dtype: BYTES_PER_PARAM[dtype] for dtype in DTYPES},
+    "lowest_keep": LOWEST_KEEP,
+}
+"""What Python and the browser calculate with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,7 @@ class BoardInput:
         inventory, opened = self.analysis.inventory, self.opened
         possible = [plan for plan in self.plans if isinstance(plan, Plan)]
         return {
+            "constants": CONSTANTS,
             "curves": self.curves,
             "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
             "compressible": inventory.compressible_params,

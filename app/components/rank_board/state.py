@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
-from app.components.rank_board.data import BoardState
+from app.components.rank_board.data import DTYPES, LOWEST_KEEP, BoardState
 from app.components.rank_board.held import hold_instead
 from app.plans import SAVED, MapRequest
 from app.wording.labels import method_title
@@ -23,8 +23,6 @@ COMPARED_KEY: Final = "difference.other"
 """Of the method or saved map that the active one is compared with, in the session."""
 
 _DEFAULT: Final = BoardState()
-_DTYPES: Final = ("float16", "float32", "int8")
-LOWEST_KEEP: Final = 0.1
 _ADDRESS_LAGS_S: Final = 3.0
 
 
@@ -169,7 +167,7 @@ def _number(given: object) -> float | None:
 
 
 def _dtype(given: object) -> str | None:
-    return given if isinstance(given, str) and given in _DTYPES else None
+    return given if isinstance(given, str) and given in DTYPES else None
 
 
 def _method(given: object) -> str | None:

@@ -10,6 +10,7 @@ from app import charts, tables
 from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
 from app.wording.labels import count, megabytes
+from engine.formats import BYTES_PER_PARAM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def show_rank_map(analysis: Analysis, plan: Plan) -> None:
     cost = plan.cost
     st.caption(
         f"{count(cost.params)} parameters in the projections, {count(cost.model_params)} in the whole model, "
-        f"{megabytes(cost.bytes_at(tables.BYTES_PER_PARAM))} at float16."
+        f"{megabytes(cost.bytes_at(BYTES_PER_PARAM['float16']))} at float16."
     )
     st.markdown("**Ranks, projection by projection.** Type into the last column to hold a rank for every method.")
     rank_table(analysis, rows)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app import tables
 from app.wording.headline import headline
 from app.wording.labels import calibrated, count, megabytes, percent, plain, ratio
+from engine.formats import BYTES_PER_PARAM
 from engine.pipeline.reading.results import measured_on
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def show_outcome(analysis: Analysis, plan: Plan, text: MeasuredText | None, pred
 
 def _show_sizes(plan: Plan, analysis: Analysis) -> None:
     cost, inventory = plan.cost, analysis.inventory
-    dense_bytes = inventory.total_params * tables.BYTES_PER_PARAM
+    dense_bytes = inventory.total_params * BYTES_PER_PARAM["float16"]
     _tile(
         "Size",
-        megabytes(cost.bytes_at(tables.BYTES_PER_PARAM)),
+        megabytes(cost.bytes_at(BYTES_PER_PARAM["float16"])),
         f"of {megabytes(dense_bytes)}",
         "Weights of the whole model, two bytes each (float16).",
     )

@@ -55,6 +55,7 @@ class Board {
     const offered = JSON.stringify([this.data.methods, this.data.saved]);
     if (isNew || this.offered !== offered) {
       this.offered = offered;
+      this.budgetControl.build();
       this.cards.build();
       this.tools.build();
     }
@@ -109,7 +110,7 @@ class Board {
   }
 
   get bytesPerParam() {
-    return BudgetControl.bytesOf(this.state.dtype);
+    return this.data.constants.bytes_per_param[this.state.dtype];
   }
 
   methodOf(method) {

@@ -2,8 +2,6 @@ import { megabytes, perplexityText, short } from "./text.js";
 
 const PRESETS = [0.9, 0.8, 0.7, 0.6, 0.5];
 const RATIOS = [1.1, 1.25, 1.5];
-const LOWEST_KEEP = 0.1;
-const BYTES = { float16: 2, float32: 4, int8: 1 };
 
 /** The budget: a kept fraction, megabytes of the whole model, or a predicted perplexity that is not to be exceeded. */
 export class BudgetControl {
@@ -40,12 +38,17 @@ export class BudgetControl {
     }
   }
 
-  static bytesOf(dtype) {
-    return BYTES[dtype];
+  /** Offer the budgets and number types there are. */
+  build() {
+    const { lowest_keep: lowest, bytes_per_param: bytes } = this.board.data.constants;
+    this.keep.min = String(lowest);
+    this.percent.min = String(100 * lowest);
+    this.dtype.replaceChildren(...Object.entries(bytes).map(([dtype, size]) => new Option(`${8 * size} bit`, dtype)));
   }
 
   typed(keep) {
-    if (Number.isFinite(keep)) this.board.change({ keep: Math.min(Math.max(keep, LOWEST_KEEP), 1), target: null });
+    const { lowest_keep: lowest } = this.board.data.constants;
+    if (Number.isFinite(keep)) this.board.change({ keep: Math.min(Math.max(keep, lowest), 1), target: null });
   }
 
   aimAt(perplexity) {

@@ -2,7 +2,6 @@ import { measurementOf } from "../port/measured.js";
 import { predictPerplexity } from "../port/prediction.js";
 import { megabytes, perplexityText, short } from "./text.js";
 
-const INDEX_BYTES = 4;
 const PARTS = [["b", ""], ["span", "rb-big"], ["small", "rb-range"], ["small", "rb-cost"], ["small", "rb-more"]];
 
 /** A card per method: what its map costs and is predicted to do. */
@@ -77,8 +76,9 @@ export class MethodCards {
   }
 
   indexBytes(plan) {
+    const { projections, data } = this.board;
     const indexed = plan.blocks.filter(({ format }) => format.startsWith("skip"));
-    return indexed.reduce((sum, { members }) => sum + this.board.projections.get(members[0]).inFeatures * INDEX_BYTES, 0);
+    return indexed.reduce((sum, { members }) => sum + projections.get(members[0]).inFeatures * data.constants.index_bytes, 0);
   }
 
   pressed(event) {

@@ -3,9 +3,7 @@ import { skips } from "./formats.js";
 
 // engine.allocation._flrc
 
-const LEAST_WEIGHT = 1e-12;
-
-export function allocateByImportance(groups, budget, storage, locks = [], rankStep = 1) {
+export function allocateByImportance(groups, budget, storage, locks, rankStep, { least_weight: leastWeight }) {
   const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
   const ranks = blocks.map((block) => block.cheapest);
   const floors = blocks.map((block) => block.params(block.cheapest));
@@ -13,17 +11,17 @@ export function allocateByImportance(groups, budget, storage, locks = [], rankSt
   const free = [];
   let left = budget;
   blocks.forEach((block, i) => (block.isSettled ? (left -= floors[i]) : free.push(i)));
-  if (free.length) divideByWeight(free.map((i) => blocks[i]), left).forEach((rank, k) => (ranks[free[k]] = rank));
+  if (free.length) divideByWeight(free.map((i) => blocks[i]), left, leastWeight).forEach((rank, k) => (ranks[free[k]] = rank));
   return conclude(blocks.map((block, i) => [block, ranks[i]]));
 }
 
-function importanceWeights(blocks) {
+function importanceWeights(blocks, leastWeight) {
   const largest = Math.max(...blocks.map((block) => block.curve.importance));
-  return blocks.map((block) => (largest === 0 ? 1 : Math.max(block.curve.importance / largest, LEAST_WEIGHT)));
+  return blocks.map((block) => (largest === 0 ? 1 : Math.max(block.curve.importance / largest, leastWeight)));
 }
 
-function divideByWeight(blocks, params) {
-  const weights = importanceWeights(blocks);
+function divideByWeight(blocks, params, leastWeight) {
+  const weights = importanceWeights(blocks, leastWeight);
   const shapes = blocks.map(({ curve, storage, first }, i) => ({
     weight: weights[i],
     floor: first,

@@ -7,8 +7,8 @@ import { unreachable } from "./targets.js";
 
 /** Every budget's best allocation. Locks change the hulls of their own groups only; all others are kept. */
 export class Frontier {
-  constructor(groups, formats, rankStep = 1) {
-    Object.assign(this, { groups, formats, rankStep, hulls: new Map(), chains: [], keys: [] });
+  constructor(groups, formats, rankStep, mostBridged) {
+    Object.assign(this, { groups, formats, rankStep, mostBridged, hulls: new Map(), chains: [], keys: [] });
     this.setLocks([]);
   }
 
@@ -22,7 +22,8 @@ export class Frontier {
   }
 
   chainOf(group, fixed) {
-    if (fixed.whole !== null) return traceGroup([traceBlock(Block.locked(group.shared, fixed.whole))], null);
+    const trace = (block) => traceBlock(block, this.mostBridged);
+    if (fixed.whole !== null) return traceGroup([trace(Block.locked(group.shared, fixed.whole))], null, this.mostBridged);
     let together = null;
     let alone;
     if (canShare(group, fixed)) {
@@ -34,14 +35,14 @@ export class Frontier {
     }
     const hulls = group.separate.map((curve, member) => {
       const lock = fixed.members[member];
-      return lock ? traceBlock(Block.locked(curve, lock)) : this.openHull(curve, alone);
+      return lock ? trace(Block.locked(curve, lock)) : this.openHull(curve, alone);
     });
-    return traceGroup(hulls, together);
+    return traceGroup(hulls, together, this.mostBridged);
   }
 
   openHull(curve, storage) {
     const key = `${storage} ${curve.members.join("+")}`;
-    if (!this.hulls.has(key)) this.hulls.set(key, traceBlock(Block.open(curve, storage, this.rankStep)));
+    if (!this.hulls.has(key)) this.hulls.set(key, traceBlock(Block.open(curve, storage, this.rankStep), this.mostBridged));
     return this.hulls.get(key);
   }
 

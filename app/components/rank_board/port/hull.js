@@ -1,8 +1,6 @@
 // engine.allocation._hull
 
-const FEW = 8;
-
-export function lowerHull(costs, nats) {
+export function lowerHull(costs, nats, mostBridged) {
   let chain = Array.from(costs, (_, i) => i);
   chain.sort((a, b) => costs[a] - costs[b] || nats[a] - nats[b] || a - b);
   let least = Infinity;
@@ -19,7 +17,7 @@ export function lowerHull(costs, nats) {
       if ((y[i + 1] - y[i]) / (x[i + 1] - x[i]) < (y[i] - y[i - 1]) / (x[i] - x[i - 1])) reflex.push(i);
     }
     if (!reflex.length) return chain;
-    if (reflex.length > FEW) {
+    if (reflex.length > mostBridged) {
       const gone = new Set(reflex);
       chain = chain.filter((_, i) => !gone.has(i));
     } else {
@@ -58,7 +56,7 @@ function slopesOf(costs, nats) {
   return slopes;
 }
 
-export function traceBlock(block) {
+export function traceBlock(block, mostBridged) {
   const ranks = [];
   for (let k = 0; k < block.nRanks; k += 1) ranks.push(block.first + k * block.step);
   const nats = ranks.map((rank) => block.curve.natsAt(rank));
@@ -68,7 +66,7 @@ export function traceBlock(block) {
     nats.push(0);
     costs.push(block.params(null));
   }
-  const kept = lowerHull(costs, nats);
+  const kept = lowerHull(costs, nats, mostBridged);
   const pick = (values) => Float64Array.from(kept, (i) => values[i]);
   const hull = { block, ranks: kept.map((i) => ranks[i]), costs: pick(costs), nats: pick(nats) };
   hull.slopes = slopesOf(hull.costs, hull.nats);
@@ -76,7 +74,7 @@ export function traceBlock(block) {
 }
 
 /** Return the hull of a group: `hulls` of its members, `together` of the shared block or null. */
-export function traceGroup(hulls, together) {
+export function traceGroup(hulls, together, mostBridged) {
   const positions = sumPositions(hulls);
   const costs = [];
   const nats = [];
@@ -94,7 +92,7 @@ export function traceGroup(hulls, together) {
     costs.push(...together.costs);
     nats.push(...together.nats);
   }
-  const kept = lowerHull(costs, nats);
+  const kept = lowerHull(costs, nats, mostBridged);
   const chain = {
     costs: Float64Array.from(kept, (i) => costs[i]),
     nats: Float64Array.from(kept, (i) => nats[i]),

@@ -20,7 +20,7 @@ export function bestEvaluated(evaluated, groups, budget, locks = []) {
 }
 
 const oneFormat = (allocate) => (methods, method, locks) => ({
-  allocate: (budget) => allocate(methods.groupsOf(method), budget, method.formats[0], locks, methods.curves.rankStep),
+  allocate: (budget) => allocate(methods.groupsOf(method), budget, method.formats[0], locks, methods.curves.rankStep, methods.constants),
 });
 
 // engine.methods.allocate.rule_of
@@ -35,8 +35,13 @@ const RULES = {
 
 /** All methods of one analysis; `allocate` throws NoAllocation where a method has no map. */
 export class Methods {
-  constructor(curves, evaluated = [], frontiers = new Map()) {
-    Object.assign(this, { curves, evaluated, frontiers });
+  constructor(curves) {
+    Object.assign(this, { curves, frontiers: new Map() });
+  }
+
+  /** Take over the constants that Python calculates with, and the maps that searches have measured. */
+  learn({ constants, evaluated }) {
+    Object.assign(this, { constants, evaluated });
   }
 
   /** Return the map for a budget in parameters; `locks` are held. */
@@ -59,7 +64,8 @@ export class Methods {
   frontier(method, locks) {
     const groups = this.groupsOf(method);
     const key = `${method.metric} ${method.formats}`;
-    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, this.curves.rankStep));
+    const { curves, constants } = this;
+    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, curves.rankStep, constants.most_bridged));
     const frontier = this.frontiers.get(key);
     frontier.setLocks(locks);
     return frontier;

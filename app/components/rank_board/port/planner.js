@@ -19,7 +19,7 @@ export class Planner {
   /** Take over what Python says apart from the state: methods, searched maps and what predictions rest on. */
   learn(data) {
     this.data = data;
-    this.methods.evaluated = data.evaluated;
+    this.methods.learn(data);
     this.base = null;
   }
 

@@ -3,7 +3,7 @@ import { largestRank } from "./formats.js";
 
 // engine.allocation._uniform
 
-export function allocateUniformly(groups, budget, storage, locks = [], rankStep = 1) {
+export function allocateUniformly(groups, budget, storage, locks, rankStep) {
   const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
   const floors = blocks.map((block) => block.params(block.cheapest));
   requireFeasible(floors.reduce((a, b) => a + b, 0), budget);
