@@ -14,12 +14,12 @@ from engine.errors import InvalidSpecError
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from engine.types import Projection
+    from engine.types import Inventory, Projection
 
 BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 """Number types that weights are stored as -> bytes of one parameter."""
@@ -61,6 +61,14 @@ def block_params(block: BlockRank, projections: Mapping[str, Projection]) -> int
     if block.rank is None:
         return sum(p.params for p in members)
     return rank_params(block.format, block.rank, members[0].in_features, sum(p.out_features for p in members))
+
+
+def allocated_params(blocks: Sequence[BlockRank], inventory: Inventory) -> int:
+    """Return the parameters of all projections of a model; those in no block are dense."""
+    projections = inventory.by_name
+    decided = {name for block in blocks for name in block.members}
+    untouched = sum(p.params for name, p in projections.items() if name not in decided)
+    return untouched + sum(block_params(block, projections) for block in blocks)
 
 
 def index_bytes(block: BlockRank, in_features: int) -> int:

@@ -123,6 +123,11 @@ class Inventory:
         return tuple(p for group in self.groups for p in group.members)
 
     @property
+    def by_name(self) -> dict[str, Projection]:
+        """The projections by name, in model order."""
+        return {p.name: p for p in self.projections}
+
+    @property
     def compressible_params(self) -> int:
         """Parameters of all projections when dense; kept fractions are fractions of this."""
         return sum(p.params for p in self.projections)

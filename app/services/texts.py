@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import streamlit as st
 
 from app.services import prompts
 from app.services.home import store
+from app.wording.labels import slug
 from cache import write_in_one_step
 from engine.errors import CorpusError
 from engine.model.demo import DEMO_LICENCES, MODEL_WHEEL, TEXTS_WHEEL, Licence
@@ -59,7 +59,7 @@ def store_upload(name: str, content: bytes) -> str:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(f"The file is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:60] or "text"
+    stem = slug(Path(name).stem, "_-")[:60] or "text"
     path = home().uploads / hashlib.sha256(content).hexdigest() / f"{stem}{suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,8 @@ import pandas as pd
 
 from app.plans import Impossible
 from app.wording.labels import FORMATS, block_label, method_title, projection_label
-from engine.formats import BYTES_PER_PARAM, block_params
+from engine.formats import BYTES_PER_PARAM, allocated_params, block_params
 from engine.pipeline.reading.results import measured_on
-from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def saved_maps(maps: Iterable[NamedMap], analysis: Analysis) -> pd.DataFrame:
     rows = [
         {
             "name": m.name,
-            "kept": rank_map_params(m.rank_map, analysis.inventory) / compressible,
+            "kept": allocated_params(m.rank_map.blocks, analysis.inventory) / compressible,
             "method": method_title(m.rank_map.method),
             "metric": m.rank_map.metric,
             "created": m.created,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services import jobs
+from engine.results.words import counted
 
 if TYPE_CHECKING:
     from engine.operations import Operation
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 def show_estimate(operation: Operation) -> None:
     """Say how long an operation may take and how many wait before it; one line in any case."""
     expected = jobs.estimate(operation)
-    told = (
-        "No comparable job has run on this machine yet, so the time is unknown."
-        if expected is None
-        else (f"Takes {expected}.")
-    )
+    if expected is None:
+        sentence = "No comparable job has run on this machine yet, so the time is unknown."
+    else:
+        sentence = f"Takes {expected}."
     n_active = sum(not job.status.is_final for job in jobs.jobs())
     if n_active:
-        told += f" {n_active} other job{'s are' if n_active > 1 else ' is'} before it."
-    st.caption(f":material/schedule: {told}")
+        sentence += f" {counted(n_active, 'other job')} {'is' if n_active == 1 else 'are'} before it."
+    st.caption(f":material/schedule: {sentence}")

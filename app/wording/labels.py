@@ -38,6 +38,7 @@ __all__ = [
     "plain",
     "projection_label",
     "ratio",
+    "slug",
 ]
 
 METRICS: Final[Mapping[Metric, str]] = {
@@ -60,6 +61,16 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 def plain(text: str) -> str:
     """Return text from outside so that Markdown shows it as it is: no links, images, colours or formulas."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def slug(text: str, also: str) -> str:
+    """Return text as part of a file's name: ASCII letters, digits and ``also``, with dashes for everything else.
+
+    Args:
+        text: any.
+        also: further characters that stay, as they stand in a class of a regular expression.
+    """
+    return re.sub(rf"[^A-Za-z0-9{also}]+", "-", text).strip("-.")
 
 
 def projection_label(projection: Projection) -> str:

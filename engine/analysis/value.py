@@ -42,7 +42,7 @@ class Analysis:
     @cached_property
     def projections(self) -> dict[str, Projection]:
         """Projections by name."""
-        return {p.name: p for p in self.inventory.projections}
+        return self.inventory.by_name
 
     @property
     def calibration_nll(self) -> float:

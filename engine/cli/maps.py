@@ -11,7 +11,7 @@ from rich.table import Table
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, warn_of_unreadable
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
-from engine.rank_map.document import rank_map_params
+from engine.formats import allocated_params
 from engine.rank_map.files import BY_NAME, find_rank_map, named_maps, read_map_file
 from engine.rank_map.named import DamagedMap, NamedMap
 from engine.rank_map.table import rank_map_to_csv
@@ -27,7 +27,7 @@ NewName = Annotated[str, typer.Argument(metavar="NAME", help="1 to 80 characters
 
 def describe(named: NamedMap, analysis: Analysis) -> dict[str, object]:
     """Return the documented JSON of a named map."""
-    params = rank_map_params(named.rank_map, analysis.inventory)
+    params = allocated_params(named.rank_map.blocks, analysis.inventory)
     return {
         "id": named.id,
         "name": named.name,

@@ -19,7 +19,7 @@ from engine.compression.layers import SharedInner
 from engine.decoding.progressive_layers import ActiveStage, ProgressiveInner, ProgressiveLinear
 from engine.decoding.schedules import clip_ranks, require_sliceable
 from engine.errors import InvalidSpecError
-from engine.formats import block_params
+from engine.formats import allocated_params, block_params
 from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ProgressiveModel:
         self.schedule = schedule
         self.stages = stages
         self.compressible_params = inventory.compressible_params
-        self.params_by_stage = tuple(_active_params(blocks, inventory) for blocks in stages)
+        self.params_by_stage = tuple(allocated_params(blocks, inventory) for blocks in stages)
         self.resident_params = _resident_params(stages, inventory)
         self._stage = stage
 
@@ -172,15 +172,8 @@ def _ranks_by_block(stages: Sequence[Stage]) -> dict[tuple[str, ...], Ranks]:
     return {members: tuple(ranks.get(members) for ranks in by_stage) for members in factored}
 
 
-def _active_params(blocks: Stage, inventory: Inventory) -> int:
-    projections = {p.name: p for p in inventory.projections}
-    decided = {name for block in blocks for name in block.members}
-    untouched = sum(p.params for p in inventory.projections if p.name not in decided)
-    return untouched + sum(block_params(block, projections) for block in blocks)
-
-
 def _resident_params(stages: Sequence[Stage], inventory: Inventory) -> int:
-    projections = {p.name: p for p in inventory.projections}
+    projections = inventory.by_name
     largest = {b.members: b for blocks in reversed(stages) for b in blocks if b.rank is not None}
     factored_at_first = {name for block in stages[0] if block.rank is not None for name in block.members}
     weights = sum(p.params for p in inventory.projections if p.name not in factored_at_first)

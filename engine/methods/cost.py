@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.analysis.value import Analysis
-from engine.formats import index_bytes
-from engine.rank_map.document import RankMap, rank_map_params
+from engine.formats import allocated_params, index_bytes
+from engine.rank_map.document import RankMap
 from engine.types import block_name
 
 
@@ -41,7 +41,7 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
     """
     analysis.require_factors(rank_map.metric)
     curves = analysis.nats[rank_map.metric]
-    params = rank_map_params(rank_map, analysis.inventory)
+    params = allocated_params(rank_map.blocks, analysis.inventory)
     factored = [b for b in rank_map.blocks if b.rank is not None]
     nats = sum(float(curves[block_name(b.members)][b.rank]) for b in factored)
     indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)

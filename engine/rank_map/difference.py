@@ -83,8 +83,8 @@ def difference_to_csv(changes: Sequence[RankChange]) -> str:
 
 def decisions(rank_map: RankMap, inventory: Inventory) -> Mapping[str, Decision]:
     """Return what a map decides about every projection, by name."""
-    projections = {p.name: p for p in inventory.projections}
-    found = {p.name: Decision(Format.DENSE, None, p.params) for p in inventory.projections}
+    projections = inventory.by_name
+    found = {name: Decision(Format.DENSE, None, p.params) for name, p in projections.items()}
     for block in rank_map.blocks:
         if block.rank is not None:
             found |= _parts(block, projections)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.allocation import check_membership
 from engine.errors import InvalidRankMapError
-from engine.formats import block_params
+from engine.formats import allocated_params
 from engine.registry import shown
 from engine.types import BlockRank, Format, Metric
 
@@ -174,7 +174,7 @@ def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: s
             "that model or allocate again."
         )
     check_membership(rank_map.blocks, [tuple(p.name for p in group.members) for group in inventory.groups])
-    projections = {p.name: p for p in inventory.projections}
+    projections = inventory.by_name
     for block in rank_map.blocks:
         members = [projections[name] for name in block.members]
         highest = min(members[0].in_features, sum(p.out_features for p in members))
@@ -182,21 +182,13 @@ def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: s
             raise InvalidRankMapError(
                 f"{block.name} was given rank {block.rank}; expected a rank from 1 to {highest}, or dense."
             )
-    params = rank_map_params(rank_map, inventory)
+    params = allocated_params(rank_map.blocks, inventory)
     if rank_map.budget_params is not None and params > rank_map.budget_params:
         raise InvalidRankMapError(
             f"The rank map keeps {params:,} parameters, but its budget is {rank_map.budget_params:,}; lower "
             "some ranks or raise the budget."
         )
     return params
-
-
-def rank_map_params(rank_map: RankMap, inventory: Inventory) -> int:
-    """Return the parameters of all projections under a rank map whose blocks the model has."""
-    projections = {p.name: p for p in inventory.projections}
-    decided = {name for block in rank_map.blocks for name in block.members}
-    untouched = sum(p.params for p in inventory.projections if p.name not in decided)
-    return untouched + sum(block_params(block, projections) for block in rank_map.blocks)
 
 
 def rank_map_schema() -> str:

@@ -75,7 +75,7 @@ def parse_rank_csv(data: bytes, inventory: Inventory) -> CsvRanks:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRankMapError(f"The table is not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
-    projections = {p.name: p for p in inventory.projections}
+    projections = inventory.by_name
     lines: dict[str, _Line] = {}
     metrics: dict[Metric, int] = {}
     for number, row in _rows(text):

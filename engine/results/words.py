@@ -27,7 +27,12 @@ def calibrated(n_runs: int) -> str:
     """Return on how much a prediction rests."""
     if n_runs == 0:
         return "from the analysis alone: no map was measured on this text yet, so the interval is wide"
-    return f"calibrated on {n_runs} measured map{'s' if n_runs > 1 else ''}"
+    return f"calibrated on {counted(n_runs, 'measured map')}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 map, 3 maps."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def count(number: float) -> str:

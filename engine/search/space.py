@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.formats import block_params
+from engine.formats import allocated_params, block_params
 from engine.types import BlockRank, Format, Projection
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class SearchSpace:
     Attributes:
         spec: what it was made from.
         variables: in the order their first projections run.
-        projections: every compressible projection, in model order.
+        inventory: of the model.
     """
 
     spec: SpaceSpec
     variables: tuple[Variable, ...]
-    projections: tuple[Projection, ...]
+    inventory: Inventory
 
     @classmethod
     def of(cls, inventory: Inventory, spec: SpaceSpec | None = None) -> SearchSpace:
@@ -100,7 +100,7 @@ class SearchSpace:
                     name += f"@{1 + 4 * layers.index(group.layer) // len(layers)}"
                 members.setdefault(name, []).append(p)
         variables = tuple(Variable(name, tuple(of)) for name, of in members.items())
-        return cls(spec, variables, inventory.projections)
+        return cls(spec, variables, inventory)
 
     def blocks(self, point: Mapping[str, float]) -> tuple[BlockRank, ...]:
         """Return the decision for every projection, in model order.
@@ -108,21 +108,15 @@ class SearchSpace:
         A fraction of 1 or more is dense, and so is one whose rank would save nothing.
         """
         fractions = {p.name: point[v.name] for v in self.variables for p in v.projections}
-        return tuple(self._block(p, fractions.get(p.name, 1.0)) for p in self.projections)
+        return tuple(self._block(p, fractions.get(p.name, 1.0)) for p in self.inventory.projections)
 
     def params(self, point: Mapping[str, float]) -> int:
         """Return the parameters of all projections at a point."""
-        by_name = {p.name: p for p in self.projections}
-        return sum(block_params(block, by_name) for block in self.blocks(point))
-
-    @property
-    def compressible_params(self) -> int:
-        """Parameters of all projections when dense."""
-        return sum(p.params for p in self.projections)
+        return allocated_params(self.blocks(point), self.inventory)
 
     def kept_fraction(self, point: Mapping[str, float]) -> float:
         """Return the kept fraction of all projections at a point."""
-        return self.params(point) / self.compressible_params
+        return self.params(point) / self.inventory.compressible_params
 
     def scaled(self, shape: Mapping[str, float], kept_fraction: float) -> dict[str, float]:
         """Return the largest multiple of ``shape``, clipped to [0.2, 1], that keeps at most ``kept_fraction``.
@@ -166,9 +160,9 @@ class SearchSpace:
         Raises:
             InfeasibleBudgetError: even the smallest point of the space keeps more.
         """
-        by_name = {p.name: p for p in self.projections}
-        kept = {p.name: p.params for p in self.projections}
-        kept |= {block.members[0]: block_params(block, by_name) for block in blocks}
+        projections = self.inventory.by_name
+        kept = {name: p.params for name, p in projections.items()}
+        kept |= {block.members[0]: block_params(block, projections) for block in blocks}
         means = {v.name: sum(kept[p.name] for p in v.projections) / v.params for v in self.variables}
         return self.scaled({name: max(mean, LOWEST) for name, mean in means.items()}, kept_fraction)
 

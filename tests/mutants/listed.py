@@ -348,7 +348,7 @@ MUTANTS = (
     ),
     Mutant(
         "untouched-free",
-        "engine/rank_map/document.py",
+        "engine/formats.py",
         "return untouched + sum(",
         "return sum(",
         "projections in no block cost nothing",

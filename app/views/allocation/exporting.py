@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -12,7 +11,7 @@ from app.services.home import export_folder
 from app.widgets.errors import errors_shown
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
-from app.wording.labels import plain
+from app.wording.labels import plain, slug
 from engine.export.outcome import ExportedModel
 from engine.operations import Export
 
@@ -64,5 +63,4 @@ def _show_export(exported: ExportedModel) -> None:
 
 
 def _suggested_name(analysis: Analysis, plan: Plan) -> str:
-    words = f"{analysis.about['model']}-{plan.method}-{plan.cost.kept_fraction:.2f}"
-    return re.sub(r"[^A-Za-z0-9.]+", "-", words).strip("-.")[:80]
+    return slug(f"{analysis.about['model']}-{plan.method}-{plan.cost.kept_fraction:.2f}", ".")[:80]

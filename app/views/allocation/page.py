@@ -25,6 +25,7 @@ from app.widgets.opened_map import opened_map
 from app.widgets.text_choice import chosen_text
 from app.wording.labels import method_title, plain
 from engine.methods.presets import PRESETS
+from engine.results.words import counted
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -77,7 +78,7 @@ def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_held: int)
                 icon=":material/download:",
             )
         if n_held:
-            label = f"Release {n_held} held rank{'s' if n_held > 1 else ''}"
+            label = f"Release {counted(n_held, 'held rank')}"
             st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,7 +10,7 @@ from app.services import maps as saved_maps
 from app.widgets.errors import errors_shown
 from app.widgets.opened_map import close_map, open_map
 from app.widgets.url_state import url_state
-from app.wording.labels import plain
+from app.wording.labels import plain, slug
 from engine.rank_map.named import MAX_NAME, DamagedMap, NamedMap
 from engine.rank_map.table import rank_map_to_csv
 
@@ -65,7 +64,7 @@ def _duplicate(analysis: Analysis, named: NamedMap) -> NamedMap | None:
 
 
 def _offer_files(analysis: Analysis, named: NamedMap) -> None:
-    stem = re.sub(r"[^\w-]+", "-", named.name).strip("-") or "map"
+    stem = slug(named.name, r"\w-") or "map"
     for kind, content, mime in (
         ("JSON", named.rank_map.to_json(), "application/json"),
         ("CSV", rank_map_to_csv(named.rank_map, analysis.inventory), "text/csv"),

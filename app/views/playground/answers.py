@@ -13,6 +13,7 @@ from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
 from app.wording.labels import TIMES, plain
 from engine.playground import AnswerStatus, ProgressiveChoice, Side
+from engine.results.words import counted
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -61,7 +62,7 @@ def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -
 def _status(answer: Answer) -> str:
     match answer.status:
         case AnswerStatus.WAITING if answer.ahead:
-            others = f"{answer.ahead} other question{'s' if answer.ahead > 1 else ''}"
+            others = counted(answer.ahead, "other question")
             return f":material/hourglass_top: Waiting behind {others}; the models answer one at a time."
         case AnswerStatus.WAITING:
             return ":material/hourglass_top: Starting the process that runs the models."

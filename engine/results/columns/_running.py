@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.results.columns._base import Kind, Measure, Quantity, Role
 from engine.results.rows import by_setting, of_setting
-from engine.results.words import unambiguous
+from engine.results.words import counted, unambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -135,5 +135,5 @@ def _of_memory(memory: MemoryResult, mark: str) -> list[Measure]:
 
 
 def _where(cost: CostResult) -> str:
-    threads = f", {cost.threads} thread{'s' if cost.threads > 1 else ''}" if cost.provenance.device == "cpu" else ""
+    threads = f", {counted(cost.threads, 'thread')}" if cost.provenance.device == "cpu" else ""
     return f"{cost.provenance.device}{threads}"

@@ -45,7 +45,7 @@ class Toy:
             for g in self.inventory.groups
             for f in factorize_group(g, self.weights, statistics[g.layer], metric, 1e-6)
         }
-        self.projections = {p.name: p for p in self.inventory.projections}
+        self.projections = self.inventory.by_name
 
     def blocks(self, storage: Format, fraction: float) -> list[BlockRank]:
         """Every group in one format at a fraction of its largest rank."""

@@ -59,7 +59,7 @@ def test_a_factored_block_costs_the_parameters_of_its_format(form):
     block = BlockRank(members, form, 10)
     compressed = compress(module, [block], factors.__getitem__)
     dense, cheap = count_token_cost(module, SPEC), count_token_cost(compressed, SPEC)
-    projections = {p.name: p for p in inventory.projections}
+    projections = inventory.by_name
     saved = sum(projections[name].params for name in members) - block_params(block, projections)
     assert dense.decode_multiply_adds - cheap.decode_multiply_adds == saved
     assert dense.prefill_multiply_adds - cheap.prefill_multiply_adds == pytest.approx(saved)

@@ -9,8 +9,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.formats import allocated_params
 from engine.rank_map.difference import Decision, difference_to_csv, params_moved, rank_map_difference
-from engine.rank_map.document import rank_map_params
 from engine.types import BlockRank, Format
 from tests.engine.rank_map.test_document import INVENTORY, K, Q, of_toy, rank_map
 from tests.support.examples import examples
@@ -25,7 +25,7 @@ def test_moved_parameters_add_up_to_the_difference_of_the_maps(model, low, high)
     before, after = of_toy(model, low), of_toy(model, high)
     changes = rank_map_difference(before, after, model.inventory)
     gained, lost = params_moved(changes)
-    expected = rank_map_params(after, model.inventory) - rank_map_params(before, model.inventory)
+    expected = allocated_params(after.blocks, model.inventory) - allocated_params(before.blocks, model.inventory)
     assert gained - lost == expected
     back = rank_map_difference(after, before, model.inventory)
     assert [replace(c, before=c.after, after=c.before) for c in back] == list(changes)

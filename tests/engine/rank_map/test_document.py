@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from engine.allocation import allocate_by_water_filling
 from engine.errors import InvalidRankMapError, RankScopeError
+from engine.formats import allocated_params
 from engine.rank_map.document import (
     MAX_BYTES,
     RankMap,
     check_rank_map,
     parse_rank_map,
-    rank_map_params,
     rank_map_schema,
 )
 from engine.types import BlockRank, Format, InputGroup, Inventory, Metric, Projection
@@ -201,7 +201,7 @@ def test_many_keys_and_names_are_read_in_linear_time():
 def test_what_is_not_mentioned_stays_dense():
     one = rank_map(BlockRank((Q.name,), Format.SKIP, 3))
     assert check_rank_map(one, INVENTORY, MODEL) == 3 * 24 - 9 + 2 * 128
-    assert rank_map_params(one, INVENTORY) == 3 * 24 - 9 + 2 * 128
+    assert allocated_params(one.blocks, INVENTORY) == 3 * 24 - 9 + 2 * 128
     assert check_rank_map(rank_map(), INVENTORY, None) == 3 * 128
     group = rank_map(BlockRank((Q.name, K.name), Format.DENSE, None))
     assert check_rank_map(group, INVENTORY, MODEL) == 3 * 128

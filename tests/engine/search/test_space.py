@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.formats import block_params
-from engine.rank_map.document import RankMap, rank_map_params
 from engine.search.goals import Goal, draw_points, starting_points
 from engine.search.space import LOWEST, Layout, SearchSpace, SpaceSpec
-from engine.types import BlockRank, Format, InputGroup, Inventory, Metric, Projection
+from engine.types import BlockRank, Format, InputGroup, Inventory, Projection
 
 
 def inventory(n_layers: int, hidden: int, inner: int, narrow: int, *, fused: bool = False) -> Inventory:
@@ -66,7 +65,9 @@ def test_fused_kinds_have_a_variable_each_and_quarters_split_the_depth():
     layers = {v.name: {p.layer for p in v.projections} for v in space.variables}
     assert [layers[f"q+k@{quarter}"] for quarter in (1, 2, 3, 4)] == [{0, 1}, {2, 3}, {4, 5}, {6, 7}]
     few = SearchSpace.of(inventory(3, 64, 96, 32), SpaceSpec(Layout.KINDS_AND_QUARTERS))
-    assert {p.name for v in few.variables for p in v.projections} == {p.name for p in few.projections if p.kind != "v"}
+    assert {p.name for v in few.variables for p in v.projections} == {
+        p.name for p in few.inventory.projections if p.kind != "v"
+    }
 
 
 def test_kinds_to_tie_and_to_keep_dense_are_settings():
@@ -98,7 +99,7 @@ def test_every_point_is_a_rank_map_within_the_shapes_that_costs_what_the_space_s
     model, space, point = case
     blocks = space.blocks(point)
     assert [b.members[0] for b in blocks] == [p.name for p in model.projections]
-    projections = {p.name: p for p in model.projections}
+    projections = model.by_name
     step = space.spec.rank_step
     for block in blocks:
         p = projections[block.members[0]]
@@ -107,8 +108,7 @@ def test_every_point_is_a_rank_map_within_the_shapes_that_costs_what_the_space_s
             assert block.rank % step == 0
             assert 1 <= block.rank < min(p.in_features, p.out_features)
             assert block_params(block, projections) < p.params
-    rank_map = RankMap("m", "0" * 64, None, "x", Metric.FEATURE, None, blocks)
-    assert space.params(point) == rank_map_params(rank_map, model)
+    assert space.params(point) == sum(block_params(block, projections) for block in blocks)
     assert 0 < space.kept_fraction(point) <= 1
 
 
