@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
-from app.plans import Impossible, MapRequest, Plan
+from app.costed_maps import CostedMap, MapRequest, NoMap
 from app.services.analyses import analysis, curves
 from app.services.home import store
 from cache import fingerprint
@@ -35,37 +35,37 @@ CurvePoint = tuple[float, float, float, float]
 """Kept fraction, predicted perplexity over dense, and the ends of its interval."""
 
 
-def plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks = ()) -> Plan:
+def method_map(analysis_id: str, method: str, budget_params: int, held: HeldRanks = ()) -> CostedMap:
     """Return a method's rank map at a budget.
 
     Raises:
         RankScopeError: it has none.
     """
-    return _plan(analysis_id, method, budget_params, locks, _trials_of(method))
+    return _costed_map(analysis_id, method, budget_params, held, _trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def _plan(analysis_id: str, method: str, budget_params: int, locks: HeldRanks, trials: str) -> Plan:
+def _costed_map(analysis_id: str, method: str, budget_params: int, held: HeldRanks, trials: str) -> CostedMap:
     analysed = analysis(analysis_id)
     budget = Budget(budget_params, analysed.inventory.compressible_params)
-    allocation = _rule(analysis_id, method, locks, trials).allocate(budget)
+    allocation = _rule(analysis_id, method, held, trials).allocate(budget)
     rank_map = rank_map_of(analysed, method, budget, allocation)
-    return Plan(method, rank_map, cost.cost_of(analysed, rank_map))
+    return CostedMap(method, rank_map, cost.cost_of(analysed, rank_map))
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
-def _rule(analysis_id: str, method: str, locks: HeldRanks, trials: str) -> Rule:
+def _rule(analysis_id: str, method: str, held: HeldRanks, trials: str) -> Rule:
     """Return what a method answers budgets with; with held ranks it is made from that without."""
     preset = get_preset(method)
-    if locks:
-        held = held_blocks(locks, preset.formats, analysis(analysis_id))
-        return _rule(analysis_id, method, (), trials).around(held)
+    if held:
+        blocks = held_blocks(held, preset.formats, analysis(analysis_id))
+        return _rule(analysis_id, method, (), trials).around(blocks)
     steps = AllocationSettings(rank_step=_board_step(analysis_id)).limited_to(preset)
     evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
     return rule_of(method, curves(analysis_id), Request(settings=steps, evaluated=evaluated))
 
 
-def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, locks: HeldRanks) -> Plan:
+def map_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, held: HeldRanks) -> CostedMap:
     """Return the smallest rank map a method has whose predicted perplexity over dense is at most ``ratio``.
 
     Args:
@@ -73,22 +73,22 @@ def plan_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredTex
         method: name of a preset.
         ratio: at least 1.
         text: that predictions are calibrated on.
-        locks: ranks held by hand.
+        held: ranks held by hand.
 
     Raises:
         RankScopeError: it has none.
     """
-    return _plan_to_ratio(analysis_id, method, ratio, calibration(text), locks, _trials_of(method))
+    return _map_to_ratio(analysis_id, method, ratio, calibration(text), held, _trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
-def _plan_to_ratio(
-    analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], locks: HeldRanks, trials: str
-) -> Plan:
+def _map_to_ratio(
+    analysis_id: str, method: str, ratio: float, runs: tuple[MeasuredRun, ...], held: HeldRanks, trials: str
+) -> CostedMap:
     analysed = analysis(analysis_id)
-    rule = _rule(analysis_id, method, locks, trials)
+    rule = _rule(analysis_id, method, held, trials)
     rank_map = allocate_to_target(analysed, method, rule, Target(perplexity_ratio=ratio), Predictor.fit(runs))
-    return Plan(method, rank_map, cost.cost_of(analysed, rank_map))
+    return CostedMap(method, rank_map, cost.cost_of(analysed, rank_map))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -132,14 +132,14 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, object]]:
     return evaluated_json(_evaluated_maps(analysis_id, trials), by_metric[Metric.FEATURE])
 
 
-def plans(analysis_id: str, budget_params: int, locks: HeldRanks = ()) -> list[Plan | Impossible]:
+def method_maps(analysis_id: str, budget_params: int, held: HeldRanks = ()) -> list[CostedMap | NoMap]:
     """Return what every method would do at a budget, in the order methods are shown."""
-    return _of_every_method(lambda method: plan(analysis_id, method, budget_params, locks))
+    return _of_every_method(lambda method: method_map(analysis_id, method, budget_params, held))
 
 
-def plans_for(
+def maps_for(
     analysis_id: str, request: MapRequest, dense_perplexity: float, text: MeasuredText | None
-) -> list[Plan | Impossible]:
+) -> list[CostedMap | NoMap]:
     """Return what every method would do to meet a request, in the order methods are shown.
 
     Args:
@@ -150,29 +150,29 @@ def plans_for(
     """
     if request.target is not None:
         ratio = request.target / dense_perplexity
-        return _of_every_method(lambda method: plan_to_ratio(analysis_id, method, ratio, text, request.held))
+        return _of_every_method(lambda method: map_to_ratio(analysis_id, method, ratio, text, request.held))
     compressible = analysis(analysis_id).inventory.compressible_params
-    return plans(analysis_id, Budget.of_kept_fraction(request.keep, compressible).params, request.held)
+    return method_maps(analysis_id, Budget.of_kept_fraction(request.keep, compressible).params, request.held)
 
 
-def _of_every_method(make: Callable[[str], Plan]) -> list[Plan | Impossible]:
-    result: list[Plan | Impossible] = []
+def _of_every_method(make: Callable[[str], CostedMap]) -> list[CostedMap | NoMap]:
+    result: list[CostedMap | NoMap] = []
     for method in PRESETS:
         try:
             result.append(make(method))
         except RankScopeError as error:
-            result.append(Impossible(method, str(error)))
+            result.append(NoMap(method, str(error)))
     return result
 
 
 @st.cache_data(max_entries=8, show_spinner="Predicting every method at every budget")
 def _discarded_curves(analysis_id: str, trials: str) -> dict[str, list[tuple[float, float]]]:  # noqa: ARG001
-    """Return method -> (kept fraction, half the discarded energy in nats) without locks."""
+    """Return method -> (kept fraction, half the discarded energy in nats) without held ranks."""
     compressible = analysis(analysis_id).inventory.compressible_params
     curves: dict[str, list[tuple[float, float]]] = {}
     for kept in KEPT_STEPS:
-        for one in plans(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
-            if isinstance(one, Plan):
+        for one in method_maps(analysis_id, Budget.of_kept_fraction(kept, compressible).params):
+            if isinstance(one, CostedMap):
                 point = one.cost.kept_fraction, one.cost.nats
                 points = curves.setdefault(one.method, [])
                 if point not in points:
@@ -181,7 +181,7 @@ def _discarded_curves(analysis_id: str, trials: str) -> dict[str, list[tuple[flo
 
 
 def predicted_curves(analysis_id: str, predictor: Predictor) -> dict[str, list[CurvePoint]]:
-    """Return method -> (kept fraction, predicted perplexity over dense, lowest, highest) without locks."""
+    """Return method -> (kept fraction, predicted perplexity over dense, lowest, highest) without held ranks."""
     return {
         method: [(kept, *predictor.predict(nats, get_preset(method).metric).perplexities()) for kept, nats in points]
         for method, points in _discarded_curves(analysis_id, _trials_there()).items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.plans import SAVED, Plan
+from app.costed_maps import SAVED, CostedMap
 from app.services import analyses
 from engine.methods import cost
 from engine.rank_map.document import check_rank_map
@@ -41,21 +41,21 @@ def is_saved(analysis_id: str, map_id: str) -> bool:
     return map_id in _maps(analysis_id)
 
 
-def saved_plan(analysis_id: str, map_id: str) -> Plan:
+def saved_map(analysis_id: str, map_id: str) -> CostedMap:
     """Return a saved map with what it costs.
 
     Raises:
         RankScopeError: there is none, it is damaged, or the analysis lacks its metric.
     """
-    return _plan(analysis_id, map_id, _maps(analysis_id).version(map_id))
+    return _costed_map(analysis_id, map_id, _maps(analysis_id).version(map_id))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _plan(analysis_id: str, map_id: str, version: Version) -> Plan:  # noqa: ARG001 - part of the cache's key
+def _costed_map(analysis_id: str, map_id: str, version: Version) -> CostedMap:  # noqa: ARG001 - part of the cache's key
     found = analyses.analysis(analysis_id)
     rank_map = _maps(analysis_id).read(map_id).rank_map
     check_rank_map(rank_map, found.inventory, found.about["model_fingerprint"])
-    return Plan(SAVED, rank_map, cost.cost_of(found, rank_map))
+    return CostedMap(SAVED, rank_map, cost.cost_of(found, rank_map))
 
 
 def save_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
@@ -107,13 +107,13 @@ def delete_map(analysis_id: str, map_id: str) -> None:
     _maps(analysis_id).delete(map_id)
 
 
-def keep_held(analysis_id: str, locks: HeldRanks) -> str:
+def keep_held(analysis_id: str, held: HeldRanks) -> str:
     """Keep held ranks and return the id they can be recalled by.
 
     Raises:
         NamedMapError: the folder cannot be written.
     """
-    return _drafts(analysis_id).keep(dict(locks))
+    return _drafts(analysis_id).keep(dict(held))
 
 
 def recall_held(analysis_id: str, draft: str) -> dict[str, int] | None:

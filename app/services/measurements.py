@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.plans import Plan
+from app.costed_maps import CostedMap
 from app.services import analyses
 from app.services.home import store
 from engine.methods import cost
@@ -42,10 +42,10 @@ def summary_texts(summaries: SummaryResult) -> list[SummaryTexts]:
     return results.summary_texts(store(), summaries)
 
 
-def plan_of(analysis_id: str, row: ResultRow) -> Plan:
+def costed_map(analysis_id: str, row: ResultRow) -> CostedMap:
     """Return a measured map as what a method would do."""
     assert row.rank_map is not None
-    return Plan(row.method, row.rank_map, cost.cost_of(analyses.analysis(analysis_id), row.rank_map))
+    return CostedMap(row.method, row.rank_map, cost.cost_of(analyses.analysis(analysis_id), row.rank_map))
 
 
 def report_html(analysis_id: str, rank_map: str) -> str:

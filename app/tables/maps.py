@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from app.plans import Impossible
+from app.costed_maps import NoMap
 from app.wording.labels import FORMATS, block_label, method_title, projection_label
 from engine.formats import BYTES_PER_PARAM, allocated_params, block_params
 from engine.pipeline.reading.results import measured_on
@@ -16,7 +16,7 @@ from engine.types import BlockRank, Format
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.prediction.power_law import Predictor
     from engine.rank_map.difference import RankChange
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def methods(
-    plans: Sequence[Plan | Impossible],
+    maps: Sequence[CostedMap | NoMap],
     text: MeasuredText | None,
     predictor: Predictor,
     dense_perplexity: float | None,
@@ -33,20 +33,20 @@ def methods(
     """Return one row per method at one budget.
 
     Args:
-        plans: what every method would do.
+        maps: of every method.
         text: on which maps were measured; ``None``: none were.
         predictor: calibrated on that text.
         dense_perplexity: on that text; ``None`` where it is not known.
     """
     rows = []
-    for plan in plans:
-        row: dict[str, object] = {"method": method_title(plan.method), "name": plan.method}
-        if isinstance(plan, Impossible):
-            rows.append({**row, "note": plan.reason})
+    for costed in maps:
+        row: dict[str, object] = {"method": method_title(costed.method), "name": costed.method}
+        if isinstance(costed, NoMap):
+            rows.append({**row, "note": costed.reason})
             continue
-        cost = plan.cost
-        measured = None if text is None else measured_on(text, plan.rank_map)
-        predicted, low, high = predictor.predict(cost.nats, plan.rank_map.metric).perplexities()
+        cost = costed.cost
+        measured = None if text is None else measured_on(text, costed.rank_map)
+        predicted, low, high = predictor.predict(cost.nats, costed.rank_map.metric).perplexities()
         row |= {
             "kept": cost.kept_fraction,
             "params": cost.params,
@@ -75,13 +75,13 @@ def methods(
     return pd.DataFrame(rows, columns=columns)
 
 
-def projections(plan: Plan, analysis: Analysis) -> pd.DataFrame:
-    """Return one row per projection, in model order, with what the plan decides about it.
+def projections(costed: CostedMap, analysis: Analysis) -> pd.DataFrame:
+    """Return one row per projection, in model order, with what the map decides about it.
 
     A shared block decides about all of its members: they show its rank, kept fraction and nats.
     """
-    decided = {name: block for block in plan.rank_map.blocks for name in block.members}
-    nats = analysis.nats[plan.rank_map.metric]
+    decided = {name: block for block in costed.rank_map.blocks for name in block.members}
+    nats = analysis.nats[costed.rank_map.metric]
     rows = []
     for p in analysis.inventory.projections:
         block = decided.get(p.name, BlockRank((p.name,), Format.DENSE, None))

@@ -34,11 +34,11 @@ def restore_held(analysis: Analysis) -> None:
     hold_instead(analysis.id, held)
 
 
-def keep_held(analysis: Analysis, locks: HeldRanks) -> None:
+def keep_held(analysis: Analysis, held: HeldRanks) -> None:
     """Keep the ranks held now, so that a reload or a link shows them again."""
-    if not locks:
+    if not held:
         set_url_state("held", None)
         return
-    draft = saved_maps.keep_held(analysis.id, locks)
+    draft = saved_maps.keep_held(analysis.id, held)
     st.session_state.setdefault(_SEEN, set()).add(draft)
     set_url_state("held", draft)

@@ -7,31 +7,31 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.components.rank_board.state import activate, active_method
-from app.plans import SAVED
+from app.costed_maps import SAVED
 from app.services import maps as saved_maps
 from app.widgets.errors import errors_shown
 from app.widgets.url_state import set_url_state, url_state
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 _SHOWN_WITH = "map.shown-with"
 
 
-def opened_map(analysis: Analysis) -> Plan | None:
-    """Return the open map as a plan; one that is gone or damaged is closed, with a sentence.
+def opened_map(analysis: Analysis) -> CostedMap | None:
+    """Return the open map with its cost; one that is gone or damaged is closed, with a sentence.
 
     To be called before the board's state is asked for, whose method a map that a link names becomes.
     """
-    plan, map_id = None, url_state("map")
+    costed, map_id = None, url_state("map")
     if map_id is not None:
         # A map of another model closes without a word when the user moves to another analysis.
         moved = st.session_state.get(_SHOWN_WITH, analysis.id) != analysis.id
         if not moved or saved_maps.is_saved(analysis.id, map_id):
             with errors_shown():
-                plan = saved_maps.saved_plan(analysis.id, map_id)
-    if plan is None:
+                costed = saved_maps.saved_map(analysis.id, map_id)
+    if costed is None:
         if map_id is not None:
             set_url_state("map", None)
         st.session_state.pop(_SHOWN_WITH, None)
@@ -41,7 +41,7 @@ def opened_map(analysis: Analysis) -> Plan | None:
     if _SHOWN_WITH not in st.session_state and "method" not in st.query_params:
         activate(SAVED)
     st.session_state[_SHOWN_WITH] = analysis.id
-    return plan
+    return costed
 
 
 def open_map(map_id: str) -> None:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from app.wording.labels import TIMES, percent
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.types import Inventory
 
 
 def headline(
-    plan: Plan, inventory: Inventory, predicted: tuple[float, float, float], measured: float | None, text: str
+    costed: CostedMap, inventory: Inventory, predicted: tuple[float, float, float], measured: float | None, text: str
 ) -> str:
     """Return one sentence: how much smaller, and how much harm.
 
     Args:
-        plan: the rank map.
+        costed: the map.
         inventory: of its model.
         predicted: perplexity over dense, with the ends of its 90 % interval.
         measured: perplexity over dense, where exactly this map was measured.
         text: of which both are.
     """
-    smaller = 1 - plan.cost.model_params / inventory.total_params
+    smaller = 1 - costed.cost.model_params / inventory.total_params
     size = f"**{percent(smaller, 0)} smaller**" if round(100 * smaller) >= 1 else "**Hardly smaller**"
     if measured is not None:
         return f"{size}, and **{uncertainty(measured)}** about the next word of {text}, as measured."

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
-from app.plans import Impossible, Plan
+from app.costed_maps import CostedMap, NoMap
 from app.services import allocation, analyses, measurements, texts
 from app.services import maps as saved_maps
 from app.wording.labels import block_label, count, duration, plain, ratio
@@ -36,11 +36,11 @@ COMPUTED = [name for name, preset in PRESETS.items() if not preset.needs_search]
 
 
 @pytest.fixture
-def plans(analysed_home: Path, toy_analysis: Analysis) -> list[Plan]:
+def maps(analysed_home: Path, toy_analysis: Analysis) -> list[CostedMap]:
     budget = Budget.of_kept_fraction(KEPT, toy_analysis.inventory.compressible_params)
-    found = allocation.plans(toy_analysis.id, budget.params)
-    assert [p.method for p in found if isinstance(p, Impossible)] == ["bolaco"]
-    return [p for p in found if isinstance(p, Plan)]
+    found = allocation.method_maps(toy_analysis.id, budget.params)
+    assert [p.method for p in found if isinstance(p, NoMap)] == ["bolaco"]
+    return [p for p in found if isinstance(p, CostedMap)]
 
 
 def text_of(analysis: Analysis) -> MeasuredText:
@@ -75,42 +75,44 @@ def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
     assert row["break_even_skip"] == 63
 
 
-def test_methods_keep_within_the_budget_and_find_their_measurements(plans: list[Plan], toy_analysis: Analysis) -> None:
+def test_methods_keep_within_the_budget_and_find_their_measurements(
+    maps: list[CostedMap], toy_analysis: Analysis
+) -> None:
     text = text_of(toy_analysis)
     predictor = predictor_on(text)
-    table = tables.methods(plans, text, predictor, 10.0).set_index("name")
+    table = tables.methods(maps, text, predictor, 10.0).set_index("name")
     assert list(table.index) == COMPUTED
     assert (table["kept"] <= KEPT).all()
     np.testing.assert_allclose(table["predicted"], 10.0 * table["predicted_ratio"])
     assert (table["predicted_low"] < table["predicted_ratio"]).all()
     assert (table["predicted_high"] > table["predicted_ratio"]).all()
-    for plan in plans:
-        expected = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()[0]
-        assert table.loc[plan.method, "predicted_ratio"] == expected
+    for costed in maps:
+        expected = predictor.predict(costed.cost.nats, costed.rank_map.metric).perplexities()[0]
+        assert table.loc[costed.method, "predicted_ratio"] == expected
     measured = set(table.index[table["measured_ratio"].notna()])
     assert measured == {"water-filling", "svd-llm"}
 
 
 def test_another_map_is_not_taken_for_a_measured_one(toy_analysis: Analysis, analysed_home: Path) -> None:
     rows = measurements.result_rows(toy_analysis.id)
-    other = allocation.plan(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
+    other = allocation.method_map(toy_analysis.id, "water-filling", toy_analysis.inventory.compressible_params // 2)
     assert measured_row(rows, other.rank_map) is None
 
 
 def test_an_impossible_method_has_a_row_with_its_reason() -> None:
-    table = tables.methods([Impossible("flrc", "too small")], None, predictor_on(None), None)
+    table = tables.methods([NoMap("flrc", "too small")], None, predictor_on(None), None)
     assert table.loc[0, "note"] == "too small"
     assert math.isnan(table.loc[0, "kept"])
 
 
-def test_projections_are_all_there_in_model_order(plans: list[Plan], toy_analysis: Analysis) -> None:
-    for plan in plans:
-        table = tables.projections(plan, toy_analysis)
+def test_projections_are_all_there_in_model_order(maps: list[CostedMap], toy_analysis: Analysis) -> None:
+    for costed in maps:
+        table = tables.projections(costed, toy_analysis)
         assert list(table["name"]) == list(toy_analysis.projections)
         assert table["kept"].between(0, 1).all()
-        # A block's nats are repeated for its members: counted once they are the plan's.
+        # A block's nats are repeated for its members: counted once they are the map's.
         once = table.drop_duplicates(["layer", "decided_with"])["nats"].sum()
-        assert once == pytest.approx(plan.cost.nats)
+        assert once == pytest.approx(costed.cost.nats)
 
 
 def test_held_ranks_are_in_every_methods_map(toy_analysis: Analysis, analysed_home: Path) -> None:
@@ -118,9 +120,9 @@ def test_held_ranks_are_in_every_methods_map(toy_analysis: Analysis, analysed_ho
     params = int(KEPT * toy_analysis.inventory.compressible_params)
     for held, expected in ((7, 7), (64, None)):
         for method in COMPUTED:
-            plan = allocation.plan(toy_analysis.id, method, params, ((name, held),))
-            assert [b.rank for b in plan.rank_map.blocks if b.members == (name,)] == [expected]
-            assert plan.cost.params <= params
+            costed = allocation.method_map(toy_analysis.id, method, params, ((name, held),))
+            assert [b.rank for b in costed.rank_map.blocks if b.members == (name,)] == [expected]
+            assert costed.cost.params <= params
 
 
 def test_a_held_rank_takes_the_methods_cheapest_format(toy_analysis: Analysis) -> None:
@@ -132,16 +134,16 @@ def test_a_held_rank_takes_the_methods_cheapest_format(toy_analysis: Analysis) -
 
 
 def test_an_imported_map_is_checked_and_costs_what_it_did(
-    plans: list[Plan], toy_analysis: Analysis, analysed_home: Path
+    maps: list[CostedMap], toy_analysis: Analysis, analysed_home: Path
 ) -> None:
-    text = plans[0].rank_map.to_json()
+    text = maps[0].rank_map.to_json()
     for content in (text.replace("q_proj", "x_proj").encode(), b"{}"):
         with pytest.raises(InvalidRankMapError):
             saved_maps.import_map(toy_analysis.id, "map.json", content)
     saved = saved_maps.import_map(toy_analysis.id, "map.json", text.encode())
-    assert saved_maps.saved_plan(toy_analysis.id, saved.id).cost == plans[0].cost
+    assert saved_maps.saved_map(toy_analysis.id, saved.id).cost == maps[0].cost
     table = tables.saved_maps([saved], toy_analysis)
-    assert table.to_dict("records")[0]["kept"] == plans[0].cost.kept_fraction
+    assert table.to_dict("records")[0]["kept"] == maps[0].cost.kept_fraction
 
 
 def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analysed_home: Path) -> None:
@@ -153,14 +155,16 @@ def test_predicted_curves_end_at_the_dense_model(toy_analysis: Analysis, analyse
         assert all(low <= predicted <= high for _, predicted, low, high in points)
 
 
-def test_predictions_learn_from_measurements(toy_analysis: Analysis, analysed_home: Path, plans: list[Plan]) -> None:
+def test_predictions_learn_from_measurements(
+    toy_analysis: Analysis, analysed_home: Path, maps: list[CostedMap]
+) -> None:
     text = text_of(toy_analysis)
     harmful = replace(text, rows=tuple(much_harmed(row) for row in text.rows))
     before, after = predictor_on(None), predictor_on(harmful)
     assert (before.n_runs, after.n_runs) == (0, 2)
-    for plan in plans:
-        of_plan = plan.cost.nats, plan.rank_map.metric
-        assert after.predict(*of_plan).nll_increase > 1.2 * before.predict(*of_plan).nll_increase
+    for costed in maps:
+        of_map = costed.cost.nats, costed.rank_map.metric
+        assert after.predict(*of_map).nll_increase > 1.2 * before.predict(*of_map).nll_increase
 
 
 def test_a_new_measurement_is_seen_and_its_own_prediction_is_made_without_it(

@@ -60,7 +60,7 @@ def test_refining_submits_the_map_that_is_shown(open_page: Open, analysed_home: 
     button(page, "Refine and measure").click().run()
     (job,) = JobQueue(analysed_home).jobs()
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    expected = allocation.plan(toy_analysis.id, "water-filling", budget.params).rank_map.to_json()
+    expected = allocation.method_map(toy_analysis.id, "water-filling", budget.params).rank_map.to_json()
     assert job.operation == "refine"
     assert job.arguments == {"analysis": toy_analysis.id, "rank_map": expected, "train": True}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def shown_map(analysis: Analysis) -> str:
     budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
-    return allocation.plan(analysis.id, "water-filling", budget.params).rank_map.to_json()
+    return allocation.method_map(analysis.id, "water-filling", budget.params).rank_map.to_json()
 
 
 def export(analysis: Analysis) -> Export:

@@ -174,9 +174,9 @@ def test_tables_take_a_map_for_measured_by_what_it_decides(measured_home: Path, 
     compressible = analysis.inventory.compressible_params
     rows = measurements.result_rows(analysis.id)
     for kept, is_measured in ((0.8, True), (0.7, False)):
-        plan = allocation.plan(analysis.id, "water-filling", Budget.of_kept_fraction(kept, compressible).params)
-        assert (measured_row(rows, plan.rank_map) is not None) is is_measured
-        table = tables.methods([plan], made.text, predictor_on(made.text), None)
+        costed = allocation.method_map(analysis.id, "water-filling", Budget.of_kept_fraction(kept, compressible).params)
+        assert (measured_row(rows, costed.rank_map) is not None) is is_measured
+        table = tables.methods([costed], made.text, predictor_on(made.text), None)
         assert bool(table["measured_ratio"].notna().all()) is is_measured
 
 

@@ -49,11 +49,11 @@ def test_the_headline_is_a_prediction_until_exactly_this_map_was_measured(
     toy_analysis: Analysis, analysed_home: Path
 ) -> None:
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    plan = allocation.plan(toy_analysis.id, "water-filling", budget.params)
-    predicted = headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), None, "news")
+    costed = allocation.method_map(toy_analysis.id, "water-filling", budget.params)
+    predicted = headline(costed, toy_analysis.inventory, (1.05, 1.01, 2.5), None, "news")
     assert "smaller**" in predicted
     assert "a prediction, likely between 1.0 % and 2.5 ×" in predicted
-    assert "as measured" in headline(plan, toy_analysis.inventory, (1.05, 1.01, 2.5), 1.07, "news")
+    assert "as measured" in headline(costed, toy_analysis.inventory, (1.05, 1.01, 2.5), 1.07, "news")
 
 
 def test_the_next_step_is_to_measure_until_it_was(open_page: Open, analysed_home: Path) -> None:

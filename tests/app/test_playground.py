@@ -137,7 +137,7 @@ def test_a_method_without_a_map_is_one_sentence_and_cannot_answer(open_page: Ope
 
 def test_an_open_map_answers(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
     budget = Budget.of_kept_fraction(0.7, toy_analysis.inventory.compressible_params)
-    rank_map = allocation.plan(toy_analysis.id, "svd-llm", budget.params).rank_map
+    rank_map = allocation.method_map(toy_analysis.id, "svd-llm", budget.params).rank_map
     saved = saved_maps.save_map(toy_analysis.id, "Mine", rank_map)
     page = answered(open_page("playground", map=saved.id, tokens="4"))
     found = playground.playground().answer(page.query_params["answer"])
@@ -150,7 +150,7 @@ def test_refined_factors_answer_where_there_are_some(
 ) -> None:
     home = Home(analysed_home)
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    rank_map = allocation.plan(toy_analysis.id, "water-filling", budget.params).rank_map
+    rank_map = allocation.method_map(toy_analysis.id, "water-filling", budget.params).rank_map
     spec = RefinementSpec(compute_dtype="float32")
     key = refine(home, toy_analysis.id, rank_map, spec, ignore_progress, device="cpu")
     session = EvaluationSession(home, toy_analysis.id, text(toy_home, 4), ignore_progress, device="cpu")

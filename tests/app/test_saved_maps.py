@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.plans import Plan
+from app.costed_maps import CostedMap
 from app.services import allocation
 from app.services import maps as saved_maps
 from engine.rank_map.document import parse_rank_map
@@ -42,8 +42,8 @@ def names(analysis: Analysis) -> list[str]:
     return [m.name for m in named_maps(analysis).all() if isinstance(m, NamedMap)]
 
 
-def a_plan(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> Plan:
-    return allocation.plan(
+def a_map(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> CostedMap:
+    return allocation.method_map(
         analysis.id, method, Budget.of_kept_fraction(kept, analysis.inventory.compressible_params).params
     )
 
@@ -59,7 +59,7 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
     assert not page.error
     (saved,) = saved_maps.all_saved(toy_analysis.id)
     assert isinstance(saved, NamedMap)
-    assert saved.rank_map == a_plan(toy_analysis).rank_map
+    assert saved.rank_map == a_map(toy_analysis).rank_map
     page = button(page, "Open map").click().run()
     assert not page.error
     assert active_method(page) == "saved map"
@@ -80,21 +80,21 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
 
 
 def test_a_link_survives_other_pages(open_page: Open, toy_analysis: Analysis) -> None:
-    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
     assert query(open_page("spectra", map=saved.id))["map"] == saved.id
 
 
 def test_a_measurement_uses_the_open_map(open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None) -> None:
     from engine.jobs import JobQueue
 
-    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
     button(open_page("allocation", map=saved.id), "Compress and measure").click().run()
     (job,) = JobQueue(home).jobs()
     assert parse_rank_map(job.arguments["rank_maps"][0].encode()) == saved.rank_map
 
 
 def test_maps_are_renamed_duplicated_and_deleted_after_a_question(open_page: Open, toy_analysis: Analysis) -> None:
-    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
     page = open_page("allocation", map=saved.id)
     page.text_input(key=f"maps.rename.{saved.id}.one").set_value("two")
     page = button(page, "Rename it").click().run()
@@ -113,7 +113,7 @@ def test_maps_are_renamed_duplicated_and_deleted_after_a_question(open_page: Ope
 
 
 def test_a_name_that_is_taken_or_empty_is_a_sentence(open_page: Open, toy_analysis: Analysis) -> None:
-    saved_maps.save_map(toy_analysis.id, "One", a_plan(toy_analysis).rank_map)
+    saved_maps.save_map(toy_analysis.id, "One", a_map(toy_analysis).rank_map)
     page = save_in(open_page("allocation"), "one")
     assert "There is a saved map 'One' already" in page.error[0].value.replace("\\", "")
     assert "The name is empty" in save_in(page, " ").error[0].value
@@ -122,7 +122,7 @@ def test_a_name_that_is_taken_or_empty_is_a_sentence(open_page: Open, toy_analys
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_an_imported_file_is_saved_and_open_at_once(open_page: Open, toy_analysis: Analysis, kind: str) -> None:
-    rank_map = a_plan(toy_analysis).rank_map
+    rank_map = a_map(toy_analysis).rank_map
     text = rank_map.to_json() if kind == "json" else rank_map_to_csv(rank_map, toy_analysis.inventory)
     page = open_page("allocation")
     file = (f"..\\my map.{kind}", text.encode(), "text/plain")
@@ -161,8 +161,8 @@ def test_a_map_that_is_gone_or_damaged_is_closed_with_a_sentence(
     assert "There is no saved map with the id" in page.error[0].value
     assert "map" not in page.query_params
     assert not page.run().error
-    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
-    saved_maps.save_map(toy_analysis.id, "two", a_plan(toy_analysis).rank_map)
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
+    saved_maps.save_map(toy_analysis.id, "two", a_map(toy_analysis).rank_map)
     (path,) = (home / "maps").rglob(f"{saved.id}.json")
     path.write_bytes(path.read_bytes()[:-9])
     page = open_page("allocation", map=saved.id)
@@ -208,13 +208,13 @@ def test_an_older_url_never_undoes_an_edit(open_page: Open, toy_analysis: Analys
 
 
 def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis: Analysis) -> None:
-    saved = saved_maps.save_map(toy_analysis.id, "one", a_plan(toy_analysis).rank_map)
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
     page = open_page("allocation", keep="0.6", method="FLRC")
     page = page.selectbox(key="difference.other").set_value("svd-llm").run()
     assert not page.exception
     assert f"of {len(toy_analysis.projections)} projections differ" in shown(page)
     (table,) = [t.value for t in page.dataframe if "gained" in t.value.columns]
-    assert table["gained"].sum() == a_plan(toy_analysis).cost.params - a_plan(toy_analysis, "svd-llm").cost.params
+    assert table["gained"].sum() == a_map(toy_analysis).cost.params - a_map(toy_analysis, "svd-llm").cost.params
     # The other method becomes the active one: what is compared stays chosen, for the way back.
     page.query_params["method"] = "svd-llm"
     page = page.run()

@@ -13,7 +13,7 @@ import pytest
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
 from app.components.rank_board.data import CONSTANTS, content_of
-from app.plans import Impossible, MapRequest, Plan, edited_each
+from app.costed_maps import CostedMap, MapRequest, NoMap, edited_maps
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
 from engine.errors import RankScopeError
@@ -169,8 +169,8 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     predictor = Predictor.fit(runs)
     measured = searched_maps(curves[Metric.FEATURE], 9)
 
-    def maps_for(request: MapRequest) -> list[Plan | Impossible]:
-        plans: list[Plan | Impossible] = []
+    def maps_for(request: MapRequest) -> list[CostedMap | NoMap]:
+        maps: list[CostedMap | NoMap] = []
         for name in PRESETS:
             target = (
                 Target(keep=request.keep) if request.target is None else Target(perplexity_ratio=request.target / dense)
@@ -179,10 +179,10 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
                 locks = held_blocks(request.held, PRESETS[name].formats, analysis)
                 rule = rule_of(name, curves, Request(locks, evaluated=measured))
                 found = allocate_to_target(analysis, name, rule, target, predictor)
-                plans.append(Plan(name, found, cost_of(analysis, found)))
+                maps.append(CostedMap(name, found, cost_of(analysis, found)))
             except RankScopeError as error:
-                plans.append(Impossible(name, str(error)))
-        return plans
+                maps.append(NoMap(name, str(error)))
+        return maps
 
     states, expected = [], []
     for index in range(12):
@@ -194,7 +194,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         expected.append(maps_for(request))
         held = base_held | held_at_random(analysis, rng, 0.3)
         states.append({"keep": 0.8, "target": None, "held": held, "base": base})
-        expected.append(edited_each(expected[-1], tuple(held.items()), analysis))
+        expected.append(edited_maps(expected[-1], tuple(held.items()), analysis))
 
     told = {
         "constants": CONSTANTS,
@@ -208,15 +208,15 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
     checked, ids = 0, {}
     for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, told, states]), strict=True):
-        for plan, answer in zip(wanted, got, strict=True):
-            if isinstance(plan, Impossible):
-                assert answer is None, (plan, state)
+        for costed, answer in zip(wanted, got, strict=True):
+            if isinstance(costed, NoMap):
+                assert answer is None, (costed, state)
                 continue
-            assert answer is not None, (plan.method, state)
-            content = content_of(plan.rank_map, analysis)
-            assert answer[:3] == [blocks_of(plan.rank_map), plan.cost.params, content], (plan.method, state)
-            assert math.isclose(answer[3], plan.cost.nats, rel_tol=1e-9, abs_tol=1e-15)
-            ids[content] = map_id(plan.rank_map)
+            assert answer is not None, (costed.method, state)
+            content = content_of(costed.rank_map, analysis)
+            assert answer[:3] == [blocks_of(costed.rank_map), costed.cost.params, content], (costed.method, state)
+            assert math.isclose(answer[3], costed.cost.nats, rel_tol=1e-9, abs_tol=1e-15)
+            ids[content] = map_id(costed.rank_map)
             checked += 1
     assert checked > 60
     # What the browser compares tells maps apart exactly as the id does by which they are measured.

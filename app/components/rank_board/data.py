@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
-from app.plans import MapRequest, Plan, formats_of
+from app.costed_maps import CostedMap, MapRequest, formats_of
 from engine.allocation import LEAST_WEIGHT, MOST_BRIDGED
 from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
 from engine.methods.presets import PRESETS
@@ -15,7 +15,7 @@ from engine.prediction.runs import predictor_on
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from app.plans import Impossible
+    from app.costed_maps import NoMap
     from engine.analysis.value import Analysis
     from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
@@ -82,7 +82,7 @@ class BoardInput:
         analysis: whose curves the browser has.
         curves: name that the browser knows them by.
         state: what the board shows.
-        plans: of every method for the state, then the open saved map.
+        maps: Python's own, of every method for the state, then the open saved map.
         opened: the open saved map without the held ranks.
         saved: the maps the active one can be compared with.
         searched: from :func:`app.components.rank_board.curves.evaluated_json`.
@@ -94,8 +94,8 @@ class BoardInput:
     analysis: Analysis
     curves: str
     state: BoardState
-    plans: Sequence[Plan | Impossible] = ()
-    opened: Plan | None = None
+    maps: Sequence[CostedMap | NoMap] = ()
+    opened: CostedMap | None = None
     saved: Sequence[NamedMap] = ()
     searched: Sequence[dict[str, object]] = ()
     text: MeasuredText | None = None
@@ -105,7 +105,7 @@ class BoardInput:
     def to_json(self) -> dict[str, object]:
         """Return the input as plain JSON values."""
         inventory, opened = self.analysis.inventory, self.opened
-        possible = [plan for plan in self.plans if isinstance(plan, Plan)]
+        possible = [costed for costed in self.maps if isinstance(costed, CostedMap)]
         return {
             "constants": CONSTANTS,
             "curves": self.curves,
@@ -149,14 +149,14 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     return ";".join([rank_map.metric, *sorted(blocks)])
 
 
-def _fixed(plan: Plan) -> dict[str, object]:
+def _fixed(costed: CostedMap) -> dict[str, object]:
     """Return a map that no budget changes as a method."""
     return {
-        "name": plan.method,
-        "title": plan.method.capitalize(),
-        "metric": plan.rank_map.metric.value,
-        "formats": sorted(formats_of(plan)),
-        "fixed": {"blocks": _blocks(plan.rank_map.blocks), "params": plan.cost.params, "nats": plan.cost.nats},
+        "name": costed.method,
+        "title": costed.method.capitalize(),
+        "metric": costed.rank_map.metric.value,
+        "formats": sorted(formats_of(costed)),
+        "fixed": {"blocks": _blocks(costed.rank_map.blocks), "params": costed.cost.params, "nats": costed.cost.nats},
     }
 
 

@@ -27,9 +27,9 @@ def held_ranks(analysis: Analysis) -> HeldRanks:
     for row, cells in changes.get("edited_rows", {}).items():
         if "held" in cells:
             held[names[int(row)]] = cells["held"]
-    locks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
-    st.session_state[_HELD.format(analysis.id)] = dict(locks)
-    return locks
+    ranks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
+    st.session_state[_HELD.format(analysis.id)] = dict(ranks)
+    return ranks
 
 
 def release_all(analysis_id: str) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from app.components.rank_board import rank_board
 from app.components.rank_board.data import BoardInput
 from app.components.rank_board.state import board_key, take_report
-from app.plans import edited_each
+from app.costed_maps import edited_maps
 from app.services import allocation
 from app.services import maps as saved_maps
 from app.views.shared.comparison import dense_perplexity
@@ -20,12 +20,14 @@ from engine.rank_map.named import NamedMap
 
 if TYPE_CHECKING:
     from app.components.rank_board.data import BoardState
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.results.texts import MeasuredText
 
 
-def board_input(analysis: Analysis, state: BoardState, opened: Plan | None, text: MeasuredText | None) -> BoardInput:
+def board_input(
+    analysis: Analysis, state: BoardState, opened: CostedMap | None, text: MeasuredText | None
+) -> BoardInput:
     """Return what the board is sent for its state, Python's own maps among it.
 
     Args:
@@ -35,15 +37,15 @@ def board_input(analysis: Analysis, state: BoardState, opened: Plan | None, text
         text: that predictions are calibrated on.
     """
     dense, described = dense_perplexity(analysis, text)
-    plans = allocation.plans_for(analysis.id, state.request, dense, text)
+    maps = allocation.maps_for(analysis.id, state.request, dense, text)
     if opened is not None:
-        plans.append(opened)
+        maps.append(opened)
     name, _ = allocation.board_curves(analysis.id)
     return BoardInput(
         analysis=analysis,
         curves=name,
         state=state,
-        plans=plans if state.base is None else edited_each(plans, state.held, analysis),
+        maps=maps if state.base is None else edited_maps(maps, state.held, analysis),
         opened=opened,
         saved=[m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)],
         searched=allocation.board_trials(analysis.id),

@@ -16,14 +16,14 @@ from engine.export.outcome import ExportedModel
 from engine.operations import Export
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 _FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtime, no smaller"}
 
 
-def export_plan(analysis: Analysis, plan: Plan) -> None:
-    """Offer the export of a plan, follow it, and say where it is and how it is opened."""
+def export_map(analysis: Analysis, costed: CostedMap) -> None:
+    """Offer the export of a map, follow it, and say where it is and how it is opened."""
     exported = jobs.result_of(watch("export", analysis.id), ExportedModel)
     if exported is not None:
         _show_export(exported)
@@ -33,7 +33,7 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
             "measurements, and the code that runs the factors. The folder is loaded in a fresh process and compared "
             "with the model in memory before the export is complete."
         )
-        suggested = _suggested_name(analysis, plan)
+        suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
         chosen = option_picker("Weights", _FORMATS, key="export.format")
         dtype = st.selectbox(
@@ -44,7 +44,7 @@ def export_plan(analysis: Analysis, plan: Plan) -> None:
         )
         if st.button("Export and check", icon=":material/play_arrow:", key="export.start"):
             with errors_shown():
-                folder, rank_map = str(export_folder(name.strip())), plan.rank_map.to_json()
+                folder, rank_map = str(export_folder(name.strip())), costed.rank_map.to_json()
                 operation = Export(analysis=analysis.id, rank_map=rank_map, folder=folder)
                 follow(jobs.submit(operation.changed(format=chosen, dtype=dtype)))
                 st.rerun()
@@ -62,5 +62,5 @@ def _show_export(exported: ExportedModel) -> None:
     st.code("\n".join(exported.load), language="python")
 
 
-def _suggested_name(analysis: Analysis, plan: Plan) -> str:
-    return slug(f"{analysis.about['model']}-{plan.method}-{plan.cost.kept_fraction:.2f}", ".")[:80]
+def _suggested_name(analysis: Analysis, costed: CostedMap) -> str:
+    return slug(f"{analysis.about['model']}-{costed.method}-{costed.cost.kept_fraction:.2f}", ".")[:80]

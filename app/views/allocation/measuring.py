@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.pages import page_link
 from app.services import jobs
-from app.views.allocation.refining import refine_plan
+from app.views.allocation.refining import refine_map
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 from app.wording.labels import calibrated, plain, ratio
@@ -17,19 +17,19 @@ from engine.pipeline.reading.results import measured_row
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.results.rows import PerplexityResult, ResultRow
     from engine.results.texts import MeasuredText
 
 
-def measure_plan(analysis: Analysis, plan: Plan, rows: Sequence[ResultRow], text: MeasuredText | None) -> None:
-    """Offer the measurement of a plan, follow it, and show what was measured of it: on ``text``, or else the newest."""
+def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow], text: MeasuredText | None) -> None:
+    """Offer the measurement of a map, follow it, and show what was measured of it: on ``text``, or else the newest."""
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
         with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):
             operation = evaluation_form(
-                analysis, [plan.rank_map], key="evaluate", levels=("perplexity", "quick", "full")
+                analysis, [costed.rank_map], key="evaluate", levels=("perplexity", "quick", "full")
             )
     pressed = button.button(
         "Compress and measure",
@@ -42,14 +42,14 @@ def measure_plan(analysis: Analysis, plan: Plan, rows: Sequence[ResultRow], text
         follow(jobs.submit(operation))
         st.rerun()
     watch("evaluate", analysis.id)
-    row = measured_row(rows, plan.rank_map)
+    row = measured_row(rows, costed.rank_map)
     if row is None or not row.perplexities:
         st.caption("This map has not been measured yet.")
     else:
         on_text = None if text is None else text.of(row)
         show_measurement(on_text or row.perplexities[0])
         page_link("results", "All measured maps")
-    refine_plan(analysis, plan)
+    refine_map(analysis, costed)
 
 
 def show_measurement(found: PerplexityResult) -> None:

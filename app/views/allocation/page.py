@@ -8,11 +8,11 @@ import streamlit as st
 
 from app.components.rank_board.held import held_ranks, release_all
 from app.components.rank_board.state import board_state
-from app.plans import Plan
+from app.costed_maps import NoMap
 from app.services import measurements
 from app.views.allocation.board import board_input, show_board
-from app.views.allocation.exporting import export_plan
-from app.views.allocation.measuring import measure_plan
+from app.views.allocation.exporting import export_map
+from app.views.allocation.measuring import measure_map
 from app.views.allocation.rank_map import show_rank_map
 from app.views.allocation.saved_maps import show_saved_maps
 from app.views.allocation.searching import search_maps
@@ -28,6 +28,7 @@ from engine.methods.presets import PRESETS
 from engine.results.words import counted
 
 if TYPE_CHECKING:
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 
@@ -47,32 +48,32 @@ def render() -> None:
         text = chosen_text(rows)
         board = board_input(analysis, state, opened, text)
         show_board(board)
-        plan = next(p for p in board.plans if p.method == state.method)
-        kept = plan.cost.kept_fraction if isinstance(plan, Plan) and (state.target or state.base) else state.keep
-        if plan.method in PRESETS and PRESETS[plan.method].needs_search:
-            search_maps(analysis, kept, has_map=isinstance(plan, Plan))
-        if isinstance(plan, Plan):
-            measure_plan(analysis, plan, rows, text)
-            export_plan(analysis, plan)
+        active = next(p for p in board.maps if p.method == state.method)
+        shown = None if isinstance(active, NoMap) else active
+        kept = shown.cost.kept_fraction if shown and (state.target or state.base) else state.keep
+        if active.method in PRESETS and PRESETS[active.method].needs_search:
+            search_maps(analysis, kept, has_map=shown is not None)
+        if isinstance(active, NoMap):
+            st.error(plain(f"{method_title(active.method)} has no map for these settings. {active.reason}"))
         else:
-            st.error(plain(f"{method_title(plan.method)} has no map for these settings. {plan.reason}"))
-        shown = plan if isinstance(plan, Plan) else None
+            measure_map(analysis, active, rows, text)
+            export_map(analysis, active)
         _offer_files_and_release(analysis, shown, len(held))
         show_saved_maps(analysis, shown)
-        compare_methods(analysis, board.plans, text, kept)
-        if isinstance(plan, Plan):
-            show_difference(analysis, plan, board.plans)
+        compare_methods(analysis, board.maps, text, kept)
+        if shown is not None:
+            show_difference(analysis, shown, board.maps)
             with st.expander("Rank map: heatmap and editable table", expanded=True):
-                show_rank_map(analysis, plan)
+                show_rank_map(analysis, shown)
 
 
-def _offer_files_and_release(analysis: Analysis, plan: Plan | None, n_held: int) -> None:
+def _offer_files_and_release(analysis: Analysis, active: CostedMap | None, n_held: int) -> None:
     with st.container(horizontal=True):
-        if plan is not None:
+        if active is not None:
             st.download_button(
                 "Download this rank map",
-                plan.rank_map.to_json(),
-                f"{plan.method.replace(' ', '-')}-{plan.cost.kept_fraction:.2f}-{analysis.id[:8]}.json",
+                active.rank_map.to_json(),
+                f"{active.method.replace(' ', '-')}-{active.cost.kept_fraction:.2f}-{analysis.id[:8]}.json",
                 "application/json",
                 on_click="ignore",
                 icon=":material/download:",

@@ -15,7 +15,7 @@ from engine.formats import BYTES_PER_PARAM
 if TYPE_CHECKING:
     import pandas as pd
 
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 _COLOURS = {"rank_fraction": "Kept rank", "kept": "Kept parameters", "nats": "Predicted nats"}
@@ -26,9 +26,9 @@ _MEANINGS = {
 }
 
 
-def show_rank_map(analysis: Analysis, plan: Plan) -> None:
-    """Show what a plan decides about every projection, and let ranks be held."""
-    rows = tables.projections(plan, analysis)
+def show_rank_map(analysis: Analysis, costed: CostedMap) -> None:
+    """Show what a map decides about every projection, and let ranks be held."""
+    rows = tables.projections(costed, analysis)
     colour = option_picker("Colour shows", _COLOURS, key="allocation.colour")
     st.markdown(f"**Colour: {_MEANINGS[colour]}**, layers from the input (0) downwards")
     in_nats = colour == "nats"
@@ -41,7 +41,7 @@ def show_rank_map(analysis: Analysis, plan: Plan) -> None:
         colorscale="Cividis" if in_nats else "Viridis",
     )
     st.plotly_chart(figure, key="allocation.map", alt=f"Heatmap of {_MEANINGS[colour]} by layer and kind")
-    cost = plan.cost
+    cost = costed.cost
     st.caption(
         f"{count(cost.params)} parameters in the projections, {count(cost.model_params)} in the whole model, "
         f"{megabytes(cost.bytes_at(BYTES_PER_PARAM['float16']))} at float16."

@@ -16,7 +16,7 @@ from engine.operations import Refine
 from engine.results.outcomes import Refinement
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.jobs import Job
 
@@ -35,8 +35,8 @@ class _FormerRefinement:
     after: _Measurement
 
 
-def refine_plan(analysis: Analysis, plan: Plan) -> None:
-    """Offer the refinement of a plan, follow it, and say what it brought."""
+def refine_map(analysis: Analysis, costed: CostedMap) -> None:
+    """Offer the refinement of a map, follow it, and say what it brought."""
     job = watch("refine", analysis.id)
     outcome = _outcome(job)
     if outcome is not None:
@@ -53,7 +53,7 @@ def refine_plan(analysis: Analysis, plan: Plan) -> None:
             Refine, "minutes", "Minutes of training at most", key="refine.minutes", disabled=not train
         )
         if st.button("Refine and measure", icon=":material/play_arrow:", key="refine.start"):
-            rank_map = plan.rank_map.to_json()
+            rank_map = costed.rank_map.to_json()
             follow(jobs.submit(Refine(analysis=analysis.id, rank_map=rank_map, train=train, minutes=minutes)))
             st.rerun()
 

@@ -16,7 +16,7 @@ from app.widgets.opened_map import open_map
 from engine.rank_map.named import MAX_NAME, NamedMap
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 _GENERATION = "maps.generation"
@@ -24,16 +24,16 @@ _CHOSEN = "maps.chosen"
 _NEXT = "maps.next"
 
 
-def show_saved_maps(analysis: Analysis, plan: Plan | None) -> None:
-    """Offer everything that can be done with saved maps; ``plan`` is the map shown."""
+def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
+    """Offer everything that can be done with saved maps; ``costed`` is the map shown."""
     st.subheader("Saved maps")
     st.caption("Saved for this model. The address of this page restores the open map, the budget and held ranks.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = None if plan is None else _name_to_save()
+        name = None if costed is None else _name_to_save()
         _import(analysis)
-    if plan is not None and name is not None:
+    if costed is not None and name is not None:
         with errors_shown():
-            _go_on_with(saved_maps.save_map(analysis.id, name, plan.rank_map))
+            _go_on_with(saved_maps.save_map(analysis.id, name, costed.rank_map))
     found = {m.id: m for m in saved_maps.all_saved(analysis.id)}
     if not found:
         return

@@ -12,7 +12,7 @@ from engine.formats import BYTES_PER_PARAM
 from engine.pipeline.reading.results import measured_on
 
 if TYPE_CHECKING:
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.prediction.power_law import Predictor
     from engine.results.texts import MeasuredText
@@ -22,15 +22,15 @@ _WIDTH = 235
 """Five tiles fit beside each other on 1,440 pixels, three on 900."""
 
 
-def show_outcome(analysis: Analysis, plan: Plan, text: MeasuredText | None, predictor: Predictor) -> bool:
+def show_outcome(analysis: Analysis, costed: CostedMap, text: MeasuredText | None, predictor: Predictor) -> bool:
     """Show size, arithmetic, predicted and measured quality; return whether exactly this map was measured."""
-    predicted = predictor.predict(plan.cost.nats, plan.rank_map.metric).perplexities()
-    found = None if text is None else measured_on(text, plan.rank_map)
+    predicted = predictor.predict(costed.cost.nats, costed.rank_map.metric).perplexities()
+    found = None if text is None else measured_on(text, costed.rank_map)
     measured = None if found is None else found.ratio
     name = str(analysis.about["corpus"]) if text is None else text.name
-    st.markdown(f"#### {headline(plan, analysis.inventory, predicted, measured, plain(name))}")
+    st.markdown(f"#### {headline(costed, analysis.inventory, predicted, measured, plain(name))}")
     with st.container(horizontal=True):
-        _show_sizes(plan, analysis)
+        _show_sizes(costed, analysis)
         estimate, low, high = predicted
         _tile(
             "Perplexity, predicted",
@@ -48,8 +48,8 @@ def show_outcome(analysis: Analysis, plan: Plan, text: MeasuredText | None, pred
     return measured is not None
 
 
-def _show_sizes(plan: Plan, analysis: Analysis) -> None:
-    cost, inventory = plan.cost, analysis.inventory
+def _show_sizes(costed: CostedMap, analysis: Analysis) -> None:
+    cost, inventory = costed.cost, analysis.inventory
     dense_bytes = inventory.total_params * BYTES_PER_PARAM["float16"]
     _tile(
         "Size",

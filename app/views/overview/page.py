@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.costed_maps import CostedMap
 from app.pages import page_link
-from app.plans import Plan
 from app.services import allocation, measurements
 from app.views.overview.outcome import show_outcome
 from app.views.shared.comparison import quality_chart, quality_table
@@ -42,12 +42,12 @@ def render() -> None:
 
 
 def _show_best(analysis: Analysis, budget: Budget, text: MeasuredText | None) -> None:
-    plans = [p for p in allocation.plans(analysis.id, budget.params) if isinstance(p, Plan)]
-    if not plans:
+    maps = [p for p in allocation.method_maps(analysis.id, budget.params) if isinstance(p, CostedMap)]
+    if not maps:
         st.warning("No method makes the model this small; move the slider to the right.", icon=":material/warning:")
         return
     predictor = predictor_on(text)
-    best = min(plans, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
+    best = min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
     is_measured = show_outcome(analysis, best, text, predictor)
     st.caption(
         f"With {method_title(best.method)}, the method with the smallest predicted loss of quality here. Perplexity: "

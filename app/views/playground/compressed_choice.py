@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.components.rank_board.held import held_ranks
 from app.components.rank_board.state import activate, active_method
-from app.plans import SAVED
+from app.costed_maps import SAVED
 from app.services import allocation, measurements
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
@@ -24,7 +24,7 @@ from engine.types import Format
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
 _KINDS = {ScheduleKind.STAGED: "In 4 steps", ScheduleKind.LINEAR: "At every token"}
@@ -62,18 +62,18 @@ def choose_compressed(analysis: Analysis) -> Choice:
 def _choose_map(analysis: Analysis) -> Choice:
     budget = budget_slider(analysis)
     restore_held(analysis)
-    locks = held_ranks(analysis)
-    keep_held(analysis, locks)
+    held = held_ranks(analysis)
+    keep_held(analysis, held)
     opened = opened_map(analysis)
     names = [*PRESETS] if opened is None else [*PRESETS, SAVED]
     method = _pick_method(names)
-    plan = allocation.plan(analysis.id, method, budget.params, locks) if method != SAVED else opened
-    assert plan is not None
-    refinement = _choose_factors(analysis, plan)
-    title = f"{method_title(method)}, {percent(plan.cost.kept_fraction)} kept"
-    if locks and method != SAVED:
-        title += f", {len(locks)} held"
-    chosen = MapChoice(plan.rank_map.to_json(), refinement)
+    costed = allocation.method_map(analysis.id, method, budget.params, held) if method != SAVED else opened
+    assert costed is not None
+    refinement = _choose_factors(analysis, costed)
+    title = f"{method_title(method)}, {percent(costed.cost.kept_fraction)} kept"
+    if held and method != SAVED:
+        title += f", {len(held)} held"
+    chosen = MapChoice(costed.rank_map.to_json(), refinement)
     return Choice(title, lambda _: chosen)
 
 
@@ -93,9 +93,9 @@ def _pick_method(names: Sequence[str]) -> str:
     return chosen
 
 
-def _choose_factors(analysis: Analysis, plan: Plan) -> str | None:
+def _choose_factors(analysis: Analysis, costed: CostedMap) -> str | None:
     """Ask for refined factors where there are some for this very map."""
-    own = map_id(plan.rank_map)
+    own = map_id(costed.rank_map)
     kinds = {
         row.refinement_id: f"Refined: {REFINEMENTS[row.refinement]}"
         for row in measurements.result_rows(analysis.id)

@@ -32,14 +32,14 @@ def show_details(analysis: Analysis, rows: Sequence[ResultRow], refined: Sequenc
     with st.container(horizontal=True):
         for row in chosen:
             label = None if len(chosen) == 1 else f"Share: {tables.run_label(row)}"
-            share_button(analysis, measured.plan_of(analysis.id, row), label=label)
+            share_button(analysis, measured.costed_map(analysis.id, row), label=label)
     evaluate_more(analysis, chosen)
     dense = rows[0]
     show_scores(dense, chosen)
     show_texts(chosen)
     if len(chosen) == 2:
         with st.expander("Difference of the two rank maps", icon=":material/difference:"):
-            before, after = (measured.plan_of(analysis.id, row).rank_map for row in chosen)
+            before, after = (measured.costed_map(analysis.id, row).rank_map for row in chosen)
             st.caption(f"From {tables.run_label(chosen[0])} to {tables.run_label(chosen[1])}.")
             show_map_difference(analysis, before, after)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
-from app.plans import Impossible
+from app.costed_maps import NoMap
 from app.services import allocation
 from app.views.shared.method_frames import methods_frame, quality_frame
 from app.wording.labels import calibrated, method_title, plain
@@ -17,26 +17,26 @@ from engine.prediction.runs import predictor_on
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from app.plans import Plan
+    from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.results.texts import MeasuredText
 
 
 def compare_methods(
-    analysis: Analysis, plans: Sequence[Plan | Impossible], text: MeasuredText | None, kept: float
+    analysis: Analysis, maps: Sequence[CostedMap | NoMap], text: MeasuredText | None, kept: float
 ) -> None:
     """Show the methods' table and their predicted curves with every measured point."""
     dense, name = dense_perplexity(analysis, text)
     predictor = predictor_on(text)
-    possible = [p for p in plans if not isinstance(p, Impossible)]
+    possible = [p for p in maps if not isinstance(p, NoMap)]
     methods_frame(
         tables.methods(possible, text, predictor, dense),
         perplexity_of=f"On {name}, where the dense model has {dense:.2f}.",
     )
     st.caption(f"Predictions are for {name}, {calibrated(predictor.n_runs)}.")
-    for plan in plans:
-        if isinstance(plan, Impossible):
-            st.caption(f":material/block: {method_title(plan.method)}: {plain(plan.reason)}")
+    for costed in maps:
+        if isinstance(costed, NoMap):
+            st.caption(f":material/block: {method_title(costed.method)}: {plain(costed.reason)}")
     with st.expander("Quality against size: every method at every budget", expanded=True):
         quality_chart(analysis, text, kept)
 

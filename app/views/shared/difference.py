@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import tables
 from app.components.rank_board.state import COMPARED_KEY
-from app.plans import SAVED, Plan
+from app.costed_maps import SAVED, CostedMap
 from app.services import maps as saved_maps
 from app.wording.labels import count, method_title
 from engine.rank_map.difference import difference_to_csv, params_moved, rank_map_difference
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from app.plans import Impossible
+    from app.costed_maps import NoMap
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
 
 
-def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impossible]) -> None:
+def show_difference(analysis: Analysis, costed: CostedMap, maps: Sequence[CostedMap | NoMap]) -> None:
     """Ask for another map and show every projection that the active one decides otherwise."""
-    methods = {p.method: p.rank_map for p in plans if isinstance(p, Plan) and p.method != SAVED}
+    methods = {p.method: p.rank_map for p in maps if isinstance(p, CostedMap) and p.method != SAVED}
     named = {m.id: m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)}
     if st.session_state.get(COMPARED_KEY) not in {None, *methods, *named}:
         st.session_state[COMPARED_KEY] = None
@@ -42,7 +42,7 @@ def show_difference(analysis: Analysis, plan: Plan, plans: Sequence[Plan | Impos
         )
         if other is None:
             return
-        show_map_difference(analysis, named[other].rank_map if other in named else methods[other], plan.rank_map)
+        show_map_difference(analysis, named[other].rank_map if other in named else methods[other], costed.rank_map)
 
 
 def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> None:

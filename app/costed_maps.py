@@ -24,8 +24,8 @@ SAVED = "saved map"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """A rank map that can be compressed with, and what it costs."""
+class CostedMap:
+    """A method's rank map, or the saved one that is open, and what it costs."""
 
     method: str
     rank_map: RankMap
@@ -49,30 +49,30 @@ class MapRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Impossible:
-    """A method that has no plan at this budget."""
+class NoMap:
+    """A method that has no map for what it was asked."""
 
     method: str
     reason: str
 
 
-def edited_each(plans: Sequence[Plan | Impossible], locks: HeldRanks, analysis: Analysis) -> list[Plan | Impossible]:
-    """Return every plan's map with the held ranks, or why it cannot have them."""
-    result: list[Plan | Impossible] = []
-    for plan in plans:
-        if isinstance(plan, Impossible):
-            result.append(plan)
+def edited_maps(maps: Sequence[CostedMap | NoMap], held: HeldRanks, analysis: Analysis) -> list[CostedMap | NoMap]:
+    """Return every map with the held ranks, or why it cannot have them."""
+    result: list[CostedMap | NoMap] = []
+    for costed in maps:
+        if isinstance(costed, NoMap):
+            result.append(costed)
             continue
         try:
-            rank_map = edited_map(plan.rank_map, locks, formats_of(plan), analysis)
-            result.append(Plan(plan.method, rank_map, cost_of(analysis, rank_map)))
+            rank_map = edited_map(costed.rank_map, held, formats_of(costed), analysis)
+            result.append(CostedMap(costed.method, rank_map, cost_of(analysis, rank_map)))
         except InvalidRankMapError as error:
-            result.append(Impossible(plan.method, str(error)))
+            result.append(NoMap(costed.method, str(error)))
     return result
 
 
-def formats_of(plan: Plan) -> frozenset[Format]:
-    """Return the factored formats a plan's method may use; of a saved map those it has."""
-    if plan.method in PRESETS:
-        return PRESETS[plan.method].formats
-    return frozenset(b.format for b in plan.rank_map.blocks if b.rank is not None) or frozenset({Format.LOW_RANK})
+def formats_of(costed: CostedMap) -> frozenset[Format]:
+    """Return the factored formats that a map's method may use; of a saved map those it has."""
+    if costed.method in PRESETS:
+        return PRESETS[costed.method].formats
+    return frozenset(b.format for b in costed.rank_map.blocks if b.rank is not None) or frozenset({Format.LOW_RANK})
