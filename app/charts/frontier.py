@@ -88,8 +88,8 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
 
 
 def _points(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[Any]:
-    found = [(row, cost.of(row), quality.of(row)) for row in rows]
-    return [point for point in found if point[1] is not None and point[2] is not None]
+    points = [(row, cost.of(row), quality.of(row)) for row in rows]
+    return [point for point in points if point[1] is not None and point[2] is not None]
 
 
 def _harm(measure: Measure, figure: Quantity) -> float:

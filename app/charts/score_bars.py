@@ -24,20 +24,20 @@ def score_bars(rows: Mapping[str, ResultRow], measures: Sequence[Measure]) -> go
     """
     figure = go.Figure()
     for place, (name, row) in enumerate(rows.items()):
-        found = [
+        scores = [
             (measure.title.removeprefix("Accuracy: ").replace(": ", ":<br>").replace(", ", ",<br>"), measure.of(row))
             for measure in measures
         ]
-        there = [(title, one) for title, one in found if one is not None]
+        shown = [(title, one) for title, one in scores if one is not None]
         figure.add_trace(
             go.Bar(
-                x=[title for title, _ in there],
-                y=[one.value for _, one in there],
+                x=[title for title, _ in shown],
+                y=[one.value for _, one in shown],
                 error_y={
                     "type": "data",
                     "symmetric": False,
-                    "array": [0.0 if one.high is None else one.high - one.value for _, one in there],
-                    "arrayminus": [0.0 if one.low is None else one.value - one.low for _, one in there],
+                    "array": [0.0 if one.high is None else one.high - one.value for _, one in shown],
+                    "arrayminus": [0.0 if one.low is None else one.value - one.low for _, one in shown],
                     "color": NEUTRAL,
                     "thickness": 1.2,
                 },

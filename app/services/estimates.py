@@ -82,10 +82,10 @@ def remaining_seconds(history: Sequence[Progress], now: float) -> float | None:
     known = [(p.time, p.fraction) for p in history if p.fraction is not None]
     if not known:
         return None
-    (begun, first), (told, last) = known[0], known[-1]
-    if told - begun < _LEAST_S or last - first < _LEAST_FRACTION:
+    (begun, first), (latest, last) = known[0], known[-1]
+    if latest - begun < _LEAST_S or last - first < _LEAST_FRACTION:
         return None
-    return max(0.0, (1 - last) * (told - begun) / (last - first) - (now - told))
+    return max(0.0, (1 - last) * (latest - begun) / (last - first) - (now - latest))
 
 
 def jobs_ahead(job: Job, jobs: Sequence[Job]) -> list[Job]:

@@ -52,10 +52,10 @@ def saved_map(analysis_id: str, map_id: str) -> CostedMap:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _costed_map(analysis_id: str, map_id: str, version: Version) -> CostedMap:  # noqa: ARG001 - part of the cache's key
-    found = analyses.analysis(analysis_id)
+    analysed = analyses.analysis(analysis_id)
     rank_map = _maps(analysis_id).read(map_id).rank_map
-    check_rank_map(rank_map, found.inventory, found.about["model_fingerprint"])
-    return CostedMap(SAVED, rank_map, cost.cost_of(found, rank_map))
+    check_rank_map(rank_map, analysed.inventory, analysed.about["model_fingerprint"])
+    return CostedMap(SAVED, rank_map, cost.cost_of(analysed, rank_map))
 
 
 def save_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
@@ -74,9 +74,9 @@ def import_map(analysis_id: str, file_name: str, content: bytes) -> NamedMap:
         RankScopeError: it is no rank map or not one for this model, the analysis lacks its metric, or the folder
             cannot be written.
     """
-    found = analyses.analysis(analysis_id)
-    rank_map = rank_map_from(file_name, content, found)
-    found.require_factors(rank_map.metric)
+    analysed = analyses.analysis(analysis_id)
+    rank_map = rank_map_from(file_name, content, analysed)
+    analysed.require_factors(rank_map.metric)
     return _maps(analysis_id).save_as_new(_name_of(file_name), rank_map)
 
 

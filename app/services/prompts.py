@@ -44,14 +44,14 @@ _TITLE_CHARACTERS: Final = 40
 
 def summaries_of(path: Path) -> dict[str, Prompt]:
     """Return prompts that ask for a summary of the first short articles of a JSON Lines file, by title."""
-    found: dict[str, Prompt] = {}
+    by_title: dict[str, Prompt] = {}
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             article = json.loads(line)["document"].strip()
             if not 300 < len(article) <= _ARTICLE_CHARACTERS:
                 continue
             title = f"Summarise: {article[:_TITLE_CHARACTERS].rsplit(' ', 1)[0]} …"
-            found[title] = Prompt(f"{article}\n\nSummarize this article in one sentence.", True)
-            if len(found) == _ARTICLES:
+            by_title[title] = Prompt(f"{article}\n\nSummarize this article in one sentence.", True)
+            if len(by_title) == _ARTICLES:
                 break
-    return found
+    return by_title

@@ -29,8 +29,8 @@ def quality(
     columns = ["method", "kept", "predicted_ratio", "predicted_low", "predicted_high", "measured_ratio"]
     rows = [(method_title(m), *point, math.nan) for m, points in curves.items() for point in points]
     if measured is not None:
-        found = measured[["method", "kept", "ratio"]].itertuples(index=False)
-        rows += [(str(m), k, math.nan, math.nan, math.nan, ratio) for m, k, ratio in found]
+        points = measured[["method", "kept", "ratio"]].itertuples(index=False)
+        rows += [(str(m), k, math.nan, math.nan, math.nan, ratio) for m, k, ratio in points]
     return pd.DataFrame(rows, columns=columns).sort_values(["method", "kept"], ascending=[True, False], kind="stable")
 
 
@@ -39,21 +39,21 @@ def results(text: MeasuredText) -> pd.DataFrame:
     dense = {"method": "dense", "kept": 1.0, "perplexity": text.dense_perplexity, "ratio": 1.0, "text": text.about}
     measured = []
     for row in text.rows:
-        found = text.of(row)
-        assert found is not None
-        assert found.prediction is not None
-        predicted = found.prediction
+        result = text.of(row)
+        assert result is not None
+        assert result.prediction is not None
+        predicted = result.prediction
         nats = {
-            f"expected_{name}": math.log(value / found.dense_perplexity)
+            f"expected_{name}": math.log(value / result.dense_perplexity)
             for name, value in (("nats", predicted.perplexity), ("low", predicted.low), ("high", predicted.high))
         }
         measured.append(
             {
                 "method": method_title(row.method),
                 "kept": row.size.kept_fraction,
-                "perplexity": found.perplexity,
-                "ratio": found.ratio,
-                "measured_nats": found.increase,
+                "perplexity": result.perplexity,
+                "ratio": result.ratio,
+                "measured_nats": result.increase,
                 **nats,
                 "text": text.about,
             }
@@ -83,7 +83,7 @@ def comparison(rows: Sequence[ComparedMap]) -> pd.DataFrame:
 
 def refined(rows: Sequence[ResultRow]) -> pd.DataFrame:
     """Return one row per perplexity measured with refined factors, newest first."""
-    found = sorted(
+    newest_first = sorted(
         ((row, one) for row in rows if row.refinement is not None for one in row.perplexities),
         key=lambda pair: pair[1].provenance.created,
         reverse=True,
@@ -100,5 +100,5 @@ def refined(rows: Sequence[ResultRow]) -> pd.DataFrame:
             "agreement": one.agreement,
             "text": one.measured_on,
         }
-        for row, one in found
+        for row, one in newest_first
     )

@@ -34,10 +34,10 @@ def run_label(row: ResultRow) -> str:
 
 def shown_measures(measures: Sequence[Measure], text: str | None) -> list[Measure]:
     """Return the columns a table starts with: of one text in detail, or of all of them in short."""
-    found = [m for m in measures if m.name in _ALWAYS]
+    shown = [m for m in measures if m.name in _ALWAYS]
     of_text = (*_OF_TEXT, *_OF_ONE_TEXT) if text is not None else _OF_TEXT
-    found += [m for m in measures if m.name.startswith(of_text) and text in {None, m.text}]
-    return found + [m for m in measures if m.name.startswith(_SHOWN)]
+    shown += [m for m in measures if m.name.startswith(of_text) and text in {None, m.text}]
+    return shown + [m for m in measures if m.name.startswith(_SHOWN)]
 
 
 def measures_of_role(rows: Sequence[ResultRow], measures: Sequence[Measure], role: Role) -> list[Measure]:
@@ -48,7 +48,7 @@ def measures_of_role(rows: Sequence[ResultRow], measures: Sequence[Measure], rol
 
 def provenance(rows: Sequence[ResultRow]) -> pd.DataFrame:
     """Return one row per measurement with where it comes from."""
-    found = [
+    sourced = [
         {
             "run": "dense model" if row.is_dense else run_label(row),
             **source._asdict(),
@@ -58,19 +58,19 @@ def provenance(rows: Sequence[ResultRow]) -> pd.DataFrame:
         for row in rows
         for source, one in sources(row)
     ]
-    return pd.DataFrame(found)
+    return pd.DataFrame(sourced)
 
 
 def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.DataFrame:
     """Return one row per map and paired score: how much it differs from the dense model, with its interval."""
-    found: list[dict[str, object]] = []
+    compared: list[dict[str, object]] = []
     for measure in measures:
         for row in rows:
             figure = measure.of(row)
             if "_difference[" not in measure.name or figure is None or figure.low is None or figure.high is None:
                 continue
             apart = figure.low > 0 or figure.high < 0
-            found.append(
+            compared.append(
                 {
                     "score": measure.title,
                     "run": run_label(row),
@@ -80,7 +80,7 @@ def differences(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.Da
                     "settled": ("better" if figure.value > 0 else "worse") if apart else "not significant",
                 }
             )
-    return pd.DataFrame(found)
+    return pd.DataFrame(compared)
 
 
 def _run(row: ResultRow, measures: Sequence[Measure]) -> dict[str, object]:

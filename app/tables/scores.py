@@ -93,26 +93,26 @@ def score_shares(scores: pd.DataFrame, by: str) -> pd.DataFrame:
         scores: as :func:`sensitivity` returns them; what is below zero counts as nothing.
         by: ``layer`` or ``kind``.
     """
-    there = [column for column in SCORES if scores[column].notna().any()]
-    sums = scores[there].clip(lower=0).groupby(scores[by], sort=by == "layer").sum()
+    available = [column for column in SCORES if scores[column].notna().any()]
+    sums = scores[available].clip(lower=0).groupby(scores[by], sort=by == "layer").sum()
     return (sums / sums.sum().where(lambda total: total > 0, 1)).rename(columns=SCORES)
 
 
 def rank_agreement(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the Spearman correlation of every two scores that are there."""
-    there = [column for column in SCORES if scores[column].notna().any()]
-    return scores[there].corr(method="spearman").rename(index=SCORES, columns=SCORES)
+    """Return the Spearman correlation of every two scores that are available."""
+    available = [column for column in SCORES if scores[column].notna().any()]
+    return scores[available].corr(method="spearman").rename(index=SCORES, columns=SCORES)
 
 
 def agreement_sentence(agreement: pd.DataFrame) -> str:
     """Say what :func:`rank_agreement` means, pair by pair."""
     names = list(agreement.columns)
-    told = []
+    pairs = []
     for row, one in enumerate(names):
         for column, other in enumerate(names[row + 1 :], row + 1):
             number = float(agreement.iloc[:, column].iloc[row])
-            told.append(f"{one} and {other.lower()} {_agreement_in_words(number)} ({number:.2f})")
-    return "; ".join(told) + "." if told else "Only one score is available."
+            pairs.append(f"{one} and {other.lower()} {_agreement_in_words(number)} ({number:.2f})")
+    return "; ".join(pairs) + "." if pairs else "Only one score is available."
 
 
 def _agreement_in_words(correlation: float) -> str:

@@ -30,7 +30,7 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     headings = {h.id: h for h in analyses.analysis_headings()}
     ids = list(headings)
     wanted = st.query_params.get("analysis") or st.session_state.get(CHOICE_KEY, "")
-    matching = [i for i, found in enumerate(ids) if wanted and found.startswith(wanted)]
+    matching = [i for i, analysis_id in enumerate(ids) if wanted and analysis_id.startswith(wanted)]
     if wanted and not matching:
         st.session_state[GONE_KEY] = wanted[:_URL_DIGITS]
     _explain_absence(is_replaced=bool(ids))
@@ -54,11 +54,11 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     return analyses.analysis(chosen)
 
 
-def lead_to_analysis(found: str, analysis: Analysis) -> None:
+def lead_to_analysis(analysis_id: str, analysis: Analysis) -> None:
     """Offer to open the analysis a job's results belong to, where it is not the one shown."""
-    if found != analysis.id:
+    if analysis_id != analysis.id:
         st.info("The job added the feature metric to the analysis; its results belong to the new one.")
-        st.button("Open it", on_click=_choose, args=(found,), icon=":material/open_in_new:")
+        st.button("Open it", on_click=_choose, args=(analysis_id,), icon=":material/open_in_new:")
 
 
 def _explain_absence(*, is_replaced: bool) -> None:

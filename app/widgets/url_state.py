@@ -12,9 +12,9 @@ CARRIED: Final = ("map", "held", "answer")
 def carry_url_state() -> None:
     """Take up what the URL says, and write back what a change of page dropped; once per run, before the page."""
     for name in CARRIED:
-        there = st.query_params.get(name)
-        if there:
-            st.session_state[_key(name)] = there
+        value = st.query_params.get(name)
+        if value:
+            st.session_state[_key(name)] = value
         elif st.session_state.get(_key(name)):
             st.query_params[name] = st.session_state[_key(name)]
 

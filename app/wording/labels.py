@@ -80,5 +80,5 @@ def projection_label(projection: Projection) -> str:
 
 def block_label(members: Sequence[str], projections: Mapping[str, Projection]) -> str:
     """Return the short name of a block, such as ``L3 q+k+v``."""
-    first, *_ = found = [projections[name] for name in members]
-    return f"L{first.layer} " + "+".join(p.kind for p in found)
+    block = [projections[name] for name in members]
+    return f"L{block[0].layer} " + "+".join(p.kind for p in block)

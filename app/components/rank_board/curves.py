@@ -92,11 +92,11 @@ def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurv
         groups: its curves in the metric the maps' factors are made in.
     """
     curves = {curve.members: curve for group in groups for curve in group.separate}
-    found = []
+    documents = []
     for each in evaluated:
         ranks = {b.members: b.rank for b in each.blocks}
         (factored,) = {b.format.value for b in each.blocks if b.rank is not None} or {Format.LOW_RANK.value}
-        found.append(
+        documents.append(
             {
                 "params": each.params,
                 "objective": each.objective,
@@ -107,7 +107,7 @@ def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurv
                 "ranks": [ranks[members] for members in curves],
             }
         )
-    return found
+    return documents
 
 
 def _curves(group: GroupCurves) -> list[DistortionCurve]:

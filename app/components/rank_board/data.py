@@ -126,10 +126,10 @@ class BoardInput:
 
 
 def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, object]]:
-    found = ((row, text.of(row)) for row in text.rows)
+    measured = ((row, text.of(row)) for row in text.rows)
     return [
         {"params": row.size.params, "content": content_of(row.rank_map, analysis), "perplexity": one.perplexity}
-        for row, one in found
+        for row, one in measured
         if row.rank_map is not None and one is not None
     ]
 

@@ -52,15 +52,15 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
     refine_map(analysis, costed)
 
 
-def show_measurement(found: PerplexityResult) -> None:
+def show_measurement(result: PerplexityResult) -> None:
     """Show one measurement beside the dense model and the prediction."""
-    predicted, dense = found.prediction, found.dense_perplexity
+    predicted, dense = result.prediction, result.dense_perplexity
     assert predicted is not None
     tiles = st.columns(4)
     tiles[0].metric("Dense perplexity", f"{dense:.2f}", border=True, height="stretch")
     for tile, title, value in (
         (tiles[1], "Predicted", predicted.perplexity),
-        (tiles[2], "Measured", found.perplexity),
+        (tiles[2], "Measured", result.perplexity),
     ):
         tile.metric(
             title,
@@ -73,12 +73,12 @@ def show_measurement(found: PerplexityResult) -> None:
         )
     tiles[3].metric(
         "Same top token",
-        f"{found.agreement:.1%}",
+        f"{result.agreement:.1%}",
         border=True,
         height="stretch",
         help="Share of positions where the compressed model's likeliest token is the dense model's.",
     )
     st.caption(
-        f"On {plain(found.measured_on)}. Without this measurement "
+        f"On {plain(result.measured_on)}. Without this measurement "
         f"{predicted.low:.2f} to {predicted.high:.2f} was predicted, {calibrated(predicted.calibrated_on)}."
     )

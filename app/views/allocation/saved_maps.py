@@ -34,11 +34,11 @@ def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     if costed is not None and name is not None:
         with errors_shown():
             _go_on_with(saved_maps.save_map(analysis.id, name, costed.rank_map))
-    found = {m.id: m for m in saved_maps.all_saved(analysis.id)}
-    if not found:
+    maps = {m.id: m for m in saved_maps.all_saved(analysis.id)}
+    if not maps:
         return
     st.dataframe(
-        tables.saved_maps([m for m in found.values() if isinstance(m, NamedMap)], analysis),
+        tables.saved_maps([m for m in maps.values() if isinstance(m, NamedMap)], analysis),
         hide_index=True,
         column_config={
             "name": "Saved map",
@@ -50,11 +50,11 @@ def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     )
     if _NEXT in st.session_state:
         st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
-    if st.session_state.get(_CHOSEN) not in found:
-        # Set, not dropped: the browser goes on showing what it showed unless it is told otherwise.
-        st.session_state[_CHOSEN] = next(iter(found))
-    chosen = st.selectbox("Saved map", list(found), format_func=lambda i: map_label(found[i]), key=_CHOSEN, width=480)
-    changed = offer_actions(analysis, found[chosen])
+    if st.session_state.get(_CHOSEN) not in maps:
+        # Set, not dropped: the browser keeps what it shows until it is sent another value.
+        st.session_state[_CHOSEN] = next(iter(maps))
+    chosen = st.selectbox("Saved map", list(maps), format_func=lambda i: map_label(maps[i]), key=_CHOSEN, width=480)
+    changed = offer_actions(analysis, maps[chosen])
     if changed is not None:
         _go_on_with(changed)
 

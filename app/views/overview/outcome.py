@@ -25,8 +25,8 @@ _WIDTH = 235
 def show_outcome(analysis: Analysis, costed: CostedMap, text: MeasuredText | None, predictor: Predictor) -> bool:
     """Show size, arithmetic, predicted and measured quality; return whether exactly this map was measured."""
     predicted = predictor.predict(costed.cost.nats, costed.rank_map.metric).perplexities()
-    found = None if text is None else measured_on(text, costed.rank_map)
-    measured = None if found is None else found.ratio
+    result = None if text is None else measured_on(text, costed.rank_map)
+    measured = None if result is None else result.ratio
     name = str(analysis.about["corpus"]) if text is None else text.name
     st.markdown(f"#### {headline(costed, analysis.inventory, predicted, measured, plain(name))}")
     with st.container(horizontal=True):

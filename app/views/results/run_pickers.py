@@ -66,9 +66,9 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
 def chosen_runs(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Ask for some of the measured maps; the one that was measured in most ways at first."""
     known = {row.id: row for row in rows if not row.is_dense}
-    there = [row_id for row_id in st.session_state.get(_CHOSEN, []) if row_id in known]
-    if _CHOSEN not in st.session_state or len(there) < len(st.session_state[_CHOSEN]):
-        st.session_state[_CHOSEN] = there or [max(known.values(), key=_n_measurements).id]
+    still_known = [row_id for row_id in st.session_state.get(_CHOSEN, []) if row_id in known]
+    if _CHOSEN not in st.session_state or len(still_known) < len(st.session_state[_CHOSEN]):
+        st.session_state[_CHOSEN] = still_known or [max(known.values(), key=_n_measurements).id]
     picked = st.multiselect(
         "Runs in detail",
         list(known),

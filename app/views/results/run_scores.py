@@ -23,8 +23,8 @@ _ARTICLES = 20
 
 def show_scores(dense: ResultRow, chosen: Sequence[ResultRow]) -> None:
     """Show accuracies and ROUGE as bars, and how far they differ from the dense model's."""
-    found = [dense, *chosen]
-    every = (*task_measures(found), *summary_measures(found))
+    rows = [dense, *chosen]
+    every = (*task_measures(rows), *summary_measures(rows))
     shown = [m for m in every if m.role is Role.QUALITY and any(m.of(row) is not None for row in chosen)]
     if not shown:
         st.caption("No tasks or summaries have been evaluated yet; use 'Evaluate more'.")
@@ -45,10 +45,8 @@ def show_texts(chosen: Sequence[ResultRow]) -> None:
     if not sets:
         return
     # Texts stand side by side where they are of the same articles: those that most of the maps summarised.
-    of_most = max(sets, key=lambda found: len(found) - found.count(None))
-    written = {
-        row.id: measured.summary_texts(found) for row, found in zip(chosen, of_most, strict=True) if found is not None
-    }
+    of_most = max(sets, key=lambda summaries: len(summaries) - summaries.count(None))
+    written = {row.id: measured.summary_texts(one) for row, one in zip(chosen, of_most, strict=True) if one is not None}
     st.markdown("**Summaries side by side**")
     n = min(_ARTICLES, *(len(texts) for texts in written.values()))
     place = int(st.number_input(f"Article, 1 to {n}", 1, n, 1, key="runs.article", width=160)) - 1

@@ -31,13 +31,13 @@ _INTERVAL = (("low", "at least", "Lower end of the interval."), ("high", "at mos
 def runs_frame(table: pd.DataFrame, measures: Sequence[Measure]) -> None:
     """Show :func:`app.tables.runs` with the columns of ``measures``, uncertainties beside their numbers."""
     number = st.column_config.NumberColumn
-    there = set(table.columns)
+    columns = set(table.columns)
     config: dict[str, ColumnConfig | str | None] = {"method": st.column_config.TextColumn("Method", pinned=True)}
     for measure in measures:
         config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
-        for end, title, about in _ENDS if f"{measure.name}_stderr" in there else _INTERVAL:
+        for end, title, about in _ENDS if f"{measure.name}_stderr" in columns else _INTERVAL:
             name = f"{measure.name}_{end}"
-            if name in there:
+            if name in columns:
                 config[name] = number(title, format=_FORMATS[measure.kind], help=f"{about} {measure.about}")
     st.dataframe(table, hide_index=True, placeholder="–", column_order=list(config), column_config=config, key="runs")
 

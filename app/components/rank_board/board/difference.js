@@ -16,18 +16,18 @@ function partsOf(decided) {
 }
 
 export function paramsByProjection(decided, shapeOf) {
-  const found = new Map();
+  const params = new Map();
   for (const { members, total, width } of partsOf(decided).values()) {
     let [outs, given] = [0, 0];
     for (const name of members) {
       outs += shapeOf(name).outFeatures;
       // Products of parameter counts and widths may not fit a double.
       const upto = Number((BigInt(total) * BigInt(outs)) / BigInt(width));
-      found.set(name, upto - given);
+      params.set(name, upto - given);
       given = upto;
     }
   }
-  return found;
+  return params;
 }
 
 export const shareOf = ({ rank, full }) => (rank === null ? 1 : Math.min(rank / full, 1));

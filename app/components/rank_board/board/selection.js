@@ -40,11 +40,11 @@ const range = (values) => (values.length > 1 ? `${values[0]} to ${values.at(-1)}
 /** Return what is selected in words. */
 export function selectionText(names, projections) {
   if (!names.size) return "Nothing selected";
-  const found = [...names].map((name) => projections.get(name));
-  const kinds = [...new Set(found.map((p) => p.kind))];
-  const layers = [...new Set(found.map((p) => p.layer))].sort((a, b) => a - b);
+  const selected = [...names].map((name) => projections.get(name));
+  const kinds = [...new Set(selected.map((p) => p.kind))];
+  const layers = [...new Set(selected.map((p) => p.layer))].sort((a, b) => a - b);
   const isGapless = layers.at(-1) - layers[0] === layers.length - 1;
   const where = isGapless ? `layer${layers.length > 1 ? "s" : ""} ${range(layers)}` : `${layers.length} layers`;
-  if (found.length === 1) return `Layer ${layers[0]}, ${kinds[0]}`;
-  return `${found.length} projections: ${kinds.join(", ")}; ${where}`;
+  if (selected.length === 1) return `Layer ${layers[0]}, ${kinds[0]}`;
+  return `${selected.length} projections: ${kinds.join(", ")}; ${where}`;
 }

@@ -35,8 +35,8 @@ export class Toolbar {
   /** Offer everything the map can be compared with. */
   build() {
     const { methods, saved } = this.board.data;
-    const there = [["", "nothing"], ...methods.filter(({ fixed }) => !fixed).map(({ name, title }) => [name, `${title} here`])];
-    const options = [...there, ...saved.map(([id, name]) => [id, `saved: ${name}`])].map(([value, text]) => new Option(text, value));
+    const here = [["", "nothing"], ...methods.filter(({ fixed }) => !fixed).map(({ name, title }) => [name, `${title} here`])];
+    const options = [...here, ...saved.map(([id, name]) => [id, `saved: ${name}`])].map(([value, text]) => new Option(text, value));
     this.compare.replaceChildren(...options);
   }
 

@@ -8,11 +8,11 @@ import { allocateUniformly } from "./uniform.js";
 
 export function bestEvaluated(evaluated, groups, budget, locks = []) {
   if (locks.length) throw new NoAllocation("Measured maps cannot be changed: release the held ranks, or turn off rebalancing.");
-  const fitting = evaluated.filter((found) => found.params <= budget);
+  const fitting = evaluated.filter((one) => one.params <= budget);
   if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
   const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;
   const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
-  const comparable = fitting.filter((found) => found.measure === newest);
+  const comparable = fitting.filter((one) => one.measure === newest);
   const best = comparable.reduce((a, b) => (better(a, b) ? b : a));
   const names = groups.flatMap(({ separate }) => separate.map(({ members }) => members));
   const blocks = best.ranks.map((rank, i) => ({ members: names[i], format: rank === null ? "dense" : best.format, rank }));
