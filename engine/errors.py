@@ -34,7 +34,7 @@ class NamedMapError(RankScopeError):
 
 
 class InfeasibleBudgetError(RankScopeError):
-    """No allocation fits the budget, or the locked ranks alone exceed it."""
+    """No allocation fits the budget, or the held ranks alone exceed it."""
 
 
 class ResourceError(RankScopeError):

@@ -89,10 +89,10 @@ def require_feasible(floor_params: int, budget: Budget, n_locked: int) -> None:
     if floor_params <= budget.params:
         return
     given = f"The budget is {budget.params:,} parameters, but the smallest allocation"
-    given += f" around the {n_locked} locked blocks" if n_locked else ""
+    given += f" around the {n_locked} held blocks" if n_locked else ""
     if floor_params > budget.compressible_params:
         raise InfeasibleBudgetError(
-            f"{given} has {floor_params:,}, more than the dense projections; release locks or lower their ranks."
+            f"{given} has {floor_params:,}, more than the dense projections; release held ranks or lower them."
         )
     # The smallest ten-thousandth that is feasible when typed in, so rounded up, and past rounding errors.
     smallest = -(-floor_params * 10_000 // budget.compressible_params)

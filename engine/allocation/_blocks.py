@@ -52,7 +52,7 @@ class Block:
             return cls(curve, Format.DENSE, range(0))
         if lock.rank > curve.max_rank:
             raise InvalidRankMapError(
-                f"{curve.name} is locked at rank {lock.rank}; expected a rank from 1 to {curve.max_rank}, or dense."
+                f"{curve.name} is held at rank {lock.rank}; expected a rank from 1 to {curve.max_rank}, or dense."
             )
         storage = UNSHARED.get(lock.format, lock.format) if len(curve.members) == 1 else lock.format
         return cls(curve, storage, range(lock.rank, lock.rank + 1), may_be_dense=False)
@@ -117,7 +117,7 @@ def assign_locks(groups: Sequence[GroupCurves], locks: Sequence[BlockRank]) -> l
         is_whole = first is not None and len(first.members) > 1 and first.rank is not None
         if is_whole and group.shared is None:
             raise InvalidRankMapError(
-                f"{'+'.join(names)} is locked together, but was analysed without a shared curve; lock its "
+                f"{'+'.join(names)} is held as one block, but was analysed without a shared curve; hold its "
                 "projections one by one."
             )
         own = (None,) * len(names) if is_whole else tuple(lock_of.get(name) for name in names)

@@ -48,12 +48,12 @@ def best_evaluated(
 
     Raises:
         InfeasibleBudgetError: nothing was measured at or under the budget.
-        InvalidRankMapError: a rank was locked.
+        InvalidRankMapError: a rank is held.
     """
     if locks:
         raise InvalidRankMapError(
-            "Bayesian allocation takes its maps from a search as they were measured, so that it cannot hold "
-            f"{locks[0].name} fixed; release it or choose another method."
+            "Bayesian allocation takes its maps from a search as they were measured, so it cannot hold a rank of "
+            f"{locks[0].name}; release it or choose another method."
         )
     fitting = [m for m in evaluated if m.params <= budget.params]
     if not fitting:

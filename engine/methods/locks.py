@@ -46,13 +46,13 @@ def read_locks(
     expected = (
         'expected a JSON object such as {"model.layers.0.mlp.down_proj": 128}, with a rank or "dense" for each name'
     )
-    content = read_small_file(path, "lock file", _LARGEST_FILE, expected)
+    content = read_small_file(path, "file of held ranks", _LARGEST_FILE, expected)
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InvalidRankMapError(f"The lock file {path} is not JSON; {expected}.") from error
+        raise InvalidRankMapError(f"The file of held ranks {path} is not JSON; {expected}.") from error
     if not isinstance(value, dict):
-        raise InvalidRankMapError(f"The lock file {path} holds a {type(value).__name__}; {expected}.")
+        raise InvalidRankMapError(f"The file of held ranks {path} has a {type(value).__name__}; {expected}.")
     allowed = formats if formats is not None else get_preset(method).formats
     return tuple(lock_of(name, rank, inventory, allowed) for name, rank in value.items())
 
@@ -67,13 +67,15 @@ def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Fo
     known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups}
     if name not in known:
         raise InvalidRankMapError(
-            f"The lock names {name!r}, which is no projection of this model; expected a name such as "
+            f"A rank is held for {name!r}, which is no projection of this model; expected a name such as "
             f"{inventory.projections[0].name}."
         )
     if rank in ("dense", None):
         return BlockRank(members, Format.DENSE, None)
     if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-        raise InvalidRankMapError(f'The lock of {name} is {rank!r}; expected a whole number of at least 1, or "dense".')
+        raise InvalidRankMapError(
+            f'{name} is held at the rank {rank!r}; expected a whole number of at least 1, or "dense".'
+        )
     skips = any(f.skips for f in formats)
     if len(members) > 1:
         return BlockRank(members, Format.SKIP_CAT if skips else Format.CAT, rank)

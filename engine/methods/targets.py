@@ -77,7 +77,7 @@ def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float)
         least = sizes.of(allocate(Budget(low, compressible)))
         raise InfeasibleBudgetError(
             f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this method makes the model is "
-            f"{_rounded_up(least / 1e6)} MB; ask for at least that, release locks, or choose a smaller type."
+            f"{_rounded_up(least / 1e6)} MB; ask for at least that, release held ranks, or choose a smaller type."
         )
     return _answer(allocate, _last_where(fits, low, compressible), compressible)
 
@@ -120,8 +120,8 @@ def allocate_to_ratio(
     least = ratio_at(last)
     if not least <= ratio:
         raise InfeasibleBudgetError(
-            f"A perplexity ratio of {ratio:g} was asked for, but with all parameters the locks let the method use "
-            f"{_rounded_up(least)} is predicted; ask for at least that, or release locks."
+            f"A perplexity ratio of {ratio:g} was asked for, but with all parameters the held ranks let the method "
+            f"use {_rounded_up(least)} is predicted; ask for at least that, or release held ranks."
         )
     place = _last_where(misses, 0, last) + 1 if misses(0) else 0
     return _answer(rule.allocate, budgets[place], compressible_params)

@@ -249,7 +249,7 @@ def test_locks_that_do_not_fit_the_budget_are_a_sentence_with_a_way_back(
     held = dict.fromkeys(toy_analysis.projections, 10_000)
     page = open_page("allocation", {f"held.{toy_analysis.id}": held}, keep="0.5")
     assert not page.exception
-    assert "locked" in page.error[0].value
+    assert "held" in page.error[0].value
     page = button(page, f"Release {len(held)} held ranks").click().run()
     assert not page.error
 

@@ -294,7 +294,7 @@ def test_locks_are_honoured_and_bad_ones_are_one_sentence(terminal, analysed, tm
     for content, words in [
         ('{"model.layers.0.nope": 3}', "no projection of this model"),
         ('{"model.layers.0.mlp.down_proj": 1.5}', "whole number"),
-        ("[1]", "holds a list"),
+        ("[1]", "has a list"),
         ("nonsense", "not JSON"),
     ]:
         lock.write_text(content)

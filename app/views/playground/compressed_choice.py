@@ -87,7 +87,7 @@ def _pick_method(names: Sequence[str]) -> str:
         format_func=method_title,
         key="method.picked",
         on_change=lambda: activate(st.session_state["method.picked"]),
-        help="The one whose map compresses the model.",
+        help="Its map compresses the model.",
     )
     activate(chosen)
     return chosen
@@ -115,10 +115,14 @@ def _choose_schedule() -> Choice:
         )
     with last:
         end = kept_fraction_slider(
-            "Last tokens keep", key="end", default=0.6, help_text="Reached at the largest number of tokens."
+            "Last tokens keep", key="end", default=0.6, help_text="Kept fraction at the maximum number of tokens."
         )
     kind = option_picker(
-        "Decrease", _KINDS, key="schedule", help_text="Evenly over the largest number of tokens.", in_url=True
+        "Decrease",
+        _KINDS,
+        key="schedule",
+        help_text="The kept fraction declines evenly up to the maximum number of tokens.",
+        in_url=True,
     )
     methods = [
         name for name, preset in PRESETS.items() if Format.LOW_RANK in preset.formats and not preset.needs_search
@@ -130,7 +134,7 @@ def _choose_schedule() -> Choice:
         format_func=method_title,
         key="by",
         bind="query-params",
-        help="Allocates every budget, all in the low-rank format.",
+        help="Chooses the ranks at every kept fraction, in the low-rank format.",
     )
 
     def schedule(n_tokens: int) -> RankSchedule:

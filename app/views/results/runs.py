@@ -71,7 +71,7 @@ def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
     st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
     n = max(one.prediction.calibrated_on for row in text.rows if (one := text.of(row)) and one.prediction)
     st.caption(
-        f"On {plain(text.title)}. On the dotted line the prediction is exact; above it the harm is larger than "
-        f"predicted. Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; "
+        f"On {plain(text.title)}. On the dotted line the prediction is exact; above it the loss of quality is "
+        f"larger than predicted. Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; "
         "bars are 90 % intervals."
     )

@@ -71,7 +71,7 @@ def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, 
     with pytest.raises(InfeasibleBudgetError) as error:
         allocate(method, model.groups, model.budget(floor - 1), formats=formats, locks=locks)
     if floor > model.total:
-        assert "more than the dense projections; release locks" in str(error.value)
+        assert "more than the dense projections; release held ranks" in str(error.value)
     else:
         named = re.search(r"at least ([0-9]\.[0-9]{4})", str(error.value))
         assert named is not None
@@ -143,7 +143,7 @@ def two_members() -> list[GroupCurves]:
         ([BlockRank(("q",), Format.SKIP, 1), BlockRank(("q", "k"), Format.CAT, 1)], "q is in more than one"),
         ([BlockRank(("q", "q"), Format.CAT, 1)], "q is in more than one"),
         ([BlockRank(("q",), Format.SKIP, 11)], "expected a rank from 1 to 10"),
-        ([BlockRank(("q", "k"), Format.CAT, 11)], "q+k is locked at rank 11"),
+        ([BlockRank(("q", "k"), Format.CAT, 11)], "q+k is held at rank 11"),
         ([BlockRank(("q",), Format.CAT, 2)], "name them all or use low-rank"),
         ([BlockRank(("q", "k"), Format.LOW_RANK, 2)], "holds one projection"),
         ([BlockRank(("k", "q"), Format.CAT, 2)], "expected q+k in this order"),
@@ -166,7 +166,7 @@ def test_a_shared_lock_needs_a_shared_curve(method):
 @every_allocator
 def test_locks_over_the_budget_are_infeasible(method):
     locks = [BlockRank(("q",), Format.LOW_RANK, 10), BlockRank(("k",), Format.LOW_RANK, 10)]
-    with pytest.raises(InfeasibleBudgetError, match=r"around the 2 locked blocks has 400.*; release locks"):
+    with pytest.raises(InfeasibleBudgetError, match=r"around the 2 held blocks has 400.*; release held ranks"):
         allocate(method, two_members(), Budget(200, 200), formats=frozenset({Format.CAT}), locks=locks)
 
 

@@ -93,7 +93,7 @@ def test_on_the_frontier_it_is_the_cheapest_vertex(model, lock_seed, locked, mix
     every = [frontier.allocate(model.budget(int(cost))) for cost in frontier.costs]
     reaching = [a for a in every if ratio_of(a.nats) <= ratio]
     if not reaching:
-        with pytest.raises(InfeasibleBudgetError, match="release locks"):
+        with pytest.raises(InfeasibleBudgetError, match="release held ranks"):
             allocate_to_ratio(frontier, ratio_of, ratio, model.total)
         return
     budget, found = allocate_to_ratio(frontier, ratio_of, ratio, model.total)

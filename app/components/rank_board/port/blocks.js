@@ -22,7 +22,7 @@ export class Block {
 
   static locked(curve, lock) {
     if (lock.rank === null) return new Block(curve, "dense", null, null, 1, true);
-    if (lock.rank > curve.reach) throw new NoAllocation("A rank is held that was not analysed; release it.");
+    if (lock.rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
     const storage = curve.members.length === 1 ? UNSHARED[lock.format] ?? lock.format : lock.format;
     return new Block(curve, storage, lock.rank, lock.rank, 1, false);
   }
@@ -53,7 +53,7 @@ export function assignLocks(groups, locks) {
     const names = group.separate.map((curve) => curve.members[0]);
     const first = lockOf.get(names[0]);
     const isWhole = first !== undefined && first.members.length > 1 && first.rank !== null;
-    if (isWhole && group.shared === null) throw new NoAllocation("A group is held that was not analysed as one.");
+    if (isWhole && group.shared === null) throw new NoAllocation("A held group was not analysed as one block; hold its projections one by one.");
     const members = names.map((name) => (isWhole ? null : lockOf.get(name) ?? null));
     return { whole: isWhole ? first : null, members, isFree: !isWhole && members.every((lock) => lock === null) };
   });

@@ -22,7 +22,7 @@ export function editMap(plan, method, held, shapeOf, curveOf) {
   let nats = 0;
   for (const { members, format, rank } of blocks) {
     const curve = curveOf(members);
-    if (rank !== null && rank > curve.reach) throw new NoAllocation("A rank is held that was not analysed; release it.");
+    if (rank !== null && rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
     const { inFeatures, outFeatures } = curve;
     params += rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
     nats += rank === null ? 0 : curve.natsAt(rank);

@@ -7,9 +7,9 @@ import { allocateUniformly } from "./uniform.js";
 // engine.allocation._evaluated and engine.methods.presets
 
 export function bestEvaluated(evaluated, groups, budget, locks = []) {
-  if (locks.length) throw new NoAllocation("Measured maps cannot be changed: release the held ranks, or turn off rebalancing.");
+  if (locks.length) throw new NoAllocation("Measured maps cannot be changed; release the held ranks or turn off rebalancing.");
   const fitting = evaluated.filter((one) => one.params <= budget);
-  if (!fitting.length) throw new NoAllocation("No map of at most this size has been measured yet: search for one below.");
+  if (!fitting.length) throw new NoAllocation("No measured map fits this budget yet; search for one below.");
   const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;
   const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
   const comparable = fitting.filter((one) => one.measure === newest);

@@ -61,7 +61,7 @@ export class Planner {
     const { compressible, predictor, dense_perplexity: dense } = this.data;
     const locks = locksFor(method, held, this.shapeOf);
     if (target === null) return this.methods.allocate(method, Math.floor(keep * compressible), locks);
-    if (target < dense) throw new NoAllocation(`The dense model itself has a perplexity of ${dense.toFixed(2)}: set a higher target.`);
+    if (target < dense) throw new NoAllocation(`The dense model itself has a perplexity of ${dense.toFixed(2)}; set a higher target.`);
     const ratioOf = (nats) => predictRatio(predictor, method.metric, nats);
     return this.methods.allocateToRatio(method, ratioOf, target / dense, compressible, locks);
   }
