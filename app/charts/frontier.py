@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
-from app.wording.labels import method_title
 from engine.results.columns import Kind
 from engine.results.pareto import pareto_front
+from engine.results.words import method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

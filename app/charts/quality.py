@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
-from app.wording.labels import TIMES, method_title
 from engine.methods.presets import PRESETS
+from engine.results.words import TIMES, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from app.wording.labels import TIMES
 from engine.results import palette
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

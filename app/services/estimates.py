@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from app.wording.labels import duration
 from engine.errors import RankScopeError
 from engine.jobs import JobStatus
 from engine.operations import operations
+from engine.results.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

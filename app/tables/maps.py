@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from app.costed_maps import NoMap
-from app.wording.labels import FORMATS, block_label, method_title, projection_label
+from app.wording.labels import FORMATS, block_label, projection_label
 from engine.formats import BYTES_PER_PARAM, allocated_params, block_params
 from engine.pipeline.reading.results import measured_on
+from engine.results.words import method_title
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:

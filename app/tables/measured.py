@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from app.wording.labels import REFINEMENTS, method_title
+from engine.results.words import REFINEMENTS, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from app.wording.labels import method_title
 from engine.report import sources
 from engine.results.columns import Role
+from engine.results.words import method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

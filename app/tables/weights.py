@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from app.wording.labels import TIMES
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

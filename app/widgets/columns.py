@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.wording.labels import TIMES
+from engine.results.words import TIMES
 
 _number = st.column_config.NumberColumn
 _RATIO = f"%.3f {TIMES}"

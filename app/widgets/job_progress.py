@@ -11,8 +11,9 @@ import streamlit as st
 from app.services import jobs
 from app.services.estimates import jobs_ahead
 from app.widgets.errors import errors_shown
-from app.wording.labels import duration, percent, plain
+from app.wording.labels import plain
 from engine.jobs import JobStatus
+from engine.results.words import duration, percent
 
 if TYPE_CHECKING:
     from engine.jobs import Job

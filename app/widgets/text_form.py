@@ -9,8 +9,8 @@ import streamlit as st
 from app.services import texts
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
-from app.wording.labels import TIMES
 from engine.operations import OnText
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

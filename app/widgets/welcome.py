@@ -6,8 +6,8 @@ import streamlit as st
 
 from app.services import jobs, texts
 from app.widgets.job_progress import follow
-from app.wording.labels import megabytes
 from engine.operations import Analyse
+from engine.results.words import megabytes
 
 CHOICE_KEY = "analysis.choice"
 """Of the analysis that is open, in the session."""

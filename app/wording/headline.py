@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.wording.labels import TIMES, percent
+from engine.results.words import TIMES, percent
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap

@@ -5,41 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from engine.results.words import (
-    REFINEMENTS,
-    TIMES,
-    calibrated,
-    count,
-    duration,
-    megabytes,
-    method_title,
-    percent,
-    ratio,
-)
 from engine.types import Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from engine.types import Projection
-
-__all__ = [
-    "FORMATS",
-    "METRICS",
-    "REFINEMENTS",
-    "TIMES",
-    "block_label",
-    "calibrated",
-    "count",
-    "duration",
-    "megabytes",
-    "method_title",
-    "percent",
-    "plain",
-    "projection_label",
-    "ratio",
-    "slug",
-]
 
 METRICS: Final[Mapping[Metric, str]] = {
     Metric.WEIGHT: "Weight: the matrix itself",

@@ -46,7 +46,7 @@ def allocate(
         str,
         typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat."),
     ] = "",
-    lock: Annotated[Path | None, typer.Option(help='JSON file of fixed ranks: {projection: rank or "dense"}.')] = None,
+    lock: Annotated[Path | None, typer.Option(help='JSON file of held ranks: {projection: rank or "dense"}.')] = None,
     importance: Annotated[
         str | None, typer.Option(help="FLRC's importance: taylor2 (default), taylor1 or fisher.")
     ] = None,

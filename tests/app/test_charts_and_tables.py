@@ -14,7 +14,7 @@ from app import charts, tables
 from app.costed_maps import CostedMap, NoMap
 from app.services import allocation, analyses, measurements, texts
 from app.services import maps as saved_maps
-from app.wording.labels import block_label, count, duration, plain, ratio
+from app.wording.labels import block_label, plain
 from cache import DirectoryStore, Key
 from engine.analysis.curves import predicted_increase, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
@@ -22,6 +22,7 @@ from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
 from engine.pipeline.reading.results import measured_row
 from engine.prediction.runs import predictor_on, reference_text
+from engine.results.words import count, duration, ratio
 from engine.types import Budget, Format, Metric
 
 if TYPE_CHECKING:

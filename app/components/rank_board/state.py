@@ -12,8 +12,8 @@ import streamlit as st
 from app.components.rank_board.data import DTYPES, LOWEST_KEEP, BoardState
 from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED, MapRequest
-from app.wording.labels import method_title
 from engine.methods.presets import PRESETS
+from engine.results.words import method_title
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis

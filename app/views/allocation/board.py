@@ -13,10 +13,10 @@ from app.costed_maps import edited_maps
 from app.services import allocation
 from app.services import maps as saved_maps
 from app.views.shared.comparison import dense_perplexity
-from app.wording.labels import calibrated
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 from engine.rank_map.named import NamedMap
+from engine.results.words import calibrated
 
 if TYPE_CHECKING:
     from app.components.rank_board.data import BoardState

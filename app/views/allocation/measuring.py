@@ -11,8 +11,9 @@ from app.services import jobs
 from app.views.allocation.refining import refine_map
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
-from app.wording.labels import calibrated, plain, ratio
+from app.wording.labels import plain
 from engine.pipeline.reading.results import measured_row
+from engine.results.words import calibrated, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,9 +23,9 @@ from app.widgets.errors import errors_shown
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
 from app.widgets.text_choice import chosen_text
-from app.wording.labels import method_title, plain
+from app.wording.labels import plain
 from engine.methods.presets import PRESETS
-from engine.results.words import counted
+from engine.results.words import counted, method_title
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap

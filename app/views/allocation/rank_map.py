@@ -9,8 +9,8 @@ import streamlit as st
 from app import charts, tables
 from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
-from app.wording.labels import count, megabytes
 from engine.formats import BYTES_PER_PARAM
+from engine.results.words import count, megabytes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from app.pages import page_link
 from app.services import jobs
 from app.widgets.job_progress import follow, watch
 from app.widgets.setting_input import whole_number_input
-from app.wording.labels import ratio
 from engine.operations import Refine
 from engine.results.outcomes import Refinement
+from engine.results.words import ratio
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap

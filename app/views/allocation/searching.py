@@ -11,8 +11,8 @@ from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
-from app.wording.labels import percent
 from engine.operations import Search
+from engine.results.words import percent
 from engine.search.outcome import SearchOutcome
 
 if TYPE_CHECKING:

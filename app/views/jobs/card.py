@@ -11,8 +11,9 @@ import streamlit as st
 from app.services import jobs
 from app.views.jobs.end import explain_end, show_log
 from app.widgets.job_progress import show_progress
-from app.wording.labels import duration, plain
+from app.wording.labels import plain
 from engine.jobs import JobStatus
+from engine.results.words import duration
 
 if TYPE_CHECKING:
     from engine.jobs import Job

@@ -8,8 +8,8 @@ from app import tables
 from app.services import texts
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import text_picker, with_amount
-from app.wording.labels import megabytes
 from engine.operations import Analyse
+from engine.results.words import megabytes
 from engine.specs import Fisher
 
 _MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}

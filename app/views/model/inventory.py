@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import tables
-from app.wording.labels import count, duration, megabytes, percent, plain
+from app.wording.labels import plain
+from engine.results.words import count, duration, megabytes, percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.wording.headline import headline
-from app.wording.labels import calibrated, count, megabytes, percent, plain, ratio
+from app.wording.labels import plain
 from engine.formats import BYTES_PER_PARAM
 from engine.pipeline.reading.results import measured_on
+from engine.results.words import calibrated, count, megabytes, percent, ratio
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap

@@ -16,8 +16,8 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.pickers import budget_slider
 from app.widgets.text_choice import chosen_text
-from app.wording.labels import calibrated, method_title
 from engine.prediction.runs import predictor_on
+from engine.results.words import calibrated, method_title
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis

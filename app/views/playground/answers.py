@@ -11,9 +11,9 @@ from app.services import playground
 from app.views.playground.presence import presence
 from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
-from app.wording.labels import TIMES, plain
+from app.wording.labels import plain
 from engine.playground import AnswerStatus, ProgressiveChoice, Side
-from engine.results.words import counted
+from engine.results.words import TIMES, counted
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator

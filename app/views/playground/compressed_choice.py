@@ -14,11 +14,11 @@ from app.services import allocation, measurements
 from app.widgets.held_draft import keep_held, restore_held
 from app.widgets.opened_map import opened_map
 from app.widgets.pickers import budget_slider, kept_fraction_slider, option_picker
-from app.wording.labels import REFINEMENTS, method_title, percent
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.methods.presets import PRESETS
 from engine.playground import MapChoice, ProgressiveChoice
 from engine.rank_map.identity import map_id
+from engine.results.words import REFINEMENTS, method_title, percent
 from engine.types import Format
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from app.services import jobs, measurements
 from app.views.results.measured_frames import comparison_frame
 from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
-from app.wording.labels import percent, plain
+from app.wording.labels import plain
 from engine.operations import Compare
 from engine.results.comparison import Comparison
+from engine.results.words import percent
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.widgets import columns
-from app.wording.labels import TIMES
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from app.tables.runs import run_label
-from app.wording.labels import method_title
+from engine.results.words import method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ import streamlit as st
 from app import charts, tables
 from app.views.results.run_pickers import run_filter
 from app.views.results.runs_frame import runs_frame
-from app.wording.labels import calibrated, plain
+from app.wording.labels import plain
 from engine.results.columns import Role, measures
 from engine.results.texts import measured_texts
+from engine.results.words import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

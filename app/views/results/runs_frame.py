@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.wording.labels import TIMES
 from engine.results.columns import Kind
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,9 @@ from app import charts, tables
 from app.costed_maps import NoMap
 from app.services import allocation
 from app.views.shared.method_frames import methods_frame, quality_frame
-from app.wording.labels import calibrated, method_title, plain
+from app.wording.labels import plain
 from engine.prediction.runs import predictor_on
+from engine.results.words import calibrated, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

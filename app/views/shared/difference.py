@@ -10,9 +10,9 @@ from app import tables
 from app.components.rank_board.state import COMPARED_KEY
 from app.costed_maps import SAVED, CostedMap
 from app.services import maps as saved_maps
-from app.wording.labels import count, method_title
 from engine.rank_map.difference import difference_to_csv, params_moved, rank_map_difference
 from engine.rank_map.named import NamedMap
+from engine.results.words import count, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
