@@ -12,7 +12,7 @@ import pytest
 
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
-from app.components.rank_board.data import CONSTANTS, content_of
+from app.components.rank_board.data import CONSTANTS, BoardState, content_of
 from app.costed_maps import CostedMap, MapRequest, NoMap, edited_maps
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
@@ -40,20 +40,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 MODULES = Path(rank_board.__file__).parent / "port"
 
-PLAN = """async ([bytes, told, cases]) => {
+PLAN = """async ([bytes, sent, cases]) => {
   const { decodeCurves } = await import("./curves.js");
   const { Planner } = await import("./planner.js");
   const { contentOf } = await import("./measured.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
   const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
   const planner = new Planner(curves, new Map(shapes));
-  planner.learn(told);
+  planner.learn(sent);
   return cases.map((state) => {
     const { plans } = planner.plan(state);
-    return told.methods.map(({ name, metric }) => {
+    return sent.methods.map(({ name, metric }) => {
       const plan = plans.get(name);
       if (!plan) return null;
-      const content = contentOf(plan, metric, (member) => told.places.indexOf(member));
+      const content = contentOf(plan, metric, (member) => sent.places.indexOf(member));
       return [plan.blocks.map((b) => [b.members, b.format, b.rank]), plan.params, content, plan.nats];
     });
   });
@@ -188,15 +188,14 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     for index in range(12):
         base_held = held_at_random(analysis, rng, float(rng.choice([0.0, 0.2])))
         target = float(np.round(dense * rng.uniform(1.02, 3), 2)) if index % 3 else None
-        base = {"keep": float(np.round(rng.uniform(0.4, 1), 3)), "target": target, "held": base_held}
-        request = MapRequest(base["keep"], base["target"], tuple(base_held.items()))
-        states.append({**base, "base": None})
+        request = MapRequest(float(np.round(rng.uniform(0.4, 1), 3)), target, tuple(base_held.items()))
+        states.append(BoardState(request.keep, request.target, held=request.held).to_json())
         expected.append(maps_for(request))
-        held = base_held | held_at_random(analysis, rng, 0.3)
-        states.append({"keep": 0.8, "target": None, "held": held, "base": base})
-        expected.append(edited_maps(expected[-1], tuple(held.items()), analysis))
+        held = tuple((base_held | held_at_random(analysis, rng, 0.3)).items())
+        states.append(BoardState(held=held, base=request).to_json())
+        expected.append(edited_maps(expected[-1], held, analysis))
 
-    told = {
+    sent = {
         "constants": CONSTANTS,
         "methods": presets_json(PRESETS.values()),
         "evaluated": evaluated_json(measured, curves[Metric.FEATURE]),
@@ -207,7 +206,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     }
     data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
     checked, ids = 0, {}
-    for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, told, states]), strict=True):
+    for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, sent, states]), strict=True):
         for costed, answer in zip(wanted, got, strict=True):
             if isinstance(costed, NoMap):
                 assert answer is None, (costed, state)

@@ -87,7 +87,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(place: Place, where: str
 
 def test_a_lock_file_without_end_is_not_read(place: Place) -> None:
     said = place.terminal.error("allocate", place.analysis, "--keep", 0.7, "--lock", "/dev/zero")
-    assert "There is no lock file at /dev/zero" in said
+    assert "There is no file of held ranks at /dev/zero" in said
     large = place.rank_map.with_name("large.json")
     with large.open("wb") as file:
         file.truncate(10**12)

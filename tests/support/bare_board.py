@@ -47,13 +47,13 @@ PAGE = """<!doctype html><title>board</title><style>body { margin: 16px; font-fa
   const { data, curves } = await (await fetch("./data.json")).json();
   deliver({ data: bytes(curves) });
   globalThis.reports = [];
-  globalThis.told = data;
-  globalThis.tell = (changes) => show({
-    data: Object.assign(globalThis.told, changes),
+  globalThis.sent = data;
+  globalThis.send = (changes) => show({
+    data: Object.assign(globalThis.sent, changes),
     parentElement: document.body,
     setStateValue: (_, state) => globalThis.reports.push(state),
   });
-  globalThis.tell({});
+  globalThis.send({});
 </script>"""
 
 
@@ -97,7 +97,7 @@ def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
 def open_board(page: Page, analysis: Analysis, state: BoardState) -> None:
     """Show the board of an analysis on an empty page.
 
-    In the page ``reports`` holds what Python would be told, and ``tell(changes)`` is what it answers.
+    In the page ``reports`` holds what Python would be sent, and ``send(changes)`` is what it answers.
     """
     curves = {metric: group_curves(analysis, metric) for metric in analysis.nats}
     step = board_step(next(iter(curves.values())))

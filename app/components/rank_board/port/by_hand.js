@@ -1,7 +1,7 @@
 import { NoAllocation } from "./blocks.js";
 import { maxUsefulRank, rankParams, skips } from "./formats.js";
 
-// app.plans: what ranks held by hand mean.
+// engine.methods.editing: what ranks held by hand mean.
 
 function lockOf(name, rank, formats, shapeOf) {
   const format = formats.some(skips) ? "skip" : "low-rank";
