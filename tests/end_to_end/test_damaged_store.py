@@ -45,6 +45,15 @@ def test_what_is_damaged_is_listed_beside_what_is_whole(home: Damaged) -> None:
     assert [cell.strip() for cell in line.strip("│").split("│")][::3] == ["evaluation", "1"]
 
 
+def test_a_store_that_cannot_be_written_is_one_sentence(home: Damaged) -> None:
+    partials = home.terminal.home / "artifacts" / ".partial"
+    shutil.rmtree(partials, ignore_errors=True)
+    partials.touch()
+    said = home.terminal.error("cache", "prune", "--stage", "statistics")
+    assert "cannot be used" in said
+    assert "check its permissions and the disk" in said
+
+
 def test_what_leaves_out_a_damaged_result_names_it(home: Damaged, tmp_path: Path) -> None:
     rank_map = tmp_path / "map.json"
     for words in (

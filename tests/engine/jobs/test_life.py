@@ -36,6 +36,17 @@ def test_a_job_ends_with_its_result(queue: JobQueue, home: Path) -> None:
     ]
 
 
+def test_modules_of_the_folder_somebody_works_in_are_not_imported(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was downloaded with a model may hold any code."""
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "engine.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    job = queue.wait(queue.submit("echo", {"word": "hello"}, title="Echo").id, poll_s=0.01)
+    assert (job.status, job.error) == (JobStatus.DONE, None)
+
+
 def test_equal_specs_are_one_job_and_a_done_one_runs_again_only_if_asked(queue: JobQueue, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     arguments = {"notes": str(notes), "word": "once"}
