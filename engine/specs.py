@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -193,7 +193,8 @@ class CalibrationSpec:
     Attributes:
         fisher: gradients at the true next tokens (``empirical``) or at tokens drawn from the model.
         batch_size: sequences per forward and backward pass.
-        compute_dtype: autocast type of the passes; moments are float32 whatever it is.
+        compute_dtype: autocast type of the passes; moments are float32 whatever it is. ``auto`` is what the machine is
+            faster in, and what an analysis states it was made in.
         seed: of the sampled labels.
     """
 
@@ -206,9 +207,9 @@ class CalibrationSpec:
         """Check the ranges."""
         if self.batch_size < 1:
             raise InvalidSpecError(f"Batch size {self.batch_size} was given; expected at least 1.")
-        if self.compute_dtype not in DTYPES:
+        if self.compute_dtype not in AUTO_DTYPES:
             raise InvalidSpecError(
-                f"Compute dtype {self.compute_dtype!r} was given; expected one of {', '.join(DTYPES)}."
+                f"Compute dtype {self.compute_dtype!r} was given; expected one of {', '.join(AUTO_DTYPES)}."
             )
 
 
@@ -274,6 +275,16 @@ class AnalysisSpec:
                 f"{', '.join(self.metrics)}; add it to --metrics."
             )
 
+    def with_pass_type(self, dtype: str) -> AnalysisSpec:
+        """Return the same with passes in a type."""
+        return replace(self, calibration=replace(self.calibration, compute_dtype=dtype))
+
+    def candidates(self) -> tuple[AnalysisSpec, ...]:
+        """Return what this spec may stand for: itself, or where the type of passes is open one for each."""
+        if self.calibration.compute_dtype != "auto":
+            return (self,)
+        return tuple(self.with_pass_type(dtype) for dtype in ("bfloat16", "float32"))
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSpec:
@@ -327,7 +338,8 @@ class RefinementSpec:
         training: how factors are trained after their correction; ``None``: not at all.
         damping: of the correction, relative; a ridge towards the factors as they were.
         batch_size: sequences per pass.
-        compute_dtype: autocast type of passes; factors are float32 whatever it is.
+        compute_dtype: autocast type of passes, ``auto`` for what the machine is faster in; factors are float32 whatever
+            it is.
     """
 
     training: TrainingSpec | None = None

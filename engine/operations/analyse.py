@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from engine.operations._base import setting
 from engine.operations._subjects import Device, OnText, Seed, Sequences, Source
-from engine.specs import AnalysisSpec, CalibrationSpec, CorpusSpec, Dtype, Fisher, ModelSpec
+from engine.specs import AnalysisSpec, AutoDtype, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class Analyse(OnText):
         ge=1,
     )
     batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1)
-    compute_dtype: Dtype = setting(CalibrationSpec, "compute_dtype", "Autocast type of the passes.")
+    compute_dtype: AutoDtype = Field(
+        default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
+    )
     seed: Seed = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
     memory_gb: float = Field(
         default=4.0, gt=0, le=1e6, description="Statistics held at once, GB; less means more passes."
@@ -96,8 +99,8 @@ class Analyse(OnText):
         model = known_model_fingerprint(spec.model)
         if model is None:
             return None
-        for begun in (True, False):
-            key = analysis_key(spec, model, corpus_fingerprint(spec.corpus, begun=begun))
+        for typed, begun in product(spec.candidates(), (True, False)):
+            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun))
             if key in store and "text_start" in store.read(key).json("analysis.json"):
                 return key.fingerprint
         return None

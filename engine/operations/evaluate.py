@@ -20,7 +20,7 @@ from engine.operations._subjects import (
     analysed_model,
 )
 from engine.rank_map.document import parse_rank_map
-from engine.specs import CorpusSpec, Dtype, EvaluationSpec
+from engine.specs import AutoDtype, CorpusSpec, EvaluationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
     "perplexity": {},
     "quick": {
         "n_sequences": 16,
-        "dtype": "bfloat16",
+        "dtype": "auto",
         "tasks": ("demo_piqa", "demo_openbookqa"),
         "limit": 100,
         "prompt_tokens": 32,
@@ -45,7 +45,7 @@ LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
         "repetitions": 3,
     },
     "full": {
-        "dtype": "bfloat16",
+        "dtype": "auto",
         "other_text": "demo:news",
         "tasks": tuple(DEMO_TASKS),
         "articles": 50,
@@ -69,7 +69,9 @@ class Evaluate(OnTexts):
     )
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = ""
-    dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
+    dtype: AutoDtype = setting(
+        EvaluationSpec, "dtype", "Weights and arithmetic; auto: bfloat16, or float32 where the machine is faster in it."
+    )
     batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
     tasks: tuple[str, ...] = Field(
         default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
@@ -183,15 +185,15 @@ class Evaluate(OnTexts):
 
     def run(self, home: Home, report: Report) -> Evaluation:
         """Measure; return a row for the dense model and for each map."""
-        from engine.pipeline.measure.plan import measure_all
+        from engine.model.module import pass_type
+        from engine.pipeline.measure.plan import is_measured, measure_all
         from engine.results.outcomes import Evaluation
 
-        dense, *rows = measure_all(
-            home,
-            self.analysis,
-            self.parsed_maps(),
-            self.plan(),
-            report,
-            device=self.device,
-        )
+        maps, asked = self.parsed_maps(), self
+        if self.dtype == "auto":
+            # What was measured in bfloat16 is not measured again because this machine would have chosen otherwise.
+            asked = self.changed(dtype="bfloat16")
+            if not is_measured(home, self.analysis, maps, asked.plan()):
+                asked = self.changed(dtype=pass_type(self.device))
+        dense, *rows = measure_all(home, self.analysis, maps, asked.plan(), report, device=self.device)
         return Evaluation(self.analysis, self.level, dense, tuple(rows))

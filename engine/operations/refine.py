@@ -8,7 +8,7 @@ from pydantic import Field
 
 from engine.operations._base import setting
 from engine.operations._subjects import Device, OnRankMap, OnText, Seed, Sequences, analysed_model
-from engine.specs import Dtype, EvaluationSpec, RefinementSpec, TrainingSpec
+from engine.specs import AutoDtype, Dtype, EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
     from cache import Store
@@ -33,7 +33,9 @@ class Refine(OnRankMap, OnText):
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )
     batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1)
-    compute_dtype: Dtype = setting(RefinementSpec, "compute_dtype", "Autocast type of the passes.")
+    compute_dtype: AutoDtype = Field(
+        default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
+    )
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Of the measurement.")
     device: Device = "auto"

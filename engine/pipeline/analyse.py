@@ -20,7 +20,7 @@ from engine.factorization.blocks import factorize_group, group_energies
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
-from engine.model.module import device_of, dtype_of, weight_matrix
+from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
 from engine.model.opening import OpenModel, open_model, type_for_passes
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
@@ -65,6 +65,9 @@ def analyse(
     folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
     texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
     corpus_id = sequences_fingerprint(folder, spec.corpus)
+    stored = (one for one in spec.candidates() if keys.analysis_key(one, folder.fingerprint, corpus_id) in store)
+    if spec.calibration.compute_dtype == "auto":
+        spec = next(stored, None) or spec.with_pass_type(pass_type(device))
     key = keys.analysis_key(spec, folder.fingerprint, corpus_id)
     if key in store:
         report("analysis", 1.0, "This analysis exists already")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file, save_file
 
 from cache import write_json
-from engine.model.module import decoder_layers
+from engine.model.module import decoder_layers, pass_type
 from engine.pipeline import keys
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
@@ -67,6 +67,9 @@ def refine(
     def key_of(wanted: RefinementSpec) -> Key:
         return keys.refinement_key(rank_map, analysis.id, wanted, sequences)
 
+    if spec.compute_dtype == "auto":
+        half = replace(spec, compute_dtype="bfloat16")
+        spec = half if key_of(half) in store else replace(spec, compute_dtype=pass_type(device))
     key = key_of(spec)
     if key in store:
         report("refinement", 1.0, "This refinement exists already")

@@ -13,6 +13,7 @@ from engine.errors import InvalidRankMapError, ModelError, RankScopeError
 from engine.methods.allocate import Request, Target, allocate_rank_map, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, AllocationSettings
+from engine.model.module import pass_type
 from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline.analyse import analyse
@@ -174,6 +175,19 @@ def test_the_same_spec_gives_bit_identical_artifacts(tmp_path, model_folder, tex
     assert first.keys()
     for key in first.keys():  # noqa: SIM118 (a store is no mapping)
         assert first.read(key).manifest.members == second.read(key).manifest.members, key
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_an_analysis_names_the_type_it_was_made_in_and_serves_whoever_names_none(
+    dtype, tmp_path, model_folder, text_file
+):
+    home, folder = Home(tmp_path), model_folder("llama")
+    named = run(home, folder, text_file, compute_dtype=dtype)
+    unnamed = Analyse(**arguments(folder, text_file))
+    assert named.about["spec"]["calibration"]["compute_dtype"] == dtype
+    assert run(home, folder, text_file).id == unnamed.stored(home.store) == named.id
+    alone = run(Home(tmp_path / "other"), folder, text_file)
+    assert alone.about["spec"]["calibration"]["compute_dtype"] == pass_type("cpu")
 
 
 @pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])

@@ -242,7 +242,7 @@ MUTANTS = (
     Mutant(
         "moment-not-averaged",
         "engine/calibration/statistics.py",
-        "{name: total / n_tokens for name, total in sums.items()}",
+        "{name: total / n for name, total in sums.items()}",
         "dict(sums)",
         "moments are sums",
         ("engine/calibration",),

@@ -11,11 +11,11 @@ from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.measure.cost import CostPart, MemoryPart
 from engine.pipeline.measure.summaries import summaries_part
 from engine.pipeline.measure.tasks import task_parts
-from engine.pipeline.opened import OpenedAnalysis, reopen_folder
+from engine.pipeline.opened import OpenedAnalysis, open_analysis, reopen_folder
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.sequences import sequences_fingerprint
-from engine.progress import part_of
+from engine.progress import ignore_progress, part_of
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import map_id
 from engine.results.rows import DENSE
@@ -112,6 +112,18 @@ def measure_all(
         done += part.weight
     rows = {row.id: row for row in results(store, analysis.id)}
     return [rows[row_id] for row_id in (DENSE, *distinct) if row_id in rows]
+
+
+def is_measured(home: Home, analysis_id: str, rank_maps: Sequence[RankMap], plan: Plan) -> bool:
+    """Return whether nothing of a plan is left to measure; opens no model.
+
+    Raises:
+        RankScopeError: the analysis or its model is gone, or a task or a text cannot be had.
+    """
+    analysis = load_analysis(home.store, analysis_id)
+    opened = open_analysis(home, analysis, ignore_progress, dtype=plan.dtype)
+    parts = _parts(opened, plan, ignore_progress)
+    return all(part.is_stored(subject) for subject in (None, *rank_maps) for part in parts)
 
 
 def _parts(opened: OpenedAnalysis, plan: Plan, report: Report) -> list[Part]:

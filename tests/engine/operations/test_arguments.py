@@ -165,7 +165,7 @@ def test_every_option_is_shown_with_its_help_and_default(operation: str, termina
 def test_equal_requests_are_one_job_with_the_id_of_earlier_versions() -> None:
     plain = {"analysis": "a", "rank_maps": ["m"]}
     usual = Evaluate(analysis="a", rank_maps=("m",), n_sequences=20, dtype="float32")
-    quick = Evaluate(analysis="a", rank_maps=("m",)).changed(level="quick", n_sequences=16, dtype="bfloat16", limit=0)
+    quick = Evaluate(analysis="a", rank_maps=("m",)).changed(level="quick", n_sequences=16, dtype="auto", limit=0)
     assert usual.arguments() == plain
     assert quick.arguments() == {**plain, "level": "quick", "limit": 0}
     assert job_fingerprint("evaluate", usual.arguments()) == job_fingerprint("evaluate", plain)
