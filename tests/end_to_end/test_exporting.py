@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,13 +38,14 @@ from tests.support.terminal import Terminal
 def home(tmp_path_factory, model_folder, text_file):
     """A store with an analysis, a map of it that was measured, and refined factors of that map."""
     root = tmp_path_factory.mktemp("exporting")
-    (model_folder("llama-gqa") / "README.md").write_text("---\nlicense: mit\n---\n# Toy\n")
-    (model_folder("llama-gqa") / "LICENSE").write_text("Do what you like.\n")
-    (model_folder("llama-gqa") / "LICENSES").mkdir()
+    model = shutil.copytree(model_folder("llama-gqa"), root / "model")
+    (model / "README.md").write_text("---\nlicense: mit\n---\n# Toy\n")
+    (model / "LICENSE").write_text("Do what you like.\n")
+    (model / "LICENSES").mkdir()
     (root / "secret").write_text("A key of somebody's.")
-    (model_folder("llama-gqa") / "LICENSE.key").symlink_to(root / "secret")
+    (model / "LICENSE.key").symlink_to(root / "secret")
     store = DirectoryStore(root / "artifacts")
-    analysis = run(Home(root), model_folder("llama-gqa"), text_file)
+    analysis = run(Home(root), model, text_file)
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
     rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget)
     session = EvaluationSession(Home(root), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
