@@ -55,6 +55,11 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def places(self) -> Path:
+        """Where analysed models were seen last, by their fingerprints."""
+        return self.root / "places"
+
+    @property
     def exports(self) -> Path:
         """Compressed models and reports people asked for."""
         return self.root / "exports"

@@ -89,6 +89,11 @@ class ModelSpec:
         return cls(ModelSource.HUB, name, revision or None, trust_remote_code)
 
     @property
+    def is_path(self) -> bool:
+        """Whether the location is a folder or file of this machine, which can be moved."""
+        return self.source in {ModelSource.FOLDER, ModelSource.GGUF}
+
+    @property
     def label(self) -> str:
         """A short name for people."""
         if self.source is ModelSource.DEMO:

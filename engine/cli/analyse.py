@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli._console import AsJson, Detach, artifact_store, finish_job, out, print_json
+from engine.cli._console import AsJson, Detach, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.operations import Analyse
+from engine.settings import home
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +26,7 @@ def analyse(
 ) -> None:
     """Analyse a model: spectra, sensitivities and factors of every projection."""
     operation = Analyse(model=model, **settings)
-    known = operation.stored(artifact_store())
+    known = operation.stored(home())
     if known is None:
         result = finish_job(operation, dict[str, str], detach=detach, as_json=as_json)
         if result is None:

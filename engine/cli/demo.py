@@ -26,6 +26,7 @@ from engine.paths import given_path
 from engine.rank_map.document import parse_rank_map
 from engine.results.comparison import Comparison
 from engine.results.outcomes import Evaluation
+from engine.settings import home
 
 _METHODS = ",".join(name for name, preset in PRESETS.items() if not preset.needs_search)
 
@@ -70,7 +71,7 @@ def demo(
     require_new(target)
 
     _say(1, f"Analysing {analyse.model}", as_json=as_json)
-    analysis_id = analyse.stored(artifact_store()) or run_job(analyse, dict[str, str])["analysis"]
+    analysis_id = analyse.stored(home()) or run_job(analyse, dict[str, str])["analysis"]
 
     _say(2, f"Comparing {len(compare.methods)} methods at {keep:.0%} kept", as_json=as_json)
     comparison = run_job(compare.changed(analysis=analysis_id), Comparison)

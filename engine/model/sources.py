@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.settings import Home
 
 _SCHEMA_VERSION = 1
+_CONVERTED = "converted-model"
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
 
@@ -112,6 +113,8 @@ def folder_fingerprint(folder: Path) -> str:
     Raises:
         ModelError: the folder has no config.json.
     """
+    if not folder.is_dir():
+        raise ModelError(f"There is no model folder {folder}: put it back, or give the place where it lies now.")
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
@@ -122,8 +125,20 @@ def folder_fingerprint(folder: Path) -> str:
     return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
 
 
+def converted_gguf(store: Store, spec: ModelSpec, fingerprint_of_model: str) -> ModelFolder | None:
+    """Return what a GGUF file was converted to, which serves without the file; ``None`` if it was not kept."""
+    key = Key(_CONVERTED, fingerprint_of_model)
+    return ModelFolder(store.read(key).folder, key.fingerprint, spec) if key in store else None
+
+
 def _gguf_key(path: Path) -> Key:
-    return Key("converted-model", fingerprint("converted-model", fingerprint_file(path), schema_version=1))
+    try:
+        content = fingerprint_file(path)
+    except OSError as error:
+        raise ModelError(
+            f"The GGUF file {path} cannot be read ({error.strerror}): put it back, or give the place where it lies now."
+        ) from error
+    return Key(_CONVERTED, fingerprint(_CONVERTED, content, schema_version=1))
 
 
 def _converted_gguf(spec: ModelSpec, store: Store, report: Report) -> ModelFolder:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from engine.operations._base import setting
 from engine.operations._subjects import Device, OnText, Seed, Sequences, Source
+from engine.results.json_form import from_json
 from engine.specs import AnalysisSpec, AutoDtype, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cache import Store
     from engine.progress import Report
     from engine.settings import Home
@@ -87,11 +90,13 @@ class Analyse(OnText):
         spec = self.spec()
         return f"Analyse {spec.model.label} on {spec.corpus.label}"
 
-    def stored(self, store: Store) -> str | None:
+    def stored(self, home: Home) -> str | None:
         """Return the id of this analysis if it is stored and can be named without fetching or opening anything.
 
-        Analyses of releases that added no beginning to any sequence do not say so and are not named here.
+        Analyses of releases that added no beginning to any sequence do not say so and are not named here; nor are
+        those of a model that has been moved, so that a run notes where it lies now.
         """
+        from engine.model.places import places_of
         from engine.model.sources import corpus_fingerprint, known_model_fingerprint
         from engine.pipeline.keys import analysis_key
 
@@ -101,7 +106,13 @@ class Analyse(OnText):
             return None
         for typed, begun in product(spec.candidates(), (True, False)):
             key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun))
-            if key in store and "text_start" in store.read(key).json("analysis.json"):
+            if key not in home.store:
+                continue
+            artifact = home.store.read(key)
+            about: Mapping[str, Any] = artifact.manifest.about
+            analysed = from_json(ModelSpec, about["spec"]["model"])
+            is_there = places_of(home, analysed, model)[0].location == spec.model.location
+            if is_there and "text_start" in artifact.json("analysis.json"):
                 return key.fingerprint
         return None
 

@@ -22,6 +22,7 @@ from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
 from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
 from engine.model.opening import OpenModel, open_model, type_for_passes
+from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.factors import factors_reader, write_factors
@@ -55,14 +56,25 @@ def analyse(
     *,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     device: str = "auto",
+    folder: ModelFolder | None = None,
 ) -> Key:
     """Analyse a model and return the artifact's key; finished parts are never computed again.
+
+    Args:
+        home: where everything is stored.
+        spec: what decides the outcome.
+        report: told how far it is.
+        memory_bytes: statistics held at once.
+        device: where the passes run.
+        folder: of the model, where it is known; the spec may name a place that it was moved from.
 
     Raises:
         RankScopeError: the model, the text, the memory or the numbers do not allow it.
     """
     started, store = time.monotonic(), home.store
-    folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
+    if folder is None:
+        folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
+        note_place(home, folder)
     texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
     corpus_id = sequences_fingerprint(folder, spec.corpus)
     stored = (one for one in spec.candidates() if keys.analysis_key(one, folder.fingerprint, corpus_id) in store)
@@ -75,7 +87,8 @@ def analyse(
     base = None
     if spec.around_kept_fraction is not None:
         dense = replace(spec, around_kept_fraction=None)
-        first = analyse(home, dense, part_of(report, 0.0, 0.5), memory_bytes=memory_bytes, device=device)
+        half = part_of(report, 0.0, 0.5)
+        first = analyse(home, dense, half, memory_bytes=memory_bytes, device=device, folder=folder)
         base = load_analysis(store, first.fingerprint)
         report = part_of(report, 0.5, 1.0)
     report("model", 0.1, f"Opening {spec.model.label}")

@@ -9,12 +9,14 @@ from engine.errors import ModelError
 from engine.machine import versions
 from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
-from engine.model.sources import ModelFolder, resolve_model, resolve_texts
+from engine.model.places import places_of
+from engine.model.sources import ModelFolder, converted_gguf, resolve_model, resolve_texts
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
 from engine.rank_map.identity import map_id
+from engine.specs import ModelSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,15 +152,28 @@ def open_analysis(
 
 
 def reopen_folder(home: Home, analysis: Analysis, report: Report) -> ModelFolder:
-    """Return the folder of the model that was analysed.
+    """Return the folder of the model that was analysed, also if it was moved and analysed where it lies now.
 
     Raises:
         ModelError: it is gone or has changed since.
     """
-    spec = analysis_spec(analysis).model
-    folder = resolve_model(home, spec, report)
-    if folder.fingerprint != analysis.about["model_fingerprint"]:
-        raise ModelError(
-            f"The model {spec.label} has changed since it was analysed; analyse it again, or restore its files."
-        )
-    return folder
+    spec, fingerprint = analysis_spec(analysis).model, analysis.about["model_fingerprint"]
+    if spec.source is ModelSource.GGUF and (converted := converted_gguf(home.store, spec, fingerprint)):
+        return converted  # the file itself is not needed any more
+    places = places_of(home, spec, fingerprint)
+    problem: ModelError | None = None
+    for place in places:
+        try:
+            folder = resolve_model(home, place, report)
+        except ModelError as error:
+            problem = problem or error
+            continue
+        if folder.fingerprint == fingerprint:
+            return folder
+    if problem is not None and not spec.is_path:
+        raise problem
+    where = " or ".join(place.location for place in places)
+    raise ModelError(
+        f"The model {spec.label} is no longer at {where}, or has changed since it was analysed: restore its files, or "
+        "analyse it where it lies now, which computes nothing again with the same settings."
+    ) from problem

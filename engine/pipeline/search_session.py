@@ -156,9 +156,9 @@ def with_feature(home: Home, analysis_id: str, report: Report, *, device: str = 
     if Metric.FEATURE in analysis.nats:
         return analysis
     spec = analysis_spec(analysis)
-    reopen_folder(home, analysis, report)
+    folder = reopen_folder(home, analysis, report)
     metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
-    key = analyse(home, replace(spec, metrics=metrics), report, device=device)
+    key = analyse(home, replace(spec, metrics=metrics), report, device=device, folder=folder)
     return load_analysis(home.store, key.fingerprint)
 
 

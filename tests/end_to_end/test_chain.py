@@ -185,7 +185,7 @@ def test_an_analysis_names_the_type_it_was_made_in_and_serves_whoever_names_none
     named = run(home, folder, text_file, compute_dtype=dtype)
     unnamed = Analyse(**arguments(folder, text_file))
     assert named.about["spec"]["calibration"]["compute_dtype"] == dtype
-    assert run(home, folder, text_file).id == unnamed.stored(home.store) == named.id
+    assert run(home, folder, text_file).id == unnamed.stored(home) == named.id
     alone = run(Home(tmp_path / "other"), folder, text_file)
     assert alone.about["spec"]["calibration"]["compute_dtype"] == pass_type("cpu")
 
@@ -261,9 +261,31 @@ def test_a_moved_model_and_text_are_the_same_analysis_and_a_changed_one_is_not(t
     notes = shutil.copy(text_file, tmp_path / text_file.name)
     assert run(Home(tmp_path), there, notes).id == first.id
     assert run(Home(tmp_path), there, notes, damping=1e-5).id != first.id
+    toys.build("llama", seed=5).save_pretrained(there)
+    session = EvaluationSession(Home(tmp_path), first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    assert session.opened.folder.path == here
     toys.build("llama", seed=5).save_pretrained(here)
-    with pytest.raises(ModelError, match="has changed since it was analysed"):
+    with pytest.raises(ModelError, match=r"no longer at .*there or .*here, or has changed since it was analysed"):
         EvaluationSession(Home(tmp_path), first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+
+
+def test_a_moved_model_is_found_where_it_was_analysed_last(tmp_path, model_folder, text_file):
+    home = Home(tmp_path)
+
+    def open_session():
+        return EvaluationSession(home, first.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+
+    here = shutil.copytree(model_folder("llama"), tmp_path / "here")
+    first = run(home, here, text_file)
+    there = shutil.move(here, tmp_path / "there")
+    with pytest.raises(ModelError, match=r"no longer at .*here.* analyse it where it lies now") as caught:
+        open_session()
+    assert "There is no model folder" in str(caught.value.__cause__)
+    moved = Analyse(**arguments(there, text_file))
+    assert moved.stored(home) is None
+    assert run(home, there, text_file).id == first.id
+    assert moved.stored(home) == first.id
+    assert open_session().opened.folder.path == there
 
 
 def test_sensitivity_is_measured_once_and_read_back(tmp_path, model_folder, text_file):

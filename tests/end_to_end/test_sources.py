@@ -189,6 +189,7 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     store = DirectoryStore(tmp_path / "artifacts")
     arguments = {"model": str(path), "text": str(text), "n_sequences": 6, "length": 32}
     key = analyse(Home(tmp_path), Analyse(**arguments).spec(), ignore_progress, device="cpu")
+    path.unlink()  # what it was converted to serves from now on
     analysis = load_analysis(store, key.fingerprint)
     corpus = CorpusSpec.parse(str(text), part="calibration", n_sequences=3, length=32)
     session = EvaluationSession(Home(tmp_path), analysis.id, EvaluationSpec(corpus), ignore_progress, device="cpu")

@@ -50,7 +50,7 @@ def test_sequences_begin_with_it_in_every_stage_and_measurements_say_so(tokenize
     assert (first.about["text_start"], second.about["text_start"]) == ([], ["<eos>"])
     assert first.about["calibration_nll"] != second.about["calibration_nll"]
     for folder, analysis in ((plain, first), (begun, second)):
-        assert Analyse(**arguments(folder, text_file)).stored(home.store) == analysis.id
+        assert Analyse(**arguments(folder, text_file)).stored(home) == analysis.id
 
     budget = Budget.of_kept_fraction(0.6, second.inventory.compressible_params)
     rank_map = allocate_rank_map(second, curves_by_metric(second), "water-filling", budget)
