@@ -11,7 +11,6 @@ random: the same text and tokenizer give the same rows.
 
 from __future__ import annotations
 
-import codecs
 import glob
 import hashlib
 import itertools
@@ -30,7 +29,7 @@ from engine.specs import CorpusSource
 from engine.text.start import start_tokens, without_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from engine.specs import CorpusSpec
 
@@ -39,8 +38,7 @@ datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
 
 _CALIBRATION_FRACTION = 0.8
 _BATCH = 64
-_DEEPEST = 500
-"""Levels of JSON that every reader of it can follow."""
+_EXPECTED = "a .txt file, or a .jsonl file with one JSON object per line"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 
@@ -83,14 +81,16 @@ def load_texts(spec: CorpusSpec, demo_texts: Path | None = None) -> datasets.Ite
     """
     if spec.source is CorpusSource.DEMO:
         return _demo_texts(spec, demo_texts)
-    is_plain = spec.source is CorpusSource.FILE and Path(spec.location).suffix == ".txt"
-    field = "text" if is_plain else spec.text_field
+    field, path = spec.text_field, Path(spec.location)
     with _reading(spec):
-        rows = _open_file(Path(spec.location)) if spec.source is CorpusSource.FILE else _open_hub(spec)
-        columns = ["text"] if is_plain else rows.column_names or list(next(iter(rows)))
+        if spec.source is CorpusSource.FILE:
+            return _paragraphs(path) if path.suffix == ".txt" else _one_column(path, field)
+        rows = _open_hub(spec)
+        columns = rows.column_names or list(next(iter(rows)))
         if field not in columns:
             raise KeyError(f"it has no column {field!r} but {', '.join(columns) or 'none at all'}")
-    return _only_text(rows, field)
+    rows = rows.select_columns(field)
+    return rows if field == "text" else rows.rename_column(field, "text")
 
 
 def open_columns(spec: CorpusSpec, second_field: str, demo_texts: Path | None = None) -> Iterator[tuple[str, str]]:
@@ -114,19 +114,21 @@ def open_columns(spec: CorpusSpec, second_field: str, demo_texts: Path | None = 
             f"The file {Path(spec.location).name} is plain text and has no second column; give a .jsonl file whose "
             f"lines have {fields[0]!r} and {fields[1]!r}."
         )
-    with _reading(spec, fields):
+    with _reading(spec):
+        rows: Iterable[dict[str, object]]
         if spec.source is CorpusSource.HUB:
             rows = _open_hub(spec)
         elif spec.source is CorpusSource.FILE:
-            rows = _open_file(Path(spec.location))
+            rows = _read_rows(Path(spec.location), fields)
         else:
             assert demo_texts is not None
-            rows = _open_file(demo_texts / "xsum.jsonl")
+            rows = _read_rows(demo_texts / "xsum.jsonl", fields)
         for row in rows:
-            missing = [field for field in fields if not isinstance(row.get(field), str)]
-            if missing:
-                raise KeyError(f"a row has no text in {missing[0]!r}; its columns are {', '.join(row)}")
-            yield row[fields[0]], row[fields[1]]
+            first, second = (row.get(field) for field in fields)
+            if not (isinstance(first, str) and isinstance(second, str)):
+                missing = fields[1] if isinstance(first, str) else fields[0]
+                raise KeyError(f"a row has no text in {missing!r}; its columns are {', '.join(row)}")
+            yield first, second
 
 
 def hub_revision(spec: CorpusSpec) -> str:
@@ -191,7 +193,8 @@ def _batches(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) 
             if batch is None:
                 return
             rendered = [_render(value, tokenizer, spec) for value in batch["text"]]
-        if documents := [text for text in rendered if text]:
+            documents = [text for text in rendered if text.encode()]
+        if documents:
             yield documents
 
 
@@ -223,45 +226,57 @@ def _demo_texts(spec: CorpusSpec, folder: Path | None) -> datasets.IterableDatas
     if folder is None:
         raise CorpusError("The demo texts were asked for and have not been fetched; fetch the demo first.")
     if spec.location == "news":
-        return _only_text(_open_file(folder / "xsum.jsonl"), "document")
+        return _one_column(folder / "xsum.jsonl", "document")
     if spec.location != "wikipedia" or spec.part not in {"calibration", "evaluation"}:
         raise CorpusError(
             f"The demo has no text {spec.location!r} with a part {spec.part!r}; expected news, or wikipedia "
             "with the part calibration or evaluation."
         )
-    rows = _open_file(folder / "wikipedia.jsonl").select_columns("passage")
-    distinct = {passage for batch in rows.iter(batch_size=1000) for passage in batch["passage"]}
+    distinct = {row["text"] for row in _one_column(folder / "wikipedia.jsonl", "passage")}
     passages = sorted(distinct, key=lambda passage: hashlib.sha256(passage.encode()).hexdigest())
     n_calibration = int(_CALIBRATION_FRACTION * len(passages))
     part = passages[:n_calibration] if spec.part == "calibration" else passages[n_calibration:]
     return datasets.Dataset.from_dict({"text": part}).to_iterable_dataset()
 
 
-def _open_file(path: Path) -> datasets.IterableDataset:
+def _paragraphs(path: Path) -> datasets.IterableDataset:
     # Square brackets and asterisks in a file's name would be taken for a pattern.
-    common = {"data_files": glob.escape(str(path)), "split": "train", "streaming": True}
-    if path.suffix == ".txt":
-        return datasets.load_dataset("text", sample_by="paragraph", encoding="utf-8-sig", **common)
-    _require_readable_lines(path)
-    return datasets.load_dataset("json", parse_agent_traces=False, **common)
+    files = glob.escape(str(path))
+    return datasets.load_dataset(
+        "text", data_files=files, split="train", streaming=True, sample_by="paragraph", encoding="utf-8-sig"
+    )
 
 
-def _require_readable_lines(path: Path) -> None:
-    """Refuse the lines of JSON that crash the process in Arrow's reader."""
-    is_first = True
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if is_first and line.strip().removeprefix(codecs.BOM_UTF8) == b"null":
-                raise CorpusError(f"{path.name}, line {number} is null; expected a JSON object.")
-            is_first = is_first and not line.strip()
-            if line.count(b"[") + line.count(b"{") > _DEEPEST and _depth(line) > _DEEPEST:
-                raise CorpusError(f"{path.name}, line {number} is nested more than {_DEEPEST} levels deep.")
+def _one_column(path: Path, field: str) -> datasets.IterableDataset:
+    return datasets.IterableDataset.from_generator(_documents, gen_kwargs={"path": path, "field": field})
 
 
-def _depth(line: bytes) -> int:
-    """Return how many brackets are open at once, outside strings."""
-    brackets = re.sub(rb'"(?:[^"\\]|\\.)*"|[^][{}]', b"", line)
-    return max(itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
+def _documents(path: Path, field: str) -> Iterator[dict[str, object]]:
+    for row in _read_rows(path, [field]):
+        yield {"text": row[field]}
+
+
+def _read_rows(path: Path, fields: Sequence[str]) -> Iterator[dict[str, object]]:
+    """Yield the objects of a ``.jsonl`` file, or of a ``.json`` file that is one list, with text in ``fields``.
+
+    Arrow's reader is not used: whole blocks of ``null`` and deep nesting end the process in it.
+
+    Raises:
+        CorpusError: it names the first line that is not as expected.
+    """
+    is_empty = True
+    for number, row in _json_values(path):
+        is_empty = False
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path.name}, line {number} is {_short(row)}; expected a JSON object with text.")
+        for field in fields:
+            if fault := _fault(row, field):
+                raise CorpusError(f"{path.name}, line {number} {fault}.")
+        yield row
+    if is_empty:
+        raise CorpusError(
+            f"The file {path} is empty; expected a .txt file, or a .jsonl file with one JSON object per line."
+        )
 
 
 def _open_hub(spec: CorpusSpec) -> datasets.IterableDataset:
@@ -278,13 +293,8 @@ def _require_hub_id(spec: CorpusSpec) -> None:
         )
 
 
-def _only_text(rows: datasets.IterableDataset, field: str) -> datasets.IterableDataset:
-    rows = rows.select_columns(field)
-    return rows if field == "text" else rows.rename_column(field, "text")
-
-
 @contextmanager
-def _reading(spec: CorpusSpec, fields: Sequence[str] = ()) -> Iterator[None]:
+def _reading(spec: CorpusSpec) -> Iterator[None]:
     """Turn whatever is raised while a source is read into a sentence about the source.
 
     ``datasets`` and what it reads with (Arrow, pandas, the hub's client, chat templates) have no common base
@@ -296,7 +306,7 @@ def _reading(spec: CorpusSpec, fields: Sequence[str] = ()) -> Iterator[None]:
         raise
     except Exception as error:
         if spec.source is CorpusSource.FILE:
-            raise _explain_file(spec, error, fields or [spec.text_field]) from error
+            raise _explain_file(Path(spec.location), error) from error
         raise _explain_hub(spec, error) from error
 
 
@@ -325,32 +335,21 @@ def _explain_hub(spec: CorpusSpec, error: Exception) -> CorpusError:
     )
 
 
-def _explain_file(spec: CorpusSpec, error: Exception, fields: Sequence[str]) -> CorpusError:
-    """Go through the file in the plainest way to name the first line that is not as expected."""
-    path = Path(spec.location)
+def _explain_file(path: Path, error: Exception) -> CorpusError:
+    """Say why a file cannot be read; of bytes that are not text, where the first are."""
     reason = f"cannot be read as text: {_reason(error)}"
     try:
-        rows = 0
-        for number, row in _json_lines(path):
-            rows += 1
-            for field in fields:
-                if fault := _fault(row, field):
-                    return CorpusError(f"{path.name}, line {number} {fault}.")
-        if rows == 0 and path.suffix != ".txt":
-            reason = "is empty"
+        for _ in _lines(path):
+            pass
     except CorpusError as found:
         return found
     except OSError as found:
         reason = f"cannot be opened ({found.strerror})"
-    return CorpusError(
-        f"The file {path} {reason}; expected a .txt file, or a .jsonl file with one JSON object per line."
-    )
+    return CorpusError(f"The file {path} {reason}; expected {_EXPECTED}.")
 
 
-def _fault(row: object, field: str) -> str:
-    """Say what is wrong with one line of a ``.jsonl`` file; an empty string when nothing is."""
-    if not isinstance(row, dict):
-        return f"is {json.dumps(row)[:40]}; expected a JSON object with text in {field!r}"
+def _fault(row: dict[str, object], field: str) -> str:
+    """Say what is wrong with one object of a ``.jsonl`` file; an empty string when nothing is."""
     if field not in row:
         fields = ", ".join(row) or "no field at all"
         return f"has no field {field!r} but {fields}; choose the text field that every line has"
@@ -358,31 +357,53 @@ def _fault(row: object, field: str) -> str:
     if isinstance(value, str) or _is_chat(value):
         return ""
     return (
-        f"has {json.dumps(value)[:40]} in {field!r}; expected text, or a list of chat messages "
+        f"has {_short(value)} in {field!r}; expected text, or a list of chat messages "
         'such as [{"role": "user", "content": "Hello"}]'
     )
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield line numbers and values of a ``.jsonl`` file; of a ``.txt`` file only check the encoding."""
+def _short(value: object) -> str:
+    return json.dumps(value)[:40]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, without a mark of the encoding and the ends of lines."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                text = line.decode("utf-8-sig").rstrip("\r\n")
-                if text.strip() and path.suffix != ".txt":
-                    yield number, json.loads(text)
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 raise CorpusError(
                     f"{path.name}, line {number} is not UTF-8 (byte 0x{line[error.start]:02x} after "
                     f"{error.start} others); save the file as UTF-8 and try again."
                 ) from None
-            except json.JSONDecodeError as error:
-                raise CorpusError(
-                    f"{path.name}, line {number} is not JSON ({error.msg} at column {error.colno}); expected "
-                    "one JSON object per line."
-                ) from None
-            except ValueError:
-                raise CorpusError(f"{path.name}, line {number} holds a number of thousands of digits.") from None
+
+
+def _json_values(path: Path) -> Iterator[tuple[int, object]]:
+    """Yield numbers and values of the lines of a ``.jsonl`` file, or of the items of a list in a ``.json`` file."""
+    lines: Iterator[tuple[int, str]] = ((number, line) for number, line in _lines(path) if line.strip())
+    if path.suffix == ".json" and (first := next(lines, None)) is not None:
+        if first[1].lstrip().startswith("["):
+            listed = _parsed(path, 1, "\n".join(line for _, line in itertools.chain([first], lines)))
+            yield from enumerate(listed if isinstance(listed, list) else [], start=1)
+            return
+        lines = itertools.chain([first], lines)
+    for number, line in lines:
+        yield number, _parsed(path, number, line)
+
+
+def _parsed(path: Path, number: int, line: str) -> object:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(
+            f"{path.name}, line {number} is not JSON ({error.msg} at column {error.colno}); expected one JSON object "
+            "per line."
+        ) from None
+    except RecursionError:
+        raise CorpusError(f"{path.name}, line {number} is nested too deeply to be read.") from None
+    except ValueError:
+        raise CorpusError(f"{path.name}, line {number} holds a number of thousands of digits.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -184,6 +184,13 @@ def test_another_field_and_unknown_fields(tmp_path: Path, toy_tokenizer: Any) ->
     assert decoded(corpus.tokens, toy_tokenizer).startswith("abcdefgh")
 
 
+def test_a_list_in_a_json_file_is_read_like_lines(tmp_path: Path, toy_tokenizer: Any) -> None:
+    rows = [{"text": "abcdefgh"}, {"text": "ij"}]
+    listed = load_corpus(file_spec(tmp_path / "a.json", json.dumps(rows, indent=1)), toy_tokenizer)
+    lines = load_corpus(file_spec(tmp_path / "b.json", json_lines(*rows)), toy_tokenizer)
+    assert listed.tokens.tolist() == lines.tokens.tolist()
+
+
 def test_chat_messages_go_through_the_models_template(tmp_path: Path, toy_tokenizer: Any) -> None:
     rows = [
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo", "mood": 1}]},
@@ -228,7 +235,9 @@ FAULTS = {
     "utf-16": (GOOD.encode("utf-16"), r"line 1 is not UTF-8"),
     "binary": (bytes(range(256)), r"a\.jsonl, line 1 is not"),
     "nothing but null": ("null\n" * 20, r"line 1 is null; expected a JSON object"),
-    "deep": (GOOD * 100 + '{"text": ' + "[" * 10**5 + "]" * 10**5 + "}\n", r"line 101 is nested more than 500 levels"),
+    "later null": (GOOD + " " * 2**24 + "\n" + "null\n" * 20, r"line 3 is null; expected a JSON object"),
+    "surrogate": (GOOD + r'{"text": "\ud800"}' + "\n", r"surrogates not allowed"),
+    "deep": (GOOD + '{"text": ' + "[" * 10**5 + "]" * 10**5 + "}\n", r"line 2 is nested too deeply"),
     "digits": ('{"text": 5, "n": ' + "9" * 6000 + "}\n", r"line 1 holds a number of thousands of digits"),
     "empty": ("", r"is empty; expected a \.txt file, or a \.jsonl file with one JSON object per line"),
     "blank": ("\n \n\n", r"is empty"),
