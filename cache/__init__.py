@@ -9,7 +9,7 @@ from cache.fingerprint import canonical_json, fingerprint, fingerprint_bytes, fi
 from cache.keys import Key
 from cache.manifest import Manifest, Member
 from cache.memory import MemoryStore
-from cache.store import Store, damaged, read_stage
+from cache.store import Store, read_stage, unreadable
 
 __all__ = [
     "PARTIAL_SUFFIX",
@@ -26,13 +26,13 @@ __all__ = [
     "Store",
     "StoreError",
     "canonical_json",
-    "damaged",
     "fingerprint",
     "fingerprint_bytes",
     "fingerprint_file",
     "read_arrays",
     "read_json",
     "read_stage",
+    "unreadable",
     "write_arrays",
     "write_in_one_step",
     "write_json",

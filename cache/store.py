@@ -62,18 +62,14 @@ class Store(Protocol):
         ...
 
 
-def damaged(store: Store) -> list[tuple[Key, DamagedArtifactError]]:
-    """Verify every artifact of a store; return those that are not what was written, with the reason.
-
-    Raises:
-        NewerArtifactError: a later version of this program wrote one, which this one cannot judge.
-    """
-    found = []
+def unreadable(store: Store) -> list[tuple[Key, DamagedArtifactError | NewerArtifactError]]:
+    """Verify every artifact of a store; return those that are damaged or of a later version, with the reason."""
+    found: list[tuple[Key, DamagedArtifactError | NewerArtifactError]] = []
     listed = store.keys()
     for key in listed:
         try:
             store.read(key).verify()
-        except DamagedArtifactError as error:
+        except (DamagedArtifactError, NewerArtifactError) as error:
             found.append((key, error))
         except MissingArtifactError:
             continue  # deleted since it was listed

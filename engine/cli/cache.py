@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cache import DamagedArtifactError, Key, MissingArtifactError, Store, StoreError, damaged
+from cache import (
+    DamagedArtifactError,
+    Key,
+    MissingArtifactError,
+    NewerArtifactError,
+    Store,
+    StoreError,
+    read_stage,
+    unreadable,
+)
 from engine.cli._console import AsJson, artifact_store, out, print_json, warn_of_unreadable
 from engine.errors import RankScopeError
 
@@ -54,13 +63,16 @@ def _described(store: Store, key: Key) -> dict[str, Any] | None:
 def verify(as_json: AsJson = False) -> None:
     """Read every artifact and compare its hashes; damaged ones are named."""
     store = artifact_store()
-    faults = damaged(store)
+    faults, n_artifacts = unreadable(store), len(store.keys())
+    damaged = [{"key": str(k), "error": str(e)} for k, e in faults if isinstance(e, DamagedArtifactError)]
+    newer = [{"key": str(k), "error": str(e)} for k, e in faults if isinstance(e, NewerArtifactError)]
     if as_json:
-        print_json({"artifacts": len(store.keys()), "damaged": [{"key": str(k), "error": str(e)} for k, e in faults]})
+        print_json({"artifacts": n_artifacts, "damaged": damaged, "newer": newer})
     else:
         for _, error in faults:
             out.print(str(error), soft_wrap=True)
-        out.print(f"{len(store.keys()) - len(faults)} artifacts are whole, {len(faults)} are damaged.")
+        of_newer = f", {len(newer)} come from a newer RankScope" if newer else ""
+        out.print(f"{n_artifacts - len(faults)} artifacts are whole, {len(damaged)} are damaged{of_newer}.")
     if faults:
         raise typer.Exit(1)
 
@@ -76,18 +88,20 @@ def prune(
 ) -> None:
     """Remove leftovers of killed writers, and what the options name; removed artifacts are computed anew."""
     store = artifact_store()
-    freed = store.prune_partials()
-    removed: list[Key] = [key for key, _ in damaged(store)] if damaged_only else []
+    freed, n_left = store.prune_partials(), 0
+    removed: list[Key] = []
+    if damaged_only:
+        removed += [key for key, error in unreadable(store) if isinstance(error, DamagedArtifactError)]
     if stage:
         before = datetime.now(UTC) - timedelta(days=older_than_days)
-        chosen = store.keys(stage)
-        if not chosen:
+        if not store.keys(stage):
             known = ", ".join(sorted({key.stage for key in store.keys(None)})) or "none"
             raise RankScopeError(f"No artifact of stage {stage!r} is stored; the stages here are: {known}.")
-        for key in chosen:
-            manifest = store.read(key).manifest
-            if datetime.fromisoformat(manifest.created) <= before:
-                removed.append(key)
+        manifests, unread = read_stage(store, stage, lambda artifact: artifact.manifest)
+        n_left = 0 if damaged_only else len(unread)
+        for manifest in manifests:
+            if datetime.fromisoformat(manifest.created) <= before and manifest.key not in removed:
+                removed.append(manifest.key)
                 freed += manifest.size_bytes
     for key in removed:
         store.delete(key)
@@ -95,3 +109,5 @@ def prune(
         print_json({"removed": [str(key) for key in removed], "freed_bytes": freed})
     else:
         out.print(f"Removed {len(removed)} artifacts, freed {freed / 1e6:,.1f} MB.")
+        if n_left:
+            out.print(f"{n_left} that cannot be read were left; `rankscope cache verify` names them.")

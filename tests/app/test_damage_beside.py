@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cache import DirectoryStore, Key, damaged
+from cache import DirectoryStore, Key, unreadable
 from engine.pipeline.reading.analyses import analysis_headings, load_analysis
 from engine.pipeline.reading.measurements import measured_sensitivity
 from engine.pipeline.reading.results import results
@@ -78,7 +78,7 @@ def test_a_damaged_measurement_hides_no_other(
     assert {row.id for row in after} < {row.id for row in before}
     for name in ("allocation", "results"):
         assert f"Artifact {key} is damaged" in shown(open_page(name))
-    store.delete(damaged(store)[0][0])
+    store.delete(unreadable(store)[0][0])
     assert unreadable_warning(store) is None
 
 

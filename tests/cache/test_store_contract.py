@@ -22,8 +22,8 @@ from cache import (
     MissingArtifactError,
     Store,
     StoreError,
-    damaged,
     fingerprint_bytes,
+    unreadable,
     write_arrays,
     write_json,
 )
@@ -163,7 +163,7 @@ class TestStore:
         assert store.read(KEY).path("member").read_bytes() == b""
         assert store.read(OTHER).manifest.members == {}
         assert store.read(OTHER).manifest.size_bytes == 0
-        assert damaged(store) == []
+        assert unreadable(store) == []
 
     def test_an_unknown_member_is_named_beside_those_there_are(self, store):
         write(store)
@@ -206,7 +206,7 @@ class TestStore:
         assert store.keys() == []
         assert store.keys("spectrum") == []
         assert KEY not in store
-        assert damaged(store) == []
+        assert unreadable(store) == []
 
     def test_a_missing_artifact_is_named_with_what_to_do(self, store):
         with pytest.raises(MissingArtifactError, match=f"no artifact {KEY}.*rankscope cache list"):
@@ -240,7 +240,7 @@ class TestStore:
         os.utime(path, ns=(changed_at_ns, changed_at_ns))
         with pytest.raises(DamagedArtifactError, match="content of its member 'member'"):
             artifact.path("member")
-        assert [key for key, _ in damaged(store)] == [KEY]
+        assert [key for key, _ in unreadable(store)] == [KEY]
 
 
 def test_the_files_of_a_memory_store_end_with_it():

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cache import DirectoryStore, Key, damaged
+from cache import DirectoryStore, Key, unreadable
 from tests.support import store_child
 from tests.support.examples import long_unless
 
@@ -126,7 +126,7 @@ def test_the_folder_of_a_living_writer_is_not_pruned(start, tmp_path):
     child.join()
     assert child.exitcode == 0
     assert store.keys() == [Key("one", "0" * 64), Key("two", "1" * 64)]
-    assert damaged(store) == []
+    assert unreadable(store) == []
 
 
 def test_a_killed_writer_nobody_has_waited_for_is_dead(start, tmp_path):

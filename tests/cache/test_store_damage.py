@@ -1,7 +1,6 @@
 """Whatever happens to an artifact's files afterwards, the reader is told which artifact and what to do."""
 
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -15,11 +14,10 @@ from cache import (
     Key,
     MissingArtifactError,
     NewerArtifactError,
-    canonical_json,
-    damaged,
-    fingerprint_bytes,
     read_stage,
+    unreadable,
 )
+from tests.support.later_version import written_by_a_later_version
 
 KEY = Key("spectrum", "ab" * 32)
 INTACT = Key("spectrum", "cd" * 32)
@@ -58,7 +56,7 @@ def check_told(store: DirectoryStore, reason: str) -> None:
         store.read(KEY).verify()
     assert str(KEY) in str(caught.value)
     assert "rankscope cache prune --damaged" in str(caught.value)
-    assert [(key, str(error)) for key, error in damaged(store)] == [(KEY, str(caught.value))]
+    assert [(key, str(error)) for key, error in unreadable(store)] == [(KEY, str(caught.value))]
     assert KEY in store
     assert sorted(store.keys()) == [KEY, INTACT]
 
@@ -165,7 +163,7 @@ def test_without_its_manifest_an_artifact_is_not_there(store):
     (folder_of(store) / "manifest.json").unlink()
     assert KEY not in store
     assert store.keys() == [INTACT]
-    assert damaged(store) == []
+    assert unreadable(store) == []
     with pytest.raises(MissingArtifactError, match=f"no artifact {KEY}. Compute it again"):
         store.read(KEY)
 
@@ -188,9 +186,9 @@ def test_what_is_left_without_a_manifest_can_be_deleted(store):
 @pytest.mark.parametrize("victim", ["manifest.json", "small"])
 def test_a_damaged_artifact_can_be_deleted_and_written_again(store, victim):
     change(folder_of(store) / victim, b"damaged")
-    ((key, _),) = damaged(store)
+    ((key, _),) = unreadable(store)
     store.delete(key)
-    assert damaged(store) == []
+    assert unreadable(store) == []
     with store.writing(KEY, {}) as folder:
         (folder / "member").write_bytes(b"new")
     store.read(KEY).verify()
@@ -220,38 +218,29 @@ def test_opening_and_listing_hash_nothing(store, monkeypatch):
     assert store.read(KEY).manifest.size_bytes == sum(map(len, CONTENTS.values()))
 
 
-def written_by_a_later_version(store: DirectoryStore) -> None:
-    path = folder_of(store) / "manifest.json"
-    document = {**json.loads(path.read_bytes()), "format": 2}
-    del document["sha256"]
-    path.write_bytes(canonical_json(document | {"sha256": fingerprint_bytes(canonical_json(document))}))
-
-
 def test_what_a_later_version_wrote_is_not_called_damaged(store):
-    written_by_a_later_version(store)
-    for reading in (lambda: store.read(KEY), lambda: damaged(store)):
-        with pytest.raises(
-            NewerArtifactError, match=r"format 2, this one reads format 1\): update RankScope"
-        ) as caught:
-            reading()
-        assert "prune" not in str(caught.value)
+    written_by_a_later_version(folder_of(store))
+    with pytest.raises(NewerArtifactError, match=r"format 2, this one reads format 1\): update RankScope") as caught:
+        store.read(KEY)
+    assert "prune" not in str(caught.value)
+    assert [(key, type(error)) for key, error in unreadable(store)] == [(KEY, NewerArtifactError)]
 
 
-def spoil_size(store):
-    with (folder_of(store) / "small").open("ab") as member:
+def spoil_size(folder):
+    with (folder / "small").open("ab") as member:
         member.write(b"x")
 
 
-def spoil_content(store):
-    change(folder_of(store) / "small", flip(CONTENTS["small"], 3))
+def spoil_content(folder):
+    change(folder / "small", flip(CONTENTS["small"], 3))
 
 
 @pytest.mark.parametrize("spoil", [spoil_size, spoil_content, written_by_a_later_version])
 def test_one_that_cannot_be_read_hides_no_other_of_its_stage(store, spoil):
-    spoil(store)
-    values, unreadable = read_stage(store, KEY.stage, lambda artifact: artifact.path("small").read_bytes())
+    spoil(folder_of(store))
+    values, errors = read_stage(store, KEY.stage, lambda artifact: artifact.path("small").read_bytes())
     assert values == [CONTENTS["small"]]
-    (reason,) = unreadable
+    (reason,) = errors
     assert str(KEY) in str(reason)
     assert read_stage(store, KEY.stage, lambda artifact: None)[0] == []
     assert read_stage(store, "other", lambda artifact: artifact) == ([], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ import pytest
 
 from cache import DirectoryStore, Key
 from tests.app.conftest import toy_home  # noqa: F401 -- a fixture
+from tests.support.later_version import written_by_a_later_version
 from tests.support.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -68,3 +70,16 @@ def test_what_leaves_out_a_damaged_result_names_it(home: Damaged, tmp_path: Path
             assert "Warning" not in ended.stdout
     home.terminal("cache", "prune", "--damaged")
     assert home.terminal("maps", "list", home.analysis).stderr == ""
+
+
+def test_what_a_later_version_wrote_is_named_and_left(home: Damaged) -> None:
+    newer = DirectoryStore(home.terminal.home / "artifacts").read(home.whole).folder
+    written_by_a_later_version(newer)
+    found = json.loads(home.terminal("cache", "verify", "--json", code=1).stdout)
+    assert [fault["key"] for fault in found["damaged"]] == [str(home.damaged)]
+    assert [fault["key"] for fault in found["newer"]] == [str(home.whole)]
+    said = home.terminal("cache", "prune", "--stage", "evaluation").stdout
+    assert "Removed 0 artifacts" in said
+    assert "2 that cannot be read were left" in said
+    assert home.terminal.json("cache", "prune", "--damaged")["removed"] == [str(home.damaged)]
+    assert newer.is_dir()
