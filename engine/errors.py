@@ -1,5 +1,7 @@
 """Errors a user can act on: what was given, what was expected, what to do next."""
 
+import textwrap
+
 
 class RankScopeError(Exception):
     """Base of every deliberate error of the engine; its message is one sentence for the user."""
@@ -43,3 +45,9 @@ class ResourceError(RankScopeError):
 
 class ExportError(RankScopeError):
     """A compressed model cannot be written as a folder, or does not run from it."""
+
+
+def first_words(error: BaseException) -> str:
+    """Return what a foreign exception says first, for use in a sentence."""
+    said = textwrap.shorten(str(error), 300, placeholder=" …").rstrip(" .:")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine.decoding.generation import require_positions
 from engine.errors import UnmeasurableError
-from engine.model.module import device_of
+from engine.model.module import device_of, embedding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,9 +93,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 def random_prompts(module: nn.Module, batch_size: int, spec: CostSpec) -> torch.Tensor:
     """Return token ids (batch_size, prompt_tokens); their values do not matter for what they cost."""
-    rows: int = module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     generator = torch.Generator().manual_seed(spec.seed)
-    ids = torch.randint(rows, (batch_size, spec.prompt_tokens), generator=generator)
+    ids = torch.randint(embedding_rows(module), (batch_size, spec.prompt_tokens), generator=generator)
     return ids.to(device_of(module))
 
 

@@ -16,6 +16,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from engine.decoding.generation import encode_prompt, generate_tokens, require_positions
 from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from engine.evaluation.specs import ARTICLE
+from engine.model.module import require_embedded
 from engine.specs import GenerationSpec
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def build_prompts(model: OpenModel, pairs: Sequence[TextPair], spec: SummarySpec
 
     Raises:
         InvalidSpecError: a prompt does not fit the model, or a chat template is asked for and there is none.
+        ModelError: the tokenizer makes tokens of an article that the model does not know.
     """
     tokenizer = model.tokenizer
     prompts = []
@@ -70,6 +72,7 @@ def build_prompts(model: OpenModel, pairs: Sequence[TextPair], spec: SummarySpec
         ids = tokenizer(pair.text, add_special_tokens=False, verbose=False)["input_ids"][: spec.corpus.length]
         article = tokenizer.decode(ids, skip_special_tokens=True)
         prompts.append(encode_prompt(tokenizer, spec.template.replace(ARTICLE, article), chat=spec.chat))
+        require_embedded(model.module, prompts[-1])
     require_positions(model.module, max(map(len, prompts)), spec.max_new_tokens)
     return prompts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.errors import ModelError
+from engine.errors import ModelError, first_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +35,8 @@ def convert_gguf(gguf: Path, folder: Path, report: Report) -> None:
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:  # a damaged file makes its reader fail in any way
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
         raise ModelError(
-            f"The GGUF file {gguf.name} could not be opened ({reason}); expected an undamaged causal "
+            f"The GGUF file {gguf.name} could not be opened ({first_words(error)}); expected an undamaged causal "
             "language model of an architecture transformers reads from GGUF, such as llama, qwen2 or gemma2."
         ) from error
     if missing := sorted(loading["missing_keys"]):

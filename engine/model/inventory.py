@@ -17,7 +17,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.errors import ModelError
-from engine.model.module import decoder_layers, device_of, weight_matrix
+from engine.model.module import decoder_layers, device_of, embedding_rows, weight_matrix
 from engine.types import InputGroup, Inventory, Projection, SkippedWeight
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Ca
 
 def trace_tokens(module: nn.Module) -> torch.Tensor:
     """Return (1, 8) different token ids for a traced pass."""
-    rows: int = module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    return (torch.arange(_TRACE_LENGTH, device=device_of(module)) * 7 % rows)[None]
+    return (torch.arange(_TRACE_LENGTH, device=device_of(module)) * 7 % embedding_rows(module))[None]
 
 
 def _reason_to_skip(linear: nn.Module, calls: list[_Call], uses: int) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from engine.errors import ModelError
+from engine.errors import ModelError, first_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
@@ -37,7 +41,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"The device {device!r} was asked for but this machine cannot use it ({first_line(error)}); "
+            f"The device {device!r} was asked for but this machine cannot use it ({first_words(error)}); "
             "use auto, cpu, cuda or mps."
         ) from error
 
@@ -66,6 +70,26 @@ def _seconds_of_a_product(dtype: str) -> float:
     return min(seconds)
 
 
+def embedding_rows(module: nn.Module) -> int:
+    """Return how many token ids a model knows: those from 0 up to this."""
+    rows: int = module.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    return rows
+
+
+def require_embedded(module: nn.Module, tokens: Iterable[int]) -> None:
+    """Check that a model knows the tokens that its tokenizer made of a text.
+
+    Raises:
+        ModelError: it does not; tokens may have been added to the tokenizer only.
+    """
+    largest, rows = max(tokens), embedding_rows(module)
+    if largest >= rows:
+        raise ModelError(
+            f"The tokenizer makes token {largest:,} of this text, but the model embeds only {rows:,}; use another "
+            "text, or the tokenizer files that belong to the model."
+        )
+
+
 def decoder_layers(module: nn.Module) -> nn.ModuleList:
     """Return the list of decoder layers: the ``ModuleList`` that holds most of the parameters.
 
@@ -90,8 +114,3 @@ def positions_of(module: nn.Module) -> int | None:
     """Return the longest text a model was built for, in tokens; ``None`` where its configuration names no limit."""
     positions: int | None = getattr(module.config.get_text_config(), "max_position_embeddings", None)  # type: ignore[operator,union-attr]
     return positions
-
-
-def first_line(error: BaseException) -> str:
-    """Return what a foreign exception says first, for use in a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")

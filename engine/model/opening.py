@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from engine.errors import ModelError
+from engine.errors import ModelError, RankScopeError, first_words
 from engine.model.inventory import take_inventory, trace_tokens
-from engine.model.module import dtype_of, first_line, resolve_device
+from engine.model.module import dtype_of, embedding_rows, resolve_device
 from engine.types import Inventory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_SUPPORTED = "expected the files of an architecture that AutoModelForCausalLM of transformers supports"
+_OWN_CONFIG = "expected the config.json that was saved with the weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ def open_model(
     """
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     module = load_module(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    _require_own_tokenizer(tokenizer, module, folder)
     return OpenModel(module, tokenizer, take_inventory(module))
 
 
@@ -55,79 +61,139 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """Load only the tokenizer.
 
     Raises:
-        ModelError: the folder has none that can be used.
+        ModelError: the folder has none that can be used, or no usable config.json, which says how to open it.
     """
     from transformers import AutoTokenizer
 
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"The folder {folder} has no usable tokenizer ({first_line(error)}); copy the model's tokenizer "
-            "files (tokenizer.json, tokenizer_config.json) beside its weights."
-        ) from error
+    _read_config(folder, trust_remote_code=trust_remote_code)
+    with _sentences(
+        f"The folder {folder} has no usable tokenizer",
+        "copy the model's tokenizer files (tokenizer.json, tokenizer_config.json) beside its weights",
+    ):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        # What is asked of it first, so that one that cannot answer is refused here.
+        _ = tokenizer("a"), tokenizer.vocab_size
+    return tokenizer
 
 
 def load_module(
     folder: Path, *, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False
 ) -> nn.Module:
     """Load only the network, in evaluation mode; see :func:`open_model`."""
-    from safetensors import SafetensorError, safe_open
     from transformers import AutoModelForCausalLM
 
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
-            "safetensors weights and tokenizer files."
-        )
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ModelError(
-            f"The folder {folder} has no .safetensors file; weights in other formats are not read, convert "
-            "them with the model's save_pretrained()."
-        )
-    for path in weights:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise ModelError(
-                f"The weight file {path} is damaged or cut short ({first_line(error)}); download or copy it again."
-            ) from error
     target = resolve_device(device)
-    try:
+    config = _read_config(folder, trust_remote_code=trust_remote_code)
+    with _sentences(f"transformers could not open {folder} as a causal language model", _SUPPORTED):
+        _require_weights(folder, config, trust_remote_code=trust_remote_code)
         module: nn.Module
         module, info = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (
-        ValueError,
-        OSError,
-        KeyError,
-        RuntimeError,
-        ImportError,
-        AttributeError,
-        SafetensorError,
-    ) as error:
-        raise ModelError(
-            f"transformers could not open {folder} as a causal language model ({first_line(error)}); expected an "
-            "architecture that AutoModelForCausalLM supports."
-        ) from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
             f"The weights in {folder} lack {len(missing)} tensors the architecture needs, for example {missing[0]}; "
             "expected the complete weights of a causal language model, not of an encoder or a base model."
         )
+    if info["mismatched_keys"]:
+        name, given, expected = min(info["mismatched_keys"])
+        raise ModelError(
+            f"The weights in {folder} have other shapes than its config.json names: {name} is {tuple(given)}, not "
+            f"{tuple(expected)}; {_OWN_CONFIG}."
+        )
     if dtype == "auto" and dtype_of(module) is torch.float16:
         module = module.float()
     module = module.to(target).eval()
-    _require_causal(module, folder)
+    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
+        _require_causal(module, folder)
     return module
+
+
+@contextlib.contextmanager
+def _sentences(what: str, then: str) -> Iterator[None]:
+    """Say in one sentence what a model's files made transformers, safetensors or their own code raise.
+
+    Args:
+        what: could not be done.
+        then: ends the sentence.
+
+    Raises:
+        ModelError: anything was raised that is neither a sentence already nor a lack of memory.
+    """
+    try:
+        yield
+    except (RankScopeError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # files of other people make their readers fail in any way
+        raise ModelError(f"{what} ({first_words(error)}); {then}.") from error
+
+
+def _read_config(folder: Path, *, trust_remote_code: bool) -> Any:
+    """Return the configuration, which is read first whatever is opened."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
+            "safetensors weights and tokenizer files."
+        )
+    with _sentences(f"The config.json in {folder} cannot be used", _SUPPORTED):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+
+
+def _require_weights(folder: Path, config: Any, *, trust_remote_code: bool) -> None:
+    """Raise for a folder without weights, and for one that names far more of them than it has.
+
+    transformers builds what config.json names and fills it with random numbers before it says what is missing.
+    """
+    from safetensors import SafetensorError, safe_open
+    from transformers import AutoModelForCausalLM
+
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(
+            f"The folder {folder} has no .safetensors file; weights in other formats are not read, convert "
+            "them with the model's save_pretrained()."
+        )
+    n_tensors = 0
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt") as file:
+                n_tensors += len(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"The weight file {path} is damaged or cut short ({first_words(error)}); download or copy it again."
+            ) from error
+    n_layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
+    if n_layers > n_tensors:
+        raise ModelError(
+            f"The config.json in {folder} names {n_layers:,} layers, but the weights are {n_tensors:,} tensors; "
+            f"{_OWN_CONFIG}."
+        )
+    with torch.device("meta"):
+        named = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
+    n_bits = 8 * sum(path.stat().st_size for path in weights)
+    if named > n_bits:
+        raise ModelError(
+            f"The config.json in {folder} names {named:,} parameters, but the weights have {n_bits:,} bits; "
+            f"{_OWN_CONFIG}."
+        )
+
+
+def _require_own_tokenizer(tokenizer: Any, module: nn.Module, folder: Path) -> None:
+    """Raise when the tokenizer has more tokens than the model has embeddings; what was added to it may lie beyond."""
+    rows = embedding_rows(module)
+    if tokenizer.vocab_size > rows:
+        raise ModelError(
+            f"The tokenizer in {folder} has {tokenizer.vocab_size:,} tokens, but the model embeds {rows:,}; copy the "
+            "model's own tokenizer files (tokenizer.json, tokenizer_config.json) beside its weights."
+        )
 
 
 def _require_causal(module: nn.Module, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint, fingerprint_file
-from engine.errors import CorpusError, ModelError
+from engine.errors import CorpusError, ModelError, first_words
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo
 from engine.model.gguf import convert_gguf
 from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
@@ -111,18 +111,29 @@ def folder_fingerprint(folder: Path) -> str:
     """Return the fingerprint of a model folder's content.
 
     Raises:
-        ModelError: the folder has no config.json.
+        ModelError: the folder has no config.json, or one of its files cannot be read.
     """
-    if not folder.is_dir():
-        raise ModelError(f"There is no model folder {folder}: put it back, or give the place where it lies now.")
-    if not (folder / "config.json").is_file():
+    try:
+        if not folder.is_dir():
+            raise ModelError(f"There is no model folder {folder}: put it back, or give the place where it lies now.")
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
+                "safetensors weights and tokenizer files."
+            )
+        found = {path for pattern in (*_MODEL_FILES, "*.py") for path in folder.glob(pattern)}
+        files = sorted(path for path in found if not path.is_dir())
+        for path in files:
+            if not path.is_file():
+                raise ModelError(
+                    f"{path} is no file (a link to nothing, a pipe or a device); copy the model again, or remove it."
+                )
+        hashes = {path.name: fingerprint_file(path) for path in files}
+        return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
+    except (OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         raise ModelError(
-            f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
-            "safetensors weights and tokenizer files."
-        )
-    files = sorted({path for pattern in (*_MODEL_FILES, "*.py") for path in folder.glob(pattern)})
-    hashes = {path.name: fingerprint_file(path) for path in files}
-    return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
+            f"The model folder {folder} cannot be read ({first_words(error)}); allow reading it, or copy it elsewhere."
+        ) from error
 
 
 def converted_gguf(store: Store, spec: ModelSpec, fingerprint_of_model: str) -> ModelFolder | None:

@@ -15,7 +15,7 @@ from engine.errors import ResourceError
 from engine.machine import memory_shortage
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.presets import get_preset
-from engine.model.module import device_of, dtype_of, resolve_device
+from engine.model.module import device_of, dtype_of, require_embedded, resolve_device
 from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.rank_map.document import check_rank_map
@@ -194,8 +194,10 @@ class GenerationSession:
 
         Raises:
             InvalidSpecError: it is empty or too long, or a chat template is asked for and there is none.
+            ModelError: the tokenizer makes tokens of it that the model does not know.
         """
         prompt = encode_prompt(self.model.tokenizer, text, chat=chat)
+        require_embedded(self.model.module, prompt)
         require_positions(self.model.module, len(prompt), spec.max_new_tokens)
         return prompt
 

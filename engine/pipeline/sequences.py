@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpecError
-from engine.model.module import positions_of
+from engine.model.module import positions_of, require_embedded
 from engine.model.opening import load_tokenizer
 from engine.model.sources import ModelFolder, corpus_fingerprint
 from engine.text.corpora import load_corpus
@@ -27,6 +27,7 @@ def read_sequences(model: OpenModel, spec: CorpusSpec, demo_texts: Path | None) 
     Raises:
         InvalidSpecError: the sequences are longer than what the model was built for.
         CorpusError: the text cannot be read, or there is too little of it.
+        ModelError: the tokenizer makes tokens of it that the model does not know.
     """
     positions = positions_of(model.module)
     if positions is not None and spec.length > positions:
@@ -34,7 +35,9 @@ def read_sequences(model: OpenModel, spec: CorpusSpec, demo_texts: Path | None) 
             f"Sequences of {spec.length:,} tokens were asked for, but the model has {positions:,} positions; ask for "
             f"a length of at most {positions:,}."
         )
-    return load_corpus(spec, model.tokenizer, demo_texts).tokens
+    tokens = load_corpus(spec, model.tokenizer, demo_texts).tokens
+    require_embedded(model.module, tokens.unique().tolist())
+    return tokens
 
 
 def sequences_fingerprint(folder: ModelFolder, spec: CorpusSpec) -> str:
