@@ -2,12 +2,13 @@
 # does all the set-up itself.
 PYTHON ?= python3
 PORT ?= 8501
+CAMPAIGN_ARGS ?=
 # A process per core; the tests of a file stay together because they share what they set up.
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: app test test-long mutants lint check chromium clean
+.PHONY: app test test-long campaign mutants lint check chromium clean
 .DEFAULT_GOAL := app
 
 $(STAMP): pyproject.toml constraints.txt
@@ -27,6 +28,10 @@ test: $(STAMP) chromium
 test-long: $(STAMP) chromium
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "long or hypothesis" --hypothesis-profile long
 	$(BIN)/python -m tests.mutants
+
+# Wrong input, kills and load against the whole program; CAMPAIGN_ARGS="bad_inputs --seed 7 --minutes 5" chooses.
+campaign: $(STAMP)
+	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
 
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants

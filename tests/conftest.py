@@ -83,9 +83,8 @@ def demo_assets(demo_home: Path) -> DemoAssets:
     return fetch_demo(Home(demo_home), lambda *_: None)
 
 
-@pytest.fixture(scope="session")
-def toy_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of 300 tokens with an end-of-text token and a chat template; never changed."""
+def train_toy_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer of 300 tokens with an end-of-text token and a chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -97,6 +96,12 @@ def toy_tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(TOY_LINES, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", chat_template=TOY_CHAT)
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizer() -> PreTrainedTokenizerFast:
+    """The toy's tokenizer; never changed."""
+    return train_toy_tokenizer()
 
 
 @pytest.fixture(scope="session")
