@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
-from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app
+from tests.support.running_app import CHROMIUM_ARGUMENTS, LOG, chromium, free_port, running_app
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
 
@@ -53,26 +53,36 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     context.close()
 
 
+class Dashboard(NamedTuple):
+    """A dashboard and the home it shows."""
+
+    home: Path
+    address: str
+
+    def show(self, home: Path | None) -> None:
+        """Let what was in the home go, and show a copy of what another has stored; ``None``: nothing."""
+        gone = Path(tempfile.mkdtemp(dir=self.home.parent))
+        for child in self.home.iterdir():
+            if child.name != LOG:
+                child.rename(gone / child.name)  # in one step: a page that was just closed may still be writing
+        if home is not None:
+            shutil.copytree(home / "artifacts", self.home / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def only_dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """The one ``rankscope app`` of this test process: its start and its first page take longer than most tests."""
+    home = tmp_path_factory.mktemp("dashboard") / "home"
+    with running_app(home, free_port()) as address:
+        yield Dashboard(home, address)
+
+
 @pytest.fixture
-def dashboard(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], str]]:
-    """Start ``rankscope app`` on a home and return its address; its log is shown if the test fails."""
-    running: list[tuple[Path, AbstractContextManager[str]]] = []
-
-    def start(home: Path) -> str:
-        app = running_app(home, free_port())
-        running.append((home, app))
-        return app.__enter__()
-
-    yield start
-    for home, app in running:
-        app.__exit__(None, None, None)
-        log = (home / "app.log").read_text(errors="replace")
-        request.node.add_report_section("call", "dashboard's log", log[-5000:])
-        print(f"--- {home / 'app.log'} ---\n{log[-5000:]}")
-
-
-@pytest.fixture
-def analysed_copy(tmp_path: Path, toy_home: Path) -> Path:  # noqa: F811 -- the fixture imported above
-    """A home with the toy analysis and its measurements."""
-    shutil.copytree(toy_home / "artifacts", tmp_path / "home" / "artifacts")
-    return tmp_path / "home"
+def dashboard(only_dashboard: Dashboard, toy_home: Path) -> Iterator[Dashboard]:  # noqa: F811 -- imported above
+    """The dashboard with the toy analysis and its measurements; its log is shown if the test fails."""
+    log = only_dashboard.home / LOG
+    before = log.stat().st_size
+    only_dashboard.show(toy_home)
+    yield only_dashboard
+    said = log.read_bytes()[before:].decode(errors="replace")
+    print(f"--- {log} ---\n{said[-5000:]}")

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from app.components.rank_board.data import BoardState
+from tests.browser.conftest import PATIENCE_MS
 from tests.support.bare_board import made_up_analysis, open_board
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ N_LAYERS = 5
 def opened(browser: Browser) -> Iterator[Open]:
     """Open the board of a made-up model of five layers; errors in the page fail the test."""
     context = browser.new_context(viewport={"width": 1200, "height": 1100}, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
     errors: list[Any] = []
     page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it

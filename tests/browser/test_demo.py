@@ -14,11 +14,9 @@ from playwright.sync_api import expect
 
 from cache import DirectoryStore
 from engine.pipeline.reading.analyses import analysis_headings
-from tests.support.running_app import settled
+from tests.support.running_app import free_port, running_app, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.demo, pytest.mark.long, pytest.mark.timeout(3600)]
@@ -35,10 +33,9 @@ def demo_analysis_home(demo_home: Path) -> Path:
     return demo_home
 
 
-def test_every_page_of_the_demo(page: Page, dashboard: Callable[[Path], str], demo_analysis_home: Path) -> None:
+def test_every_page_of_the_demo(page: Page, demo_analysis_home: Path) -> None:
     headings = analysis_headings(DirectoryStore(demo_analysis_home / "artifacts"))
     analysis = next(h.id[:12] for h in headings if "SmolLM2" in h.about["model"])
-    address = dashboard(demo_analysis_home)
     told = {
         "": "With Water-filling",
         "model": "What can be compressed",
@@ -48,12 +45,13 @@ def test_every_page_of_the_demo(page: Page, dashboard: Callable[[Path], str], de
         "results": "Every rank map that was compressed",
         "playground": "No question asked yet",
     }
-    for path, text in told.items():
-        page.goto(f"{address}/{path}?analysis={analysis}")
+    with running_app(demo_analysis_home, free_port()) as address:
+        for path, text in told.items():
+            page.goto(f"{address}/{path}?analysis={analysis}")
+            settled(page)
+            expect(page.get_by_text(text).first).to_be_visible()
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+            expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+        page.goto(f"{address}/model?analysis={analysis}")
         settled(page)
-        expect(page.get_by_text(text).first).to_be_visible()
-        expect(page.get_by_test_id("stException")).to_have_count(0)
-        expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
-    page.goto(f"{address}/model?analysis={analysis}")
-    settled(page)
-    expect(page.get_by_test_id("stMetricValue").filter(has_text=re.compile("^210$"))).to_be_visible()
+        expect(page.get_by_test_id("stMetricValue").filter(has_text=re.compile("^210$"))).to_be_visible()

@@ -17,13 +17,13 @@ from tests.browser.test_journey import go
 from tests.support.running_app import free_port, running_app, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Page
 
     from engine.analysis.value import Analysis
     from engine.jobs import Job
+    from tests.browser.conftest import Dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -45,12 +45,12 @@ def queued_by_nobody(home: Path, monkeypatch: pytest.MonkeyPatch, title: str) ->
 
 
 def test_a_reload_and_a_second_tab_show_the_same_running_job_without_jumps(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path, monkeypatch: pytest.MonkeyPatch
+    page: Page, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = queued_by_nobody(analysed_copy, monkeypatch, "A long one")
-    record = JobRecord(analysed_copy)
+    job = queued_by_nobody(dashboard.home, monkeypatch, "A long one")
+    record = JobRecord(dashboard.home)
     assert record.claim(job.id, this_process()) == 1
-    address = dashboard(analysed_copy)
+    address = dashboard.address
     with ProgressReporter(record.folder(job.id).progress) as report:
         report("calibration", 0.25, "reading")
         open_at(page, f"{address}/jobs")
@@ -75,9 +75,9 @@ def test_a_reload_and_a_second_tab_show_the_same_running_job_without_jumps(
 
 
 def test_tabs_keep_their_own_budget_and_back_returns_to_it(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path, toy_analysis: Analysis
+    page: Page, dashboard: Dashboard, toy_analysis: Analysis
 ) -> None:
-    address = dashboard(analysed_copy)
+    address = dashboard.address
     other = page.context.new_page()
     open_at(page, f"{address}/?keep=0.6")
     open_at(other, f"{address}/?keep=0.9")
@@ -97,12 +97,10 @@ def test_tabs_keep_their_own_budget_and_back_returns_to_it(
     assert toy_analysis.id[:12] in page.url
 
 
-def test_an_analysis_deleted_under_an_open_page_is_one_sentence_and_a_way_on(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
-) -> None:
-    address = dashboard(analysed_copy)
+def test_an_analysis_deleted_under_an_open_page_is_one_sentence_and_a_way_on(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     open_at(page, address)
-    shutil.rmtree(analysed_copy / "artifacts" / "analysis")
+    shutil.rmtree(dashboard.home / "artifacts" / "analysis")
     page.get_by_role("slider").first.press("ArrowLeft")
     expect(page.get_by_text("is no longer here")).to_be_visible()
     settled(page)
@@ -111,10 +109,12 @@ def test_an_analysis_deleted_under_an_open_page_is_one_sentence_and_a_way_on(
 
 
 def test_a_server_that_restarts_brings_the_page_back_as_it_was(
-    page: Page, analysed_copy: Path, toy_analysis: Analysis
+    page: Page, tmp_path: Path, toy_home: Path, toy_analysis: Analysis
 ) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(toy_home / "artifacts", home / "artifacts")
     port = free_port()
-    with running_app(analysed_copy, port) as address:
+    with running_app(home, port) as address:
         open_at(page, f"{address}/")
         slider = page.get_by_role("slider", name=re.compile("Budget"))
         for _ in range(5):
@@ -122,7 +122,7 @@ def test_a_server_that_restarts_brings_the_page_back_as_it_was(
         expect(page).to_have_url(re.compile("keep=0.75"))
         settled(page)
     expect(page.locator("[data-test-connection-state='CONNECTED']")).to_have_count(0)
-    with running_app(analysed_copy, port):
+    with running_app(home, port):
         page.locator("[data-test-connection-state='CONNECTED']").wait_for(timeout=120_000)
         settled(page)
         assert budget(page) == "75%"

@@ -14,11 +14,12 @@ from tests.support.analysed_toy import save_toy_model, write_corpus
 from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Page
     from transformers import PreTrainedTokenizerFast
+
+    from tests.browser.conftest import Dashboard
 
 pytestmark = pytest.mark.browser
 
@@ -48,15 +49,14 @@ def go(page: Page, name: str, title: str | None = None) -> None:
 
 @pytest.mark.timeout(900)
 def test_from_an_empty_home_to_a_measured_model(
-    page: Page, dashboard: Callable[[Path], str], tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast
+    page: Page, dashboard: Dashboard, tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     model = save_toy_model(tmp_path / "toy-model", toy_tokenizer)
     text = write_corpus(tmp_path / "my text.txt")
-    home = tmp_path / "home"
-    address = dashboard(home)
+    dashboard.show(None)
 
     # The first page says what to do; the way leads to Model.
-    page.goto(address)
+    page.goto(dashboard.address)
     settled(page)
     expect(page.get_by_text("Nothing has been analysed yet")).to_be_visible()
     page.get_by_role("link", name="Analyse your own model").click()
@@ -118,10 +118,8 @@ def test_from_an_empty_home_to_a_measured_model(
 
 
 @pytest.mark.timeout(900)
-def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
-) -> None:
-    address = dashboard(analysed_copy)
+def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     page.goto(f"{address}/allocation")
     settled(page)
     # The charts above are drawn last, and move what is below them.

@@ -13,20 +13,19 @@ from app.pages import PAGES
 from tests.support.running_app import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from playwright.sync_api import Page
+
+    from tests.browser.conftest import Dashboard
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.mark.timeout(900)
-def test_every_page_asks_only_its_own_host(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
+def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda connection: asked.append(connection.url))
-    address = dashboard(analysed_copy)
+    address = dashboard.address
     for name in PAGES:
         page.goto(f"{address}/{name}")
         settled(page)

@@ -13,10 +13,11 @@ from tests.browser.conftest import LONG_MS
 from tests.support.running_app import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Page
+
+    from tests.browser.conftest import Dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 LONG = "tokens=1500&temperature=0.0&prompt.0=Rivers"
@@ -41,10 +42,8 @@ def hosts(home: Path) -> list[psutil.Process]:
     return found
 
 
-def test_both_models_answer_and_a_reload_keeps_it(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
-) -> None:
-    address = dashboard(analysed_copy)
+def test_both_models_answer_and_a_reload_keeps_it(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     ask(page, address, "tokens=40")
     says(page, r"Done\. ")
     expect(page.get_by_role("region", name="Answer: Dense model")).not_to_be_empty()
@@ -57,10 +56,8 @@ def test_both_models_answer_and_a_reload_keeps_it(
     assert page.get_by_role("region", name="Answer: Dense model").inner_text() == text
 
 
-def test_stop_ends_the_answer_and_another_visitor_waits_meanwhile(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
-) -> None:
-    address = dashboard(analysed_copy)
+def test_stop_ends_the_answer_and_another_visitor_waits_meanwhile(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     ask(page, address, LONG)
     says(page, "one token each in turn")
     other = page.context.new_page()
@@ -70,14 +67,12 @@ def test_stop_ends_the_answer_and_another_visitor_waits_meanwhile(
     page.get_by_role("button", name="Stop").click()
     says(page, r"Stopped\.")
     says(other, r"Done\. ")
-    assert len(hosts(analysed_copy)) == 1
+    assert len(hosts(dashboard.home)) == 1
     other.close()
 
 
-def test_a_closed_page_does_not_keep_the_models_busy(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
-) -> None:
-    address = dashboard(analysed_copy)
+def test_a_closed_page_does_not_keep_the_models_busy(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     leaving = page.context.new_page()
     ask(leaving, address, "tokens=1900&temperature=0.0&prompt.0=Rivers")
     says(leaving, "one token each in turn")

@@ -12,17 +12,16 @@ from playwright.sync_api import expect
 from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from playwright.sync_api import Page
+
+    from tests.browser.conftest import Dashboard
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.mark.timeout(600)
-def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
-    page.goto(f"{dashboard(analysed_copy)}/allocation")
+def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{dashboard.address}/allocation")
     settled(page)
     board = page.get_by_test_id("rank-board")
     expect(board).to_have_attribute("data-confirmed-revision", "0")
@@ -72,8 +71,8 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Callable[[Path], 
 
 
 @pytest.mark.timeout(600)
-def test_the_board_by_keyboard(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
-    page.goto(f"{dashboard(analysed_copy)}/allocation?keep=0.6&method=flrc")
+def test_the_board_by_keyboard(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{dashboard.address}/allocation?keep=0.6&method=flrc")
     settled(page)
     board = page.get_by_test_id("rank-board")
     expect(board).to_have_attribute("data-confirmed-revision", "0")
@@ -95,9 +94,9 @@ def test_the_board_by_keyboard(page: Page, dashboard: Callable[[Path], str], ana
 
 @pytest.mark.timeout(600)
 def test_python_confirms_a_target_and_edits_of_board_and_table_without_rebalancing(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path
+    page: Page, dashboard: Dashboard
 ) -> None:
-    page.goto(f"{dashboard(analysed_copy)}/allocation?keep=0.7&method=skipcat")
+    page.goto(f"{dashboard.address}/allocation?keep=0.7&method=skipcat")
     settled(page)
     board = page.get_by_test_id("rank-board")
     expect(board).to_have_attribute("data-confirmed-revision", "0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,11 +17,11 @@ from tests.support.measured_toy import HOSTILE
 from tests.support.running_app import settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
+    from tests.browser.conftest import Dashboard
     from tests.support.measured_toy import MeasuredToy
 
 pytestmark = pytest.mark.browser
@@ -79,10 +78,10 @@ def test_a_report_opens_offline_shows_the_stores_numbers_and_prints(
 
 @pytest.mark.timeout(900)
 def test_more_is_evaluated_from_results_and_appears_without_a_reload(
-    page: Page, dashboard: Callable[[Path], str], measured_toy: MeasuredToy, tmp_path: Path
+    page: Page, dashboard: Dashboard, measured_toy: MeasuredToy
 ) -> None:
-    shutil.copytree(measured_toy.home / "artifacts", tmp_path / "home" / "artifacts")
-    page.goto(f"{dashboard(tmp_path / 'home')}/results")
+    dashboard.show(measured_toy.home)
+    page.goto(f"{dashboard.address}/results")
     settled(page)
     page.get_by_text("Evaluate more", exact=True).click()
     page.get_by_role("button", name="Evaluate this run").click()

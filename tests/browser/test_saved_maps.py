@@ -13,10 +13,11 @@ from tests.browser.test_journey import go
 from tests.support.running_app import scrolled_box, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Page
+
+    from tests.browser.conftest import Dashboard
 
 pytestmark = pytest.mark.browser
 ACTIVE = "saved map"
@@ -28,9 +29,9 @@ def expect_active(page: Page, method: str) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
-    page: Page, dashboard: Callable[[Path], str], analysed_copy: Path, tmp_path: Path
+    page: Page, dashboard: Dashboard, tmp_path: Path
 ) -> None:
-    address = dashboard(analysed_copy)
+    address = dashboard.address
     page.goto(f"{address}/allocation?keep=0.6&method=FLRC")
     settled(page)
     page.get_by_label("Save the map shown as").fill("Mine, é")
@@ -86,8 +87,8 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
 
 
 @pytest.mark.timeout(900)
-def test_held_ranks_outlive_a_reload(page: Page, dashboard: Callable[[Path], str], analysed_copy: Path) -> None:
-    address = dashboard(analysed_copy)
+def test_held_ranks_outlive_a_reload(page: Page, dashboard: Dashboard) -> None:
+    address = dashboard.address
     page.goto(f"{address}/allocation")
     settled(page)
     expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 START_S = 120
+LOG = "app.log"
 
 
 def chromium() -> str | None:
@@ -38,11 +39,11 @@ def free_port() -> int:
 
 @contextmanager
 def running_app(home: Path, port: int) -> Iterator[str]:
-    """Run ``rankscope app`` on a home; yield its address. Its output goes to ``app.log`` in the home."""
+    """Run ``rankscope app`` on a home; yield its address. Its output goes to its log in the home."""
     home.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "RANKSCOPE_HOME": str(home)}
     command = [str(Path(sys.executable).with_name("rankscope")), "app", "--port", str(port), "--no-demo"]
-    with (home / "app.log").open("wb") as log:
+    with (home / LOG).open("wb") as log:
         app = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             address = f"http://127.0.0.1:{port}"
