@@ -270,7 +270,7 @@ MUTANTS = (
         "shown = (dense.exp() * (dense - model)).sum(-1)",
         "shown = (model.exp() * (model - dense)).sum(-1)",
         "the divergence is taken the other way round",
-        ("engine/evaluation", "end_to_end/test_chain.py"),
+        ("engine/compression/test_apply.py",),
     ),
     Mutant(
         "one-sided-interval",
@@ -344,7 +344,7 @@ MUTANTS = (
         "b.format, b.rank or 0]",
         "b.format]",
         "maps of different ranks have one identity",
-        ("engine/rank_map", "engine/results", "end_to_end/test_measuring.py"),
+        ("engine/rank_map",),
     ),
     Mutant(
         "untouched-free",
@@ -646,7 +646,7 @@ MUTANTS = (
         "return shown + rest_dense * (rest_dense.log() - rest_model.log())",
         "return shown",
         "the divergence forgets the tokens that are not stored",
-        ("engine/evaluation", "end_to_end/test_chain.py", "engine/search"),
+        ("engine/search/test_objective.py", "engine/compression/test_apply.py"),
     ),
     Mutant(
         "ties-count-once",
@@ -654,7 +654,7 @@ MUTANTS = (
         "agreeing += int(first_of_both.any(-1).sum())",
         "agreeing += int(first_of_both[:, 0].sum())",
         "of tied tokens only the first agrees",
-        ("engine/evaluation", "engine/compression"),
+        ("engine/compression/test_apply.py",),
     ),
     Mutant(
         "tasks-in-half-precision",

@@ -124,6 +124,28 @@ def test_one_run_moves_the_level_and_hardly_the_exponent():
     assert other.v0 > law.v0
 
 
+def test_the_variance_is_that_of_the_gaussian_process_with_the_priors_covariance():
+    runs = [*law_runs(np.random.default_rng(2), 3, 1.3, 0.9), MeasuredRun(Metric.FEATURE, 0.3, 0.4)]
+
+    def prior(first, second):
+        (metric, u), (other, v) = first, second
+        shared = LEVEL_SPREAD**2 + SLOPE_SPREAD**2 * u * v
+        return shared + (metric == other) * (METRIC_SPREAD**2 + SLOPE_SPREAD**2 * u * v)
+
+    places = [(run.metric, math.log(run.nats) - CENTRE) for run in runs]
+    noise = [NOISE**2 + (TEXT_NOISE / run.nats) ** 2 for run in runs]
+    known = np.array([[prior(a, b) for b in places] for a in places]) + np.diag(noise)
+
+    def variance(u):
+        at = (Metric.LOSS, u)
+        to_known = np.array([prior(at, place) for place in places])
+        return prior(at, at) - to_known @ np.linalg.solve(known, to_known) + NOISE**2
+
+    law = Predictor.fit(runs).laws[Metric.LOSS]
+    for u in (-2.0, 0.7, 3.0):
+        assert (law.v0 + law.v1 * u + law.v2 * u**2) / law.v0 == pytest.approx(variance(u) / variance(0.0))
+
+
 def test_intervals_hold_nine_in_ten_of_new_runs_and_shrink_with_runs():
     held = []
     for seed in range(60):
