@@ -11,7 +11,9 @@ import platformdirs
 
 from cache import DirectoryStore
 from engine.errors import InvalidSpecError
-from engine.paths import given_path
+from engine.paths import usable_path
+
+_SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,25 @@ def home() -> Home:
     """
     chosen = os.environ.get("RANKSCOPE_HOME")
     usual = platformdirs.user_data_path("rankscope", appauthor=False)
-    root = given_path(chosen, "RANKSCOPE_HOME") if chosen else usual
+    root = usable_path(chosen, "RANKSCOPE_HOME") if chosen else usual
     if root.exists() and not root.is_dir():
         raise InvalidSpecError(
             f"RANKSCOPE_HOME is {root}, which is not a folder; set it to a folder, or to a "
             "path where one can be created."
         )
     return Home(root.absolute())
+
+
+def visitors_token() -> str | None:
+    """Return the token that ``RANKSCOPE_TOKEN`` asks of the dashboard's visitors; ``None`` if it is not set.
+
+    Raises:
+        InvalidSpecError: it could be guessed.
+    """
+    token = os.environ.get("RANKSCOPE_TOKEN") or None
+    if token is not None and len(token) < _SHORTEST_TOKEN:
+        raise InvalidSpecError(
+            f"RANKSCOPE_TOKEN has {len(token)} characters; expected at least {_SHORTEST_TOKEN}, such as those that "
+            "`python -c 'import secrets; print(secrets.token_urlsafe())'` prints."
+        )
+    return token

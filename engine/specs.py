@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from engine.errors import InvalidSpecError
-from engine.paths import given_path
+from engine.paths import given_path, is_confined
 from engine.types import Metric
 
 LARGEST_SEED = 2**32 - 1
@@ -74,6 +74,11 @@ class ModelSpec:
         text = text.strip()
         if text == "demo":
             return cls(ModelSource.DEMO)
+        if trust_remote_code and is_confined():
+            raise InvalidSpecError(
+                f"Python code that comes with {text!r} is not run for visitors of a dashboard; analyse the model on "
+                "the machine itself, with rankscope analyse --trust-remote-code."
+            )
         path = given_path(text)
         if path.is_dir():
             return cls(ModelSource.FOLDER, str(path.resolve()), trust_remote_code=trust_remote_code)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 def absolute_if_there(text: str) -> str:
     """Return a path that means the same in a job's process; anything else as it is."""
+    if text in {"", "demo"}:
+        return text
     path = given_path(text)
-    return str(path.resolve()) if text not in {"", "demo"} and path.exists() else text
+    return str(path.resolve()) if path.exists() else text
 
 
 Source = Annotated[str, AfterValidator(absolute_if_there)]

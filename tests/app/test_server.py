@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKED = ("app", "engine", "cache", "pyproject.toml", "README.md", "LICENSE")
 HOSTILE_SETTINGS = '[server]\naddress = "0.0.0.0"\nenableCORS = false\n\n[browser]\ngatherUsageStats = true\n'
+EVERY_ADDRESS = "0.0.0.0"
 NAMES_LOOKED_UP = """
 import os, sys
 def note(event, args):
@@ -82,10 +84,10 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _dashboard(command: Path, folder: Path, port: int) -> Iterator[tuple[psutil.Process, Path]]:
+def _dashboard(command: Path, folder: Path, port: int, *options: object) -> Iterator[tuple[psutil.Process, Path]]:
     """Start the dashboard in a folder; yield its process once it said where it is, and what it printed."""
     log = folder / "app.log"
-    words = [command, "app", "--port", str(port), "--no-demo"]
+    words = [command, "app", "--port", str(port), "--no-demo", *map(str, options)]
     with log.open("wb") as output:
         started = subprocess.Popen(words, cwd=folder, env=_environment(folder), stdout=output, stderr=output)
     try:
@@ -105,13 +107,14 @@ def _listening(process: psutil.Process) -> set[tuple[str, int]]:
     return {(c.laddr.ip, c.laddr.port) for c in open_ if c.status == psutil.CONN_LISTEN}
 
 
-def _knock(port: int, host: str, origin: str | None) -> tuple[int, http.client.HTTPConnection]:
+def _knock(port: int, host: str, origin: str | None, cookie: str = "") -> tuple[int, http.client.HTTPConnection]:
     """Ask for the connection that a page needs, as a page of ``origin``; return the status of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.putrequest("GET", "/_stcore/stream", skip_host=True)
     asked = {"Host": host, "Upgrade": "websocket", "Connection": "Upgrade"}
     asked |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
-    for name, value in (asked if origin is None else {**asked, "Origin": origin}).items():
+    asked |= {name: value for name, value in (("Origin", origin), ("Cookie", cookie)) if value}
+    for name, value in asked.items():
         connection.putheader(name, value)
     connection.endheaders()
     return connection.getresponse().status, connection
@@ -146,6 +149,46 @@ def test_an_installed_dashboard_keeps_to_this_machine_and_to_its_own_pages(insta
         assert [_knock(port, host, f"http://{host}")[0] for host in (here, another)] == [101, 101]
         looked_up = set((elsewhere / "names").read_text().split())
         assert looked_up == {"watched"}, "a name was looked up, which asks a host on the internet"
+
+
+def _get(port: int, path: str, cookie: str = "") -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Cookie": cookie})
+    return connection.getresponse()
+
+
+def test_visitors_from_other_machines_show_the_token_that_was_printed(installed: Path, elsewhere: Path) -> None:
+    with _dashboard(installed, elsewhere, 0, "--host", EVERY_ADDRESS) as (process, log):
+        ((address, port),) = _listening(process)
+        assert address == EVERY_ADDRESS
+        (token,) = re.findall(rf"http://{socket.gethostname()}:{port}/\?token=([\w-]{{40,}}) ", log.read_text())
+        host = f"127.0.0.1:{port}"
+        for path in ("/", "/?token=guessed", "/_stcore/health", "/static/index.html"):
+            assert _get(port, path).status == 401, path
+        assert _knock(port, host, f"http://{host}")[0] == 403
+        let_in = _get(port, f"/results?token={token}&keep=0.8")
+        assert let_in.status == 303
+        assert let_in.headers["Location"] == f"http://{host}/results?keep=0.8"
+        cookie, *how = let_in.headers["Set-Cookie"].split("; ")
+        assert {"HttpOnly", "SameSite=lax"} <= set(how)
+        assert _get(port, "/", cookie).status == 200
+        assert _knock(port, host, f"http://{host}", cookie)[0] == 101
+        assert _knock(port, host, "https://elsewhere.example", cookie)[0] == 403
+
+
+def test_a_token_of_ones_own_is_asked_for_on_this_machine_too(
+    installed: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKSCOPE_TOKEN", "chosen-by-the-owner")
+    with _dashboard(installed, elsewhere, 0) as (process, _):
+        ((address, port),) = _listening(process)
+        assert address == "127.0.0.1"
+        assert [_get(port, path).status for path in ("/", "/?token=chosen-by-the-owner")] == [401, 303]
+    monkeypatch.setenv("RANKSCOPE_TOKEN", "short")
+    words = [installed, "app", "--port", str(free_port()), "--no-demo"]
+    ended = subprocess.run(words, cwd=elsewhere, env=_environment(elsewhere), check=False, capture_output=True)
+    assert ended.returncode == 1
+    assert b"RANKSCOPE_TOKEN has 5 characters; expected at least 16" in ended.stderr
 
 
 def test_ending_the_command_ends_the_server_though_a_page_is_open(installed: Path, elsewhere: Path) -> None:
