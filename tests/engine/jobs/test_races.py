@@ -157,6 +157,7 @@ def test_the_first_recorded_end_of_an_attempt_stands(record: JobRecord) -> None:
     record.enqueue("abc", "echo", {}, "Echo", {}, again=False)
     again = record.claim("abc", ProcessId(3, 0.0))
     record.close("abc", attempt, JobStatus.INTERRUPTED, "Late news of the first attempt.")
+    record.finish("abc", attempt, JobStatus.DONE)
     assert (again, record.get("abc").status) == (attempt + 1, JobStatus.RUNNING)
     record.cancel("abc", kill_at=5.0)
     record.finish("abc", again, JobStatus.FAILED, "Ended by the signal.")
