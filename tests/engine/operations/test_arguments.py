@@ -100,23 +100,24 @@ def test_the_record_of_a_job_says_so(wrong: Wrong, tmp_path: Path, monkeypatch: 
     assert "bug" not in ended.error
 
 
-def show(operation: str, arguments: dict) -> None:  # the script of a page, which imports what it uses
+def show(operation: str, attempts: list[dict]) -> None:  # the script of a page, which imports what it uses
     from app.services import jobs
     from app.widgets.errors import errors_shown
     from engine.operations import operations
 
-    with errors_shown():
-        jobs.submit(operations.get(operation)(**arguments))
+    for arguments in attempts:
+        with errors_shown():
+            jobs.submit(operations.get(operation)(**arguments))
 
 
 @pytest.mark.parametrize("operation", operations.names())
 def test_a_page_says_so(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
-    for wrong in (wrong for wrong in WRONG if wrong.operation == operation):
-        page = AppTest.from_function(show, args=(operation, asked(wrong)), default_timeout=60).run()
-        assert not page.exception
-        (error,) = page.error
-        assert wrong.expected in error.value.replace("\\", "")
+    attempts = [wrong for wrong in WRONG if wrong.operation == operation]
+    page = AppTest.from_function(show, args=(operation, [asked(wrong) for wrong in attempts]), default_timeout=60).run()
+    assert not page.exception
+    for wrong, error in zip(attempts, page.error, strict=True):
+        assert wrong.expected in error.value.replace("\\", ""), wrong
 
 
 @pytest.fixture(scope="module")
