@@ -39,7 +39,7 @@ def take_inventory(module: nn.Module) -> Inventory:
     layers = decoder_layers(module)
     names = {m: name for name, m in module.named_modules()}
     outside = {id(m.weight) for m in (module.get_input_embeddings(), module.get_output_embeddings()) if m is not None}  # type: ignore[operator]
-    uses = Counter(id(m.weight) for m in module.modules() if isinstance(m, (nn.Linear, Conv1D)))
+    uses = Counter(id(p) for m in module.modules() for p in m.parameters(recurse=False))
     calls = _trace(module, layers)
     groups: list[InputGroup] = []
     skipped: list[SkippedWeight] = []
@@ -47,13 +47,15 @@ def take_inventory(module: nn.Module) -> Inventory:
     for index, layer in enumerate(layers):
         linears = [m for m in layer.modules() if isinstance(m, (nn.Linear, Conv1D))]
         kept: dict[tuple[object, ...], list[nn.Module]] = {}
+        wanted = []
         for linear in linears:
             reason = _reason_to_skip(linear, calls.get(linear, []), uses[id(linear.weight)])
-            if reason:
+            if not reason:
+                wanted.append(linear)
+            elif id(linear.weight) not in taken:
                 skipped.append(SkippedWeight(names[linear], linear.weight.numel(), reason))
             taken.add(id(linear.weight))
         order = {m: i for i, m in enumerate(calls)}
-        wanted = [m for m in linears if not _reason_to_skip(m, calls.get(m, []), uses[id(m.weight)])]
         for linear in sorted(wanted, key=order.__getitem__):
             kept.setdefault(calls[linear][0].identity, []).append(linear)
         lasts = Counter(names[m].rpartition(".")[2] for m in wanted)

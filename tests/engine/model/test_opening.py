@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+from torch import nn
 
 from engine.errors import ModelError
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
 from engine.model.opening import load_module
-from tests.support import toys
+from tests.support import architectures, toys
 
+LINEARS = (
+    *(f"self_attn.{name}_proj" for name in "qkvo"),
+    *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
+)
 GATED = [{"gate": (80, 48), "up": (80, 48)}, {"down": (48, 80)}]
 
 
@@ -61,6 +67,50 @@ def test_every_parameter_is_either_a_projection_or_listed_with_a_reason(name):
     head = module.get_output_embeddings().weight
     weights = {id(dict(module.named_modules())[p.name].weight) for p in inventory.projections}
     assert not weights & {id(embedding), id(head)}
+
+
+def tied_to_the_embedding() -> nn.Module:
+    module = toys.build("llama")
+    module.model.layers[1].mlp.up_proj = nn.Linear(48, 320, bias=False)
+    module.model.layers[1].mlp.gate_proj = nn.Linear(48, 320, bias=False)
+    module.model.layers[1].mlp.down_proj = nn.Linear(320, 48, bias=False)
+    module.model.layers[1].mlp.up_proj.weight = module.get_input_embeddings().weight
+    return module
+
+
+def tied_between_layers() -> nn.Module:
+    module = toys.build("llama")
+    module.model.layers[2].mlp.up_proj.weight = module.model.layers[0].mlp.up_proj.weight
+    return module
+
+
+def a_layer_twice() -> nn.Module:
+    module = toys.build("llama")
+    module.model.layers[2] = module.model.layers[0]
+    return module
+
+
+SHARED = {
+    "embedding": (tied_to_the_embedding, ["model.layers.1.mlp.up_proj"]),
+    "layers": (tied_between_layers, ["model.layers.0.mlp.up_proj"]),
+    "layer twice": (a_layer_twice, [f"model.layers.0.{part}" for part in LINEARS]),
+    "zamba2": (lambda: architectures.build("zamba2"), None),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_shared_weights_are_counted_once_and_stay_as_they_are(case):
+    build, expected = SHARED[case]
+    module = build()
+    inventory = take_inventory(module)
+    listed = inventory.compressible_params + sum(s.params for s in inventory.skipped)
+    assert listed == sum(p.numel() for p in module.parameters()) == inventory.total_params
+    modules = dict(module.named_modules(remove_duplicate=False))
+    places = Counter(id(p) for m in modules.values() for p in m.parameters(recurse=False))
+    assert all(places[id(modules[p.name].weight)] == 1 for p in inventory.projections)
+    reasons = ("its weight is shared with another module", "runs several times in one pass")
+    shared = [s.name for s in inventory.skipped if s.reason in reasons]
+    assert expected is None or sorted(shared) == sorted(expected)
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen2-moe"])
