@@ -1,7 +1,7 @@
 """Progressive low-rank decoding: the active rank of every projection shrinks while tokens are generated.
 
 A projection's factors are stored once, at their largest rank and in descending singular order; every stage
-runs with a prefix of them. Keys and values that are in the cache stay as they were written.
+runs with a prefix of them. What is in the cache stays as it was written.
 
 References:
     FLRC, arXiv:2510.09332, implemented from the published description.

@@ -137,7 +137,8 @@ def _explanation(answer: Answer | None) -> str:
     return (
         f"{prompt}A token is a piece of a word. *First token*: seconds to read the prompt and choose the first token. "
         "*Tokens/s*: those after it, per second. Each model is timed separately, although they take turns. *Active*: "
-        "share of the compressible parameters that ran for the last token. Underlined words are in one answer only."
+        "share of the compressible parameters that ran for the last token, each counted once. Underlined words are in "
+        "one answer only."
     )
 
 

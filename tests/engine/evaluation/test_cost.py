@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch import nn
@@ -16,7 +18,7 @@ from engine.formats import block_params
 from engine.model.module import weight_matrix
 from engine.progress import ignore_progress
 from engine.types import BlockRank, Format
-from tests.support import toys
+from tests.support import architectures, toys
 
 SPEC = CostSpec(prompt_tokens=20, new_tokens=3, batch_sizes=(1, 2), repetitions=2)
 
@@ -43,6 +45,15 @@ def test_counted_multiply_adds_are_those_of_the_formula(name):
     linear = linear_params(module)
     assert found.prefill_multiply_adds == pytest.approx(expected(module, 20, 20, linear), rel=1e-3)
     assert found.decode_multiply_adds == pytest.approx(expected(module, 21, 1, linear), rel=1e-3)
+
+
+def test_what_runs_on_every_cached_token_is_counted_as_often():
+    module = architectures.build("deepseek_v3")
+    spread_out = [m for name, m in module.named_modules() if name.endswith("kv_b_proj")]
+    head_widths = 4 * (24 + 16)  # of keys and of values
+    longer = count_token_cost(module, replace(SPEC, prompt_tokens=40))
+    grown = longer.decode_multiply_adds - count_token_cost(module, SPEC).decode_multiply_adds
+    assert grown == 20 * (sum(m.weight.numel() for m in spread_out) + 3 * head_widths)
 
 
 def test_the_cache_holds_keys_and_values_of_every_layer():
