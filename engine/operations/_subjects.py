@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field
 
@@ -26,13 +26,15 @@ def absolute_if_there(text: str) -> str:
 
 
 Source = Annotated[str, AfterValidator(absolute_if_there)]
+MOST_PER_PASS: Final = 1_000_000
+"""Sequences; torch counts in 64 bits."""
+
 TextSource = Annotated[
     Source, Field(description="demo, demo:news, a .txt or .jsonl file, or a hub data set ID[:CONFIG][@SPLIT].")
 ]
 OtherText = Annotated[Source, Field(description="A text of another domain; '' for none.")]
 Sequences = Annotated[int, Field(ge=1)]
 Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
-BatchSize = Annotated[int, Field(ge=1, description="Sequences per pass.")]
 KeptFraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 Device = Annotated[str, Field(description="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]

@@ -9,6 +9,7 @@ from pydantic import Field
 from engine.methods.presets import PRESETS, get_preset
 from engine.operations._base import setting
 from engine.operations._subjects import (
+    MOST_PER_PASS,
     Analysed,
     Device,
     KeptFraction,
@@ -40,7 +41,7 @@ class Compare(OnTexts):
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = "demo:news"
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
-    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
     search_trials: int = Field(default=40, ge=1, description="Maps that Bolaco measures before it answers.")
     seed: Seed = Field(default=0, description="Of the search.")
     device: Device = "auto"

@@ -10,6 +10,7 @@ from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.operations._base import setting
 from engine.operations._subjects import (
+    MOST_PER_PASS,
     Analysed,
     Device,
     OnTexts,
@@ -72,7 +73,7 @@ class Evaluate(OnTexts):
     dtype: AutoDtype = setting(
         EvaluationSpec, "dtype", "Weights and arithmetic; auto: bfloat16, or float32 where the machine is faster in it."
     )
-    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1)
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
     tasks: tuple[str, ...] = Field(
         default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
     )

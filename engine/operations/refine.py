@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Device, OnRankMap, OnText, Seed, Sequences, analysed_model
+from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, analysed_model
 from engine.specs import AutoDtype, Dtype, EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Refine(OnRankMap, OnText):
     name: ClassVar[str] = "refine"
 
     train: bool = Field(default=False, description="Also train the factors to predict what the dense model predicts.")
-    epochs: int = setting(TrainingSpec, "epochs", "With --train: passes over the text.", ge=1)
+    epochs: int = setting(TrainingSpec, "epochs", "With --train: passes over the text.", ge=1, le=10_000)
     learning_rate: float = setting(
         TrainingSpec, "learning_rate", "With --train: relative to the entries' size.", gt=0, lt=1
     )
@@ -32,7 +32,7 @@ class Refine(OnRankMap, OnText):
     damping: float = setting(
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )
-    batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1)
+    batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
     compute_dtype: AutoDtype = Field(
         default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
     )

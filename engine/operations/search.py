@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import Analysed, Device, KeptFraction, OnText, Seed, Sequences, analysed_model
+from engine.operations._subjects import (
+    MOST_PER_PASS,
+    Analysed,
+    Device,
+    KeptFraction,
+    OnText,
+    Seed,
+    Sequences,
+    analysed_model,
+)
 from engine.search.goals import WINDOW, Goal
 from engine.search.space import Layout, SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
@@ -45,10 +54,10 @@ class Search(OnText):
     subset: Subset = setting(ObjectiveSpec, "subset", "Which of the sequences a trial is measured on.")
     n_subset: int = setting(ObjectiveSpec, "n_subset", "Sequences each trial is measured on.", ge=1)
     n_allocations: int = setting(
-        ObjectiveSpec, "n_allocations", "Random maps that show which sequences are sensitive.", ge=2
+        ObjectiveSpec, "n_allocations", "Random maps that show which sequences are sensitive.", ge=2, le=1000
     )
     dtype: Dtype = setting(ObjectiveSpec, "dtype", "Weights and arithmetic.")
-    batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1)
+    batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
     seed: Seed = setting(SearchSpec, "seed", "Of starting points and proposals; another one for each worker.")
     storage: str | None = setting(
         SearchSpec, "storage", "Database URL for workers on several machines; default: a journal file."
