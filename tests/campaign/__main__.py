@@ -17,18 +17,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 -- once, for the processes that are forked
 
-from tests.campaign import bad_inputs, kills
+from tests.campaign import bad_inputs, kills, load
 from tests.campaign.ground import Ground
 from tests.campaign.options import Options
 
-KINDS = {"bad_inputs": bad_inputs.run, "kills": kills.run}
+KINDS = {"bad_inputs": bad_inputs.run, "kills": kills.run, "load": load.run}
 
 
 def main(words: list[str]) -> int:
     """Run the campaigns that are named, or all; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
-    parser.add_argument("--cases", type=int, help="of each kind; default: enough for a campaign")
+    parser.add_argument(
+        "--cases", type=int, help="of each kind (wrong inputs, kills, pages); default: enough for a campaign"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="of each kind, at most")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="processes")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.campaign.bad_inputs import judged
 from tests.campaign.cases import Outcome
 
@@ -27,6 +29,12 @@ def test_wrong_input_and_kills_find_nothing() -> None:
     said = campaign("bad_inputs", "kills", "--cases", "5", "--seed", "11")
     assert "0 findings" in said
     assert re.search(r"all +[1-9] kills: 0 damaged, 0 half export, 0 not resumable", said)
+
+
+@pytest.mark.long
+def test_load_finds_nothing() -> None:
+    said = campaign("load", "--cases", "40")
+    assert "0 mixed states, 0 exceptions, 0 lost or late, 0 growing" in said
 
 
 def test_what_is_wrong_is_a_finding() -> None:
