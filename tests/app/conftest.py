@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 import app
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
 MAIN = Path(app.__file__).with_name("main.py")
+
+# Every AppTest reads the metadata of all installed packages, which takes longer than most pages and never changes.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def _silent(*_: object, **__: object) -> None:
