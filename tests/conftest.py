@@ -45,6 +45,9 @@ LONGEST_FILES = (
     "engine/search/test_workers",
     "engine/search/test_search",
     "end_to_end/test_measuring",
+    "app/test_server",
+    "end_to_end/test_old_home",
+    "engine/operations/test_arguments",
     "app/test_views",
 )
 """Files that begin first, so that no process is left alone with one of them at the end."""
