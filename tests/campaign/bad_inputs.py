@@ -128,7 +128,7 @@ def _outcome(one: _Running, said: str, *, is_late: bool, at_work: bool) -> Outco
     if is_late:
         return Outcome.LONG if at_work else Outcome.HANG
     outcome = judged(one.child.code or 0, said)
-    if outcome is Outcome.SILENT and one.case.must_refuse and " is damaged " in _printed(one.place):
+    if outcome is Outcome.SILENT and one.case.must_refuse and " is damaged: " in _printed(one.place):
         outcome = Outcome.SENTENCE  # what was asked for, and so on standard output
     if not outcome.is_right:
         return outcome
