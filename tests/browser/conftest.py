@@ -71,7 +71,7 @@ class Dashboard(NamedTuple):
 
 @pytest.fixture(scope="session")
 def only_dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """The one ``rankscope app`` of this test process: its start and its first page take longer than most tests."""
+    """The one ``rankscope app`` of this test process, for its start and what its first page loads take seconds."""
     home = tmp_path_factory.mktemp("dashboard") / "home"
     with running_app(home, free_port()) as address:
         yield Dashboard(home, address)
