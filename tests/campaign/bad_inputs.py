@@ -50,10 +50,11 @@ class _Running(NamedTuple):
 
 
 def chosen_cases(ground: Ground, n: int, chance: Random, only: str = "") -> list[Case]:
-    """Return ``n`` cases, from every kind its share, or those whose names contain a text."""
+    """Return ``n`` cases, from every kind its share; with a text, at most ``n`` of those whose names contain it."""
     kinds = [(list(kind.cases(ground)), share) for kind, share in SHARES.items()]
     if only:
-        return [case for cases, _ in kinds for case in cases if only in case.name]
+        matching = [case for cases, _ in kinds for case in cases if only in case.name]
+        return matching if len(matching) <= n else _drawn(matching, n, chance)
     found = [case for cases, share in kinds for case in _drawn(cases, round(n * share), chance)]
     chance.shuffle(found)
     return found
