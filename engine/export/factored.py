@@ -35,6 +35,11 @@ class OriginalClasses:
     model: str
     causal: str
 
+    @property
+    def factored(self) -> str:
+        """Name of the exported causal model; transformers chooses some models' caches by a part of the original's."""
+        return f"Factored{self.causal}"
+
 
 def original_classes(module: nn.Module) -> OriginalClasses:
     """Return the classes of an opened model.
@@ -74,11 +79,11 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
     config = {
         **causal.config.to_diff_dict(),
         "model_type": modeling_type(causal.config.model_type),
-        "architectures": ["FactoredForCausalLM"],
+        "architectures": [classes.factored],
         "auto_map": {
             "AutoConfig": f"{_MODELING}.FactoredConfig",
             "AutoModel": f"{_MODELING}.FactoredModel",
-            "AutoModelForCausalLM": f"{_MODELING}.FactoredForCausalLM",
+            "AutoModelForCausalLM": f"{_MODELING}.{classes.factored}",
         },
         "dtype": str(dtype_of(module)).removeprefix("torch."),
         "factored_blocks": factored_blocks(module),
@@ -145,6 +150,7 @@ def _modeling_source(classes: OriginalClasses) -> str:
         ("import LlamaConfig as", f"import {classes.config} as"),
         ("import LlamaForCausalLM as", f"import {classes.causal} as"),
         ("import LlamaModel as", f"import {classes.model} as"),
+        ("class FactoredForCausalLM(", f"class {classes.factored}("),
         ("from engine.compression.layers import", f"from .{_LAYERS} import"),
     ):
         assert source.count(ours) == 1
