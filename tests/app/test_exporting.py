@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,11 +12,13 @@ from app.services.jobs import submit
 from engine.errors import ExportError, InvalidSpecError
 from engine.jobs import JobQueue
 from engine.operations import Export
+from engine.results.words import megabytes
 from engine.types import Budget
-from tests.app.test_views import button
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
 
     from engine.analysis.value import Analysis
     from tests.app.test_views import Open
@@ -31,6 +33,10 @@ def export(analysis: Analysis) -> Export:
     return Export(analysis=analysis.id, rank_map=shown_map(analysis), folder=str(export_folder("mine")))
 
 
+def export_button(page: AppTest) -> Any:
+    return next(found for found in page.button if found.label.startswith("Export "))
+
+
 @pytest.mark.usefixtures("no_worker")
 def test_exporting_submits_the_map_that_is_shown_and_a_folder_below_the_home(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
@@ -40,7 +46,7 @@ def test_exporting_submits_the_map_that_is_shown_and_a_folder_below_the_home(
     assert name.value.endswith("water-filling-0.80")
     name.set_value("mine").run()
     next(box for box in page.selectbox if box.label == "Number type").select("bfloat16").run()
-    button(page, "Export and check").click().run()
+    export_button(page).click().run()
     assert not page.exception
     (job,) = JobQueue(analysed_home).jobs()
     assert job.operation == "export"
@@ -68,8 +74,31 @@ def test_a_taken_name_is_one_sentence_on_the_page(open_page: Open, analysed_home
         submit(export(toy_analysis))
     page = open_page("allocation", keep="0.8", method="water-filling")
     next(field for field in page.text_input if field.label == "Folder name").set_value("mine").run()
-    button(page, "Export and check").click().run()
+    export_button(page).click().run()
     assert any("not empty" in error.value for error in page.error)
+
+
+@pytest.mark.parametrize(
+    ("how", "shown", "dtype"),
+    [("factored", "float16", "float16"), ("factored", "float32", "float32"), ("dense", "float16", "bfloat16")],
+)
+def test_an_export_is_as_large_as_the_page_says(
+    how: str, shown: str, dtype: str, open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("allocation", keep="0.8", method="skipcat", dtype=shown)
+    assert next(box for box in page.selectbox if box.label == "Number type").value == shown
+    if dtype != shown:
+        next(box for box in page.selectbox if box.label == "Number type").select(dtype).run()
+    next(box for box in page.get("button_group") if box.label == "Weights").set_value(how).run()
+    button_label = export_button(page).label
+    budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
+    rank_map = allocation.method_map(toy_analysis.id, "skipcat", budget.params).rank_map.to_json()
+    operation = Export(
+        analysis=toy_analysis.id, rank_map=rank_map, folder=str(export_folder("mine")), format=how, dtype=dtype
+    )
+    found = JobQueue(analysed_home).wait(submit(operation).id).result
+    assert isinstance(found, dict)
+    assert button_label == f"Export {megabytes(found['weight_bytes'])} and check"
 
 
 def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(

@@ -13,7 +13,10 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.wording.labels import plain, slug
 from engine.export.outcome import ExportedModel
+from engine.formats import bytes_per_param
 from engine.operations import Export
+from engine.results.words import megabytes
+from engine.specs import DTYPES
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap
@@ -22,8 +25,14 @@ if TYPE_CHECKING:
 _FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtime, no smaller"}
 
 
-def export_map(analysis: Analysis, costed: CostedMap) -> None:
-    """Offer the export of a map, follow it, and say where it is and how it is opened."""
+def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
+    """Offer the export of a map, follow it, and say where it is and how it is opened.
+
+    Args:
+        analysis: of the model.
+        costed: the map.
+        dtype: number type that sizes on the page are given for.
+    """
     exported = jobs.result_of(watch("export", analysis.id), ExportedModel)
     if exported is not None:
         _show_export(exported)
@@ -36,18 +45,27 @@ def export_map(analysis: Analysis, costed: CostedMap) -> None:
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
         chosen = option_picker("Weights", _FORMATS, key="export.format")
-        dtype = st.selectbox(
+        sizes = {name: _bytes_of(analysis, costed, chosen, name) for name in DTYPES}
+        stored = st.selectbox(
             "Number type",
-            Export.settings()["dtype"].choices,
-            key="export.dtype",
-            help="auto: the type the model came in.",
+            DTYPES,
+            DTYPES.index(dtype),
+            format_func=lambda name: f"{name}: {megabytes(sizes[name])}",
+            key=f"export.dtype.{dtype}",
         )
-        if st.button("Export and check", icon=":material/play_arrow:", key="export.start"):
+        label = f"Export {megabytes(sizes[stored])} and check"
+        if st.button(label, icon=":material/play_arrow:", key="export.start"):
             with errors_shown():
                 folder, rank_map = str(export_folder(name.strip())), costed.rank_map.to_json()
                 operation = Export(analysis=analysis.id, rank_map=rank_map, folder=folder)
-                follow(jobs.submit(operation.changed(format=chosen, dtype=dtype)))
+                follow(jobs.submit(operation.changed(format=chosen, dtype=stored)))
                 st.rerun()
+
+
+def _bytes_of(analysis: Analysis, costed: CostedMap, how: str, dtype: str) -> int:
+    """Return the bytes of the weights that an export writes."""
+    size = bytes_per_param(dtype)
+    return costed.cost.bytes_at(size) if how == "factored" else analysis.inventory.total_params * size
 
 
 def _show_export(exported: ExportedModel) -> None:

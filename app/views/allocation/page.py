@@ -57,7 +57,7 @@ def render() -> None:
             st.error(plain(f"{method_title(active.method)} has no map for these settings. {active.reason}"))
         else:
             measure_map(analysis, active, rows, text)
-            export_map(analysis, active)
+            export_map(analysis, active, state.dtype)
         _offer_files_and_release(analysis, shown, len(held))
         show_saved_maps(analysis, shown)
         compare_methods(analysis, board.maps, text, kept)
