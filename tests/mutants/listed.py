@@ -503,14 +503,6 @@ MUTANTS = (
         ("engine/compression",),
     ),
     Mutant(
-        "correction-undamped",
-        "engine/refinement/closed_form.py",
-        "ridge = damping * inner",
-        "ridge = 1e3 * damping * inner",
-        "the closed form is damped a thousand times more",
-        ("engine/refinement",),
-    ),
-    Mutant(
         "correction-sign",
         "engine/refinement/closed_form.py",
         "fit.module.left.add_(total.correction(damping))",
@@ -654,7 +646,7 @@ MUTANTS = (
         "agreeing += int(first_of_both.any(-1).sum())",
         "agreeing += int(first_of_both[:, 0].sum())",
         "of tied tokens only the first agrees",
-        ("engine/compression/test_apply.py",),
+        ("engine/evaluation/test_perplexity.py",),
     ),
     Mutant(
         "tasks-in-half-precision",

@@ -74,6 +74,13 @@ def test_accuracies_follow_from_the_logits(architecture, demo_texts, toy_tokeniz
     assert toy_tokenizer.pad_token is None
 
 
+def test_a_half_precision_models_answers_are_scored_in_float32(demo_texts, toy_tokenizer):
+    (task,) = load_tasks(["demo_piqa"], None, demo_texts)
+    run_task(toys.build("llama").to(torch.bfloat16), toy_tokenizer, task, ignore_progress)
+    sums = torch.tensor([response[0] for instance in task.task.instances for response in instance.resps])
+    assert (sums != sums.bfloat16().float()).any()
+
+
 def test_scoring_leaves_a_compressed_model_as_it_was(demo_texts, toy_tokenizer):
     module, inventory, factors = toys.factored("llama-gqa", toys.tokens(4, 32))
     blocks = [BlockRank(tuple(p.name for p in group.members), Format.CAT, 6) for group in inventory.groups]

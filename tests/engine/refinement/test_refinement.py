@@ -161,6 +161,47 @@ def test_a_left_factor_is_the_least_squares_solution():
     torch.testing.assert_close(factored[only].left.double(), expected, rtol=1e-3, atol=2e-3)
 
 
+@torch.no_grad()
+def in_and_out(model, names):
+    """Return what modules read and give in one pass over the text, tokens in rows."""
+    found, hooks = {}, []
+    for name in names:
+
+        def keep(_, inputs, output, name=name):
+            found[name] = [t.flatten(0, -2) for t in (inputs[0], output[0] if isinstance(output, tuple) else output)]
+
+        hooks.append(model.get_submodule(name).register_forward_hook(keep))
+    model(input_ids=TOKENS, use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+def test_what_is_added_to_the_stream_makes_up_for_its_error_in_relation_to_the_tokens_size(name):
+    module, inventory, compressed = compressed_toy(name)
+    refine(module, inventory, compressed, LeftCorrection(module, compressed, inventory, 1e-9))
+    layer = f"model.layers.{inventory.n_layers - 1}"
+    o, down = f"{layer}.self_attn.o_proj", f"{layer}.mlp.down_proj"
+    dense, cut = (in_and_out(model, (layer, o, down)) for model in (module, compressed))
+    after_attention = dense[layer][0] + dense[o][1]
+    for name, size, error in (
+        (o, after_attention, after_attention - cut[layer][0] - cut[o][1]),
+        (down, dense[layer][1], dense[layer][1] - cut[layer][1]),
+    ):
+        z, root = compressed.get_submodule(name).inner(cut[name][0]), token_weights(size).sqrt()
+        left_over = torch.linalg.matrix_norm((root * error).T @ (root * z))
+        assert left_over < 1e-3 * torch.linalg.matrix_norm(root * error) * torch.linalg.matrix_norm(root * z), name
+
+
+def test_training_goes_down_the_divergence_from_the_dense_model():
+    module, _, compressed = compressed_toy("llama")
+    expected, told = divergence(module, compressed), []
+    settings = {"batch_size": len(TOKENS), "compute_dtype": "float32", "deadline": time.monotonic() + 600}
+    distil(module, compressed, TOKENS, TrainingSpec(epochs=1), lambda *report: told.append(report[2]), **settings)
+    assert told == [f"Training: step 1 of 1, divergence {expected:.3f}"]
+
+
 def test_no_step_begins_after_the_deadline():
     module, _, compressed = compressed_toy("llama")
     before = {n: p.clone() for n, p in compressed.named_parameters()}
