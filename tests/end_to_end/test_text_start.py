@@ -48,6 +48,7 @@ def test_sequences_begin_with_it_in_every_stage_and_measurements_say_so(tokenize
     home = Home(tmp_path)
     first, second = run(home, plain, text_file), run(home, begun, text_file)
     assert (first.about["text_start"], second.about["text_start"]) == ([], ["<eos>"])
+    assert first.about["corpus_fingerprint"] != second.about["corpus_fingerprint"], "the same words, other sequences"
     assert first.about["calibration_nll"] != second.about["calibration_nll"]
     for folder, analysis in ((plain, first), (begun, second)):
         assert Analyse(**arguments(folder, text_file)).stored(home) == analysis.id

@@ -702,7 +702,7 @@ MUTANTS = (
         "return scores / self._temperature - noise",
         "return scores - noise",
         "the temperature has no effect",
-        ("engine/decoding", "end_to_end/test_generating.py"),
+        ("engine/decoding/test_choice.py",),
     ),
     Mutant(
         "start-at-the-end",
