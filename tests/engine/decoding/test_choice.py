@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.decoding.generation import GenerationSpec, _Choose
+from engine.decoding.generation import _Choose
+from engine.specs import GenerationSpec
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
