@@ -82,7 +82,7 @@ def _without_parameters(path: tuple[str, ...]) -> Iterator[Case]:
 
 def _values(path: tuple[str, ...], parameter: Any) -> Iterator[str]:
     setting = operations.get(path[0]).settings().get(parameter.name) if path[0] in operations.names() else None
-    is_number = (setting.kind if setting else parameter.bare_type) in {int, float}
+    is_number = (setting.kind if setting else parameter.type_descriptor.annotation) in {int, float}
     yield from (*NUMBERS, *WORDS[:6]) if is_number else (*PATHS, *WORDS)
     if setting is not None:
         for bound, step in product((setting.ge, setting.gt, setting.le, setting.lt), (-1, 0, 1)):

@@ -187,6 +187,8 @@ def _has_half_artifact(place: Ground) -> bool:
 def run(ground: Ground, options: Options) -> int:
     """Try ``options.n_cases`` cases, print a table and every finding; return how many findings there are."""
     cases = chosen_cases(ground, options.n_cases or N_CASES, Random(options.seed), options.only)
+    if not cases:
+        raise SystemExit(f"No case has {options.only!r} in its name.")
     print(f"bad_inputs: {len(cases)} cases, seed {options.seed}", flush=True)
     counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
     findings = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MORE_BYTES = 6 * 2**30
 _LARGEST_FILE = 2**30
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -67,6 +69,7 @@ def forked(act: Callable[[], None], stderr: Path, stdout: Path | None = None) ->
     code = 1
     try:
         os.setsid()
+        _end_with_parent()
         _redirect(stderr, stdout or stderr)
         act()
         code = 0
@@ -93,6 +96,12 @@ def await_all(children: Sequence[Child]) -> list[int]:
     while not all(child.has_ended() for child in children):
         time.sleep(0.01)
     return [child.code or 0 for child in children]
+
+
+def _end_with_parent() -> None:
+    """Let Linux kill this process when the one that forked it ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _redirect(stderr: Path, stdout: Path) -> None:

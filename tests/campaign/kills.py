@@ -119,6 +119,8 @@ def run(ground: Ground, options: Options) -> int:
         for number, operation in _planned(ground, wanted)
         if options.only in _name(number, operation)
     ]
+    if not named:
+        raise SystemExit(f"No chain has {options.only!r} in its name.")
     print(f"kills: {wanted} in {len(named)} chains, seed {options.seed}", flush=True)
     chosen = dict.fromkeys(operation for _, operation in named)
     references = {one: _reference(one, ground, options.folder / f"reference-{one.name}") for one in chosen}
