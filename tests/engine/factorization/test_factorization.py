@@ -226,13 +226,14 @@ def test_shrinking_is_factorising_with_evened_out_gradients(case, metric):
         torch.testing.assert_close(ours.energies, theirs.energies, rtol=1e-6, atol=1e-9)
 
 
-def test_columns_are_swapped_until_the_mix_is_bounded_and_the_product_is_the_same():
-    """Elimination with pivots alone lets the entries of this matrix grow to 2^9."""
-    rank, width = 10, 30
+@pytest.mark.parametrize("rank", [4, 10])
+def test_columns_are_swapped_until_the_mix_is_bounded_and_the_product_is_the_same(rank):
+    """Elimination with pivots alone lets the entries of this matrix grow to 2^(rank - 1)."""
+    width = 30
     growing = torch.full((rank, rank), -1.0, dtype=torch.float64).tril(-1) + torch.eye(rank, dtype=torch.float64)
     rest = -torch.ones(width - rank, rank, dtype=torch.float64) * torch.linspace(0.5, 1, width - rank)[:, None]
     right = torch.cat([growing, rest]).T
-    left = torch.arange(40.0, dtype=torch.float64).view(4, rank) / 10
+    left = torch.arange(4.0 * rank, dtype=torch.float64).view(4, rank) / 10
     skipped = to_skip(left, right)
     assert skipped.mix.abs().max() <= 2.0
     x = torch.linspace(-1, 1, width, dtype=torch.float64)
