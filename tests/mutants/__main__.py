@@ -21,7 +21,7 @@ import transformers  # noqa: F401
 from tests.mutants.listed import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
-TREE = ("app", "cache", "engine", "tests", "docs", "pyproject.toml", "README.md")
+TREE = ("app", "cache", "engine", "tests", "docs", "pyproject.toml", "README.md", "LICENSE")
 CAUGHT, SURVIVED = 1, 0
 LONGEST_S = 300.0
 FORK = multiprocessing.get_context("fork")
