@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -42,16 +43,25 @@ class HangsError(BaseException):
     """No Exception, which an engine that hangs might turn into a sentence."""
 
 
-@pytest.fixture(autouse=True)
-def _ends() -> Iterator[None]:
+@contextlib.contextmanager
+def ends_soon() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise HangsError
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(SENTENCE_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def _ends(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let every test end soon but the long ones, which see to it case by case."""
+    with contextlib.nullcontext() if request.node.get_closest_marker("long") else ends_soon():
+        yield
 
 
 @pytest.fixture
@@ -103,7 +113,8 @@ def check_mutations(folder: Path, text: Path, mutations: list[tuple[str, str, ob
         whole = (folder / file).read_text()
         (folder / file).write_text(json.dumps(mutated(json.loads(whole), field, value)))
         try:
-            require_analysed_or_refused(folder, text)
+            with ends_soon():
+                require_analysed_or_refused(folder, text)
         except BaseException as error:
             error.add_note(f"{file}: {field} = {value!r}")
             raise
