@@ -2,11 +2,11 @@
 
 It ran once, on commit cc65a3a, and its imports are that commit's. What stands in the archive was made by the product
 itself; only the demo's two artifacts are made up, so that ``demo`` is a model of three layers and nothing in the home
-depends on where it lies. To see what it did::
+depends on where it lies. Answers say ``{home}`` for where it lay. To see what it did::
 
-    git worktree add /tmp/old cc65a3a
-    cp tests/support/homes/write_home.py /tmp/old && cd /tmp/old
-    RANKSCOPE_HOME=/tmp/rankscope-home HF_HUB_OFFLINE=1 PYTHONPATH=. python write_home.py
+    git worktree add ../old cc65a3a
+    cp tests/support/homes/write_home.py ../old && cd ../old
+    RANKSCOPE_HOME=$PWD/home HF_HUB_OFFLINE=1 PYTHONPATH=. python write_home.py
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ def main() -> None:
         answers.append({"words": ["jobs"], "answer": rankscope("jobs")})
     known = {"analysis": analysis, "around": around, "draft": draft, "held": held}
     lines = [json.dumps(line, ensure_ascii=False) for line in (known, *answers)]
-    (HERE / "0.1.0.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    answered = ("\n".join(lines) + "\n").replace(str(HOME), "{home}")
+    (HERE / "0.1.0.jsonl").write_text(answered, encoding="utf-8")
     pack()
 
 
