@@ -45,12 +45,12 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
         chosen = option_picker("Weights", _FORMATS, key="export.format")
-        sizes = {name: _bytes_of(analysis, costed, chosen, name) for name in DTYPES}
+        sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in DTYPES}
         stored = st.selectbox(
             "Number type",
             DTYPES,
             DTYPES.index(dtype),
-            format_func=lambda name: f"{name}: {megabytes(sizes[name])}",
+            format_func=lambda kind: f"{kind}: {megabytes(sizes[kind])}",
             key=f"export.dtype.{dtype}",
         )
         label = f"Export {megabytes(sizes[stored])} and check"
