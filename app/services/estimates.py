@@ -73,13 +73,15 @@ def operation_of(job: Job) -> Operation | None:
 
 
 def remaining_seconds(history: Sequence[Progress], now: float) -> float | None:
-    """Return how long a running job may still take at the pace of its latest reports; ``None`` while unknown.
+    """Return how long a running job may still take at the pace of its present stage; ``None`` while unknown.
+
+    Stages before it, such as opening the model, have a pace of their own.
 
     Args:
         history: its reports, oldest first.
         now: unix seconds.
     """
-    known = [(p.time, p.fraction) for p in history if p.fraction is not None]
+    known = [(p.time, p.fraction) for p in history if p.fraction is not None and p.stage == history[-1].stage]
     if not known:
         return None
     (begun, first), (latest, last) = known[0], known[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -10,12 +11,16 @@ from pydantic import ValidationError
 from app.services import estimates
 from app.services.home import queue, store
 from engine import operations
+from engine.errors import InvalidRankMapError
 from engine.jobs import Job, JobStatus
+from engine.rank_map.document import parse_rank_map
+from engine.rank_map.identity import map_id
 from engine.results.json_form import from_json
 
 if TYPE_CHECKING:
     from app.services.estimates import Estimate
     from engine.operations import Operation
+    from engine.rank_map.document import RankMap
 
 T = TypeVar("T")
 
@@ -34,12 +39,35 @@ def job(job_id: str) -> Job:
     return queue().get(job_id)
 
 
-def watched_job(operation: str, analysis_id: str | None, wanted: str | None) -> Job | None:
-    """Return the active job of a kind (of one analysis, if given), else the ``wanted`` one if it is of that kind."""
+def watched_job(operation: str, analysis_id: str | None, rank_map: RankMap | None, wanted: str | None) -> Job | None:
+    """Return the active job of a kind, else the ``wanted`` one if it is of that kind.
+
+    Args:
+        operation: the kind.
+        analysis_id: of which analysis; ``None`` for any.
+        rank_map: what it is about; ``None`` for any.
+        wanted: id of a job.
+    """
     fitting = [j for j in jobs() if j.operation == operation and analysis_id in {None, j.arguments.get("analysis")}]
+    if rank_map is not None:
+        fitting = [j for j in fitting if map_id(rank_map) in maps_of(j)]
     active = [j for j in fitting if not j.status.is_final]
     chosen = [j for j in fitting if j.id == wanted]
     return next(iter([*(j for j in chosen if j in active), *active[::-1], *chosen]), None)
+
+
+def maps_of(job: Job) -> frozenset[str]:
+    """Return the ids of the rank maps a job is about."""
+    given = [*job.arguments.get("rank_maps", ()), job.arguments.get("rank_map")]  # type: ignore[misc]
+    return frozenset(filter(None, map(_id_of, filter(None, given))))
+
+
+@lru_cache(maxsize=1024)
+def _id_of(document: str) -> str | None:
+    try:
+        return map_id(parse_rank_map(document.encode()))
+    except InvalidRankMapError:
+        return None
 
 
 def result_of(job: Job | None, kind: type[T]) -> T | None:

@@ -17,6 +17,7 @@ from engine.results.words import duration, percent
 
 if TYPE_CHECKING:
     from engine.jobs import Job
+    from engine.rank_map.document import RankMap
 
 _URL = "job"
 _MOST_LETTERS = 90
@@ -25,14 +26,15 @@ _MOST_LETTERS = 90
 _MOST_NAMED = 3
 
 
-def watch(operation: str, analysis_id: str | None = None) -> Job | None:
+def watch(operation: str, analysis_id: str | None = None, rank_map: RankMap | None = None) -> Job | None:
     """Show the active job of a kind, or the one in the URL; return it.
 
     Args:
         operation: analyse, evaluate, sensitivity or search.
         analysis_id: of whose jobs; ``None`` for any.
+        rank_map: the map it is about, so that progress and end stand where that map is; ``None`` for any.
     """
-    job = jobs.watched_job(operation, analysis_id, st.query_params.get(_URL))
+    job = jobs.watched_job(operation, analysis_id, rank_map, st.query_params.get(_URL))
     if job is None:
         return None
     if job.status.is_final:

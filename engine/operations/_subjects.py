@@ -9,10 +9,15 @@ from pydantic import AfterValidator, Field
 from engine.operations._base import Operation
 from engine.paths import given_path
 from engine.pipeline.reading.analyses import find_analysis
-from engine.rank_map.document import parse_rank_map
+from engine.rank_map.document import check_rank_map, parse_rank_map
+from engine.results.json_form import from_json
+from engine.results.words import method_title, percent
 from engine.specs import LARGEST_SEED, CorpusSpec
+from engine.types import Inventory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cache import Store
     from engine.rank_map.document import RankMap
 
@@ -26,6 +31,8 @@ def absolute_if_there(text: str) -> str:
 
 
 Source = Annotated[str, AfterValidator(absolute_if_there)]
+MOST_NAMED: Final = 3
+"""Maps in the title of a job."""
 MOST_PER_PASS: Final = 1_000_000
 """Sequences; torch counts in 64 bits."""
 
@@ -99,3 +106,20 @@ def analysed_model(store: Store, analysis_id: str) -> str:
         RankScopeError: there is no such analysis.
     """
     return str(store.read(find_analysis(store, analysis_id)).manifest.about["model"])
+
+
+def named_maps(store: Store, analysis_id: str, rank_maps: Sequence[RankMap]) -> str:
+    """Return method and kept fraction of maps, and of which model: Water-filling at 80.0 % of SmolLM2.
+
+    Raises:
+        RankScopeError: there is no such analysis, or a map does not fit it.
+    """
+    artifact = store.read(find_analysis(store, analysis_id))
+    inventory = from_json(Inventory, artifact.json("analysis.json")["inventory"])
+    names = []
+    for rank_map in rank_maps:
+        kept = check_rank_map(rank_map, inventory, None) / inventory.compressible_params
+        names.append(f"{method_title(rank_map.method)} at {percent(kept)}")
+    more = len(names) - MOST_NAMED
+    listed = ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{listed} of {artifact.manifest.about['model']}"

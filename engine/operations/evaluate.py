@@ -18,7 +18,7 @@ from engine.operations._subjects import (
     Seed,
     Sequences,
     Source,
-    analysed_model,
+    named_maps,
 )
 from engine.rank_map.document import parse_rank_map
 from engine.specs import AutoDtype, CorpusSpec, EvaluationSpec
@@ -162,9 +162,7 @@ class Evaluate(OnTexts):
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
-        maps = self.parsed_maps()
-        what = f"one {maps[0].method} map" if len(maps) == 1 else f"{len(maps)} maps"
-        return f"Measure {what} of {analysed_model(store, self.analysis)}"
+        return f"Measure {named_maps(store, self.analysis, self.parsed_maps())}"
 
     def plan(self) -> Plan:
         """Return what is measured.

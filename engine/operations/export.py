@@ -10,7 +10,7 @@ from pydantic import Field
 from engine.export.new_folder import require_new
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.operations._base import setting
-from engine.operations._subjects import OnRankMap, analysed_model
+from engine.operations._subjects import OnRankMap, named_maps
 from engine.specs import AutoDtype
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class Export(OnRankMap):
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
-        model = analysed_model(store, self.analysis)
-        return f"Export one {self.parsed_map().method} map of {model} as {Path(self.folder).name}"
+        return f"Export {named_maps(store, self.analysis, [self.parsed_map()])} as {Path(self.folder).name}"
 
     def run(self, home: Home, report: Report) -> ExportedModel:
         """Export; return what was written and how it is loaded."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, analysed_model
+from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, named_maps
 from engine.specs import Dtype, EvaluationSpec, PostTrainingSpec
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PostTrain(OnRankMap, OnText):
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
-        return f"Post-train a {self.parsed_map().method} map of {analysed_model(store, self.analysis)}"
+        return f"Post-train {named_maps(store, self.analysis, [self.parsed_map()])}"
 
     def run(self, home: Home, report: Report) -> PostTraining:
         """Train; return what was measured before and after."""

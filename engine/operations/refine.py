@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, analysed_model
+from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, named_maps
 from engine.specs import AutoDtype, Dtype, EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Refine(OnRankMap, OnText):
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
-        return f"Refine one {self.parsed_map().method} map of {analysed_model(store, self.analysis)}"
+        return f"Refine {named_maps(store, self.analysis, [self.parsed_map()])}"
 
     def run(self, home: Home, report: Report) -> Refinement:
         """Refine and measure; return the rows of the map before and after."""

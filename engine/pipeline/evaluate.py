@@ -20,6 +20,7 @@ from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.identity import EVALUATION
+from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,8 +68,8 @@ class EvaluationSession:
         self.analysis = opened.analysis
         self._text_fingerprint = sequences_fingerprint(opened.folder, spec.corpus)
         self._reference_key = keys.reference_key(spec, opened.folder.fingerprint, self._text_fingerprint)
-        self._tokens = opened.sequences(spec.corpus, part_of(report, 0.0, 0.2))
-        self._reference = self._dense_reference(part_of(report, 0.2, 1.0))
+        self._tokens = opened.sequences(spec.corpus, part_of(report, 0.0, 0.05))
+        self._reference = self._dense_reference(part_of(report, 0.05, 1.0))
 
     def run(self, module: nn.Module, report: Report) -> Measurement:
         """Run a compressed model over the text, beside the dense one.
@@ -90,6 +91,9 @@ class EvaluationSession:
         key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement)
         if key not in self.store:
             begun = time.monotonic()
+            report(
+                "compression", None, f"Compressing: {method_title(rank_map.method)}, {percent(cost.kept_fraction)} kept"
+            )
             module = self.opened.module(rank_map, refinement)
             applied_s = time.monotonic() - begun
             measurement = self.run(module, report)

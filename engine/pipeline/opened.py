@@ -79,7 +79,7 @@ class OpenedAnalysis:
         """The dense model; the first use opens it."""
         if self._dense is None:
             spec = self.folder.spec
-            self._report("model", 0.1, f"Opening {spec.label}")
+            self._report("model", None, f"Opening {spec.label}")
             remote_code = spec.trust_remote_code
             self._dense = open_model(
                 self.folder.path, dtype=self.dtype, device=self.device, trust_remote_code=remote_code
@@ -123,7 +123,7 @@ class OpenedAnalysis:
             CorpusError: the text cannot be read, or there is too little of it.
         """
         texts, dense = resolve_texts(self.home, spec, report), self.dense
-        report("text", 1.0, f"Reading {spec.label}")
+        report("text", None, f"Reading {spec.label}")
         return read_sequences(dense, spec, texts)
 
     def described(self, rank_map: RankMap | None) -> dict[str, object]:

@@ -12,12 +12,17 @@ from cache.processes import this_process
 from engine.jobs import Job, JobQueue, JobStatus, Progress
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
+from engine.methods.cost import cost_of
 from engine.operations import Evaluate
+from engine.rank_map.document import parse_rank_map
+from engine.results.words import percent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from streamlit.testing.v1 import AppTest
+
+    from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 
@@ -60,6 +65,9 @@ def test_time_left_counts_down_at_the_pace_of_the_latest_reports() -> None:
     def history(*points: tuple[float, float | None]) -> list[Progress]:
         return [Progress("s", fraction, "m", time=time) for time, fraction in points]
 
+    # Opening the model has a pace of its own.
+    opened = [Progress("model", 0.0, "m", time=0), Progress("model", 0.2, "m", time=10)]
+    assert remaining_seconds([*opened, *history((20, 0.2), (60, 0.3))], 60) == pytest.approx(280)
     # A resumed job begins at a half: only what it did since then counts.
     reports = history((99, None), (100, 0.5), (120, 0.6))
     assert remaining_seconds(reports, 120) == pytest.approx(80)
@@ -148,3 +156,28 @@ def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Pat
     page = open_page("model")
     assert "based on a similar job" in told(page)
     assert not page.exception
+
+
+def test_a_job_stands_beside_the_map_it_measures_and_no_other(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, queue: JobQueue
+) -> None:
+    page = open_page("allocation", keep="0.8", method="water-filling")
+    next(b for b in page.button if b.label == "Compress and measure").click().run()
+    (job,) = queue.jobs()
+    assert job.title == f"Measure Water-filling at {kept_by(job, toy_analysis)} of toy-model"
+
+    def board(keep: str, method: str) -> AppTest:
+        return open_page("allocation", keep=keep, method=method, job=job.id)
+
+    with begun(analysed_home, job):
+        assert f"**{job.title}**" in told(board("0.8", "water-filling"))
+        assert f"**{job.title}**" not in told(board("0.6", "flrc"))
+    JobRecord(analysed_home).finish(job.id, 1, JobStatus.DONE)
+    assert "done after" in board("0.8", "water-filling").success[0].value
+    assert not board("0.6", "flrc").success
+
+
+def kept_by(job: Job, analysis: Analysis) -> str:
+    """Return the kept fraction of the one map a job measures."""
+    (document,) = job.arguments["rank_maps"]
+    return percent(cost_of(analysis, parse_rank_map(document.encode())).kept_fraction)

@@ -85,7 +85,8 @@ def test_more_is_evaluated_from_results_and_appears_without_a_reload(
     settled(page)
     page.get_by_text("Evaluate more", exact=True).click()
     page.get_by_role("button", name="Evaluate this run").click()
-    expect(page.get_by_text("Measure one water-filling map of toy-model: done")).to_be_visible(timeout=LONG_MS)
+    done = re.compile(r"Measure Water-filling at 79\.\d % of toy-model: done")
+    expect(page.get_by_text(done)).to_be_visible(timeout=LONG_MS)
     settled(page)
     # Its text was measured in another amount or type as well now, so the first measurement is told apart from it.
     expect(page.get_by_role("combobox", name="Quality")).to_have_value(re.compile("252 tokens, float32"))

@@ -206,3 +206,14 @@ def test_bad_input_is_one_sentence_before_anything_is_measured(store, tmp_path, 
     wrong = CorpusSpec.parse(str(text_file), part="evaluation", n_sequences=2, length=32)
     with pytest.raises(RankScopeError, match="has no second column"):
         run(store, tmp_path, analysis, [rank_map], Plan((), summaries=replace(plan.summaries, corpus=wrong)))
+
+
+def test_progress_goes_forward_and_names_the_step_that_is_done(store, tmp_path, analysis, plan):
+    reported = []
+    report = lambda stage, fraction, message: reported.append((fraction, message))  # noqa: E731
+    measure_all(Home(tmp_path), analysis.id, rank_maps(analysis, 0.8, 0.6), plan, report, device="cpu")
+    fractions = [fraction for fraction, _ in reported if fraction is not None]
+    assert fractions == sorted(fractions)
+    messages = list(dict.fromkeys(message for _, message in reported))
+    assert "Compressing: Water-filling, 80" in "\n".join(messages)
+    assert not any("stored" in message for message in messages)

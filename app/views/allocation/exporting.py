@@ -33,7 +33,7 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         costed: the map.
         dtype: number type that sizes on the page are given for.
     """
-    exported = jobs.result_of(watch("export", analysis.id), ExportedModel)
+    exported = jobs.result_of(watch("export", analysis.id, costed.rank_map), ExportedModel)
     if exported is not None:
         _show_export(exported)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):

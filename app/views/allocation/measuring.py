@@ -42,7 +42,7 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
     if pressed and operation is not None:
         follow(jobs.submit(operation))
         st.rerun()
-    watch("evaluate", analysis.id)
+    watch("evaluate", analysis.id, costed.rank_map)
     row = measured_row(rows, costed.rank_map)
     if row is None or not row.perplexities:
         st.caption("This map has not been measured yet.")

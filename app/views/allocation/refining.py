@@ -37,7 +37,7 @@ class _FormerRefinement:
 
 def refine_map(analysis: Analysis, costed: CostedMap) -> None:
     """Offer the refinement of a map, follow it, and say what it brought."""
-    job = watch("refine", analysis.id)
+    job = watch("refine", analysis.id, costed.rank_map)
     outcome = _outcome(job)
     if outcome is not None:
         st.caption(outcome)

@@ -166,8 +166,7 @@ class PerplexityPart:
         """Measure and store."""
         opened = self.opened
         if self._session is None:
-            self._session = EvaluationSession(
-                opened.home, opened.analysis.id, self.text, part_of(report, 0.0, 0.9), opened=opened
-            )
+            session = report if rank_map is None else part_of(report, 0.0, 0.1)
+            self._session = EvaluationSession(opened.home, opened.analysis.id, self.text, session, opened=opened)
         if rank_map is not None:
             self._session.measure(rank_map, report)

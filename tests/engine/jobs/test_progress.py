@@ -31,11 +31,18 @@ def test_reports_are_held_back_but_stage_changes_and_the_last_one_are_not(path: 
 
 def test_fractions_are_bounded_unknown_or_an_error(path: Path) -> None:
     with ProgressReporter(path) as report:
-        report("a", 1.0 + 1e-9, "rounded")
-        report("b", None, "unknown")
+        report("a", None, "unknown")
+        report("b", 1.0 + 1e-9, "rounded")
         with pytest.raises(ValueError, match="between 0 and 1"):
             report("c", math.nan, "nonsense")
-    assert [progress.fraction for progress in read_history(path)] == [1.0, None]
+    assert [progress.fraction for progress in read_history(path)] == [None, 1.0]
+
+
+def test_a_job_never_goes_backwards(path: Path) -> None:
+    with ProgressReporter(path) as report:
+        for stage, fraction in (("a", None), ("b", 0.4), ("c", 0.04), ("d", None), ("e", 0.5)):
+            report(stage, fraction, "step")
+    assert [progress.fraction for progress in read_history(path)] == [None, 0.4, 0.4, 0.4, 0.5]
 
 
 def test_a_half_written_last_line_is_ignored(path: Path) -> None:
