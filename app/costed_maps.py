@@ -33,22 +33,6 @@ class CostedMap:
 
 
 @dataclass(frozen=True, slots=True)
-class MapRequest:
-    """What every method is asked for.
-
-    Attributes:
-        keep: kept fraction of the compressible parameters; a ceiling.
-        target: predicted perplexity that is not to be exceeded, with as few parameters as possible; it replaces
-            ``keep``.
-        held: ranks held by hand.
-    """
-
-    keep: float
-    target: float | None
-    held: HeldRanks
-
-
-@dataclass(frozen=True, slots=True)
 class NoMap:
     """A method that has no map for what it was asked."""
 

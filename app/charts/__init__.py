@@ -1,21 +1,21 @@
 """Tables as plotly figures; free of Streamlit.
 
-Colours stay apart for the colour-blind (Okabe-Ito, cividis).
+Colours stay apart for the colour-blind (Okabe-Ito, Viridis).
 """
 
 from app.charts.active_curve import active_curve
+from app.charts.colour_bar import log_limits, spans_orders
 from app.charts.frontier import front_of, frontier
-from app.charts.heatmap import layer_heatmap, log_limits
+from app.charts.heatmap import layer_heatmap
 from app.charts.quality import comparison_lines, predicted_against_measured, quality_curves
 from app.charts.score_bars import score_bars
-from app.charts.score_lines import agreement_matrix, score_shares
+from app.charts.score_lines import score_shares
 from app.charts.spectrum_lines import spectra
 from app.charts.style import OKABE_ITO, line_style, method_dash, method_style
 
 __all__ = [
     "OKABE_ITO",
     "active_curve",
-    "agreement_matrix",
     "comparison_lines",
     "front_of",
     "frontier",
@@ -28,5 +28,6 @@ __all__ = [
     "quality_curves",
     "score_bars",
     "score_shares",
+    "spans_orders",
     "spectra",
 ]

@@ -1,4 +1,4 @@
-"""Scores by depth and by kind, and how far their orders agree."""
+"""Scores by depth and by kind."""
 
 from __future__ import annotations
 
@@ -33,27 +33,3 @@ def score_shares(shares: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
     figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
     return framed(figure, 340)
-
-
-def agreement_matrix(agreement: pd.DataFrame) -> go.Figure:
-    """Draw :func:`app.tables.rank_agreement`, each cell with its number."""
-    titles = list(agreement.columns)
-    figure = go.Figure(
-        go.Heatmap(
-            x=titles,
-            y=titles,
-            z=agreement.to_numpy(),
-            zmin=-1,
-            zmax=1,
-            colorscale="PuOr",
-            texttemplate="%{z:.2f}",
-            textfont={"size": 15},
-            showscale=False,
-            xgap=2,
-            ygap=2,
-            hovertemplate="%{y} and %{x}: %{z:.2f}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    figure.update_xaxes(side="top", showgrid=False)
-    return framed(figure, 90 + 55 * len(titles))

@@ -17,6 +17,14 @@ DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 PATTERNS: Final = ("", "/", ".", "x")
 NEUTRAL: Final = palette.NEUTRAL
+SEQUENTIAL: Final = [[place / (len(palette.SEQUENTIAL) - 1), colour] for place, colour in enumerate(palette.SEQUENTIAL)]
+TEXT: Final = "#000037"
+"""Streamlit replaces it by its strongest grey in the light and in the dark theme; its own labels are too pale."""
+
+_MARGIN: Final = {"l": 10, "r": 36, "t": 30, "b": 10}
+"""On the right the toolbar has its place, so that it covers nothing."""
+
+_BUTTONS_LEFT_OUT: Final = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
 
 
 def line_style(index: int) -> tuple[str, str]:
@@ -36,14 +44,21 @@ def method_dash(title: str) -> str:
 
 
 def framed(figure: go.Figure, height: int = 420) -> go.Figure:
-    """Give a figure its height, narrow margins and the legend above it."""
+    """Give a figure its height, readable texts, narrow margins, the legend above it and the toolbar beside it."""
+    text = {"color": TEXT}
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemwidth": 45},
+        margin=_MARGIN,
+        font=text,
+        hoverlabel={"font": text},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemwidth": 45, "font": text},
+        modebar={"orientation": "v", "remove": _BUTTONS_LEFT_OUT},
         hovermode="closest",
         barmode="group",
     )
+    figure.update_xaxes(tickfont=text, title_font=text)
+    figure.update_yaxes(tickfont=text, title_font=text)
+    figure.update_annotations(font=text)
     return figure
 
 

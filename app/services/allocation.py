@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
-from app.costed_maps import CostedMap, MapRequest, NoMap
+from app.costed_maps import CostedMap, NoMap
 from app.services.analyses import analysis, curves
 from app.services.home import store
 from cache import fingerprint
@@ -19,6 +19,7 @@ from engine.methods.presets import PRESETS, AllocationSettings, get_preset
 from engine.pipeline.reading.trials import evaluated_maps
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.prediction.runs import calibration
+from engine.rank_map.drafts import MapRequest
 from engine.types import Budget, Metric
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from engine.rank_map.named import DamagedMap, NamedMap, NamedMaps
 from engine.settings import home
 
 if TYPE_CHECKING:
-    from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
+    from engine.rank_map.drafts import Draft
 
 Version = tuple[int, int] | None
 
@@ -107,18 +107,18 @@ def delete_map(analysis_id: str, map_id: str) -> None:
     _maps(analysis_id).delete(map_id)
 
 
-def keep_held(analysis_id: str, held: HeldRanks) -> str:
-    """Keep held ranks and return the id they can be recalled by.
+def keep_draft(analysis_id: str, draft: Draft) -> str:
+    """Keep what was changed by hand and return the id it can be recalled by.
 
     Raises:
         NamedMapError: the folder cannot be written.
     """
-    return _drafts(analysis_id).keep(dict(held))
+    return _drafts(analysis_id).keep(draft)
 
 
-def recall_held(analysis_id: str, draft: str) -> dict[str, int] | None:
-    """Return the held ranks of a draft, by projection; ``None`` if they are no longer there."""
-    return _drafts(analysis_id).recall(draft, analyses.analysis(analysis_id).projections)
+def recall_draft(analysis_id: str, draft_id: str) -> Draft | None:
+    """Return what was changed by hand; ``None`` if it is no longer there."""
+    return _drafts(analysis_id).recall(draft_id, analyses.analysis(analysis_id).projections)
 
 
 def _name_of(file_name: str) -> str:

@@ -86,6 +86,12 @@ def sensitivity(
     return pd.DataFrame(rows)
 
 
+def importance_shares(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores with importances as shares of their total: they have no unit of their own."""
+    total = scores["importance"].sum()
+    return scores.assign(importance=scores["importance"] / (total if total > 0 else 1.0))
+
+
 def score_shares(scores: pd.DataFrame, by: str) -> pd.DataFrame:
     """Return what share of each score's total lies in every layer or kind; a score that is missing is left out.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.components.rank_board.held import hold_instead
 from app.components.rank_board.state import activate, active_method
 from app.costed_maps import SAVED
 from app.services import maps as saved_maps
@@ -44,8 +45,9 @@ def opened_map(analysis: Analysis) -> CostedMap | None:
     return costed
 
 
-def open_map(map_id: str) -> None:
-    """Open a saved map and make it the active one in the run that follows."""
+def open_map(analysis: Analysis, map_id: str) -> None:
+    """Open a saved map, as it was saved, and make it the active one in the run that follows."""
+    hold_instead(analysis.id, {})
     set_url_state("map", map_id)
     activate(SAVED)
 

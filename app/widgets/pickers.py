@@ -42,7 +42,7 @@ def budget_slider(analysis: Analysis) -> Budget:
         help="A hard limit on all projections together; embeddings and norms are never compressed.",
     )
     if kept != chosen:
-        remember_budget(kept)
+        remember_budget(analysis, kept)
     st.session_state["budget.shown"] = kept
     return Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from engine.results.texts import MeasuredText
 
 
+_KEY: Final = "measured-on"
+
+
+def remembered_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
+    """Return the text that was chosen last on another page, or else the one that predictions are calibrated on."""
+    texts = {text.setting: text for text in calibration_texts(rows)}
+    return texts.get(st.session_state.get(_KEY, ())) or next(iter(texts.values()), None)
+
+
 def chosen_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
     """Return the text that predictions are calibrated on, or another one that the user chooses; ``None``: no text."""
     texts = {text.setting: text for text in calibration_texts(rows)}
@@ -24,7 +33,7 @@ def chosen_text(rows: Sequence[ResultRow]) -> MeasuredText | None:
         "Measurements on",
         list(texts),
         format_func=lambda setting: texts[setting].about,
-        key="measured-on",
+        key=_KEY,
         width=640,
         help="Perplexities on different texts are not comparable.",
         persist_state="session",

@@ -13,6 +13,7 @@ from engine.report._quality import quality_section
 from engine.report._rank_map_chart import rank_map_chart
 from engine.report._scores import rouge_rows, task_rows
 from engine.report._tables import cost_rows, perplexity_rows, rank_rows, refined_rows
+from engine.results.glossary import REPORT_TERMS
 from engine.results.words import REFINEMENTS, method_title
 
 
@@ -37,6 +38,7 @@ def render_report(content: ReportContent) -> str:
             refined=refined_rows(content.refined),
             refinements=REFINEMENTS,
             provenance=provenance(content),
+            terms=REPORT_TERMS,
         )
     )
 

@@ -11,7 +11,22 @@ from typing import Final
 from engine.methods.presets import PRESETS
 
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
+"""Of methods, and of lines that have no order."""
+
 NEUTRAL: Final = "#808080"
+SEQUENTIAL: Final = (
+    "#440154",
+    "#482878",
+    "#3E4A89",
+    "#31688E",
+    "#26828E",
+    "#1F9E89",
+    "#35B779",
+    "#6DCD59",
+    "#B4DE2C",
+    "#FDE725",
+)
+"""Of values, the smallest first: Viridis, whose lightness rises evenly for the colour-blind too."""
 
 
 def method_place(title: str) -> int:

@@ -214,7 +214,7 @@ def heatmap_rows() -> pd.DataFrame:
 
 
 def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
-    figure = charts.layer_heatmap(heatmap_rows(), "value", hover=["h"] * 5)
+    figure = charts.layer_heatmap(heatmap_rows(), "value", title="t", hover=["h"] * 5)
     cells, markers = figure.data
     assert list(cells.x) == ["q", "down"]
     np.testing.assert_array_equal(cells.z, [[0.1, 0.1], [1, 1], [np.nan, 10]])
@@ -223,11 +223,35 @@ def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
 
 def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
     rows = heatmap_rows().assign(value=[1.0, -1.0, 0.0, 100.0, np.nan])
-    cells = charts.layer_heatmap(rows, "value", hover=["h"] * 5, log=True).data[0]
+    cells = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 5, log=True).data[0]
     np.testing.assert_allclose(cells.z, [[0, np.nan], [np.nan, 2], [np.nan, np.nan]])
     assert cells.zmax == pytest.approx(2.0)
-    nothing = charts.layer_heatmap(rows.assign(value=0.0), "value", hover=["h"] * 5, log=True)
+    nothing = charts.layer_heatmap(rows.assign(value=0.0), "value", title="t", hover=["h"] * 5, log=True)
     assert np.isnan(nothing.data[0].z).all()
+
+
+def ticks_of(rows: pd.DataFrame, **settings: bool) -> list[str]:
+    figure = charts.layer_heatmap(rows, "value", title="rank (dark: compressible)", hover=["h"] * 5, **settings)
+    bar = figure.data[0].colorbar
+    assert bar.title.text == "rank (dark: compressible)"
+    return list(bar.ticktext or [bar.tickformat])
+
+
+def test_a_colour_bar_has_a_title_and_numbers_that_can_be_read() -> None:
+    rows = heatmap_rows()
+    assert ticks_of(rows, percent=True) == [".0%"]
+    assert ticks_of(rows, log=True) == ["0.1", "0.3", "1", "3", "10"]
+    shares = ticks_of(rows.assign(value=[2e-3, 1e-2, 3e-2, 0.1, 1]), percent=True, log=True)
+    assert shares == ["0.3%", "1%", "3%", "10%", "30%", "100%"]
+    assert ticks_of(rows.assign(value=0.4), log=True) == ["0.4", "0.4"]
+    wide = ticks_of(rows.assign(value=[1e-9, 1e-5, 1e-4, 1e-3, 1e-2]), log=True)
+    assert wide == [f"10<sup>{power}</sup>" for power in (-7, -6, -5, -4)] + ["0.001", "0.01"]
+
+
+def test_colours_are_logarithmic_by_themselves_where_values_lie_more_than_two_orders_apart() -> None:
+    assert charts.spans_orders(np.array([1e-3, 0.0, np.nan, 1.0]))
+    assert not charts.spans_orders(np.array([0.02, 1.0]))
+    assert not charts.spans_orders(np.array([0.0, np.nan]))
 
 
 def test_quality_has_a_line_per_method_and_one_legend_entry_each(toy_analysis: Analysis, analysed_home: Path) -> None:

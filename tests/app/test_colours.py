@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import ast
+import re
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
+from streamlit.elements.lib.streamlit_plotly_theme import GRAY_90
 
 import app
 from app import charts
+from app.charts.colour_bar import colour_bar
+from app.charts.style import TEXT, framed
 from app.views.spectra.block_choice import MOST_LINES
 from engine.methods.presets import PRESETS
+from engine.results.palette import SEQUENTIAL
+from engine.types import Format
 
 # Full dichromacy in linear RGB: Machado, Oliveira & Fernandes (2009), table 1, severity 1.
 VISION = {
@@ -27,6 +34,9 @@ VISION = {
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
     ),
 }
+AA = 4.5
+"""Of text to its background, by WCAG 2."""
+
 DISTINCT = 15.0
 """In CIELAB: more than six times what is just noticeable (2.3)."""
 
@@ -59,6 +69,59 @@ def test_methods_differ_in_symbol_and_in_colour_with_dash() -> None:
     titles = [preset.title for preset in PRESETS.values()]
     assert len({charts.method_style(title)[1] for title in titles}) == len(titles)
     assert len({(charts.method_style(title)[0], charts.method_dash(title)) for title in titles}) == len(titles)
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_a_heatmaps_colours_rise_in_lightness_and_stand_out_from_both_backgrounds(vision: str) -> None:
+    colours = [lab(colour, VISION[vision]) for colour in SEQUENTIAL]
+    assert (np.diff([lightness for lightness, *_ in colours]) > 3).all()
+    for background in ("#FFFFFF", "#0E1117"):
+        page = lab(background, VISION[vision])
+        assert min(np.linalg.norm(colour - page) for colour in colours) > DISTINCT
+
+
+def test_formats_have_colours_that_no_method_has() -> None:
+    script = Path(app.__file__).with_name("components") / "rank_board" / "board" / "map.js"
+    (line,) = re.findall(r"COLOURS = \{(.*)\};", script.read_text(encoding="utf-8"))
+    formats = [colour.upper() for colour in re.findall(r"#\w{6}", line)]
+    assert len(formats) == len(Format)
+    methods = [charts.method_style(preset.title)[0] for preset in PRESETS.values()]
+    for vision, seen in VISION.items():
+        for one, other in combinations(formats, 2):
+            assert np.linalg.norm(lab(one, seen) - lab(other, seen)) > DISTINCT, (vision, one, other)
+    for one in formats:
+        for method in methods:
+            assert np.linalg.norm(lab(one, VISION["normal"]) - lab(method, VISION["normal"])) > DISTINCT
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the ratio of two colours' luminances as WCAG 2 defines it."""
+    darker, lighter = sorted(luminance(colour) for colour in (one, other))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return float(np.array([0.2126, 0.7152, 0.0722]) @ linear)
+
+
+def test_texts_of_charts_have_the_themes_strongest_grey_which_can_be_read() -> None:
+    assert TEXT == GRAY_90
+    assert contrast("#262730", "#FFFFFF") > AA
+    assert contrast("#FAFAFA", "#191919") > AA
+    for path in Path(charts.__file__).parent.glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert "go.Figure(" not in source or "return framed(" in source, path
+
+
+def test_every_text_of_a_figure_has_that_colour() -> None:
+    figure = framed(go.Figure([go.Heatmap(z=[[1]], colorbar=colour_bar("t", None, percent=False)), go.Scatter(x=[1])]))
+    layout = figure.layout
+    fonts = [layout.font, layout.legend.font, layout.hoverlabel.font, figure.data[0].colorbar.tickfont]
+    fonts += [figure.data[0].colorbar.title.font]
+    fonts += [font for axis in (layout.xaxis, layout.yaxis) for font in (axis.tickfont, axis.title.font)]
+    assert {font.color for font in fonts} == {TEXT}
 
 
 def test_every_chart_of_the_app_has_a_text_in_its_place() -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.costed_maps import CostedMap
-from app.services import allocation
+from app.services import allocation, playground
 from app.services import maps as saved_maps
-from engine.rank_map.document import parse_rank_map
+from engine.jobs import JobQueue
+from engine.rank_map.document import RankMap, parse_rank_map
+from engine.rank_map.drafts import MapRequest
 from engine.rank_map.files import named_maps
 from engine.rank_map.named import NamedMap
 from engine.rank_map.table import rank_map_to_csv
@@ -40,6 +42,13 @@ def active_method(page: AppTest) -> str:
 
 def names(analysis: Analysis) -> list[str]:
     return [m.name for m in named_maps(analysis).all() if isinstance(m, NamedMap)]
+
+
+def map_measured(page: AppTest, home: Path) -> RankMap:
+    """Return the map that the page hands to a job."""
+    button(page, "Compress and measure").click().run()
+    job, *_ = JobQueue(home).jobs()
+    return parse_rank_map(job.arguments["rank_maps"][0].encode())
 
 
 def a_map(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> CostedMap:
@@ -85,12 +94,8 @@ def test_a_link_survives_other_pages(open_page: Open, toy_analysis: Analysis) ->
 
 
 def test_a_measurement_uses_the_open_map(open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None) -> None:
-    from engine.jobs import JobQueue
-
     saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
-    button(open_page("allocation", map=saved.id), "Compress and measure").click().run()
-    (job,) = JobQueue(home).jobs()
-    assert parse_rank_map(job.arguments["rank_maps"][0].encode()) == saved.rank_map
+    assert map_measured(open_page("allocation", map=saved.id), home) == saved.rank_map
 
 
 def test_maps_are_renamed_duplicated_and_deleted_after_a_question(open_page: Open, toy_analysis: Analysis) -> None:
@@ -191,6 +196,47 @@ def test_held_ranks_survive_a_reload_and_a_release(open_page: Open, toy_analysis
     page = open_page("allocation", held="0" * 16)
     assert "no longer on this machine" in page.warning[0].value
     assert not page.run().warning
+
+
+def test_a_map_edited_without_rebalancing_survives_a_reload_and_answers_on_the_playground(
+    open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None
+) -> None:
+    first = next(iter(toy_analysis.projections))
+    held = {f"held.{toy_analysis.id}": {first: 3}}
+    base = {f"board.{toy_analysis.id[:12]}.base": MapRequest(0.8, None, ())}
+    page = open_page("allocation", held | base, keep="0.8", method="flrc")
+    link = query(page)
+    assert "held" in link
+    edited = map_measured(page, home)
+    assert {b.rank for b in edited.blocks if first in b.members} == {3}
+    assert edited.budget_params is None
+    reloaded = open_page("allocation", **link)
+    assert query(reloaded)["held"] == link["held"]
+    assert map_measured(reloaded, home) == edited
+    rebalanced = open_page("allocation", held, keep="0.8", method="flrc")
+    assert map_measured(rebalanced, home) != edited
+    asked = button(open_page("playground", **link, tokens="2"), "Answer").click().run()
+    found = playground.playground().answer(query(asked)["answer"])
+    assert parse_rank_map(found.question.compressed.rank_map.encode()) == edited
+    playground.playground().stop(query(asked)["answer"])
+    overview = open_page("overview", **link)
+    assert "edited by hand" in shown(overview)
+    # A budget that is chosen elsewhere makes every map anew, around what is held.
+    assert "edited by hand" not in shown(overview.slider(key="budget").set_value(0.7).run())
+
+
+def test_a_saved_map_opens_as_it_was_saved_and_changes_by_hand(
+    open_page: Open, toy_analysis: Analysis, home: Path, no_worker: None
+) -> None:
+    saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
+    first = next(iter(toy_analysis.projections))
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 3}})
+    page = button(page, "Open map").click().run()
+    assert not page.error
+    assert "held" not in page.query_params
+    assert map_measured(page, home) == saved.rank_map
+    changed = map_measured(open_page("allocation", {f"held.{toy_analysis.id}": {first: 3}}, map=saved.id), home)
+    assert {b.rank for b in changed.blocks if first in b.members} == {3}
 
 
 def test_an_older_url_never_undoes_an_edit(open_page: Open, toy_analysis: Analysis) -> None:

@@ -56,11 +56,18 @@ def test_an_agreement_is_told_in_words(correlation: float, words: str) -> None:
     sentence = tables.agreement_sentence(matrix)
     assert words in sentence
     assert f"({correlation:.2f})" in sentence
-    assert charts.agreement_matrix(matrix).data[0].z.tolist() == matrix.to_numpy().tolist()
 
 
 def test_one_score_agrees_with_nothing() -> None:
     assert "Only one" in tables.agreement_sentence(pd.DataFrame([[1.0]], index=["A"], columns=["A"]))
+
+
+def test_importances_are_shown_as_shares_of_their_total(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("sensitivity")
+    table = page.dataframe[-1].value
+    assert table["FLRC importance"].sum() == pytest.approx(100)
+    nothing = pd.DataFrame({"importance": [0.0, 0.0]})
+    assert tables.importance_shares(nothing)["importance"].sum() == 0
 
 
 def test_the_page_says_how_far_all_three_agree(open_page: Open, analysed_home: Path) -> None:

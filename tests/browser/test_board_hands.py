@@ -10,6 +10,11 @@ import pytest
 from playwright.sync_api import expect
 
 from app.components.rank_board.data import BoardState
+from app.costed_maps import SAVED, CostedMap
+from engine.analysis.curves import group_curves
+from engine.methods.allocate import allocate_rank_map
+from engine.methods.cost import cost_of
+from engine.types import Budget, Metric
 from tests.browser.conftest import PATIENCE_MS
 from tests.support.bare_board import made_up_analysis, open_board
 
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Locator, Page
+
+    from engine.analysis.value import Analysis
 
     Open = Callable[..., Locator]
 
@@ -35,13 +42,22 @@ def opened(browser: Browser) -> Iterator[Open]:
     errors: list[Any] = []
     page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
 
-    def show(n_layers: int = N_LAYERS, **state: Any) -> Locator:
-        open_board(page, made_up_analysis(n_layers, 64), BoardState(**state))
+    def show(n_layers: int = N_LAYERS, *, is_open: bool = False, **state: Any) -> Locator:
+        analysis = made_up_analysis(n_layers, 64)
+        open_board(page, analysis, BoardState(**state), half_of(analysis) if is_open else None)
         return page.get_by_test_id("rank-board")
 
     yield show
     assert not errors
     context.close()
+
+
+def half_of(analysis: Analysis) -> CostedMap:
+    """Return a saved map that keeps half of the model."""
+    budget = Budget.of_kept_fraction(0.5, analysis.inventory.compressible_params)
+    curves = {Metric.INPUT: group_curves(analysis, Metric.INPUT)}
+    rank_map = allocate_rank_map(analysis, curves, "svd-llm", budget)
+    return CostedMap(SAVED, rank_map, cost_of(analysis, rank_map))
 
 
 def selected(board: Locator) -> set[str]:
@@ -214,6 +230,49 @@ def test_a_perplexity_as_the_budget(opened: Open) -> None:
     expect(board).to_have_attribute("data-target", "")
     page.get_by_role("button", name="1.25 ×").click()
     expect(board).to_have_attribute("data-target", re.compile("25.6"))
+
+
+def test_megabytes_are_what_the_map_has_and_what_is_corrected_is_said(opened: Open) -> None:
+    board = opened(keep=0.8)
+    page = board.page
+    field, notice = page.get_by_test_id("budget-mb"), page.get_by_test_id("budget-notice")
+    size = board.page.locator(".rb-card[aria-checked=true]").inner_text()
+    assert f"{float(field.input_value()):.4g} MB" in size
+    field.fill("2.2")
+    field.press("Enter")
+    expect(notice).to_have_text(re.compile(r"^No method's map is larger than 2.200 MB; this one has 2\.(1|2)"))
+    for field_of, typed, said, shown in (
+        ("budget-mb", "0.5", "The smallest possible is 2.", "2."),
+        ("budget-mb", "50", "The largest possible is 2.", "2."),
+        ("budget-percent", "5", "The smallest possible is 10.0 %.", "10.0"),
+        ("budget-percent", "120", "The largest possible is 100.0 %: the dense model.", "100.0"),
+    ):
+        page.get_by_test_id(field_of).fill(typed)
+        page.get_by_test_id(field_of).press("Enter")
+        expect(notice).to_have_text(re.compile(f"^{re.escape(said)}"))
+        expect(page.get_by_test_id(field_of)).to_have_value(re.compile(f"^{re.escape(shown)}"))
+    page.get_by_test_id("budget").press("ArrowLeft")
+    expect(notice).to_have_text("")
+
+
+def test_an_opened_map_changes_by_hand_and_by_no_budget(opened: Open) -> None:
+    board = opened(keep=0.6, method=SAVED, is_open=True)
+    page = board.page
+    expect(board).to_have_attribute("data-method", "saved map")
+    expect(page.get_by_test_id("rebalance")).to_be_disabled()
+    expect(page.get_by_test_id("rebalance")).not_to_be_checked()
+    expect(page.get_by_test_id("balance")).to_have_text(re.compile("opened map"))
+    before = kept_by(board, "saved map")
+    ranks = page.get_by_test_id("rank-map")
+    ranks.press("ArrowRight")
+    rank = int(page.get_by_test_id("cell-rank").input_value())
+    ranks.press("-")
+    expect(board).to_have_attribute("data-held", f'{{"layers.0.q":{rank - 1}}}')
+    assert before - kept_by(board, "saved map") == 64 + 64
+    expect(page.get_by_test_id("cell-status")).to_have_text(re.compile(f"rank {rank - 1} of 64, low-rank, held"))
+    page.get_by_test_id("budget").press("ArrowLeft")
+    expect(page.get_by_test_id("budget")).to_have_attribute("aria-valuetext", re.compile("^59.9"))
+    assert before - kept_by(board, "saved map") == 64 + 64
 
 
 def test_the_difference_to_another_map(opened: Open) -> None:

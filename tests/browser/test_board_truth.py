@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,21 @@ import pytest
 
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
-from app.components.rank_board.data import CONSTANTS, BoardState, content_of
-from app.costed_maps import CostedMap, MapRequest, NoMap, edited_maps
+from app.components.rank_board.data import CONSTANTS, DTYPES, BoardState, content_of
+from app.costed_maps import CostedMap, NoMap, edited_maps
 from engine.allocation import EvaluatedMap, allocators, best_evaluated
 from engine.analysis.curves import group_curves
 from engine.errors import RankScopeError
+from engine.formats import BYTES_PER_PARAM
 from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
+from engine.methods.targets import ModelBytes
 from engine.prediction.power_law import MeasuredRun, Predictor
+from engine.rank_map.drafts import MapRequest
 from engine.rank_map.identity import map_id
-from engine.types import BlockRank, DistortionCurve, Format, GroupCurves, Metric
+from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
 from tests.support.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
 
@@ -57,6 +61,16 @@ PLAN = """async ([bytes, sent, cases]) => {
       return [plan.blocks.map((b) => [b.members, b.format, b.rank]), plan.params, content, plan.nats];
     });
   });
+}"""
+
+WITHIN = """async ([bytes, sent, cases]) => {
+  const { decodeCurves } = await import("./curves.js");
+  const { Planner } = await import("./planner.js");
+  const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
+  const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
+  const planner = new Planner(curves, new Map(shapes));
+  planner.learn(sent);
+  return cases.map(([limit, held, bytesPerParam]) => planner.budgetWithin(limit, held, bytesPerParam));
 }"""
 
 RUN = """async ([bytes, constants, cases]) => {
@@ -220,6 +234,49 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     assert checked > 60
     # What the browser compares tells maps apart exactly as the id does by which they are measured.
     assert len(set(ids.values())) == len(ids) > 40
+
+
+@pytest.mark.parametrize("n_layers", [2, 5])
+def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) -> None:
+    rng = np.random.default_rng(n_layers)
+    analysis = made_up_analysis(n_layers, 24)
+    curves = {metric: group_curves(analysis, metric) for metric in METRICS}
+    searched = searched_maps(curves[Metric.FEATURE], 9)
+    sizes = {dtype: ModelBytes.of_model(analysis.inventory, dtype) for dtype in DTYPES}
+    inventory = analysis.inventory
+    cases = []
+    for index in range(30):
+        dtype, held = DTYPES[index % 3], held_at_random(analysis, rng, 0.2) if index % 2 else {}
+        share = rng.uniform(0.2, 1.05)
+        params = inventory.total_params - inventory.compressible_params * (1 - share)
+        cases.append((float(np.round(params * BYTES_PER_PARAM[dtype])), held, dtype))
+
+    def maps_at(params: int, held: dict[str, int]) -> Iterator[Allocation]:
+        for name in PRESETS:
+            locks = held_blocks(tuple(held.items()), PRESETS[name].formats, analysis)
+            with suppress(RankScopeError):
+                rule = rule_of(name, curves, Request(locks, evaluated=searched))
+                yield rule.allocate(Budget(params, inventory.compressible_params))
+
+    sent = {
+        "constants": CONSTANTS,
+        "methods": presets_json(PRESETS.values()),
+        "evaluated": evaluated_json(searched, curves[Metric.FEATURE]),
+        "compressible": inventory.compressible_params,
+        "total": inventory.total_params,
+    }
+    data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
+    asked = [[limit, held, BYTES_PER_PARAM[dtype]] for limit, held, dtype in cases]
+    budgets = modules.evaluate(WITHIN, [data, sent, asked])
+    n_tight = 0
+    for (limit, held, dtype), budget in zip(cases, budgets, strict=True):
+        of = sizes[dtype].of
+        assert all(of(each) <= limit for each in maps_at(budget, held)), (limit, dtype)
+        # One parameter more, and some method's map would be larger than was asked for.
+        if budget < inventory.compressible_params:
+            assert any(of(each) > limit for each in maps_at(budget + 1, held)), (limit, dtype)
+            n_tight += 1
+    assert n_tight >= 20
 
 
 def large_model(seed: int, n_layers: int, width: int) -> ToyModel:

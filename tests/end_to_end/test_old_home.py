@@ -18,7 +18,7 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.record import JobRecord
 from engine.jobs.run import run
 from engine.pipeline.reading.analyses import load_analysis
-from engine.rank_map.drafts import Drafts
+from engine.rank_map.drafts import Draft, Drafts
 from tests.app.conftest import _empty_caches, open_page  # noqa: F401 -- fixtures
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def test_what_refinements_and_exports_brought_is_said(home: Path, open_page: Cal
 
 def test_held_ranks_are_recalled(home: Path) -> None:
     analysis = load_analysis(DirectoryStore(home / "artifacts"), KNOWN["analysis"])
-    assert Drafts(home / "drafts", analysis.id).recall(KNOWN["draft"], analysis.projections) == KNOWN["held"]
+    assert Drafts(home / "drafts", analysis.id).recall(KNOWN["draft"], analysis.projections) == Draft(KNOWN["held"])
 
 
 def test_jobs_are_listed_as_they_ended_and_those_that_are_left_can_be_done(

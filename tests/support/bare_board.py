@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page, Route
 
+    from app.costed_maps import CostedMap
+
 FOLDER = Path(rank_board.__file__).parent / "board"
 KINDS = (("q", "k", "v"), ("o",), ("gate", "up"), ("down",))
 METRICS = (Metric.LOSS, Metric.INPUT, Metric.FEATURE)
@@ -94,8 +96,8 @@ def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
     return found
 
 
-def open_board(page: Page, analysis: Analysis, state: BoardState) -> None:
-    """Show the board of an analysis on an empty page.
+def open_board(page: Page, analysis: Analysis, state: BoardState, opened: CostedMap | None = None) -> None:
+    """Show the board of an analysis on an empty page, perhaps with a saved map that is open.
 
     In the page ``reports`` holds what Python would be sent, and ``send(changes)`` is what it answers.
     """
@@ -105,6 +107,7 @@ def open_board(page: Page, analysis: Analysis, state: BoardState) -> None:
         analysis=analysis,
         curves=analysis.id,
         state=state,
+        opened=opened,
         searched=evaluated_json(searched_maps(curves[Metric.FEATURE], 12), curves[Metric.FEATURE]),
         dense_perplexity=20.5,
         basis="Made up.",

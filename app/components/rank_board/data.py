@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
-from app.costed_maps import CostedMap, MapRequest, formats_of
+from app.costed_maps import CostedMap, formats_of
 from engine.allocation import LEAST_WEIGHT, MOST_BRIDGED
 from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
+from engine.rank_map.drafts import MapRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,6 +85,7 @@ class BoardInput:
         state: what the board shows.
         maps: Python's own, of every method for the state, then the open saved map.
         opened: the open saved map without the held ranks.
+        opened_name: what the open saved map is called.
         saved: the maps the active one can be compared with.
         searched: from :func:`app.components.rank_board.curves.evaluated_json`.
         text: on which maps were measured and predictions are calibrated; ``None``: no map was measured.
@@ -96,6 +98,7 @@ class BoardInput:
     state: BoardState
     maps: Sequence[CostedMap | NoMap] = ()
     opened: CostedMap | None = None
+    opened_name: str = ""
     saved: Sequence[NamedMap] = ()
     searched: Sequence[dict[str, object]] = ()
     text: MeasuredText | None = None
@@ -112,7 +115,10 @@ class BoardInput:
             "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
             "compressible": inventory.compressible_params,
             "total": inventory.total_params,
-            "methods": [*presets_json(PRESETS.values()), *([] if opened is None else [_fixed(opened)])],
+            "methods": [
+                *presets_json(PRESETS.values()),
+                *([] if opened is None else [_fixed(opened, self.opened_name)]),
+            ],
             "evaluated": list(self.searched),
             "predictor": predictor_on(self.text).to_json(),
             "dense_perplexity": self.dense_perplexity,
@@ -149,11 +155,11 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     return ";".join([rank_map.metric, *sorted(blocks)])
 
 
-def _fixed(costed: CostedMap) -> dict[str, object]:
+def _fixed(costed: CostedMap, name: str) -> dict[str, object]:
     """Return a map that no budget changes as a method."""
     return {
         "name": costed.method,
-        "title": costed.method.capitalize(),
+        "title": name or costed.method.capitalize(),
         "metric": costed.rank_map.metric.value,
         "formats": sorted(formats_of(costed)),
         "fixed": {"blocks": _blocks(costed.rank_map.blocks), "params": costed.cost.params, "nats": costed.cost.nats},

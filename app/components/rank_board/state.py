@@ -11,8 +11,9 @@ import streamlit as st
 
 from app.components.rank_board.data import DTYPES, LOWEST_KEEP, BoardState
 from app.components.rank_board.held import hold_instead
-from app.costed_maps import SAVED, MapRequest
+from app.costed_maps import SAVED
 from engine.methods.presets import PRESETS
+from engine.rank_map.drafts import MapRequest
 from engine.results.words import method_title
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def chosen_budget() -> float:
     return keep
 
 
-def remember_budget(keep: float) -> None:
-    """Take over a kept fraction that was chosen outside the board; it replaces a target perplexity."""
+def remember_budget(analysis: Analysis, keep: float) -> None:
+    """Take over a kept fraction that was chosen outside the board; it replaces a target and a map made for another."""
     _choose_budget(keep)
+    rebalance_from(analysis, None)
     _remember(target=None)
     st.query_params.pop("ppl", None)
 
@@ -62,7 +64,7 @@ def board_state(analysis: Analysis, held: HeldRanks) -> BoardState:
     return replace(
         _session(),
         held=held,
-        base=st.session_state.get(_base_key(analysis)),
+        base=board_base(analysis),
         compare=st.session_state.get(COMPARED_KEY),
         revision=st.session_state.get(f"{board_key(analysis)}.revision", 0),
     )
@@ -77,6 +79,17 @@ def activate(method: str = _DEFAULT.method) -> None:
     """Show the map of a method, without one of the default method."""
     _remember(method=method)
     st.query_params["method"] = method
+
+
+def board_base(analysis: Analysis) -> MapRequest | None:
+    """Return what the maps were made for when rebalancing was switched off; ``None``: it is on."""
+    base: MapRequest | None = st.session_state.get(_base_key(analysis))
+    return base
+
+
+def rebalance_from(analysis: Analysis, base: MapRequest | None) -> None:
+    """Switch rebalancing off, with the maps as they were made for ``base``; or on."""
+    st.session_state[_base_key(analysis)] = base
 
 
 def take_report(analysis: Analysis) -> None:
@@ -94,7 +107,7 @@ def take_report(analysis: Analysis) -> None:
         dtype=_dtype(report.get("dtype")) or _DEFAULT.dtype,
     )
     _write_url()
-    st.session_state[_base_key(analysis)] = _base(report.get("base"), analysis)
+    rebalance_from(analysis, _base(report.get("base"), analysis))
     compare = report.get("compare")
     # Set, not dropped: the browser keeps what it shows until it is sent another value.
     st.session_state[COMPARED_KEY] = compare if isinstance(compare, str) else None

@@ -9,10 +9,11 @@ import streamlit as st
 from app.components.rank_board import rank_board
 from app.components.rank_board.data import BoardInput
 from app.components.rank_board.state import board_key, take_report
-from app.costed_maps import edited_maps
 from app.services import allocation
 from app.services import maps as saved_maps
+from app.views.shared.board_maps import board_maps
 from app.views.shared.comparison import dense_perplexity
+from app.widgets.url_state import url_state
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 from engine.rank_map.named import NamedMap
@@ -37,17 +38,16 @@ def board_input(
         text: that predictions are calibrated on.
     """
     dense, described = dense_perplexity(analysis, text)
-    maps = allocation.maps_for(analysis.id, state.request, dense, text)
-    if opened is not None:
-        maps.append(opened)
     name, _ = allocation.board_curves(analysis.id)
+    saved = [m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)]
     return BoardInput(
         analysis=analysis,
         curves=name,
         state=state,
-        maps=maps if state.base is None else edited_maps(maps, state.held, analysis),
+        maps=board_maps(analysis, state, opened, text),
         opened=opened,
-        saved=[m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)],
+        opened_name=next((m.name for m in saved if m.id == url_state("map")), ""),
+        saved=saved,
         searched=allocation.board_trials(analysis.id),
         text=text,
         dense_perplexity=dense,

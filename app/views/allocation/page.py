@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.components.rank_board.held import held_ranks, release_all
+from app.components.rank_board.held import release_all
 from app.components.rank_board.state import board_state
 from app.costed_maps import NoMap
 from app.services import measurements
@@ -20,7 +20,7 @@ from app.views.shared.comparison import compare_methods
 from app.views.shared.difference import show_difference
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.held_draft import keep_held, restore_held
+from app.widgets.held_draft import held_across_reloads
 from app.widgets.opened_map import opened_map
 from app.widgets.text_choice import chosen_text
 from app.wording.labels import plain
@@ -39,9 +39,7 @@ def render() -> None:
         analysis = current_analysis()
         if analysis is None:
             return
-        restore_held(analysis)
-        held = held_ranks(analysis)
-        keep_held(analysis, held)
+        held = held_across_reloads(analysis)
         opened = opened_map(analysis)
         state = board_state(analysis, held)
         rows = measurements.result_rows(analysis.id)

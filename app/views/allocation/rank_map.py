@@ -35,10 +35,11 @@ def show_rank_map(analysis: Analysis, costed: CostedMap) -> None:
     figure = charts.layer_heatmap(
         rows,
         colour,
+        title=f"{_MEANINGS[colour]}<br>(dark: {'least harmed' if in_nats else 'cut most'})",
         hover=_hover(rows),
+        percent=not in_nats,
         log=in_nats and bool((rows["nats"] > 0).any()),
         limits=None if in_nats else (0.0, 1.0),
-        colorscale="Cividis" if in_nats else "Viridis",
     )
     st.plotly_chart(figure, key="allocation.map", alt=f"Heatmap of {_MEANINGS[colour]} by layer and kind")
     cost = costed.cost

@@ -25,7 +25,7 @@ def offer_actions(analysis: Analysis, named: NamedMap | DamagedMap) -> NamedMap 
         st.error(plain(named.error), icon=":material/error:")
     with st.container(horizontal=True):
         if isinstance(named, NamedMap):
-            _open_or_close(named)
+            _open_or_close(analysis, named)
             changed = _rename(analysis, named) or _duplicate(analysis, named)
             _offer_files(analysis, named)
         _delete(analysis, named)
@@ -37,11 +37,11 @@ def map_label(named: NamedMap | DamagedMap) -> str:
     return f"damaged map {named.id}" if isinstance(named, DamagedMap) else named.name
 
 
-def _open_or_close(named: NamedMap) -> None:
+def _open_or_close(analysis: Analysis, named: NamedMap) -> None:
     if url_state("map") == named.id:
         st.button("Close map", on_click=close_map, icon=":material/close:")
     else:
-        st.button("Open map", on_click=open_map, args=(named.id,), icon=":material/folder_open:")
+        st.button("Open map", on_click=open_map, args=(analysis, named.id), icon=":material/folder_open:")
 
 
 def _rename(analysis: Analysis, named: NamedMap) -> NamedMap | None:

@@ -78,7 +78,7 @@ def _import(analysis: Analysis) -> None:
         if file is not None:
             with errors_shown():
                 saved = saved_maps.import_map(analysis.id, file.name, file.getvalue())
-                open_map(saved.id)
+                open_map(analysis, saved.id)
                 _go_on_with(saved)
 
 

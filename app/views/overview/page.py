@@ -10,6 +10,7 @@ from app.costed_maps import CostedMap
 from app.pages import page_link
 from app.services import allocation, measurements
 from app.views.overview.outcome import show_outcome
+from app.views.shared.board_maps import map_edited_by_hand
 from app.views.shared.comparison import quality_chart, quality_table
 from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
@@ -47,10 +48,12 @@ def _show_best(analysis: Analysis, budget: Budget, text: MeasuredText | None) ->
         st.warning("No method makes the model this small; move the slider to the right.", icon=":material/warning:")
         return
     predictor = predictor_on(text)
-    best = min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
+    edited = map_edited_by_hand(analysis, text)
+    best = edited or min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
     is_measured = show_outcome(analysis, best, text, predictor)
+    why = "edited by hand on Allocation" if edited else "the method with the smallest predicted loss of quality here"
     st.caption(
-        f"With {method_title(best.method)}, the method with the smallest predicted loss of quality here. Perplexity: "
+        f"With {method_title(best.method)}, {why}. Perplexity: "
         f"roughly the number of next words the model finds equally likely. "
         f"Predictions are {calibrated(predictor.n_runs)}."
     )

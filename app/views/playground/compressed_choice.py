@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.components.rank_board.held import held_ranks
-from app.components.rank_board.state import activate, active_method
-from app.costed_maps import SAVED
-from app.services import allocation, measurements
-from app.widgets.held_draft import keep_held, restore_held
+from app.components.rank_board.state import activate, active_method, board_state
+from app.costed_maps import SAVED, NoMap
+from app.services import measurements
+from app.views.shared.board_maps import board_maps
+from app.widgets.held_draft import held_across_reloads
 from app.widgets.opened_map import opened_map
 from app.widgets.pickers import budget_slider, kept_fraction_slider, option_picker
+from app.widgets.text_choice import remembered_text
 from engine.decoding.schedules import RankSchedule, ScheduleKind
+from engine.errors import RankScopeError
 from engine.methods.presets import PRESETS
 from engine.playground import MapChoice, ProgressiveChoice
 from engine.rank_map.identity import map_id
@@ -60,18 +62,17 @@ def choose_compressed(analysis: Analysis) -> Choice:
 
 
 def _choose_map(analysis: Analysis) -> Choice:
-    budget = budget_slider(analysis)
-    restore_held(analysis)
-    held = held_ranks(analysis)
-    keep_held(analysis, held)
+    budget_slider(analysis)
+    held = held_across_reloads(analysis)
     opened = opened_map(analysis)
-    names = [*PRESETS] if opened is None else [*PRESETS, SAVED]
-    method = _pick_method(names)
-    costed = allocation.method_map(analysis.id, method, budget.params, held) if method != SAVED else opened
-    assert costed is not None
+    method = _pick_method([*PRESETS] if opened is None else [*PRESETS, SAVED])
+    text = remembered_text(measurements.result_rows(analysis.id))
+    costed = next(p for p in board_maps(analysis, board_state(analysis, held), opened, text) if p.method == method)
+    if isinstance(costed, NoMap):
+        raise RankScopeError(costed.reason)
     refinement = _choose_factors(analysis, costed)
     title = f"{method_title(method)}, {percent(costed.cost.kept_fraction)} kept"
-    if held and method != SAVED:
+    if held:
         title += f", {len(held)} held"
     chosen = MapChoice(costed.rank_map.to_json(), refinement)
     return Choice(title, lambda _: chosen)

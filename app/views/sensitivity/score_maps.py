@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
+from app.widgets.beside import beside
+from app.widgets.colour_scale import colour_scale
 from app.wording.labels import plain
 
 if TYPE_CHECKING:
@@ -15,25 +17,45 @@ if TYPE_CHECKING:
     from engine.results.outcomes import MeasuredSensitivity
 
 
+_TITLES = {
+    "importance": "share of the total importance",
+    "predicted": "predicted nats per token",
+    "measured": "measured nats per token",
+}
+_PER_TOKEN = st.column_config.NumberColumn(format="%.3g", help="Loss increase, in nats per token.")
+_NUMBERS = {
+    tables.SCORES["importance"]: st.column_config.NumberColumn(format="%.3g %%", help="Share of the total."),
+    tables.SCORES["predicted"]: _PER_TOKEN,
+    tables.SCORES["measured"]: _PER_TOKEN,
+}
+
+
 def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity | None) -> None:
     """Show each score by layer and kind; the predicted and the measured one share their colours."""
-    meanings = {
-        "importance": ("**FLRC importance**, no unit", "importance"),
-        "predicted": (f"**Predicted** at {kept:.0%} kept, nats", "nats per token"),
-        "measured": (f"**Measured** at {kept:.0%} kept, nats", "nats per token"),
-    }
-    nats = charts.log_limits(scores[["predicted", "measured"]].to_numpy())
-    for column, place in zip(tables.SCORES, st.columns(3), strict=True):
-        title, unit = meanings[column]
-        place.markdown(title)
+    shown = tables.importance_shares(scores)
+    scale = colour_scale()
+    nats = charts.log_limits(shown[["predicted", "measured"]].to_numpy())
+    for column, place in zip(tables.SCORES, beside("score-map", 340, 340, 340), strict=True):
+        place.markdown(f"**{tables.SCORES[column]}**" + ("" if column == "importance" else f" at {kept:.0%} kept"))
         if column == "measured" and measured is None:
             place.info("Not measured yet. The button below cuts each projection alone and runs the model.")
             continue
-        hover = [f"{row['block']}<br>{row[column]:.4g} {unit}" for row in scores.to_dict("records")]
-        limits = None if column == "importance" else nats
-        figure = charts.layer_heatmap(scores, column, hover=hover, log=True, limits=limits)
+        in_percent = column == "importance"
+        log = scale.is_log(shown[column].to_numpy())
+        figure = charts.layer_heatmap(
+            shown,
+            column,
+            title=f"{_TITLES[column]} <br>(dark: safe to cut)",
+            hover=[
+                f"{row['block']}<br>" + (f"{row[column]:.3%} of the total" if in_percent else f"{row[column]:.3g} nats")
+                for row in shown.to_dict("records")
+            ],
+            percent=in_percent,
+            log=log,
+            limits=nats if log and not in_percent else None,
+        )
         place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
-    caption = "Colours are logarithmic; the two maps in nats (loss increase per token) share them."
+    caption = "The two maps in nats (loss increase per token) share their colours where these are logarithmic."
     if measured is not None:
         text = f"Measured on {plain(measured.corpus)}, {measured.n_tokens:,} tokens"
         caption += f" {text}. Cells without colour: cutting them did not raise the loss."
@@ -44,7 +66,7 @@ def show_agreement(scores: pd.DataFrame) -> None:
     """Show how the scores spread over layers and kinds, their rank correlations, and all of them."""
     st.subheader("By depth and by kind", help="Each score sums to 100 % over the model, which makes them comparable.")
     shares = {by: tables.score_shares(scores, by) for by in ("layer", "kind")}
-    for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
+    for place, (by, share) in zip(beside("score-share", 400, 400), shares.items(), strict=True):
         place.plotly_chart(charts.score_shares(share), key=f"sensitivity.{by}", alt=f"Share of each score by {by}")
     with st.expander("Table by layer and by kind"):
         for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
@@ -55,10 +77,14 @@ def show_agreement(scores: pd.DataFrame) -> None:
     )
     agreement = tables.rank_agreement(scores)
     st.markdown(tables.agreement_sentence(agreement))
-    left, right = st.columns(2)
-    figure = charts.agreement_matrix(agreement)
-    left.plotly_chart(figure, key="sensitivity.agreement", alt="Rank correlation of every two scores")
-    right.dataframe(agreement.style.format("{:.3f}"))
+    st.dataframe(agreement.style.format("{:.2f}"), width="content")
     with st.expander("Table of every projection"):
         columns = {"block": "Projection", **tables.SCORES}
-        st.dataframe(scores[list(columns)].rename(columns=columns), hide_index=True, placeholder="–")
+        shown = tables.importance_shares(scores).assign(importance=lambda table: 100 * table["importance"])
+        st.dataframe(
+            shown[list(columns)].rename(columns=columns),
+            column_config=_NUMBERS,
+            hide_index=True,
+            placeholder="–",
+            key="sensitivity.table",
+        )

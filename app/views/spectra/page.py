@@ -12,6 +12,7 @@ from app.services import analyses
 from app.views.spectra.block_choice import pick
 from app.views.spectra.spectrum_lines import show_lines
 from app.widgets.analysis_picker import current_analysis
+from app.widgets.colour_scale import colour_scale
 from app.widgets.errors import errors_shown
 from app.widgets.pickers import option_picker
 from app.wording.labels import METRICS
@@ -20,6 +21,7 @@ from engine.types import Metric
 if TYPE_CHECKING:
     import pandas as pd
 
+    from app.widgets.colour_scale import ColourScale
     from engine.analysis.value import Analysis
 
 _MAP = "spectra.map"
@@ -40,8 +42,9 @@ def render() -> None:
             metric = _pick_metric(analysis)
             summary = option_picker("Summary", tables.SUMMARIES, key="spectra.summary", help_text=_HELP)
             relative = st.toggle("Relative to full rank", True, key="spectra.relative")
+            scale = colour_scale()
         table = tables.spectra(analysis, analyses.spectrum_summaries(analysis.id, metric))
-        _show_map(table, summary, relative=relative)
+        _show_map(table, summary, scale, relative=relative)
         show_lines(analysis, metric, table)
         page_link("sensitivity", "Which projections matter most")
 
@@ -61,7 +64,7 @@ def _pick_metric(analysis: Analysis) -> Metric:
     )
 
 
-def _show_map(table: pd.DataFrame, summary: str, *, relative: bool) -> None:
+def _show_map(table: pd.DataFrame, summary: str, scale: ColourScale, *, relative: bool) -> None:
     single = table[~table["joined"]]
     fraction = single[summary] / single["full_rank"]
     title = tables.SUMMARIES[summary]
@@ -71,7 +74,14 @@ def _show_map(table: pd.DataFrame, summary: str, *, relative: bool) -> None:
     ]
     meaning = f"{title}, as a fraction of full rank" if relative else title
     rows = single.assign(value=fraction if relative else single[summary])
-    figure = charts.layer_heatmap(rows, "value", hover=hover)
+    figure = charts.layer_heatmap(
+        rows,
+        "value",
+        title=f"{meaning}<br>(dark: compressible)",
+        hover=hover,
+        percent=relative,
+        log=scale.is_log(rows["value"].to_numpy()),
+    )
     st.markdown(f"**{meaning}**, layers from the input (0) downwards. Click cells to draw their spectra.")
     st.plotly_chart(
         figure,

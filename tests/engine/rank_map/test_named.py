@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from engine.errors import InvalidRankMapError, NamedMapError
 from engine.rank_map import named as named_maps
-from engine.rank_map.drafts import MAX_DRAFTS, Drafts
+from engine.rank_map.drafts import MAX_DRAFTS, Draft, Drafts, MapRequest
 from engine.rank_map.named import DamagedMap, NamedMap, NamedMaps, checked_name
 from engine.types import BlockRank, Format
 from tests.engine.rank_map.test_document import MODEL, OUT, Q, rank_map
@@ -263,11 +263,11 @@ def test_a_killed_writer_leaves_the_old_or_the_new_map(tmp_path):
 
 def test_held_ranks_are_recalled_by_what_they_are(tmp_path):
     drafts = Drafts(tmp_path / "drafts", "ab" * 32)
-    draft = drafts.keep({Q.name: 3, OUT.name: 5})
-    assert drafts.keep({OUT.name: 5, Q.name: 3}) == draft
-    assert drafts.keep({Q.name: 4}) != draft
-    assert drafts.recall(draft, {Q.name, OUT.name}) == {Q.name: 3, OUT.name: 5}
-    assert drafts.recall(draft, {Q.name}) == {Q.name: 3}
+    draft = drafts.keep(Draft({Q.name: 3, OUT.name: 5}))
+    assert drafts.keep(Draft({OUT.name: 5, Q.name: 3})) == draft
+    assert drafts.keep(Draft({Q.name: 4})) != draft
+    assert drafts.recall(draft, {Q.name, OUT.name}) == Draft({Q.name: 3, OUT.name: 5})
+    assert drafts.recall(draft, {Q.name}) == Draft({Q.name: 3})
     for unknown in ("0" * 16, "../" + draft, ""):
         assert drafts.recall(unknown, {Q.name}) is None
     assert Drafts(tmp_path / "drafts", "cd" * 32).recall(draft, {Q.name}) is None
@@ -278,6 +278,17 @@ def test_held_ranks_are_recalled_by_what_they_are(tmp_path):
 
 def test_drafts_do_not_grow_without_end(tmp_path):
     drafts = Drafts(tmp_path / "drafts", "ab" * 32)
-    made = [drafts.keep({Q.name: rank}) for rank in range(1, MAX_DRAFTS + 20)]
+    made = [drafts.keep(Draft({Q.name: rank})) for rank in range(1, MAX_DRAFTS + 20)]
     assert len(list((tmp_path / "drafts" / ("ab" * 32)).iterdir())) == MAX_DRAFTS
-    assert drafts.recall(made[-1], {Q.name}) == {Q.name: MAX_DRAFTS + 19}
+    assert drafts.recall(made[-1], {Q.name}) == Draft({Q.name: MAX_DRAFTS + 19})
+
+
+def test_a_draft_without_rebalancing_keeps_what_its_maps_were_made_for(tmp_path):
+    drafts = Drafts(tmp_path / "drafts", "ab" * 32)
+    made = Draft({Q.name: 3}, MapRequest(0.8, None, ((OUT.name, 5),)))
+    draft = drafts.keep(made)
+    assert draft != drafts.keep(Draft({Q.name: 3}))
+    assert drafts.recall(draft, {Q.name, OUT.name}) == made
+    assert drafts.recall(draft, {Q.name}) == Draft({Q.name: 3}, MapRequest(0.8, None, ()))
+    untouched = Draft({}, MapRequest(0.5, 25.5, ()))
+    assert drafts.recall(drafts.keep(untouched), {Q.name}) == untouched

@@ -1,4 +1,4 @@
-import { megabytes, perplexityText, short } from "./text.js";
+import { megabytes, percentText, perplexityText, short } from "./text.js";
 
 const PRESETS = [0.9, 0.8, 0.7, 0.6, 0.5];
 const RATIOS = [1.1, 1.25, 1.5];
@@ -7,23 +7,20 @@ const RATIOS = [1.1, 1.25, 1.5];
 export class BudgetControl {
   constructor(board) {
     this.board = board;
-    for (const name of ["keep", "percent", "mb", "dtype", "target", "aim"]) this[name] = board.find(`.rb-${name}`);
+    for (const name of ["keep", "percent", "mb", "dtype", "target", "aim", "notice"]) this[name] = board.find(`.rb-${name}`);
     this.keep.addEventListener("input", () => board.preview({ keep: Number(this.keep.value), target: null }));
     this.keep.addEventListener("change", () => board.commit());
     this.keep.addEventListener("pointerup", () => board.reporter.hurry());
-    this.percent.addEventListener("change", () => this.typed(Number(this.percent.value) / 100));
-    this.mb.addEventListener("change", () => {
-      const { compressible, total } = board.data;
-      const params = (Number(this.mb.value) * 1e6) / board.bytesPerParam;
-      this.typed((params - (total - compressible)) / compressible);
-    });
+    this.percent.addEventListener("change", () => this.typedKeep(this.percent.value));
+    this.mb.addEventListener("change", () => this.typedMegabytes(this.mb.value));
+    for (const field of [this.percent, this.mb]) field.addEventListener("blur", () => board.schedule());
     this.target.addEventListener("input", () => this.aimAt(Number(this.target.value)));
     this.target.addEventListener("change", () => {
-      if (this.target.value === "" && board.state.target !== null) this.typed(this.shownKeep());
+      if (this.target.value === "" && board.state.target !== null) this.keepAtMost(this.shownKeep());
       board.commit();
     });
     this.dtype.addEventListener("change", () => board.change({ dtype: this.dtype.value }));
-    this.button(".rb-presets", PRESETS, (keep) => `${keep * 100} %`, (keep) => board.change({ keep, target: null }));
+    this.button(".rb-presets", PRESETS, (keep) => `${keep * 100} %`, (keep) => this.keepAtMost(keep));
     this.button(".rb-ratios", RATIOS, (ratio) => `${ratio} ×`, (ratio) => {
       board.change({ target: Number((ratio * board.data.dense_perplexity).toFixed(2)) });
     });
@@ -46,9 +43,47 @@ export class BudgetControl {
     this.dtype.replaceChildren(...Object.entries(bytes).map(([dtype, size]) => new Option(`${8 * size} bit`, dtype)));
   }
 
-  typed(keep) {
+  typedKeep(percent) {
+    if (percent === "") return;
+    const keep = Number(percent) / 100;
+    const { lowest_keep: lowest } = this.board.data.constants;
+    this.keepAtMost(keep);
+    if (keep < lowest) this.correct(this.percent, `The smallest possible is ${percentText(lowest)}.`);
+    if (keep > 1) this.correct(this.percent, "The largest possible is 100.0 %: the dense model.");
+  }
+
+  /** Keep as much as lets every method's map be within megabytes of the whole model. */
+  typedMegabytes(megabytesTyped) {
+    if (megabytesTyped === "") return;
+    const { board } = this;
+    const { compressible, total, constants } = board.data;
+    const bytes = Number(megabytesTyped) * 1e6;
+    const budget = board.planner.budgetWithin(bytes, board.state.held, board.bytesPerParam);
+    // Half a parameter more, so that the fraction's whole parameters are the budget again.
+    const keep = Math.min((budget + 0.5) / compressible, 1);
+    this.keepAtMost(keep);
+    board.compute();
+    const largest = total * board.bytesPerParam;
+    if (keep < constants.lowest_keep) this.correct(this.mb, `The smallest possible is ${megabytes(this.shownBytes())}.`);
+    else if (bytes > largest) this.correct(this.mb, `The largest possible is ${megabytes(largest)}: the dense model.`);
+    else this.say(`No method's map is larger than ${megabytes(bytes)}; this one has ${megabytes(this.shownBytes())}.`);
+  }
+
+  keepAtMost(keep) {
     const { lowest_keep: lowest } = this.board.data.constants;
     if (Number.isFinite(keep)) this.board.change({ keep: Math.min(Math.max(keep, lowest), 1), target: null });
+  }
+
+  /** Say what became of what was typed, until something else changes. */
+  say(text) {
+    this.said = { text, state: this.board.state };
+  }
+
+  /** Say why something else than what was typed is shown, in the field as well. */
+  correct(field, text) {
+    field.value = "";
+    field.blur();
+    this.say(text);
   }
 
   aimAt(perplexity) {
@@ -62,23 +97,32 @@ export class BudgetControl {
     return plan ? plan.params / data.compressible : state.keep;
   }
 
+  /** Return the bytes of the whole model with the map that is drawn; without one those of the budget. */
+  shownBytes() {
+    const { board } = this;
+    const { compressible, total } = board.data;
+    const plan = board.plans.get(board.state.method);
+    if (plan) return board.planner.bytesOf(plan, board.bytesPerParam);
+    return (total - compressible + board.budget) * board.bytesPerParam;
+  }
+
   show() {
     const { board } = this;
     const { target, dtype } = board.state;
-    const { compressible, total, dense_perplexity: dense } = board.data;
+    const { compressible, dense_perplexity: dense } = board.data;
     const keep = this.shownKeep();
-    const params = Math.floor(keep * compressible);
-    const size = (total - compressible + params) * board.bytesPerParam;
-    const text = `${(keep * 100).toFixed(1)} % kept, ${short(params)} parameters, ${megabytes(size)}`;
+    const size = this.shownBytes();
+    const text = `${percentText(keep)} kept, ${short(Math.floor(keep * compressible))} parameters, ${megabytes(size)}`;
     if (Number(this.keep.value) !== keep) this.keep.value = String(keep);
     this.keep.setAttribute("aria-valuetext", text);
     this.keep.dataset.keptFraction = String(keep);
     this.put(this.percent, (keep * 100).toFixed(1));
-    this.put(this.mb, (size / 1e6).toFixed(1));
+    this.put(this.mb, String(Number((size / 1e6).toPrecision(4))));
     this.put(this.target, target === null ? "" : String(target));
     this.target.min = dense.toFixed(2);
     this.target.placeholder = `≥ ${dense.toFixed(2)}`;
     this.dtype.value = dtype;
+    this.notice.textContent = this.said?.state === board.state ? this.said.text : "";
     this.aim.textContent =
       target === null
         ? "A hard limit on all projections together; embeddings and norms are never compressed."

@@ -49,10 +49,10 @@ export class MethodCards {
       more.textContent = "";
       return;
     }
-    const { compressible, total, predictor, dense_perplexity: dense, measured } = board.data;
+    const { compressible, predictor, dense_perplexity: dense, measured } = board.data;
     const [predicted, low, high] = predictPerplexity(predictor, metric, plan.nats, dense);
     const kept = plan.params / compressible;
-    const bytes = (total - compressible + plan.params) * board.bytesPerParam + this.indexBytes(plan);
+    const bytes = board.planner.bytesOf(plan, board.bytesPerParam);
     Object.assign(card.dataset, {
       keptFraction: String(kept),
       params: String(plan.params),
@@ -73,12 +73,6 @@ export class MethodCards {
     }
     const extras = [plan.bestOf && `best of ${plan.bestOf} searched maps that fit`, run && `measured ${run.perplexity.toFixed(2)}`];
     more.textContent = [`${short(plan.params)} parameters and multiply–adds per token`, ...extras.filter(Boolean)].join(" · ");
-  }
-
-  indexBytes(plan) {
-    const { projections, data } = this.board;
-    const indexed = plan.blocks.filter(({ format }) => format.startsWith("skip"));
-    return indexed.reduce((sum, { members }) => sum + projections.get(members[0]).inFeatures * data.constants.index_bytes, 0);
   }
 
   pressed(event) {

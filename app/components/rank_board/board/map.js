@@ -1,8 +1,8 @@
 import { shareOf } from "./difference.js";
 import { maxUsefulRank } from "../port/formats.js";
 
-// Okabe and Ito's colours, which the colour-blind tell apart; dense is grey.
-export const COLOURS = { dense: "#8a8f98", "low-rank": "#0072b2", cat: "#56b4e9", skip: "#d55e00", "skip+cat": "#e69f00" };
+// No method's colours: blues factor, browns leave out columns as well, and the lighter of a pair shares a factor.
+export const COLOURS = { dense: "#8a8f98", "low-rank": "#4554b8", cat: "#bdb2f5", skip: "#7a5c12", "skip+cat": "#c7b46a" };
 export const MORE = "#009e73";
 export const LESS = "#cc79a7";
 

@@ -10,5 +10,7 @@ export function short(value) {
 export const megabytes = (bytes) =>
   bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toPrecision(4)} MB`;
 
+export const percentText = (fraction) => `${(fraction * 100).toFixed(1)} %`;
+
 export const perplexityText = (value) =>
   value < 1e4 ? value.toFixed(2) : value < 1e9 ? value.toExponential(1) : "over 1e+9";

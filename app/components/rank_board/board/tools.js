@@ -65,7 +65,9 @@ export class Toolbar {
     this.buttons.get("undo").disabled = !board.history.undoable.length;
     this.buttons.get("redo").disabled = !board.history.redoable.length;
     this.buttons.get("release").disabled = !Object.keys(state.held).length;
-    this.rebalance.checked = state.base === null;
+    const isFixed = board.methodOf(state.method)?.fixed !== undefined;
+    this.rebalance.checked = state.base === null && !isFixed;
+    this.rebalance.disabled = isFixed;
     this.balance.textContent = this.balanceText();
     this.compare.value = state.compare ?? "";
     board.root.dataset.selected = [...names].join(" ");
@@ -77,11 +79,12 @@ export class Toolbar {
 
   balanceText() {
     const { board } = this;
-    if (board.state.base === null) return "On: holding a rank adjusts all others to keep the budget or the perplexity.";
     const plan = board.plans.get(board.state.method);
-    if (!plan) return "Off: nothing else changes.";
+    if (board.methodOf(board.state.method)?.fixed) return "Off: an opened map has no budget to keep; only the ranks you edit change.";
+    if (board.state.base === null) return "On: the other ranks adjust to stay within the budget.";
+    if (!plan) return "Off: other ranks stay as they are.";
     const over = plan.params - board.budget;
     const size = `${short(Math.abs(over))} parameters (${megabytes(Math.abs(over) * board.bytesPerParam)})`;
-    return `Off: only the ranks you edit change. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
+    return `Off: other ranks stay as they are. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
   }
 }

@@ -1,7 +1,9 @@
 import { NoAllocation } from "./blocks.js";
 import { editMap, locksFor } from "./by_hand.js";
+import { skips } from "./formats.js";
 import { Methods } from "./methods.js";
 import { predictRatio } from "./prediction.js";
+import { budgetWithinBytes } from "./targets.js";
 
 /** Makes every method's map for a state: at its budget or perplexity, around held ranks, or edited by hand. */
 export class Planner {
@@ -30,7 +32,9 @@ export class Planner {
   /** Return method -> map, and method -> the reason why it has none. */
   plan(state) {
     const { base, held } = state;
-    if (base === null) return this.each((method) => this.allocate(method, state));
+    // No budget changes an opened map, but what is held does.
+    const make = (method) => (method.fixed ? this.edit(method.fixed, method, held) : this.allocate(method, state));
+    if (base === null) return this.each(make);
     // Without rebalancing the maps stay as they were made, but for what is held since.
     if (this.base !== base) {
       this.base = base;
@@ -39,8 +43,12 @@ export class Planner {
     const { plans, reasons } = this.basePlans;
     return this.each((method) => {
       if (!plans.has(method.name)) throw new NoAllocation(reasons.get(method.name));
-      return editMap(plans.get(method.name), method, held, this.shapeOf, (members) => this.curveOf(method.metric, members));
+      return this.edit(plans.get(method.name), method, held);
     });
+  }
+
+  edit(plan, method, held) {
+    return editMap(plan, method, held, this.shapeOf, (members) => this.curveOf(method.metric, members));
   }
 
   each(make) {
@@ -64,6 +72,32 @@ export class Planner {
     if (target < dense) throw new NoAllocation(`The dense model itself has a perplexity of ${dense.toFixed(2)}; set a higher target.`);
     const ratioOf = (nats) => predictRatio(predictor, method.metric, nats);
     return this.methods.allocateToRatio(method, ratioOf, target / dense, compressible, locks);
+  }
+
+  /** Return the bytes of the whole model with a map, the column orders of skip formats included. */
+  bytesOf(plan, bytesPerParam) {
+    const { compressible, total, constants } = this.data;
+    const indices = plan.blocks.reduce(
+      (sum, { members, format }) => sum + (skips(format) ? this.shapeOf(members[0]).inFeatures * constants.index_bytes : 0),
+      0,
+    );
+    return (total - compressible + plan.params) * bytesPerParam + indices;
+  }
+
+  /** Return the largest budget in parameters at which no method's map makes the whole model larger than `bytes`. */
+  budgetWithin(bytes, held, bytesPerParam) {
+    const { compressible, methods } = this.data;
+    let budget = compressible;
+    // A smaller budget may have a larger column order, so that every method is asked until all agree.
+    for (let before = null; before !== budget; ) {
+      before = budget;
+      for (const method of methods) {
+        if (method.fixed) continue;
+        const allocate = (params) => this.methods.allocate(method, params, locksFor(method, held, this.shapeOf));
+        budget = budgetWithinBytes(allocate, (plan) => this.bytesOf(plan, bytesPerParam), bytes, budget);
+      }
+    }
+    return budget;
   }
 
   /** Return projection -> its decision in a map, with the block's curve. */

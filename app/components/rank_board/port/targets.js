@@ -19,6 +19,19 @@ export function allocateToRatio(allocate, predictRatio, ratio, compressible) {
   return allocate(misses(0) ? lastWhere(misses, 0, compressible) + 1 : 0);
 }
 
+/** Return the largest budget up to `highest` at which a rule has no map larger than `limit` bytes. */
+export function budgetWithinBytes(allocate, bytesOf, limit, highest) {
+  const fits = (params) => {
+    try {
+      return bytesOf(allocate(params)) <= limit;
+    } catch (error) {
+      if (error instanceof NoAllocation) return true;
+      throw error;
+    }
+  };
+  return fits(highest) ? highest : lastWhere(fits, 0, highest);
+}
+
 function lastWhere(holds, low, high) {
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
