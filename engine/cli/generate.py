@@ -11,6 +11,7 @@ import typer
 from engine.cli._console import AnalysisId, AsJson, Device, artifact_store, err, print_json
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.errors import InvalidSpecError
+from engine.paths import read_small_file
 from engine.specs import AUTO_DTYPES
 from engine.types import Format
 
@@ -168,18 +169,9 @@ def _prompt(text: str | None, path: Path | None) -> str:
         raise InvalidSpecError(f"Of --prompt and --prompt-file {given} was given; give exactly one of them.")
     if path is None:
         return text or ""
+    data = read_small_file(path, "prompt file", MAX_PROMPT_BYTES, "give a shorter prompt in a UTF-8 text file")
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_PROMPT_BYTES + 1)
-        if len(data) > MAX_PROMPT_BYTES:
-            raise InvalidSpecError(
-                f"The prompt file {path} is larger than {MAX_PROMPT_BYTES // 10**6} MB; give a shorter prompt."
-            )
         return data.decode("utf-8-sig")
-    except OSError as error:
-        raise InvalidSpecError(
-            f"The prompt file {path} cannot be read ({error.strerror}); give the path of a UTF-8 text file."
-        ) from error
     except UnicodeDecodeError as error:
         raise InvalidSpecError(
             f"The prompt file {path} is not UTF-8 at byte {error.start}; save it as UTF-8."

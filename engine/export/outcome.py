@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from engine.export.card import loading_lines
 from engine.export.specs import ExportFormat
 
 
@@ -43,3 +44,8 @@ class ExportedModel:
     n_measurements: int
     load: tuple[str, ...]
     seconds: float
+
+    def moved(self, folder: str) -> ExportedModel:
+        """Return the same in another folder."""
+        lines = loading_lines(folder, is_factored=self.format is ExportFormat.FACTORED)
+        return replace(self, folder=folder, load=lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.export.new_folder import require_new
+from engine.export.record import finished_export
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.operations._base import setting
 from engine.operations._subjects import OnRankMap, named_maps
@@ -33,9 +34,10 @@ class Export(OnRankMap):
     refinement: str | None = setting(ExportSpec, "refinement", "Id of refined factors of this map, or its start.")
 
     def check(self) -> None:
-        """Check that the text is a rank map and the folder is new."""
-        self.parsed_map()
-        require_new(Path(self.folder))
+        """Check that the text is a rank map and the folder is new, or this export's own."""
+        rank_map, folder = self.parsed_map().to_json(), Path(self.folder)
+        if finished_export(folder, self.analysis, rank_map, self.into(ExportSpec)) is None:
+            require_new(folder)
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""

@@ -12,6 +12,7 @@ from engine.export.dense import export_dense, multiplied_out
 from engine.export.factored import export_factored, original_classes, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
 from engine.export.outcome import ExportedModel
+from engine.export.record import RANK_MAP, finished_export, size_of, write_record
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
 from engine.methods.cost import cost_of
@@ -53,13 +54,13 @@ def export(
     """Write the model a rank map makes to ``folder``, open it in a fresh process, and return what came out.
 
     Everything runs on the CPU. The folder appears when it has been verified; until then, and after any failure,
-    nothing is there.
+    nothing is there. One that an equal request has finished is left as it is.
 
     Args:
         home: where everything is stored.
         analysis_id: whose factors the map selects.
         rank_map: of the analysed model.
-        folder: missing or empty.
+        folder: missing, empty, or finished.
         spec: format, type and refinement.
         report: told every step.
 
@@ -73,6 +74,9 @@ def export(
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
+    if finished := finished_export(folder, analysis.id, rank_map.to_json(), spec):
+        report("write", 1.0, "This export exists already")
+        return finished
     require_new(folder)
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     stored_dtype = _stored_dtype(base.path) if spec.dtype == "auto" else spec.dtype
@@ -117,37 +121,39 @@ def export(
             measurements=_measured(store, analysis, rank_map, refinement),
         )
         (partial / "README.md").write_text(write_card(facts), encoding="utf-8")
-        (partial / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+        (partial / RANK_MAP).write_text(rank_map.to_json(), encoding="utf-8")
         for path in _terms(base):
             shutil.copyfile(path, partial / path.name)
+        predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else facts.dense_params * dtype.itemsize
+        exported = ExportedModel(
+            folder=str(folder),
+            format=spec.format,
+            dtype=facts.dtype,
+            architecture=facts.architecture,
+            analysis=analysis.id,
+            model=facts.model,
+            method=facts.method,
+            metric=facts.metric,
+            refinement=None if refinement is None else refinement.fingerprint,
+            kept_fraction=facts.kept_fraction,
+            model_params=facts.params,
+            dense_params=facts.dense_params,
+            saves_memory=is_factored,
+            weight_bytes=weight_bytes,
+            predicted_weight_bytes=predicted_bytes,
+            dense_weight_bytes=facts.dense_weight_bytes,
+            folder_bytes=size_of(partial),
+            max_logit_difference=verified.max_logit_difference,
+            largest_logit=verified.largest_logit,
+            n_verified_tokens=verified.n_tokens,
+            n_measurements=len(facts.measurements),
+            load=loading_lines(str(folder), is_factored=is_factored),
+            seconds=round(time.monotonic() - began, 2),
+        )
+        write_record(partial, spec, exported)
         report("write", 0.95, "Putting the folder in place")
     report("write", 1.0, "Exported")
-    predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else facts.dense_params * dtype.itemsize
-    return ExportedModel(
-        folder=str(folder),
-        format=spec.format,
-        dtype=facts.dtype,
-        architecture=facts.architecture,
-        analysis=analysis.id,
-        model=facts.model,
-        method=facts.method,
-        metric=facts.metric,
-        refinement=None if refinement is None else refinement.fingerprint,
-        kept_fraction=facts.kept_fraction,
-        model_params=facts.params,
-        dense_params=facts.dense_params,
-        saves_memory=is_factored,
-        weight_bytes=weight_bytes,
-        predicted_weight_bytes=predicted_bytes,
-        dense_weight_bytes=facts.dense_weight_bytes,
-        folder_bytes=sum(path.stat().st_size for path in folder.iterdir()),
-        max_logit_difference=verified.max_logit_difference,
-        largest_logit=verified.largest_logit,
-        n_verified_tokens=verified.n_tokens,
-        n_measurements=len(facts.measurements),
-        load=loading_lines(str(folder), is_factored=is_factored),
-        seconds=round(time.monotonic() - began, 2),
-    )
+    return exported
 
 
 def _stored_dtype(folder: Path) -> str:

@@ -188,9 +188,6 @@ def _run_chain(chain: Chain, reference: Reference, place: Ground, chance: Random
             chain.n_kills += _kill_a_child(words, place, chance, reference.seconds)
         chain.findings += _half_there(place, reference)
     try:
-        if (place.folder / EXPORTED).exists():
-            chain.findings += _half_there(place, reference)
-            return  # killed when the folder had appeared; the command takes no folder that holds something
         if as_processes:
             _finish_process(_command(words, place), place)
         else:

@@ -18,9 +18,11 @@ from transformers import AutoModelForCausalLM
 from cache import DirectoryStore
 from engine.errors import ExportError, InvalidRankMapError, InvalidSpecError, ResourceError
 from engine.export.new_folder import appearing, require_space
+from engine.export.record import finished_export
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.methods.allocate import allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.operations import Export
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.export import export
 from engine.pipeline.reading.analyses import curves_by_metric
@@ -88,8 +90,29 @@ def test_an_export_is_verified_and_its_card_says_what_was_measured(home, tmp_pat
     assert found.load[-1].endswith("trust_remote_code=True)")
     code = "\n".join(found.load)
     assert code.replace(repr(str(folder)), "'.'") in card
+
+
+def test_the_same_export_is_found_done_and_another_is_refused(home, tmp_path):
+    root, _, analysis, rank_map, *_ = home
+    folder, moved = tmp_path / "small", tmp_path / "moved"
+
+    def attempt(**spec):
+        operation = Export(analysis=analysis.id, rank_map=rank_map.to_json(), folder=str(folder), **spec)
+        operation.check()
+        return operation.run(Home(root), ignore_progress)
+
+    # A process killed between the folder and its job's record is followed by the same request.
+    found = attempt()
+    assert attempt() == found
+    assert str(tmp_path) not in (folder / "export.json").read_text()
     with pytest.raises(ExportError, match="not empty; choose one"):
-        export(Home(root), analysis.id, rank_map, folder, ExportSpec(), ignore_progress)
+        attempt(dtype="float16")
+    folder.rename(moved)
+    assert finished_export(moved, analysis.id, rank_map.to_json(), ExportSpec()).folder == str(moved)
+    moved.rename(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ExportError, match="not empty; choose one"):
+        attempt()
 
 
 def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, tmp_path):
