@@ -49,6 +49,7 @@ def compare(
 def print_comparison(comparison: Comparison) -> None:
     """Print a comparison as a table."""
     table = Table("kept", "method", "MB (float16)", "perplexity", "predicted", "other text", "agreement", "search")
+    table.title = comparison.texts
     for row in comparison.rows:
         low, high = row.predicted_perplexity_low, row.predicted_perplexity_high
         table.add_row(

@@ -143,6 +143,8 @@ def compare(
             (row.nll_increase, row.predicted_nll_increase) for row in rows
         ),
         id=key.fingerprint,
+        calibration_text=any(result.calibration_text for result in inside),
+        other_calibration_text=any(result.calibration_text for result in outside),
     )
     if key not in store:
         with store.writing(key, {"analysis": analysis.id}) as into:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.results.rows import text_title
+
 
 @dataclass(frozen=True, slots=True)
 class ComparedMap:
@@ -75,6 +77,8 @@ class Comparison:
         analysis_s: seconds of the analysis by part.
         prediction_median_relative_error: of the increases of the loss; ``None`` where none is worth predicting.
         id: fingerprint of the stored table.
+        calibration_text: the text is that of the analysis, where a compressed model does better than on new text.
+        other_calibration_text: the same of the other text.
     """
 
     analysis: str
@@ -88,3 +92,13 @@ class Comparison:
     impossible: tuple[MissingMap, ...]
     prediction_median_relative_error: float | None
     id: str
+    calibration_text: bool = False
+    other_calibration_text: bool = False
+
+    @property
+    def texts(self) -> str:
+        """Both texts for people, who have to know where one is not held out."""
+        first = text_title(self.text, calibration_text=self.calibration_text)
+        if self.other_text is None:
+            return first
+        return f"{first}; other text: {text_title(self.other_text, calibration_text=self.other_calibration_text)}"

@@ -77,6 +77,11 @@ class PredictedPerplexity:
     calibrated_on: int
 
 
+def text_title(text: str, *, calibration_text: bool) -> str:
+    """Return what people call a text, who have to know where it is not held out."""
+    return f"{text} (calibration text)" if calibration_text else text
+
+
 @dataclass(frozen=True, slots=True)
 class PerplexityResult:
     """How well a text is predicted.
@@ -111,7 +116,7 @@ class PerplexityResult:
     @property
     def text_title(self) -> str:
         """The text for people, who have to know where it is not held out."""
-        return f"{self.text} (calibration text)" if self.calibration_text else self.text
+        return text_title(self.text, calibration_text=self.calibration_text)
 
     @property
     def ratio(self) -> float:

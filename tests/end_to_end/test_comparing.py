@@ -48,6 +48,7 @@ def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, 
         assert row.prediction_calibrated_on >= len(found.rows) - 2
         assert row.search_s > 0
         assert row.other_dense_perplexity > 1
+    assert found.texts == f"{text_file.name} (calibration text); other text: {text_file.name} (calibration text)"
     evaluated = store.keys("evaluation")
     again = table()
     assert again.id == found.id
