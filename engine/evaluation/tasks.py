@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import lm_eval
@@ -23,7 +24,7 @@ from lm_eval.tasks import TaskManager
 
 from engine.errors import InvalidSpecError, NumericalError
 from engine.evaluation.demo_tasks import DEMO_TASKS, task_definition
-from engine.model.module import positions_of
+from engine.model.module import positions_of, require_embedded
 from engine.registry import did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ def _loaded(name: str, task: Any, limit: int | None) -> LoadedTask:
 def _require_fit(module: nn.Module, tokenizer: Any, loaded: LoadedTask) -> None:
     positions = positions_of(module)
     texts = [str(instance.arguments[0]) + str(instance.arguments[-1]) for instance in loaded.task.instances]
-    longest = max(map(len, tokenizer(texts, verbose=False)["input_ids"]))
+    items = tokenizer(texts, verbose=False)["input_ids"]
+    require_embedded(module, chain.from_iterable(items))
+    longest = max(map(len, items))
     if positions is not None and longest > positions:
         raise InvalidSpecError(
             f"The task {loaded.name} has an item of {longest:,} tokens, but the model has {positions:,} positions; "

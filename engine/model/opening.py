@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _SUPPORTED = "expected the files of an architecture that AutoModelForCausalLM of transformers supports"
 _OWN_CONFIG = "expected the config.json that was saved with the weights"
+_MOST_LABELS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,17 @@ def _read_config(folder: Path, *, trust_remote_code: bool) -> Any:
             "safetensors weights and tokenizer files."
         )
     with _sentences(f"The config.json in {folder} cannot be used", _SUPPORTED):
+        _require_few_labels(json.loads((folder / "config.json").read_bytes()))
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+
+
+def _require_few_labels(config: object) -> None:
+    """Raise where transformers would make a table of labels, which no language model has, until memory is full."""
+    n_labels = config.get("num_labels", 0) if isinstance(config, dict) else 0
+    if isinstance(n_labels, int) and n_labels > _MOST_LABELS:
+        raise ValueError(f"num_labels is {n_labels:.3g}")
+    for value in config.values() if isinstance(config, dict) else ():
+        _require_few_labels(value)
 
 
 def _require_weights(folder: Path, config: Any, *, trust_remote_code: bool) -> None:

@@ -29,7 +29,7 @@ MORE_CONFIG = {
     "torch_dtype": "float7",
     "tie_word_embeddings": True,
     "is_encoder_decoder": True,
-    "num_labels": -1,
+    "num_labels": 10**30,
     "layer_types": ["x"],
     "sliding_window": 0,
     "use_cache": "no",

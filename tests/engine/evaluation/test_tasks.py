@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from engine.compression.apply import compress
-from engine.errors import CorpusError, InvalidSpecError, NumericalError
+from engine.errors import InvalidSpecError, ModelError, NumericalError
 from engine.evaluation.demo_tasks import DEMO_TASKS, read_items
 from engine.evaluation.tasks import load_tasks, run_task
 from engine.progress import ignore_progress
@@ -124,6 +125,10 @@ def test_what_cannot_be_scored_is_one_sentence(demo_texts, toy_tokenizer, monkey
     (task,) = load_tasks(["demo_piqa"], None, demo_texts)
     with pytest.raises(InvalidSpecError, match="128 positions"):
         run_task(toys.build("llama"), toy_tokenizer, task, ignore_progress)
+    larger = copy.deepcopy(toy_tokenizer)
+    larger.add_tokens("sea")
+    with pytest.raises(ModelError, match="but the model embeds only"):
+        run_task(toys.build("llama"), larger, task, ignore_progress)
 
 
 def test_one_item_has_no_standard_error_and_numbers_that_are_not_finite_no_score(demo_texts, toy_tokenizer):

@@ -147,6 +147,12 @@ def test_a_folder_without_config_is_one_sentence(tmp_path):
         load_module(tmp_path)
 
 
+def test_a_table_of_endless_labels_is_not_made(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "text_config": {"num_labels": 1%s}}' % ("0" * 30))
+    with pytest.raises(ModelError, match=r"num_labels is 1e\+30"):
+        load_module(tmp_path)
+
+
 def test_a_folder_without_weights_is_one_sentence(tmp_path):
     (saved(tmp_path) / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no \.safetensors file"):
