@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from engine.compression.apply import compress
-from engine.errors import InvalidSpecError, ModelError, NumericalError
+from engine.errors import CorpusError, InvalidSpecError, ModelError, NumericalError
 from engine.evaluation.demo_tasks import DEMO_TASKS, read_items
 from engine.evaluation.tasks import load_tasks, run_task
 from engine.progress import ignore_progress
@@ -126,7 +126,7 @@ def test_what_cannot_be_scored_is_one_sentence(demo_texts, toy_tokenizer, monkey
     with pytest.raises(InvalidSpecError, match="128 positions"):
         run_task(toys.build("llama"), toy_tokenizer, task, ignore_progress)
     larger = copy.deepcopy(toy_tokenizer)
-    larger.add_tokens("sea")
+    larger.add_tokens([*map(str, range(100, 200)), "sea"])
     with pytest.raises(ModelError, match="but the model embeds only"):
         run_task(toys.build("llama"), larger, task, ignore_progress)
 
