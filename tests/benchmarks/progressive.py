@@ -38,9 +38,9 @@ from engine.types import Budget, Format
 class Study:
     """One session and the articles every variant summarises."""
 
-    def __init__(self, spec: SummarySpec, method: str) -> None:
+    def __init__(self, model: str, spec: SummarySpec, method: str) -> None:
         here = home()
-        key = analyse(here, Analyse().spec(), ignore_progress)
+        key = analyse(here, Analyse(model=model).spec(), ignore_progress)
         self.spec, self.method = spec, method
         self.session = GenerationSession(here, key.fingerprint, ignore_progress, dtype=spec.dtype)
         texts = resolve_texts(here, spec.corpus, ignore_progress)
@@ -85,6 +85,7 @@ def difference_row(name: str, first: Summaries, second: Summaries, spec: Summary
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo", help="what `rankscope analyse` takes")
     parser.add_argument("--articles", type=int, default=100)
     parser.add_argument("--article-tokens", type=int, default=300)
     parser.add_argument("--new-tokens", type=int, default=40)
@@ -109,7 +110,7 @@ def main() -> None:
         batch_size=chosen.batch_size,
     )
     begun = time.monotonic()
-    study = Study(spec, chosen.method)
+    study = Study(chosen.model, spec, chosen.method)
     study.write("dense", study.session.dense())
     differences = []
     for pair in chosen.schedules.split(","):

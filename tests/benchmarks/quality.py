@@ -1,6 +1,6 @@
-"""Perplexity of every method on the demo model, in and out of domain, beside the dense model.
+"""Perplexity of every method on one model, in and out of domain, beside the dense model.
 
-Run: python -m tests.benchmarks.quality [--keep 0.8,0.6] [--set fisher=sampled] [--set n_sequences=128]
+Run: python -m tests.benchmarks.quality [--keep 0.8,0.6] [--set model=FOLDER] [--set n_sequences=128]
 The home is RANKSCOPE_HOME or a temporary one (a cold store); the table goes to standard output as Markdown.
 """
 

@@ -1,7 +1,8 @@
-"""Seconds of every stage on the demo model, beside a bare forward and backward pass over the same tokens.
+"""Seconds of every stage on one model, beside a bare forward and backward pass over the same tokens.
 
-Run: python -m tests.benchmarks.stages [--n-sequences 64]
-Uses a cold store in a temporary folder, except that demo assets in RANKSCOPE_HOME are not fetched again.
+Run: python -m tests.benchmarks.stages [--model demo] [--n-sequences 64]
+Uses a cold store in a temporary folder, except that what RANKSCOPE_HOME has of the model and the demo's texts is not
+fetched or converted again.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from cache import DirectoryStore
 from engine.compression.apply import compress
 from engine.methods.allocate import allocate_rank_map
 from engine.methods.presets import PRESETS
-from engine.model.demo import fetch_demo
 from engine.model.opening import open_model
+from engine.model.sources import resolve_model, resolve_texts
 from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.sequences import read_sequences
 from engine.progress import ignore_progress
 from engine.settings import Home, home
-from engine.text.corpora import load_corpus
 from engine.types import Budget
 
 
@@ -59,22 +60,22 @@ def bare_pass(module: nn.Module, tokens: torch.Tensor, names: set[str], batch_si
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo", help="what `rankscope analyse` takes")
     parser.add_argument("--n-sequences", type=int, default=64)
-    arguments = {"n_sequences": parser.parse_args().n_sequences}
-    spec = Analyse(**arguments).spec()
+    spec = Analyse(**vars(parser.parse_args())).spec()
     warm = home()
-    assets = fetch_demo(warm, ignore_progress)
+    folder = resolve_model(warm, spec.model, ignore_progress)
+    texts = resolve_texts(warm, spec.corpus, ignore_progress)
     rows: list[tuple[str, float]] = []
     with tempfile.TemporaryDirectory() as cold:
-        for stage in ("demo-model", "demo-texts"):
-            shutil.copytree(warm.artifacts / stage, Path(cold) / "artifacts" / stage)
+        shutil.copytree(warm.artifacts / "demo-texts", Path(cold) / "artifacts" / "demo-texts")
         store = DirectoryStore(Path(cold) / "artifacts")
-        model = open_model(assets.model)
-        tokens = load_corpus(spec.corpus, model.tokenizer, assets.texts).tokens
+        model = open_model(folder.path)
+        tokens = read_sequences(model, spec.corpus, texts)
         names = {p.name for p in model.inventory.projections}
         bare_pass(model.module, tokens[:2], names, 2)
         rows.append(("bare forward + backward", timed(lambda: bare_pass(model.module, tokens, names, 2))[1]))
-        key, total = timed(lambda: analyse(Home(Path(cold)), spec, ignore_progress))
+        key, total = timed(lambda: analyse(Home(Path(cold)), spec, ignore_progress, folder=folder))
         analysis = load_analysis(store, key.fingerprint)
         seconds = analysis.about["seconds"]
         rows += [("calibration", seconds["calibration"]), ("factorization", seconds["factorization"])]
