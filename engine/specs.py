@@ -42,10 +42,15 @@ class CorpusSource(StrEnum):
 
 
 class Fisher(StrEnum):
-    """Whose labels the output gradients are taken at."""
+    """What the backward pass behind the gradients' second moments starts from at the logits.
+
+    The loss of the true next tokens, that of tokens drawn from the model, or random signs whose second moment is the
+    Gauss-Newton matrix of the softmax, which is the drawn tokens' too, with less variance.
+    """
 
     EMPIRICAL = "empirical"
     SAMPLED = "sampled"
+    GGN = "ggn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +206,11 @@ class CalibrationSpec:
     """How statistics are collected over a corpus.
 
     Attributes:
-        fisher: gradients at the true next tokens (``empirical``) or at tokens drawn from the model.
+        fisher: what the gradients behind the second moments are taken of.
         batch_size: sequences per forward and backward pass.
         compute_dtype: autocast type of the passes; moments are float32 whatever it is. ``auto`` is what the machine is
             faster in, and what an analysis states it was made in.
-        seed: of the sampled labels.
+        seed: of drawn labels and signs.
     """
 
     fisher: Fisher = Fisher.EMPIRICAL

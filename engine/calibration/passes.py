@@ -3,6 +3,7 @@
 References:
     K-FAC: Martens & Grosse 2015, arXiv:1503.05671 (Kronecker factors of the Fisher matrix).
     FLRC: Lu et al., EMNLP 2025, arXiv:2510.09332 (importance from one backward pass).
+    Gauss-Newton: Schraudolph 2002, "Fast curvature matrix-vector products"; Martens 2020, arXiv:1412.1193.
 """
 
 from __future__ import annotations
@@ -95,15 +96,15 @@ def collect_statistics(
         for start in range(0, len(tokens), spec.batch_size):
             batch = tokens[start : start + spec.batch_size].to(device)
             hooks.begin_batch(start, len(batch))
-            nll, sampled = _losses(module, batch, spec, seed=spec.seed + start)
+            nll, moment_loss = _losses(module, batch, spec, seed=spec.seed + start)
             if not torch.isfinite(nll):
                 raise NumericalError(
                     f"The loss on calibration sequences {start}..{start + len(batch) - 1} is {nll.item()}; "
                     "expected a finite number, try --compute-dtype float32."
                 )
-            if sampled is not None:
-                hooks.backward(sampled, moments=True, importances=False, retain_graph=True)
-            hooks.backward(nll, moments=sampled is None, importances=True, retain_graph=False)
+            if moment_loss is not None:
+                hooks.backward(moment_loss, moments=True, importances=False, retain_graph=True)
+            hooks.backward(nll, moments=moment_loss is None, importances=True, retain_graph=False)
             total_nll += nll.item()
             done = min(start + spec.batch_size, len(tokens))
             report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
@@ -115,7 +116,7 @@ def collect_statistics(
 def _losses(
     module: nn.Module, batch: torch.Tensor, spec: CalibrationSpec, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the summed NLL of the true tokens and, for the sampled Fisher, that of drawn ones."""
+    """Return the summed NLL of the true tokens and, where the moments are of other gradients, the loss they are of."""
     dtype = getattr(torch, spec.compute_dtype)
     with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
         logits = module(input_ids=batch, use_cache=False).logits
@@ -124,8 +125,26 @@ def _losses(
     if spec.fisher is Fisher.EMPIRICAL:
         return nll, None
     generator = torch.Generator(flat.device).manual_seed(seed)
-    labels = torch.multinomial(flat.detach().softmax(-1), 1, generator=generator)[:, 0]
+    probabilities = flat.detach().softmax(-1)
+    if spec.fisher is Fisher.GGN:
+        return nll, (flat * gauss_newton_seeds(probabilities, generator)).sum()
+    labels = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
     return nll, functional.cross_entropy(flat, labels, reduction="sum")
+
+
+def gauss_newton_seeds(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return random v with E[v v^T] = diag(p) - p p^T, the second derivative of cross-entropy by the logits.
+
+    With random signs e, v = sqrt(p) * e - p (sqrt(p) . e).
+
+    Args:
+        probabilities: (..., vocabulary), p.
+        generator: of the signs.
+    """
+    roots = probabilities.sqrt()
+    signs = torch.randint(0, 2, roots.shape, generator=generator, device=roots.device, dtype=torch.int8)
+    signed = roots * (2 * signs - 1)
+    return signed - probabilities * signed.sum(-1, keepdim=True)
 
 
 @contextlib.contextmanager

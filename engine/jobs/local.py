@@ -97,6 +97,12 @@ def start_detached(command: Sequence[str], log: Path) -> None:
 
 def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with open_privately(log, "ab") as output:
+        # Not in the folder of whoever happened to start it, where a hub id may be the name of a folder.
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )

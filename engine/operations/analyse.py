@@ -31,7 +31,9 @@ class Analyse(OnText):
     )
     trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", "Run Python code that comes with the model.")
     n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")
-    fisher: Fisher = setting(CalibrationSpec, "fisher", "Gradients at true tokens (empirical) or drawn ones (sampled).")
+    fisher: Fisher = setting(
+        CalibrationSpec, "fisher", "Gradients at true tokens (empirical), drawn ones (sampled) or random signs (ggn)."
+    )
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = setting(
         AnalysisSpec, "metrics", "Metrics whose factors are stored."
     )
@@ -60,7 +62,7 @@ class Analyse(OnText):
     compute_dtype: AutoDtype = Field(
         default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
     )
-    seed: Seed = setting(CalibrationSpec, "seed", "Of the drawn tokens.")
+    seed: Seed = setting(CalibrationSpec, "seed", "Of drawn tokens and signs.")
     memory_gb: float = Field(
         default=4.0, gt=0, le=1e6, description="Statistics held at once, GB; less means more passes."
     )

@@ -547,7 +547,7 @@ MUTANTS = (
     Mutant(
         "sampled-fisher-likeliest",
         "engine/calibration/passes.py",
-        "torch.multinomial(flat.detach().softmax(-1), 1, generator=generator)[:, 0]",
+        "torch.multinomial(probabilities, 1, generator=generator)[:, 0]",
         "flat.detach().argmax(-1)",
         "the sampled Fisher takes the likeliest token",
         ("engine/calibration",),
@@ -555,9 +555,17 @@ MUTANTS = (
     Mutant(
         "sampled-fisher-even",
         "engine/calibration/passes.py",
-        "torch.multinomial(flat.detach().softmax(-1), 1, generator=generator)[:, 0]",
+        "torch.multinomial(probabilities, 1, generator=generator)[:, 0]",
         "torch.randint(flat.shape[-1], (len(flat),), generator=generator)",
         "the sampled Fisher draws every token alike",
+        ("engine/calibration",),
+    ),
+    Mutant(
+        "gauss-newton-uncentred",
+        "engine/calibration/passes.py",
+        "signed - probabilities * signed.sum(-1, keepdim=True)",
+        "signed",
+        "random signs miss the mean's part of the Gauss-Newton matrix",
         ("engine/calibration",),
     ),
     Mutant(

@@ -21,6 +21,7 @@ _ASKED = {
 _FISHER = {
     Fisher.EMPIRICAL: "at the true next tokens (one pass, default)",
     Fisher.SAMPLED: "at tokens sampled from the model (true Fisher matrix, noisier)",
+    Fisher.GGN: "from random signs at the logits (true Fisher matrix, a second backward pass)",
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.calibration.passes import _losses, collect_statistics, plan_passes
+from engine.calibration.passes import _losses, collect_statistics, gauss_newton_seeds, plan_passes
 from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
 from engine.errors import NumericalError, ResourceError
 from engine.model.inventory import take_inventory
@@ -158,10 +158,11 @@ def test_passes_over_some_layers_give_the_same_numbers_as_one_over_all():
             assert torch.equal(tensor, parts[layer].to_tensors()[key]), key
 
 
-def test_the_same_spec_gives_the_same_bits():
+@pytest.mark.parametrize("fisher", [Fisher.SAMPLED, Fisher.GGN])
+def test_the_same_spec_gives_the_same_bits(fisher):
     module = toys.build("qwen2")
     inventory = take_inventory(module)
-    spec = CalibrationSpec(fisher=Fisher.SAMPLED, seed=3)
+    spec = CalibrationSpec(fisher=fisher, seed=3)
     first, second = (collect(module, inventory, spec)[0] for _ in range(2))
     for layer in first:
         for key, tensor in first[layer].to_tensors().items():
@@ -191,11 +192,12 @@ def test_bfloat16_passes_still_give_positive_moments():
             assert values.min() >= -1e-6 * values.max()
 
 
-def test_sampled_labels_change_the_moments_but_not_the_importances():
+@pytest.mark.parametrize("fisher", [Fisher.SAMPLED, Fisher.GGN])
+def test_other_gradients_change_the_moments_but_not_the_importances(fisher):
     module = toys.build("llama")
     inventory = take_inventory(module)
     true, _ = collect(module, inventory)
-    drawn, _ = collect(module, inventory, CalibrationSpec(fisher=Fisher.SAMPLED, compute_dtype="float32"))
+    drawn, _ = collect(module, inventory, CalibrationSpec(fisher=fisher, compute_dtype="float32"))
     name = inventory.projections[0].name
     assert not torch.allclose(true[0].gradients[name], drawn[0].gradients[name], rtol=1e-2)
     torch.testing.assert_close(true[0].importances[name], drawn[0].importances[name], rtol=1e-4, atol=0.0)
@@ -223,6 +225,26 @@ def test_sampled_labels_are_drawn_from_what_the_model_predicts_by_the_seed():
     assert first == pytest.approx(entropy, abs=0.03)
     assert other == pytest.approx(entropy, abs=0.03)
     assert first == again != other
+
+
+def test_random_signs_have_the_second_derivative_of_the_loss_as_their_moment():
+    logits = torch.tensor([0.7, 0.2, 0.1]).log()
+    hessian = torch.func.hessian(lambda z: functional.cross_entropy(z, torch.tensor(1)))(logits)
+    seeds = gauss_newton_seeds(logits.softmax(-1).expand(40_000, 3), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(seeds.T @ seeds / len(seeds), hessian, atol=0.005, rtol=0.0)
+    torch.testing.assert_close(seeds.mean(0), torch.zeros(3), atol=0.01, rtol=0.0)
+
+
+def test_random_signs_and_drawn_labels_estimate_the_same_moments():
+    module = toys.build("llama")
+    inventory = take_inventory(module)
+    tokens = torch.randint(0, 300, (160, 32), generator=torch.Generator().manual_seed(1))
+    drawn, signs = (
+        collect(module, inventory, CalibrationSpec(fisher=f, compute_dtype="float32", batch_size=16), tokens=tokens)[0]
+        for f in (Fisher.SAMPLED, Fisher.GGN)
+    )
+    for name, moment in drawn[2].gradients.items():
+        assert signs[2].gradients[name].trace().item() == pytest.approx(moment.trace().item(), rel=0.05)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -32,6 +32,10 @@ def echo(arguments: Arguments, report: Report) -> object:
     return dict(arguments)
 
 
+def where(arguments: Arguments, report: Report) -> object:
+    return str(Path.cwd())
+
+
 def note(arguments: Arguments, report: Report) -> object:
     """Add a line to a file, so that a test can count and order the runs."""
     with Path(arguments["notes"]).open("a") as notes:
@@ -135,5 +139,5 @@ def fill_a_disk_with_arrays() -> None:
 
 
 OPERATIONS: dict[str, Callable[[Arguments, Report], object]] = {
-    operation.__name__: operation for operation in (echo, note, hold, stages, family, report_often, fail)
+    operation.__name__: operation for operation in (echo, where, note, hold, stages, family, report_often, fail)
 }

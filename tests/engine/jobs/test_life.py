@@ -47,6 +47,15 @@ def test_modules_of_the_folder_somebody_works_in_are_not_imported(
     assert (job.status, job.error) == (JobStatus.DONE, None)
 
 
+def test_a_job_does_not_run_in_the_folder_of_whoever_started_the_worker(
+    queue: JobQueue, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, a hub id could be the name of a folder."""
+    monkeypatch.chdir(tmp_path)
+    job = queue.wait(queue.submit("where", {}, title="Where").id, poll_s=0.01)
+    assert Path(job.result).is_relative_to(home)
+
+
 def test_equal_specs_are_one_job_and_a_done_one_runs_again_only_if_asked(queue: JobQueue, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     arguments = {"notes": str(notes), "word": "once"}
