@@ -100,8 +100,11 @@ def jobs_ahead(job: Job, jobs: Sequence[Job]) -> list[Job]:
 
 
 def _amount(operation: Operation) -> float:
-    values = [getattr(operation, name, 1) for name in _AMOUNTS]
-    return max(math.prod(len(value) if isinstance(value, tuple) else value for value in values), 1.0)
+    values = {name: getattr(operation, name, 1) for name in _AMOUNTS}
+    counts = {name: len(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    if hasattr(operation, "rank_maps"):
+        counts["rank_maps"] += 1  # the dense model is opened, and measured beside them
+    return max(math.prod(counts.values()), 1.0)
 
 
 def _settings(operation: Operation) -> dict[str, object]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from app.services import jobs, measurements
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import measuring_form
 from engine.operations import Evaluate
+from engine.prediction.runs import calibration_texts
+from engine.results.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,21 +17,36 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
 
-LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "Quick", "full": "Full"}
+LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "+ tasks", "full": "Everything"}
 
 
 def evaluation_form(
     analysis: Analysis, rank_maps: Sequence[RankMap], *, key: str, levels: Sequence[str]
 ) -> Evaluate | None:
     """Ask how thoroughly and on which text maps are measured; ``None`` while no text is chosen."""
+    maps = tuple(rank_map.to_json() for rank_map in rank_maps)
+    usual = _as_before(Evaluate(analysis=analysis.id, rank_maps=maps))
     level = option_picker(
-        "How thoroughly",
-        {name: LEVELS[name] for name in levels},
+        "Evaluate",
+        {name: _with_time(usual.changed(level=name)) for name in levels},
         key=f"{key}.level",
-        help_text="Quick: perplexity, 100 items of two tasks and the speed, a few minutes for a small model. Full: two "
-        "texts, all items of four tasks, 50 summaries, speed and memory; this can take an hour on a CPU.",
+        help_text="Every level measures the perplexity on the same text. + tasks: 100 items of two tasks and the speed "
+        "as well. Everything: a second text, all items of four tasks, 50 summaries, speed and memory; this can take an "
+        "hour on a CPU.",
     )
     form_key = key if level == "perplexity" else f"{key}.{level}"
-    maps = tuple(rank_map.to_json() for rank_map in rank_maps)
-    usual = Evaluate(analysis=analysis.id, rank_maps=maps).changed(level=level)
-    return measuring_form(analysis, usual, key=form_key)
+    return measuring_form(analysis, usual.changed(level=level), key=form_key)
+
+
+def _with_time(operation: Evaluate) -> str:
+    expected, title = jobs.estimate(operation), LEVELS[operation.level]
+    return title if expected is None else f"{title} (about {duration(expected.seconds)})"
+
+
+def _as_before(operation: Evaluate) -> Evaluate:
+    """Return an evaluation of as much text as most maps were measured on, so that they compare."""
+    for text in calibration_texts(measurements.result_rows(operation.analysis)):
+        result = text.of(text.rows[0])
+        if result is not None and result.provenance.dtype == operation.dtype:
+            return operation.changed(n_sequences=result.n_sequences, length=result.n_tokens // result.n_sequences + 1)
+    return operation

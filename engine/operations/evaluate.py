@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
     "perplexity": {},
     "quick": {
-        "n_sequences": 16,
-        "dtype": "auto",
         "tasks": ("demo_piqa", "demo_openbookqa"),
         "limit": 100,
         "prompt_tokens": 32,
@@ -46,7 +44,6 @@ LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
         "repetitions": 3,
     },
     "full": {
-        "dtype": "auto",
         "other_text": "demo:news",
         "tasks": tuple(DEMO_TASKS),
         "articles": 50,
@@ -54,7 +51,10 @@ LEVELS: Final[Mapping[str, Mapping[str, object]]] = {
         "memory": True,
     },
 }
-"""Level -> the defaults it changes: one text alone; a minute for a small model; everything."""
+"""Level -> the defaults it changes: one text alone; tasks and speed too; everything.
+
+None changes the text, its amount or the type, so that perplexities of all levels compare.
+"""
 
 
 class Evaluate(OnTexts):
@@ -66,7 +66,7 @@ class Evaluate(OnTexts):
     rank_maps: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="Rank maps, each as JSON.")
     level: Literal["perplexity", "quick", "full"] = Field(
         default="perplexity",
-        description="quick: a minute for a small model; full: two texts, tasks, summaries, speed and memory.",
+        description="quick: two tasks and the speed as well; full: two texts, tasks, summaries, speed and memory.",
     )
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = ""

@@ -141,6 +141,14 @@ def test_compressing_asks_how_thoroughly(open_page: Open, measured_home: Path) -
     assert job.arguments["level"] == "quick"
 
 
+@pytest.mark.usefixtures("no_worker")
+def test_a_map_is_measured_on_as_much_text_as_the_others(open_page: Open, measured_home: Path) -> None:
+    page = open_page("allocation", keep="0.7")
+    button(page, "Compress and measure").click().run()
+    (job,) = JobQueue(measured_home).jobs()
+    assert (job.arguments["n_sequences"], job.arguments["length"]) == (4, 64)
+
+
 def test_the_report_of_a_run_is_the_stores(measured_home: Path, measured_toy: MeasuredToy) -> None:
     page = measured.report_html(measured_toy.analysis.id, measured_toy.maps[0].to_json())
     row = measured.result_rows(measured_toy.analysis.id)[1]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from engine.model.module import pass_type
 from engine.pipeline.reading.results import results
 from engine.pipeline.report import report_content
 from engine.report import render_report
@@ -85,17 +84,16 @@ def test_more_is_evaluated_from_results_and_appears_without_a_reload(
     settled(page)
     page.get_by_text("Evaluate more", exact=True).click()
     page.get_by_role("button", name="Evaluate this run").click()
-    done = re.compile(r"Measure Water-filling at 79\.\d % of toy-model: done")
+    done = "Measure Water-filling at 80.0 % of toy-model: done"
     expect(page.get_by_text(done)).to_be_visible(timeout=LONG_MS)
     settled(page)
-    # Its text was measured in another amount or type as well now, so the first measurement is told apart from it.
-    expect(page.get_by_role("combobox", name="Quality")).to_have_value(re.compile("252 tokens, float32"))
+    # The same text in the same amount and type: the perplexity is the one that was there.
+    expect(page.get_by_role("combobox", name="Quality")).not_to_have_value(re.compile("tokens"))
     with page.expect_download() as download:
         page.get_by_role("button", name="Share as a report").click()
     shared = download.value.path().read_text(encoding="utf-8")
-    measured = re.compile(rf"(?<![\d,])(?!252 tokens, float32)[\d,]+ tokens, {pass_type('cpu')}")
-    assert measured.search(shared)
+    assert "batch 4" in shared
     assert "<script" not in shared
     with page.expect_download() as download:
         page.locator("[data-testid=stDownloadButton]", has_text="Download as CSV").get_by_role("button").click()
-    assert measured.search(download.value.path().read_text(encoding="utf-8").splitlines()[0])
+    assert "batch 4" in download.value.path().read_text(encoding="utf-8").splitlines()[0]

@@ -9,6 +9,7 @@ import streamlit as st
 from app.pages import page_link
 from app.services import jobs
 from app.views.allocation.refining import refine_map
+from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 from app.wording.labels import plain
@@ -39,6 +40,8 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
         icon=":material/play_arrow:",
         help="Compresses the model with the active map and measures it; the page may be closed.",
     )
+    if operation is not None:
+        show_estimate(operation)
     if pressed and operation is not None:
         follow(jobs.submit(operation))
         st.rerun()

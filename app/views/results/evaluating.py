@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.services import jobs
 from app.services import measurements as measured
+from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_more(analysis: Analysis, chosen: Sequence[ResultRow]) -> None:
-    """Offer to evaluate the chosen maps quickly or fully, and follow the job."""
+    """Offer to evaluate the chosen maps in more ways, and follow the job."""
     with st.expander("Evaluate more", icon=":material/science:"):
         maps = [row.rank_map for row in chosen if row.rank_map is not None]
         operation = evaluation_form(analysis, maps, key="runs", levels=("quick", "full"))
@@ -28,6 +29,8 @@ def evaluate_more(analysis: Analysis, chosen: Sequence[ResultRow]) -> None:
         pressed = st.button(
             f"Evaluate {what}", icon=":material/play_arrow:", key="runs.evaluate", disabled=operation is None
         )
+        if operation is not None:
+            show_estimate(operation)
         if pressed and operation is not None:
             follow(jobs.submit(operation))
             st.rerun()

@@ -16,6 +16,7 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.queue import job_fingerprint
 from engine.jobs.run import run as run_job
 from engine.operations import Evaluate, Operation, Refine, operations
+from engine.operations.evaluate import LEVELS
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
 from tests.support.terminal import Terminal
 
@@ -152,6 +153,11 @@ def test_the_command_line_says_so(operation: str, terminal: Terminal, subjects: 
         assert wrong.expected in terminal.error(*words, f"{option}={value}")
 
 
+def test_perplexities_of_all_levels_compare() -> None:
+    levels = [Evaluate(analysis="a", rank_maps=("m",)).changed(level=level) for level in LEVELS]
+    assert len({(one.text, one.n_sequences, one.length, one.dtype) for one in levels}) == 1
+
+
 @pytest.mark.parametrize("operation", operations.names())
 def test_every_option_is_shown_with_its_help_and_default(operation: str, terminal: Terminal) -> None:
     shown = " ".join(terminal(operation, "--help").stdout.replace("│", " ").split())
@@ -166,7 +172,7 @@ def test_every_option_is_shown_with_its_help_and_default(operation: str, termina
 def test_equal_requests_are_one_job_with_the_id_of_earlier_versions() -> None:
     plain = {"analysis": "a", "rank_maps": ["m"]}
     usual = Evaluate(analysis="a", rank_maps=("m",), n_sequences=20, dtype="float32")
-    quick = Evaluate(analysis="a", rank_maps=("m",)).changed(level="quick", n_sequences=16, dtype="auto", limit=0)
+    quick = Evaluate(analysis="a", rank_maps=("m",)).changed(level="quick", limit=0)
     assert usual.arguments() == plain
     assert quick.arguments() == {**plain, "level": "quick", "limit": 0}
     assert job_fingerprint("evaluate", usual.arguments()) == job_fingerprint("evaluate", plain)
