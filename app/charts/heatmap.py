@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.colour_bar import colour_bar, log_limits
-from app.charts.style import SEQUENTIAL, framed
+from app.charts.style import HIGHLIGHT, SEQUENTIAL, framed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
 
@@ -28,8 +28,10 @@ def layer_heatmap(
     percent: bool = False,
     log: bool = False,
     limits: tuple[float, float] | None = None,
+    outlined: Collection[str] = (),
+    n_clicks: int = 0,
 ) -> go.Figure:
-    """Draw layers by kinds; every cell can be clicked (its ``customdata`` is the row's ``name``).
+    """Draw layers by kinds; every cell can be clicked (its ``customdata`` begins with the row's ``name``).
 
     Args:
         rows: with the columns layer, kind, name and ``value``; one row per cell.
@@ -39,6 +41,8 @@ def layer_heatmap(
         percent: whether values are fractions.
         log: whether colours follow the logarithm; values that are not positive stay empty.
         limits: of the colours, in the value's unit.
+        outlined: names of the rows whose cells have a frame.
+        n_clicks: how many were reported so far; one that is like the last would not be.
     """
     kinds = list(dict.fromkeys(rows["kind"]))
     layers = sorted(set(rows["layer"]))
@@ -64,16 +68,21 @@ def layer_heatmap(
             hoverinfo="skip",
         )
     )
+    for layer, kind, name in zip(rows["layer"], rows["kind"], rows["name"], strict=True):
+        if name in outlined:
+            column = kinds.index(kind)
+            corners = {"x0": column - 0.47, "x1": column + 0.47, "y0": layer - 0.45, "y1": layer + 0.45}
+            figure.add_shape(type="rect", line={"color": HIGHLIGHT, "width": 2.5}, **corners)
     # Heatmaps report no selection (streamlit issue 8760), so each cell carries a marker that does.
     figure.add_trace(
         go.Scatter(
             x=rows["kind"],
             y=rows["layer"],
             mode="markers",
-            marker={"symbol": "square", "size": 10, "opacity": 0, "color": "#FFFFFF"},
-            selected={"marker": {"opacity": 0.9}},
+            marker={"symbol": "square", "size": 10, "opacity": 0},
+            selected={"marker": {"opacity": 0}},
             unselected={"marker": {"opacity": 0}},
-            customdata=rows["name"],
+            customdata=[[name, n_clicks] for name in rows["name"]],
             hovertext=list(hover),
             hoverinfo="text",
             showlegend=False,
@@ -89,4 +98,4 @@ def layer_heatmap(
         zeroline=False,
         dtick=1 if len(layers) <= 16 else 5,
     )
-    return framed(figure, 140 + max(15 * len(layers), 110))
+    return framed(figure, 140 + max(12 * len(layers), 110))

@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, line_style
+from app.charts.style import NEUTRAL, depth_colours, framed, line_style, rank_ticks
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Hashable, Mapping
+    from typing import Any
 
-BREAK_EVEN: Final = {"break_even": ("diamond", "low-rank, cat"), "break_even_skip": ("triangle-up", "skip, skip+cat")}
-"""Column of :func:`app.tables.spectra` -> marker of its break-even ranks, and the formats they belong to."""
+    _Facts = Mapping[Hashable, Mapping[Hashable, Any]]
+
+SYMBOLS: Final = {
+    "cut": "line-ns",
+    "rank_at_energy": "circle-open",
+    "break_even": "diamond",
+    "break_even_skip": "triangle-up",
+}
+"""Column of :func:`app.tables.spectra` that holds ranks -> how they are marked on a line."""
 
 
-def spectra(
-    lines: pd.DataFrame,
-    blocks: pd.DataFrame,
-    title: str,
-    *,
-    log_height: bool = False,
-    log_rank: bool = False,
-    relative: bool = False,
-) -> go.Figure:
-    """Draw one line per block, with a mark at the break-even rank of each kind of format.
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """How lines are drawn.
 
-    Args:
-        lines: as :func:`app.tables.spectrum_lines` returns them.
-        blocks: as :func:`app.tables.spectra` returns them; holds at least the drawn ones.
+    Attributes:
         title: of the vertical axis.
         log_height: whether that axis is logarithmic; zeros are left out.
         log_rank: whether the axis of ranks is.
         relative: whether ranks are drawn as fractions of each block's full rank.
     """
+
+    title: str
+    log_height: bool = False
+    log_rank: bool = False
+    relative: bool = False
+
+
+def spectra(
+    lines: pd.DataFrame,
+    blocks: pd.DataFrame,
+    axes: Axes,
+    marks: Mapping[str, str],
+    behind: pd.DataFrame,
+) -> go.Figure:
+    """Draw one line per block, with its marks; blocks of one kind have colours that follow their depth.
+
+    Args:
+        lines: as :func:`app.tables.spectrum_lines` returns them.
+        blocks: as :func:`app.tables.spectra` returns them; holds at least the drawn ones.
+        axes: how they are drawn.
+        marks: key of :data:`SYMBOLS` -> what it is called in the legend.
+        behind: more lines, drawn thin and without a name; may have none.
+    """
     figure = go.Figure()
-    facts = {row["block"]: row for row in blocks.to_dict("records")}
-    for index, label in enumerate(lines.columns):
+    facts = blocks.set_index("block").to_dict("index")
+    if len(behind.columns):
+        figure.add_trace(_faint(behind, facts, axes))
+    for label, (color, dash) in _styles(lines, facts).items():
         line = lines[label].dropna()
-        full = facts[label]["full_rank"] if relative else 1
-        color, dash = line_style(index)
+        full = facts[label]["full_rank"] if axes.relative else 1
         figure.add_trace(
             go.Scatter(
                 x=line.index / full,
-                y=np.where(line > 0, line, np.nan) if log_height else line,
+                y=_heights(line, axes),
                 mode="lines",
                 name=label,
                 legendgroup=label,
@@ -53,10 +78,12 @@ def spectra(
                 hovertemplate=f"{label}<br>rank %{{customdata}}: %{{y:.4~g}}<extra></extra>",
             )
         )
-        for column, (symbol, formats) in BREAK_EVEN.items():
+        for column, meaning in marks.items():
             rank = facts[label][column]
+            if pd.isna(rank) or rank < 1:
+                continue
             height = float(np.interp(rank, line.index, line))
-            if rank < 1 or (log_height and height <= 0):
+            if axes.log_height and height <= 0:
                 continue
             figure.add_trace(
                 go.Scatter(
@@ -65,20 +92,57 @@ def spectra(
                     mode="markers",
                     legendgroup=label,
                     showlegend=False,
-                    marker=_mark(symbol, color),
-                    hovertemplate=f"{label}<br>break-even rank of {formats}: {rank}<extra></extra>",
+                    marker=_mark(column, color),
+                    hovertemplate=f"{label}<br>{meaning}: rank {rank:.0f}, %{{y:.4~g}}<extra></extra>",
                 )
             )
-    for symbol, formats in BREAK_EVEN.values():
-        style = {"mode": "markers", "marker": _mark(symbol, NEUTRAL), "name": f"break-even: {formats}"}
+    for column, meaning in marks.items():
+        style = {"mode": "markers", "marker": _mark(column, NEUTRAL), "name": meaning}
         figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip", **style))
-    rank_title = "rank, as a fraction of full rank" if relative else "rank"
-    figure.update_xaxes(title=rank_title, type="log" if log_rank else "linear", dtick="D2" if log_rank else None)
-    figure.update_xaxes(tickformat=".0%" if relative and not log_rank else "")
-    figure.update_yaxes(title=title, type="log" if log_height else "linear", exponentformat="power")
-    figure.update_yaxes(dtick=1 if log_height else None)
-    return framed(figure, 480)
+    highest = max((line["full_rank"] for line in facts.values()), default=1)
+    figure.update_xaxes(
+        title="rank, as a fraction of full rank" if axes.relative else "rank",
+        type="log" if axes.log_rank else "linear",
+        tickformat=".0%" if axes.relative else "",
+        **(rank_ticks(highest, relative=axes.relative) if axes.log_rank else {}),
+    )
+    figure.update_yaxes(
+        title=axes.title,
+        type="log" if axes.log_height else "linear",
+        exponentformat="power",
+        dtick=1 if axes.log_height else None,
+    )
+    return framed(figure, 420)
 
 
-def _mark(symbol: str, color: str) -> dict[str, object]:
-    return {"color": color, "symbol": symbol, "size": 11, "line": {"width": 1, "color": "#FFFFFF"}}
+def _styles(lines: pd.DataFrame, facts: _Facts) -> dict[str, tuple[str, str]]:
+    labels = list(lines.columns)
+    if len({facts[label]["kind"] for label in labels}) == 1 and len(labels) > 1:
+        depths = [facts[label]["layer"] for label in labels]
+        return {label: (colour, "solid") for label, colour in zip(labels, depth_colours(depths), strict=True)}
+    return {label: line_style(index) for index, label in enumerate(labels)}
+
+
+def _faint(lines: pd.DataFrame, facts: _Facts, axes: Axes) -> go.Scatter:
+    """Return all lines as one, with a gap between every two."""
+    x, y = [], []
+    for label in lines.columns:
+        line = lines[label].dropna()
+        x += [*(line.index / (facts[label]["full_rank"] if axes.relative else 1)), None]
+        y += [*_heights(line, axes), None]
+    style = {"color": NEUTRAL, "width": 0.6}
+    return go.Scatter(x=x, y=y, mode="lines", line=style, opacity=0.5, hoverinfo="skip", showlegend=False)
+
+
+def _heights(line: pd.Series, axes: Axes) -> pd.Series:
+    return line.where(line > 0) if axes.log_height else line
+
+
+def _mark(column: str, color: str) -> dict[str, object]:
+    is_stroke = column == "cut"
+    return {
+        "color": color,
+        "symbol": SYMBOLS[column],
+        "size": 16 if is_stroke else 11,
+        "line": {"width": 3, "color": color} if is_stroke else {"width": 1, "color": "#FFFFFF"},
+    }

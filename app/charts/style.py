@@ -10,6 +10,8 @@ from engine.results import palette
 from engine.results.words import TIMES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import plotly.graph_objects as go
 
 OKABE_ITO: Final = palette.OKABE_ITO
@@ -18,6 +20,7 @@ SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cr
 PATTERNS: Final = ("", "/", ".", "x")
 NEUTRAL: Final = palette.NEUTRAL
 SEQUENTIAL: Final = [[place / (len(palette.SEQUENTIAL) - 1), colour] for place, colour in enumerate(palette.SEQUENTIAL)]
+HIGHLIGHT: Final = palette.HIGHLIGHT
 TEXT: Final = "#000037"
 """Streamlit replaces it by its strongest grey in the light and in the dark theme; its own labels are too pale."""
 
@@ -30,6 +33,15 @@ _BUTTONS_LEFT_OUT: Final = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "aut
 def line_style(index: int) -> tuple[str, str]:
     """Return the colour and dash of one of several lines; neighbours differ in both, and no two of 42 agree in both."""
     return OKABE_ITO[index % len(OKABE_ITO)], DASHES[index % len(DASHES)]
+
+
+def depth_colours(layers: Sequence[float]) -> list[str]:
+    """Return a colour per layer, from that of the first to that of the last."""
+    first, last = min(layers), max(layers)
+    stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in palette.DEPTH])
+    places = (np.array(layers, dtype=float) - first) / max(last - first, 1) * (len(stops) - 1)
+    mixed = np.stack([np.interp(places, range(len(stops)), channel) for channel in stops.T], axis=1)
+    return ["#" + "".join(f"{round(part):02X}" for part in colour) for colour in mixed]
 
 
 def method_style(title: str) -> tuple[str, str]:
@@ -60,6 +72,26 @@ def framed(figure: go.Figure, height: int = 420) -> go.Figure:
     figure.update_yaxes(tickfont=text, title_font=text)
     figure.update_annotations(font=text)
     return figure
+
+
+def rank_ticks(highest: int, *, relative: bool) -> dict[str, object]:
+    """Return ticks of a logarithmic axis of ranks, each with its whole number.
+
+    Args:
+        highest: rank there is.
+        relative: whether the axis shows shares of the full rank.
+    """
+    places = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
+    within = [place for place in places if place <= highest]
+    if relative:
+        shares = [1 / place for place in within]
+        return {"tickvals": shares, "ticktext": [f"{100 * share:.2g}%" for share in shares]}
+    return {"tickvals": within, "ticktext": [f"{rank:,}" for rank in within]}
+
+
+def chart_config(name: str) -> dict[str, object]:
+    """Return plotly's settings of a chart whose toolbar saves it as a drawing of that name."""
+    return {"displaylogo": False, "toImageButtonOptions": {"format": "svg", "filename": name}}
 
 
 def ratio_axis(figure: go.Figure) -> dict[str, object]:

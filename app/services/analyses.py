@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services.home import store
-from engine.analysis.curves import SpectrumSummary, predicted_increase, summarise_spectrum
+from engine.analysis.curves import SpectrumSummary, predicted_increase, rank_at_energy, summarise_spectrum
 from engine.pipeline.reading import analyses, measurements
 from engine.types import GroupCurves, Metric
 
@@ -37,6 +37,12 @@ def curves(analysis_id: str) -> dict[Metric, list[GroupCurves]]:
 def spectrum_summaries(analysis_id: str, metric: Metric) -> dict[str, SpectrumSummary]:
     """Return the summary of every block's spectrum, by block name."""
     return {name: summarise_spectrum(values) for name, values in analysis(analysis_id).energies[metric].items()}
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def ranks_at_energy(analysis_id: str, metric: Metric, fraction: float) -> dict[str, int]:
+    """Return the smallest rank of every block that holds a fraction of its energy, by block name."""
+    return {name: rank_at_energy(values, fraction) for name, values in analysis(analysis_id).energies[metric].items()}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

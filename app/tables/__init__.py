@@ -14,7 +14,7 @@ from app.tables.scores import (
     sensitivity,
     spectra,
 )
-from app.tables.spectrum_lines import QUANTITIES, spectrum_lines
+from app.tables.spectrum_lines import QUANTITIES, energy_lost, spectrum_lines
 from app.tables.weights import licences, shapes, skipped
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "comparison",
     "difference",
     "differences",
+    "energy_lost",
     "importance_shares",
     "licences",
     "measures_of_role",

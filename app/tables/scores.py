@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARIES = {
     "effective_rank": "Effective rank",
-    "rank_99": "Rank at 99 % energy",
+    "rank_at_energy": "Rank at energy",
     "stable_rank": "Stable rank",
 }
 """Columns of :func:`spectra` that a heatmap can show."""
@@ -33,8 +33,17 @@ SCORES = {
 """Columns of :func:`sensitivity` that a heatmap can show."""
 
 
-def spectra(analysis: Analysis, summaries: Mapping[str, SpectrumSummary]) -> pd.DataFrame:
-    """Return one row per block, joined blocks included, with its spectrum's summary and break-even ranks."""
+def spectra(
+    analysis: Analysis, summaries: Mapping[str, SpectrumSummary], at_energy: Mapping[str, int], cuts: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return one row per block, joined blocks included, with its spectrum's summary and the ranks marked on it.
+
+    Args:
+        analysis: of the model.
+        summaries: by block name.
+        at_energy: the rank that holds the chosen share of the energy, by block name.
+        cuts: rank of every block that the current map cuts, by block name.
+    """
     rows = []
     for group in analysis.inventory.groups:
         blocks: list[tuple[str, ...]] = [(p.name,) for p in group.members]
@@ -58,8 +67,9 @@ def spectra(analysis: Analysis, summaries: Mapping[str, SpectrumSummary]) -> pd.
                     "joined": joined,
                     "full_rank": s.full_rank,
                     "effective_rank": s.effective_rank,
-                    "rank_99": s.rank_99,
+                    "rank_at_energy": at_energy[name],
                     "stable_rank": s.stable_rank,
+                    "cut": cuts.get(name, math.nan),
                     "break_even": plain,
                     "break_even_skip": skip,
                 }

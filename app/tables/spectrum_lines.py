@@ -22,6 +22,11 @@ QUANTITIES: Final[Mapping[str, str]] = {
 _POINTS = 200
 """On each of the two scales; more would look the same and only slow the browser."""
 
+_COARSE = 48
+"""Ranks of a line among hundreds."""
+
+_CURVE = ("block", "layer", "kind", "rank_fraction", "lost")
+
 
 def spectrum_lines(energies: Mapping[str, NDArray[np.float64]], quantity: str) -> pd.DataFrame:
     """Return one row per rank and one column per block, empty above a block's full rank.
@@ -51,3 +56,27 @@ def _line(values: NDArray[np.float64], quantity: str) -> tuple[NDArray[np.float6
         case _:
             every = np.append(np.cumsum(values[:0:-1])[::-1], 0.0) / total
     return every[ranks - 1], ranks
+
+
+def energy_lost(blocks: pd.DataFrame, energies: Mapping[str, NDArray[np.float64]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what blocks lose at ranks over their full rank, and what each loses where the map cuts it.
+
+    Args:
+        blocks: as :func:`app.tables.spectra` returns them.
+        energies: block name -> (k,) squared singular values, descending.
+    """
+    curves: dict[str, list[object]] = {name: [] for name in _CURVE}
+    cuts: list[dict[str, object]] = []
+    for row in blocks.to_dict("records"):
+        values = energies[row["name"]]
+        kept = np.append(0.0, np.cumsum(values)) / max(float(values.sum()), np.finfo(np.float64).tiny)
+        ranks = np.unique(np.linspace(0, len(values), _COARSE).round().astype(np.int64))
+        for name in ("block", "layer", "kind"):
+            curves[name] += [row[name]] * len(ranks)
+        curves["rank_fraction"] += list(ranks / len(values))
+        curves["lost"] += list(1 - kept[ranks])
+        if row["cut"] >= 1:
+            cut = int(row["cut"])
+            facts = {str(column): value for column, value in row.items()}
+            cuts.append({**facts, "cut": cut, "rank_fraction": cut / len(values), "lost": 1 - kept[cut]})
+    return pd.DataFrame(curves), pd.DataFrame(cuts, columns=[*_CURVE, "cut", "full_rank"])

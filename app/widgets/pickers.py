@@ -48,17 +48,24 @@ def budget_slider(analysis: Analysis) -> Budget:
 
 
 def option_picker(
-    label: str, options: Mapping[Option, str], *, key: str, help_text: str | None = None, in_url: bool = False
+    label: str,
+    options: Mapping[Option, str],
+    *,
+    key: str,
+    default: Option | None = None,
+    help_text: str | None = None,
+    in_url: bool = False,
 ) -> Option:
-    """Ask for one of a few options, the first being the default; kept in the URL if asked."""
+    """Ask for one of a few options, by default the first; kept in the URL if asked."""
+    usual = next(iter(options)) if default is None else default
     chosen = st.segmented_control(
         label,
         list(options),
-        default=next(iter(options)),
+        default=usual,
         required=True,
         format_func=options.__getitem__,
         key=key,
         help=help_text,
         bind="query-params" if in_url else None,
     )
-    return chosen if chosen is not None else next(iter(options))
+    return chosen if chosen is not None else usual

@@ -78,7 +78,14 @@ def summarise_spectrum(energies: NDArray[np.float64]) -> SpectrumSummary:
     sigma = np.sqrt(energies[energies > 0])
     parts = sigma / sigma.sum()
     entropy = -(parts * np.log(parts)).sum()
-    rank_99 = int(np.searchsorted(np.cumsum(energies / total), 0.99) + 1)
     return SpectrumSummary(
-        float(np.exp(entropy)), float(total / energies[0]), min(rank_99, len(energies)), len(energies)
+        float(np.exp(entropy)), float(total / energies[0]), rank_at_energy(energies, 0.99), len(energies)
     )
+
+
+def rank_at_energy(energies: NDArray[np.float64], fraction: float) -> int:
+    """Return the smallest rank that holds a fraction of the energy; sigma squared (k,) is descending."""
+    total = energies.sum()
+    if total <= 0:
+        return 0
+    return min(int(np.searchsorted(np.cumsum(energies / total), fraction) + 1), len(energies))

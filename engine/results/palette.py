@@ -28,6 +28,12 @@ SEQUENTIAL: Final = (
 )
 """Of values, the smallest first: Viridis, whose lightness rises evenly for the colour-blind too."""
 
+DEPTH: Final = ("#3B6FD4", "#8A5FD0", "#C9508F", "#D9603B", "#B98900")
+"""Of lines over depth, the first layer first; at least 3 : 1 on a white and on a dark page."""
+
+HIGHLIGHT: Final = "#E8384F"
+"""Around chosen cells: no colour of the values comes near it."""
+
 
 def method_place(title: str) -> int:
     """Return the place of a method by its title among colours and markers; one that is no preset comes last."""

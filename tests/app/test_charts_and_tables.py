@@ -16,7 +16,7 @@ from app.services import allocation, analyses, measurements, texts
 from app.services import maps as saved_maps
 from app.wording.labels import block_label, plain
 from cache import DirectoryStore, Key
-from engine.analysis.curves import predicted_increase, summarise_spectrum
+from engine.analysis.curves import predicted_increase, rank_at_energy, summarise_spectrum
 from engine.errors import CorpusError, InvalidRankMapError
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
@@ -68,9 +68,13 @@ def test_shapes_add_up_to_the_compressible_parameters(toy_analysis: Analysis) ->
 
 def test_spectra_have_every_block_once(toy_analysis: Analysis) -> None:
     energies = toy_analysis.energies[Metric.LOSS]
-    table = tables.spectra(toy_analysis, {name: summarise_spectrum(e) for name, e in energies.items()})
+    first = next(iter(energies))
+    summaries = {name: summarise_spectrum(e) for name, e in energies.items()}
+    at_energy = {name: rank_at_energy(e, 0.9) for name, e in energies.items()}
+    table = tables.spectra(toy_analysis, summaries, at_energy, {first: 7})
     assert sorted(table["name"]) == sorted(energies)
-    assert (table["rank_99"] <= table["full_rank"]).all()
+    assert (table["rank_at_energy"] <= table["name"].map(lambda name: summaries[name].rank_99)).all()
+    assert table.set_index("name")["cut"].dropna().to_dict() == {first: 7}
     row = table[table["block"] == "L0 gate+up"].iloc[0]
     assert row["break_even"] == (64 * 256 - 1) // (64 + 256)
     assert row["break_even_skip"] == 63
@@ -218,7 +222,13 @@ def test_a_heatmap_has_a_clickable_marker_on_every_cell() -> None:
     cells, markers = figure.data
     assert list(cells.x) == ["q", "down"]
     np.testing.assert_array_equal(cells.z, [[0.1, 0.1], [1, 1], [np.nan, 10]])
-    assert list(markers.customdata) == ["0.q", "0.down", "1.q", "1.down", "2.down"]
+    assert [name for name, _ in markers.customdata] == ["0.q", "0.down", "1.q", "1.down", "2.down"]
+
+
+def test_chosen_cells_of_a_heatmap_have_a_frame() -> None:
+    figure = charts.layer_heatmap(heatmap_rows(), "value", title="t", hover=["h"] * 5, outlined=["1.q", "2.down"])
+    centres = [((shape.x0 + shape.x1) / 2, (shape.y0 + shape.y1) / 2) for shape in figure.layout.shapes]
+    np.testing.assert_allclose(centres, [(0, 1), (1, 2)], atol=1e-12)
 
 
 def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:

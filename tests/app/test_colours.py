@@ -18,7 +18,7 @@ from app.charts.colour_bar import colour_bar
 from app.charts.style import TEXT, framed
 from app.views.spectra.block_choice import MOST_LINES
 from engine.methods.presets import PRESETS
-from engine.results.palette import SEQUENTIAL
+from engine.results.palette import HIGHLIGHT, SEQUENTIAL
 from engine.types import Format
 
 # Full dichromacy in linear RGB: Machado, Oliveira & Fernandes (2009), table 1, severity 1.
@@ -78,6 +78,16 @@ def test_a_heatmaps_colours_rise_in_lightness_and_stand_out_from_both_background
     for background in ("#FFFFFF", "#0E1117"):
         page = lab(background, VISION[vision])
         assert min(np.linalg.norm(colour - page) for colour in colours) > DISTINCT
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_frames_and_lines_over_depth_stand_out(vision: str) -> None:
+    frame = lab(HIGHLIGHT, VISION[vision])
+    assert min(np.linalg.norm(frame - lab(colour, VISION[vision])) for colour in SEQUENTIAL) > DISTINCT
+    first, last = (lab(colour, VISION[vision]) for colour in charts.depth_colours([0, 29])[:2])
+    assert np.linalg.norm(first - last) > 4 * DISTINCT
+    for colour in charts.depth_colours(range(30)):
+        assert min(contrast(colour, background) for background in ("#FFFFFF", "#191919")) > 3
 
 
 def test_formats_have_colours_that_no_method_has() -> None:

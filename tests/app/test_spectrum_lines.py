@@ -7,19 +7,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app import charts, tables
+from app.services import allocation
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from streamlit.testing.v1 import AppTest
 
     from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 ENERGIES = {"L0 q": np.array([16.0, 4.0, 4.0, 1.0]), "L0 k": np.zeros(3)}
-BLOCKS = pd.DataFrame({"block": ["L0 q", "L0 k"], "full_rank": [4, 3], "break_even": [2, 0], "break_even_skip": [3, 2]})
+BLOCKS = pd.DataFrame(
+    {
+        "name": ["q", "k"],
+        "block": ["L0 q", "L0 k"],
+        "layer": 0,
+        "kind": ["q", "k"],
+        "full_rank": [4, 3],
+        "cut": [1, np.nan],
+        "break_even": [2, 0],
+        "break_even_skip": [3, 2],
+    }
+)
+MARKS = {"cut": "cut", "break_even": "low-rank, cat", "break_even_skip": "skip, skip+cat"}
+NOTHING = pd.DataFrame()
 
 
 @pytest.mark.parametrize(
@@ -45,29 +59,60 @@ def test_long_spectra_are_thinned_but_keep_their_ends() -> None:
     assert np.diff(lines.index).max() < 25
 
 
-def test_marks_sit_on_the_line_at_the_break_even_rank_of_each_format() -> None:
+def test_marks_sit_on_the_line_at_their_ranks() -> None:
     lines = tables.spectrum_lines(ENERGIES, "kept")
-    figure = charts.spectra(lines, BLOCKS, "kept", relative=True)
-    line, plain, skip = [t for t in figure.data if t.legendgroup == "L0 q"]
+    figure = charts.spectra(lines, BLOCKS, charts.Axes("kept", relative=True), MARKS, NOTHING)
+    line, cut, plain, skip = [t for t in figure.data if t.legendgroup == "L0 q"]
     np.testing.assert_allclose(line.x, [0.25, 0.5, 0.75, 1])
+    assert (list(cut.x), list(cut.y)) == ([0.25], [0.64])
     assert (list(plain.x), list(plain.y)) == ([0.5], [0.8])
     assert (list(skip.x), list(skip.y)) == ([0.75], [0.96])
-    assert plain.marker.symbol != skip.marker.symbol
-    assert [t.name for t in figure.data if t.mode == "markers" and t.showlegend is not False] == [
-        "break-even: low-rank, cat",
-        "break-even: skip, skip+cat",
-    ]
+    assert len({mark.marker.symbol for mark in (cut, plain, skip)}) == 3
+    assert len([t for t in figure.data if t.legendgroup == "L0 k"]) == 2
+    named = [t.name for t in figure.data if t.mode == "markers" and t.showlegend is not False]
+    assert named == list(MARKS.values())
 
 
-def test_on_a_logarithmic_axis_zeros_are_left_out() -> None:
-    figure = charts.spectra(tables.spectrum_lines(ENERGIES, "lost"), BLOCKS, "lost", log_height=True, log_rank=True)
+def test_on_a_logarithmic_axis_zeros_are_left_out_and_ranks_are_whole() -> None:
+    axes = charts.Axes("lost", log_height=True, log_rank=True)
+    figure = charts.spectra(tables.spectrum_lines(ENERGIES, "lost"), BLOCKS, axes, MARKS, NOTHING)
     assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "log")
+    assert list(figure.layout.xaxis.ticktext) == ["1", "2"]
     for trace in figure.data:
         assert not (np.array(trace.y, dtype=float) <= 0).any()
 
 
+def test_lines_of_one_kind_have_colours_in_the_order_of_their_layers() -> None:
+    blocks = BLOCKS.assign(kind="q", layer=[0, 9])
+    figure = charts.spectra(tables.spectrum_lines(ENERGIES, "kept"), blocks, charts.Axes("kept"), {}, NOTHING)
+    assert [(t.line.color, t.line.dash) for t in figure.data] == [("#3B6FD4", "solid"), ("#B98900", "solid")]
+
+
+def test_the_rest_of_a_kind_is_one_faint_line_with_gaps() -> None:
+    lines = tables.spectrum_lines(ENERGIES, "kept")
+    faint, line = charts.spectra(lines[["L0 q"]], BLOCKS, charts.Axes("kept"), {}, lines[["L0 k"]]).data
+    assert faint.opacity < 1
+    assert list(faint.x) == [1, 2, 3, None]
+    assert line.name == "L0 q"
+
+
+def test_what_all_lose_is_drawn_by_kind_with_a_tick_at_each_cut() -> None:
+    energies = {"q": ENERGIES["L0 q"], "k": ENERGIES["L0 k"]}
+    curves, cuts = tables.energy_lost(BLOCKS, energies)
+    np.testing.assert_allclose(curves.loc[curves["block"] == "L0 q", "lost"], [1, 0.36, 0.2, 0.04, 0], atol=1e-12)
+    (cut,) = cuts.to_dict("records")
+    assert (cut["block"], cut["rank_fraction"], cut["lost"]) == ("L0 q", 0.25, pytest.approx(0.36))
+    figure = charts.energy_lost(curves, cuts)
+    assert [note.text for note in figure.layout.annotations] == ["q", "k"]
+    (ticks,) = [t for t in figure.data if t.mode == "markers" and len(t.x)]
+    assert (list(ticks.x), list(ticks.y), ticks.xaxis) == ([0.25], [pytest.approx(0.36)], "x")
+    drawn = np.concatenate([t.y for t in figure.data if t.mode == "lines" and t.xaxis == "x" and len(t.y)])
+    np.testing.assert_allclose(drawn[:4], [1, 0.36, 0.2, 0.04], atol=1e-12)
+    assert np.isnan(drawn[4:]).all()
+
+
 def picked(page: AppTest) -> list[str]:
-    return page.multiselect(key="spectra.picked").value
+    return page.multiselect(key="blocks").value
 
 
 def test_a_kind_or_a_layer_is_drawn_at_once(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
@@ -83,13 +128,67 @@ def test_a_kind_or_a_layer_is_drawn_at_once(open_page: Open, analysed_home: Path
     assert not page.exception
 
 
-def test_every_quantity_scale_and_metric_is_shown(open_page: Open, analysed_home: Path) -> None:
+def test_every_quantity_scale_and_weighting_is_shown(open_page: Open, analysed_home: Path) -> None:
     page = open_page("spectra")
     for quantity in tables.QUANTITIES:
-        page.button_group(key="spectra.quantity").set_value(quantity).run()
-        page.button_group(key=f"spectra.axes.{quantity}").set_value(["rank", "relative"]).run()
+        page.button_group(key="lines").set_value(quantity).run()
+        page.button_group(key=f"axes-{quantity}").set_value(["rank", "relative", "kind"]).run()
         assert not page.exception
-    for metric in page.selectbox(key="spectra.metric").options:
-        page.selectbox(key="spectra.metric").select(metric).run()
+    page.button_group(key="lines").set_value("all").run()
+    assert not page.exception
+    for metric in Metric:
+        page.button_group(key="weighting").set_value(metric).run()
         assert not page.exception
         assert not page.error
+
+
+def test_a_click_draws_a_block_and_another_takes_it_away() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from app.views.spectra.block_choice import toggle
+
+        st.session_state.setdefault("blocks", ["a"])
+        st.button("b", on_click=toggle, args=(["b"],))
+
+    page = AppTest.from_function(script).run()
+    page.button[0].click().run()
+    assert page.session_state["blocks"] == ["a", "b"]
+    page.button[0].click().run()
+    assert page.session_state["blocks"] == ["a"]
+
+
+def test_the_cut_is_that_of_the_address(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
+    page = open_page("spectra", keep="0.5", method="SVD-LLM")
+    cuts = page.dataframe[-1].value.set_index("Block")["Current map's cut"].dropna()
+    costed = allocation.method_map(toy_analysis.id, "svd-llm", toy_analysis.inventory.compressible_params // 2)
+    assert list(cuts) == [block.rank for block in costed.rank_map.blocks if block.rank is not None]
+    assert len(cuts) == len(toy_analysis.projections)
+    assert open_page("spectra", keep="0.5", method="Bolaco").dataframe[-1].value["Current map's cut"].isna().all()
+
+
+def test_the_rank_at_an_energy_follows_the_slider(open_page: Open, analysed_home: Path) -> None:
+    ranks = [
+        open_page("spectra", energy=energy).dataframe[-1].value[f"Rank at {shown} energy"].sum()
+        for energy, shown in (("0.5", "50.0 %"), ("0.9", "90.0 %"))
+    ]
+    assert ranks[0] < ranks[1]
+
+
+def test_what_was_chosen_comes_from_the_address(open_page: Open, analysed_home: Path) -> None:
+    page = open_page(
+        "spectra",
+        weighting="Inputs",
+        summary="Stable rank",
+        lines="Energy kept",
+        relative="false",
+        colours="Linear",
+        blocks=["L0 q", "L2 down"],
+    )
+    assert page.button_group(key="weighting").value == Metric.INPUT
+    assert page.button_group(key="summary").value == "stable_rank"
+    assert page.button_group(key="lines").value == "kept"
+    assert page.button_group(key="colours").value == "linear"
+    assert page.toggle(key="relative").value is False
+    assert picked(page) == ["model.layers.0.self_attn.q_proj", "model.layers.2.mlp.down_proj"]
+    assert not page.exception

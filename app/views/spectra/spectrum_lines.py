@@ -1,71 +1,96 @@
-"""Part of Spectra: the chosen blocks' spectra with the table of the same numbers, and the table of all blocks."""
+"""Part of Spectra: the chosen blocks' spectra with their marks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from app import charts, tables
-from app.views.spectra.block_choice import pick_blocks
 from app.widgets.pickers import option_picker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
-    from engine.analysis.value import Analysis
-    from engine.types import Metric
-
-_AXES = {
+_TITLES: Final = {
     "sigma": "singular value, over the block's largest",
     "kept": "share of the block's energy kept",
     "lost": "share of the block's energy lost",
 }
-_HELP = (
+_HELP: Final = (
     "Singular values: how much each further rank adds. Energy is their squares: what a block keeps, or loses, when it "
     "is cut to a rank."
 )
-_SCALES = {"height": "Logarithmic height", "rank": "Logarithmic ranks", "relative": "Ranks over full rank"}
-_AT_FIRST = {"sigma": ["height", "rank"], "kept": [], "lost": ["height"]}
+_AXES: Final = {
+    "height": "Log height",
+    "rank": "Log ranks",
+    "relative": "Ranks over full rank",
+    "kind": "Rest of a kind",
+}
+ALL: Final = "all"
+"""Stands for the lines of every projection, where a quantity could stand."""
+
+_AT_FIRST: Final = {"sigma": ["height", "rank"], "kept": [], "lost": ["height"]}
 
 
-def show_lines(analysis: Analysis, metric: Metric, table: pd.DataFrame) -> None:
-    """Draw the chosen blocks, at first those of the middle layer."""
-    picked = pick_blocks(table)
+def choose_lines() -> tuple[str, list[str]]:
+    """Ask what lines show and how they are drawn."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        quantity = option_picker("Draw", tables.QUANTITIES, key="spectra.quantity", help_text=_HELP)
-        scales = st.pills(
-            "Axes",
-            list(_SCALES),
-            selection_mode="multi",
-            default=_AT_FIRST[quantity],
-            format_func=_SCALES.__getitem__,
-            key=f"spectra.axes.{quantity}",
+        quantity = option_picker(
+            "Lines", {**tables.QUANTITIES, ALL: "Energy lost by all"}, key="lines", help_text=_HELP, in_url=True
         )
-    if picked:
-        labels: dict[str, str] = dict(zip(table["name"], table["block"], strict=True))
-        lines = tables.spectrum_lines({labels[name]: analysis.energies[metric][name] for name in picked}, quantity)
-        figure = charts.spectra(
-            lines,
-            table,
-            _AXES[quantity],
-            log_height="height" in scales,
-            log_rank="rank" in scales,
-            relative="relative" in scales,
-        )
-        st.plotly_chart(figure, key="spectra.lines", alt=f"{_AXES[quantity]} by rank, for {', '.join(lines.columns)}")
-        st.caption(
-            "Break-even: above that rank the factors of a format cost more than the dense weight. ◆ low-rank and cat, "
-            "▲ skip and skip+cat, which save parameters up to full rank minus one."
-        )
-        with st.expander("Table of the drawn lines"):
-            st.dataframe(lines.reset_index(), hide_index=True, placeholder="", key="spectra.numbers")
-    with st.expander("Table of every block"):
-        columns = {
-            "block": "Block",
-            **tables.SUMMARIES,
-            "full_rank": "Full rank",
-            "break_even": "Break-even (low-rank, cat)",
-            "break_even_skip": "Break-even (skip, skip+cat)",
-        }
-        st.dataframe(table.round(2)[list(columns)].rename(columns=columns), hide_index=True)
+        if quantity == ALL:
+            return quantity, []
+        with st.popover("Axes"):
+            axes = st.pills(
+                "Axes",
+                list(_AXES),
+                selection_mode="multi",
+                default=_AT_FIRST[quantity],
+                format_func=_AXES.__getitem__,
+                key=f"axes-{quantity}",
+                bind="query-params",
+            )
+    return quantity, axes
+
+
+def show_lines(
+    energies: Mapping[str, NDArray[np.float64]],
+    table: pd.DataFrame,
+    picked: Sequence[str],
+    marks: Mapping[str, str],
+    quantity: str,
+    axes: Sequence[str],
+) -> None:
+    """Draw the picked blocks.
+
+    Args:
+        energies: block name -> (k,) squared singular values, descending.
+        table: of every block, as :func:`app.tables.spectra` returns it.
+        picked: names of blocks.
+        marks: column of the table with ranks -> what they are called.
+        quantity: of :data:`app.tables.QUANTITIES`.
+        axes: what was chosen of how lines are drawn.
+    """
+    if not picked:
+        st.info("Click cells of the heatmap to draw their spectra.", icon=":material/touch_app:")
+        return
+    labels: dict[str, str] = dict(zip(table["name"], table["block"], strict=True))
+    lines = tables.spectrum_lines({labels[name]: energies[name] for name in picked}, quantity)
+    kinds = set(table.loc[table["name"].isin(picked), "kind"]) if "kind" in axes else set()
+    rest = table.loc[table["kind"].isin(kinds) & ~table["name"].isin(picked), "name"]
+    figure = charts.spectra(
+        lines,
+        table,
+        charts.Axes(_TITLES[quantity], "height" in axes, "rank" in axes, "relative" in axes),
+        marks,
+        tables.spectrum_lines({labels[name]: energies[name] for name in rest}, quantity),
+    )
+    title = f"{_TITLES[quantity]} by rank, for {', '.join(lines.columns)}"
+    st.plotly_chart(figure, key="spectra.lines", config=charts.chart_config("spectra"), alt=title)
+    with st.expander("Table of the drawn lines"):
+        st.dataframe(lines.reset_index(), hide_index=True, placeholder="", key="spectra.numbers")

@@ -1,0 +1,86 @@
+"""What every projection loses at every rank, a small chart per kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.charts.style import TEXT, depth_colours, framed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+_COLUMNS: Final = 4
+_BANDS: Final = 5
+"""Of layers that share a colour: a line in each of plotly's traces would take half a second."""
+
+_LEAST: Final = 1e-4
+"""Share of the energy below which a line is not followed."""
+
+
+def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame) -> go.Figure:
+    """Draw a line per projection, coloured by depth, with a tick where the map cuts it.
+
+    Args:
+        curves: with the columns block, layer, kind, rank_fraction and lost.
+        cuts: with the same columns, one row per block that is cut.
+    """
+    kinds = list(dict.fromkeys(curves["kind"]))
+    n_rows = -(-len(kinds) // _COLUMNS)
+    figure = make_subplots(
+        n_rows, _COLUMNS, shared_xaxes=True, shared_yaxes=True, subplot_titles=kinds, horizontal_spacing=0.03
+    )
+    traces: list[go.Scatter] = []
+    for place, kind in enumerate(kinds, 1):
+        axes = {"xaxis": f"x{place}", "yaxis": f"y{place}"}
+        traces += _lines(curves[curves["kind"] == kind], axes)
+        traces.append(_ticks(cuts[(cuts["kind"] == kind) & (cuts["lost"] >= _LEAST)], axes))
+    figure.add_traces(traces)
+    figure.update_layout(showlegend=False)
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], tickvals=[0.25, 0.5, 0.75])
+    shares = [10.0**power for power in range(-4, 1)]
+    percents = [f"{100 * share:g}%" for share in shares]
+    figure.update_yaxes(type="log", range=[np.log10(_LEAST), 0.05], tickvals=shares, ticktext=percents)
+    figure.update_xaxes(title="rank over full rank", row=n_rows)
+    figure.update_yaxes(title="energy lost", col=1)
+    return framed(figure, 90 + 180 * n_rows)
+
+
+def _lines(curves: pd.DataFrame, axes: Mapping[str, str]) -> Iterator[go.Scatter]:
+    """Return one trace per band of layers, its lines parted by a row of nothing."""
+    depth = curves["layer"] / max(curves["layer"].max(), 1)
+    bands = np.minimum((depth * _BANDS).astype(int), _BANDS - 1)
+    ends = curves["block"] != curves["block"].shift(-1)
+    # Ranks rise along a line, so that a copy of its end without a value parts it from the next.
+    parted = curves.loc[np.repeat(curves.index, 1 + ends)]
+    parted = parted.assign(lost=parted["lost"].where(~parted.index.duplicated() & (parted["lost"] >= _LEAST)))
+    for band, color in enumerate(depth_colours(range(_BANDS))):
+        own = parted[bands[parted.index] == band]
+        yield go.Scatter(
+            x=own["rank_fraction"],
+            y=own["lost"],
+            mode="lines",
+            line={"color": color, "width": 1},
+            opacity=0.55,
+            hovertext=own["block"],
+            hovertemplate="%{hovertext}<br>%{x:.0%} of the ranks: %{y:.2%} lost<extra></extra>",
+            **axes,
+        )
+
+
+def _ticks(cuts: pd.DataFrame, axes: Mapping[str, str]) -> go.Scatter:
+    return go.Scatter(
+        x=cuts["rank_fraction"],
+        y=cuts["lost"],
+        mode="markers",
+        marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.5, "color": TEXT}},
+        hovertext=cuts["block"],
+        hovertemplate="%{hovertext}: cut at %{x:.0%} of its ranks<br>%{y:.2%} lost<extra></extra>",
+        **axes,
+    )

@@ -1,0 +1,47 @@
+"""Part of Spectra: what every projection loses at every rank, a small chart per kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app import charts, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def show_all(energies: Mapping[str, NDArray[np.float64]], table: pd.DataFrame, cut: str | None) -> None:
+    """Draw all projections' lost energy, with a tick where the current map cuts each.
+
+    Args:
+        energies: block name -> (k,) squared singular values, descending.
+        table: of every block, as :func:`app.tables.spectra` returns it.
+        cut: what the map is called; ``None``: there is none.
+    """
+    single = table[~table["joined"]]
+    curves, cuts = tables.energy_lost(single, energies)
+    figure = charts.energy_lost(curves, cuts)
+    st.plotly_chart(
+        figure, key="spectra.all", config=charts.chart_config("energy-lost"), alt="Energy lost by rank, for every kind"
+    )
+    ticks = "" if cut is None else f" Ticks: {cut}."
+    st.caption(f"A line per projection, from the first layer (blue) to the last (ochre).{ticks}")
+    with st.expander("Table of this chart"):
+        st.dataframe(
+            cuts[["block", "cut", "full_rank", "rank_fraction", "lost"]],
+            column_config={
+                "block": "Block",
+                "cut": st.column_config.NumberColumn("Rank kept", format="%d"),
+                "full_rank": "Full rank",
+                "rank_fraction": st.column_config.NumberColumn("Share of the ranks", format="percent"),
+                "lost": st.column_config.NumberColumn("Energy lost", format="percent"),
+            },
+            hide_index=True,
+            key="spectra.cuts",
+        )
