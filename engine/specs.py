@@ -228,7 +228,7 @@ class CalibrationSpec:
             )
 
 
-DEFAULT_METRICS = (Metric.INPUT, Metric.LOSS)
+DEFAULT_METRICS = (Metric.INPUT, Metric.FEATURE, Metric.LOSS)
 
 
 @dataclass(frozen=True, slots=True)

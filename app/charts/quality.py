@@ -8,7 +8,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
-from engine.methods.presets import PRESETS
 from engine.results.words import TIMES, method_title
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ def quality_curves(
         title = method_title(method)
         color, _ = method_style(title)
         kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
-        # Between two measured maps a searched method has the smaller one, nothing in between.
-        shape = "hv" if PRESETS[method].needs_search else "linear"
         figure.add_trace(
             go.Scatter(
                 x=np.concatenate([kept_fractions, kept_fractions[::-1]]),
@@ -54,7 +51,7 @@ def quality_curves(
                 mode="lines",
                 name=title,
                 legendgroup=title,
-                line={"color": color, "shape": shape, "dash": method_dash(title)},
+                line={"color": color, "dash": method_dash(title)},
                 customdata=np.stack([lows, highs], axis=1),
                 hovertemplate=(
                     f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,7 +17,7 @@ from engine.methods import cost
 from engine.methods.allocate import Request, Target, allocate_to_target, rank_map_of, rule_of
 from engine.methods.editing import HeldRanks, held_blocks
 from engine.methods.presets import PRESETS, AllocationSettings, get_preset
-from engine.pipeline.reading.trials import evaluated_maps
+from engine.pipeline.reading import trials as searched
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.prediction.runs import calibration
 from engine.rank_map.drafts import MapRequest
@@ -25,7 +26,7 @@ from engine.types import Budget, Metric
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from engine.allocation import EvaluatedMap, Rule
+    from engine.allocation import EvaluatedMap, PredictedMaps, Rule
     from engine.results.texts import MeasuredText
 
 KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
@@ -62,8 +63,12 @@ def _rule(analysis_id: str, method: str, held: HeldRanks, trials: str) -> Rule:
         blocks = held_blocks(held, preset.formats, analysis(analysis_id))
         return _rule(analysis_id, method, (), trials).around(blocks)
     steps = AllocationSettings(rank_step=_board_step(analysis_id)).limited_to(preset)
-    evaluated = _evaluated_maps(analysis_id, trials) if trials else ()
-    return rule_of(method, curves(analysis_id), Request(settings=steps, evaluated=evaluated))
+    request = Request(settings=steps)
+    if preset.needs_search:
+        request = replace(
+            request, evaluated=_evaluated_maps(analysis_id, trials), predicted=_predicted_maps(analysis_id)
+        )
+    return rule_of(method, curves(analysis_id), request)
 
 
 def map_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText | None, held: HeldRanks) -> CostedMap:
@@ -94,7 +99,12 @@ def _map_to_ratio(
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _evaluated_maps(analysis_id: str, trials: str) -> tuple[EvaluatedMap, ...]:  # noqa: ARG001 - part of the cache's key
-    return tuple(evaluated_maps(store(), analysis_id))
+    return tuple(searched.evaluated_maps(store(), analysis_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _predicted_maps(analysis_id: str) -> PredictedMaps | None:
+    return searched.predicted_maps(analysis(analysis_id))
 
 
 def _trials_of(method: str) -> str:
@@ -117,7 +127,7 @@ def board_curves(analysis_id: str) -> tuple[str, bytes]:
     """Return an analysis's curves as the rank board reads them, and the name they go by there."""
     step = _board_step(analysis_id)
     name = f"{analysis_id}.{step}"
-    return name, encode_curves(curves(analysis_id), step, name)
+    return name, encode_curves(curves(analysis_id), step, name, _predicted_maps(analysis_id))
 
 
 def board_trials(analysis_id: str) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from app.services.home import queue, store
 from engine import operations
 from engine.errors import InvalidRankMapError
 from engine.jobs import Job, JobStatus
+from engine.pipeline.reading.analyses import same_factors
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import map_id
 from engine.results.json_form import from_json
@@ -48,7 +49,10 @@ def watched_job(operation: str, analysis_id: str | None, rank_map: RankMap | Non
         rank_map: what it is about; ``None`` for any.
         wanted: id of a job.
     """
-    fitting = [j for j in jobs() if j.operation == operation and analysis_id in {None, j.arguments.get("analysis")}]
+    fitting = [j for j in jobs() if j.operation == operation]
+    if analysis_id is not None:
+        known = same_factors(store(), analysis_id)
+        fitting = [j for j in fitting if j.arguments.get("analysis") in known]
     if rank_map is not None:
         fitting = [j for j in fitting if map_id(rank_map) in maps_of(j)]
     active = [j for j in fitting if not j.status.is_final]

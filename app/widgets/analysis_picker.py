@@ -30,7 +30,11 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     headings = {h.id: h for h in analyses.analysis_headings()}
     ids = list(headings)
     wanted = st.query_params.get("analysis") or st.session_state.get(CHOICE_KEY, "")
-    matching = [i for i, analysis_id in enumerate(ids) if wanted and analysis_id.startswith(wanted)]
+    matching = [
+        place
+        for place, heading in enumerate(headings.values())
+        if wanted and any(known.startswith(wanted) for known in (heading.id, *heading.replaces))
+    ]
     if wanted and not matching:
         st.session_state[GONE_KEY] = wanted[:_URL_DIGITS]
     _explain_absence(is_replaced=bool(ids))
@@ -54,13 +58,6 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
     return analyses.analysis(chosen)
 
 
-def lead_to_analysis(analysis_id: str, analysis: Analysis) -> None:
-    """Offer to open the analysis a job's results belong to, where it is not the one shown."""
-    if analysis_id != analysis.id:
-        st.info("The job added the feature metric to the analysis; its results belong to the new one.")
-        st.button("Open it", on_click=_choose, args=(analysis_id,), icon=":material/open_in_new:")
-
-
 def _explain_absence(*, is_replaced: bool) -> None:
     """Say, until another one is chosen, that the analysis that was open is gone."""
     if GONE_KEY not in st.session_state:
@@ -71,10 +68,6 @@ def _explain_absence(*, is_replaced: bool) -> None:
         f"Analysis {gone} is no longer here (deleted, or kept in another place); {instead}",
         icon=":material/delete:",
     )
-
-
-def _choose(analysis_id: str) -> None:
-    st.query_params["analysis"] = analysis_id[:_URL_DIGITS]
 
 
 def _explain_emptiness() -> None:

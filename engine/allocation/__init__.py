@@ -1,31 +1,34 @@
 """Rules that turn curves and a budget into a rank for every block; pure functions, free of torch."""
 
 from engine.allocation._base import Allocator, allocators
-from engine.allocation._evaluated import EvaluatedMap, best_evaluated
+from engine.allocation._evaluated import MEASURED_REACH, EvaluatedMap, PredictedMaps, SearchKind, best_searched
 from engine.allocation._flrc import LEAST_WEIGHT, allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
 from engine.allocation._hull import MOST_BRIDGED, BlockHull, GroupChain
 from engine.allocation._membership import check_membership
-from engine.allocation._rules import BestMeasured, BudgetByBudget, Rule
+from engine.allocation._rules import BestSearched, BudgetByBudget, Rule
 from engine.allocation._uniform import allocate_uniformly
 from engine.allocation._water_filling import allocate_by_water_filling
 
 __all__ = [
     "LEAST_WEIGHT",
+    "MEASURED_REACH",
     "MOST_BRIDGED",
     "Allocator",
-    "BestMeasured",
+    "BestSearched",
     "BlockHull",
     "BudgetByBudget",
     "EvaluatedMap",
     "Frontier",
     "GroupChain",
+    "PredictedMaps",
     "Rule",
+    "SearchKind",
     "allocate_by_importance",
     "allocate_by_water_filling",
     "allocate_uniformly",
     "allocators",
-    "best_evaluated",
+    "best_searched",
     "build_frontier",
     "check_membership",
 ]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.allocation._base import allocators
-from engine.allocation._evaluated import best_evaluated
+from engine.allocation._evaluated import best_searched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.allocation._evaluated import EvaluatedMap
+    from engine.allocation._evaluated import EvaluatedMap, PredictedMaps
     from engine.types import Allocation, BlockRank, Budget, Format, GroupCurves
 
 
@@ -71,17 +71,19 @@ class BudgetByBudget:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BestMeasured:
-    """The choice among measured maps.
+class BestSearched:
+    """The choice among the maps that searches have found.
 
     Attributes:
         groups: the curves of the model's input groups, in model order.
         evaluated: what searches have measured.
+        predicted: what a search on predictions has found; ``None``: nothing.
         locks: with any there is no answer.
     """
 
     groups: Sequence[GroupCurves]
     evaluated: Sequence[EvaluatedMap]
+    predicted: PredictedMaps | None
     locks: Sequence[BlockRank]
 
     @property
@@ -90,10 +92,10 @@ class BestMeasured:
         return every_budget(self.groups)
 
     def allocate(self, budget: Budget) -> Allocation:
-        """Return :func:`best_evaluated` at a budget."""
-        return best_evaluated(self.evaluated, self.groups, budget, self.locks)
+        """Return :func:`best_searched` at a budget."""
+        return best_searched(self.evaluated, self.predicted, self.groups, budget, self.locks)
 
-    def around(self, locks: Sequence[BlockRank]) -> BestMeasured:
+    def around(self, locks: Sequence[BlockRank]) -> BestSearched:
         """Return the rule with these locks."""
         return replace(self, locks=locks)
 

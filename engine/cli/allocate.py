@@ -61,7 +61,7 @@ def allocate(
     from engine.methods.cost import cost_of
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
     from engine.pipeline.reading.results import results
-    from engine.pipeline.reading.trials import evaluated_maps
+    from engine.pipeline.reading.trials import with_searched_maps
     from engine.prediction.runs import predictor_on, reference_text
 
     target = Target(keep, mb, perplexity_ratio, dtype)
@@ -72,7 +72,9 @@ def allocate(
     text = reference_text(results(artifact_store(), analysis.id))
     predictor = predictor_on(text)
     settings = AllocationSettings(gamma, min_rank, rank_step)
-    request = Request(locks, chosen, settings, evaluated_maps(artifact_store(), analysis.id))
+    request = Request(locks, chosen, settings)
+    if get_preset(method).needs_search:
+        request = with_searched_maps(request, artifact_store(), analysis)
     rank_map = allocate_to_target(analysis, method, rule_of(method, curves, request), target, predictor)
     cost = cost_of(analysis, rank_map)
     prediction = predictor.predict(cost.nats, rank_map.metric)
@@ -83,6 +85,7 @@ def allocate(
     result = {
         "analysis": analysis.id,
         "method": method,
+        "search": request.search_behind(rank_map),
         "metric": rank_map.metric,
         "target_kept_fraction": keep or budget_params / analysis.inventory.compressible_params,
         "kept_fraction": cost.kept_fraction,

@@ -60,7 +60,7 @@ def print_comparison(comparison: Comparison) -> None:
             f"{row.predicted_perplexity:.2f} ({low:.2f} to {high:.2f})",
             "" if row.other_ratio is None else f"{row.other_perplexity:.2f} ({row.other_ratio:.2f} ×)",
             f"{row.agreement:.1%}",
-            f"{row.search_s:.3g} s",
+            f"{row.search_s:.3g} s" + (f", {row.search}" if row.search else ""),
         )
     out.print(table)
     for missing in comparison.impossible:

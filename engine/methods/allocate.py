@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from engine.allocation import BestMeasured, BudgetByBudget, build_frontier
+from engine.allocation import BestSearched, BudgetByBudget, SearchKind, build_frontier
 from engine.errors import InvalidSpecError
 from engine.formats import bytes_per_param
 from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, get_preset
@@ -16,7 +16,7 @@ from engine.types import Budget, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.allocation import EvaluatedMap, Rule
+    from engine.allocation import EvaluatedMap, PredictedMaps, Rule
     from engine.analysis.value import Analysis
     from engine.methods.presets import Preset
     from engine.prediction.power_law import Predictor
@@ -34,12 +34,21 @@ class Request:
         formats: factored formats instead of the preset's own; ``None``: those.
         settings: of the rule that chooses ranks.
         evaluated: what searches have measured, for presets that take their maps from them.
+        predicted: what a search on predictions has found, for the same presets.
     """
 
     locks: Sequence[BlockRank] = ()
     formats: frozenset[Format] | None = None
     settings: AllocationSettings = DEFAULT_SETTINGS
     evaluated: Sequence[EvaluatedMap] = ()
+    predicted: PredictedMaps | None = None
+
+    def search_behind(self, rank_map: RankMap) -> SearchKind | None:
+        """Return what the search that found a preset's map judged it by; ``None``: its method does not search."""
+        if not get_preset(rank_map.method).needs_search:
+            return None
+        is_measured = any(one.blocks == rank_map.blocks for one in self.evaluated)
+        return SearchKind.MEASURED if is_measured else SearchKind.PREDICTED
 
 
 AS_PUBLISHED: Final = Request()
@@ -94,13 +103,13 @@ def rule_of(method: str, curves: CurvesByMetric, request: Request = AS_PUBLISHED
     match preset.allocator:
         case "water-filling":
             return build_frontier(groups, formats=formats, locks=request.locks, **options)
-        case "best-measured":
+        case "best-searched":
             if formats != preset.formats:
                 raise InvalidSpecError(
-                    f"The method {method} takes measured maps in {', '.join(sorted(preset.formats))} as they are, but "
+                    f"The method {method} takes searched maps in {', '.join(sorted(preset.formats))} as they are, but "
                     f"{', '.join(sorted(formats))} was asked for; leave the formats out or choose another method."
                 )
-            return BestMeasured(groups, request.evaluated, request.locks)
+            return BestSearched(groups, request.evaluated, request.predicted, request.locks)
         case allocator:
             return BudgetByBudget(allocator, groups, formats, request.locks, options)
 
@@ -162,10 +171,9 @@ def rank_map_of(analysis: Analysis, method: str, budget: Budget, allocation: All
 def _curves_of(preset: Preset, curves: CurvesByMetric) -> Sequence[GroupCurves]:
     if preset.metric not in curves:
         analysed = ", ".join(sorted(curves)) or "none"
-        wanted = ",".join(m for m in Metric if m is preset.metric or m in curves)
         raise InvalidSpecError(
-            f"The method {preset.name} needs the {preset.metric} metric, but the analysis has {analysed}; analyse "
-            f"the model again with the {preset.metric} metric: --metrics {wanted}"
-            + (", or run rankscope search, which adds it." if preset.needs_search else ".")
+            f"The method {preset.name} needs the {preset.metric} metric, but this analysis has factors of: {analysed}. "
+            + ("Search for maps, which adds it, or analyse" if preset.needs_search else "Analyse")
+            + f" the model again with the {preset.metric} metric."
         )
     return curves[preset.metric]

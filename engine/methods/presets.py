@@ -26,7 +26,7 @@ class Preset:
         summary: one sentence on what it does.
         paper: arXiv id of the work it follows; ``None`` where it is ours.
         settings: fields of :class:`AllocationSettings` that its allocator has.
-        needs_search: whether a search has to measure maps before it has any.
+        needs_search: whether its maps are those that a search has found.
     """
 
     name: str
@@ -69,9 +69,9 @@ _ALL = (
         name="bolaco",
         title="Bolaco",
         metric=Metric.FEATURE,
-        allocator="best-measured",
+        allocator="best-searched",
         formats=frozenset({Format.LOW_RANK}),
-        summary="PCA of the outputs; kept fractions per kind found by measuring, with Bayesian optimisation.",
+        summary="PCA of the outputs; kept fractions per kind found by Bayesian optimisation, predicted or measured.",
         paper="2405.10616",
         settings=(),
         needs_search=True,
@@ -100,7 +100,7 @@ PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _ALL}
 """Every preset by name, in the order they are shown."""
 
 SEARCHED: Final = next(preset for preset in _ALL if preset.needs_search)
-"""The preset whose maps a search measures."""
+"""The preset whose maps a search finds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,9 @@ class Compare(OnTexts):
     other_text: OtherText = "demo:news"
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
     batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
-    search_trials: int = Field(default=40, ge=1, description="Maps that Bolaco measures before it answers.")
+    search_trials: int = Field(
+        default=40, ge=0, description="Maps that Bolaco measures before it answers; 0: it answers by predictions."
+    )
     seed: Seed = Field(default=0, description="Of the search.")
     device: Device = "auto"
 

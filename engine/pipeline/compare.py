@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -9,16 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cache import write_json
+from engine.allocation import SearchKind
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
-from engine.methods.presets import PRESETS, get_preset
+from engine.methods.presets import get_preset
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric, load_analysis
 from engine.pipeline.reading.results import results
-from engine.pipeline.reading.trials import evaluated_maps, trials
+from engine.pipeline.reading.trials import trials, with_searched_maps
 from engine.pipeline.search import search
 from engine.pipeline.search_session import with_feature
 from engine.progress import part_of
@@ -53,7 +55,7 @@ class ComparisonSpec:
         methods: names of presets.
         text: what predictions and the first perplexity are about.
         other_text: out of the domain of the first; ``None`` for none.
-        search_trials: maps a searching method measures before it answers.
+        search_trials: maps a searching method measures before it answers; 0: it answers by predictions.
         seed: of the search.
     """
 
@@ -73,8 +75,8 @@ class ComparisonSpec:
                 raise InvalidSpecError(
                     f"The kept fraction {kept:g} was given; expected numbers above 0 and at most 1, such as 0.8,0.6."
                 )
-        if self.search_trials < 1:
-            raise InvalidSpecError(f"{self.search_trials} trials were asked for; expected at least 1.")
+        if self.search_trials < 0:
+            raise InvalidSpecError(f"{self.search_trials} trials were asked for; expected 0 or more.")
         for method in self.methods:
             get_preset(method)
 
@@ -84,6 +86,7 @@ class _Entry:
     method: str
     target: float
     rank_map: RankMap
+    search: SearchKind | None
     search_s: float
 
 
@@ -104,14 +107,12 @@ def compare(
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
-    searched_s, unsearchable = 0.0, None
+    searched_s = 0.0
     if any(get_preset(method).needs_search for method in spec.methods):
         analysis = with_feature(home, analysis.id, part_of(report, 0.0, 0.1), device=device)
-        try:
+        with contextlib.suppress(InfeasibleBudgetError):  # no size of the search is possible; each budget says why
             searched_s = _search(home, analysis, spec, part_of(report, 0.1, 0.4), device)
-        except InfeasibleBudgetError as error:
-            unsearchable = str(error)
-    entries, impossible = _allocate(store, analysis, spec, searched_s, unsearchable)
+    entries, impossible = _allocate(store, analysis, spec, searched_s)
     middle = 0.4 + 0.6 * (0.7 if spec.other_text else 1.0)
     inside = _measure(home, analysis, spec.text, entries, part_of(report, 0.4, middle), device)
     outside: list[PerplexityResult] = []
@@ -173,6 +174,8 @@ def _search(
     device: str,
 ) -> float:
     """Make sure that enough maps are measured over all budgets; return the seconds all of them took."""
+    if not spec.search_trials:
+        return 0.0
     calibration = analysis_spec(analysis).corpus
     pool = replace(calibration, n_sequences=min(24, calibration.n_sequences))
     objective = ObjectiveSpec(pool, n_subset=min(8, pool.n_sequences), dtype=spec.text.dtype)
@@ -184,24 +187,26 @@ def _search(
 
 
 def _allocate(
-    store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float, unsearchable: str | None
+    store: Store, analysis: Analysis, spec: ComparisonSpec, searched_s: float
 ) -> tuple[list[_Entry], list[MissingMap]]:
     """Return a rank map for every method and budget, and where there is none, why."""
     curves = curves_by_metric(analysis)
-    measured = Request(evaluated=evaluated_maps(store, analysis.id))
+    begun = time.perf_counter()
+    request = with_searched_maps(Request(), store, analysis)
+    predicted_s = time.perf_counter() - begun
     entries, impossible = [], []
     for kept in spec.kept_fractions:
         budget = Budget.of_kept_fraction(kept, analysis.inventory.compressible_params)
         for method in spec.methods:
             begun = time.perf_counter()
             try:
-                rank_map = allocate_rank_map(analysis, curves, method, budget, measured)
+                rank_map = allocate_rank_map(analysis, curves, method, budget, request)
             except InfeasibleBudgetError as error:
-                reason = unsearchable if unsearchable and PRESETS[method].needs_search else str(error)
-                impossible.append(MissingMap(method, kept, reason))
+                impossible.append(MissingMap(method, kept, str(error)))
                 continue
-            seconds = time.perf_counter() - begun
-            entries.append(_Entry(method, kept, rank_map, searched_s if PRESETS[method].needs_search else seconds))
+            search = request.search_behind(rank_map)
+            searching_s = {SearchKind.MEASURED: searched_s, SearchKind.PREDICTED: predicted_s, None: 0.0}[search]
+            entries.append(_Entry(method, kept, rank_map, search, searching_s + time.perf_counter() - begun))
     return entries, impossible
 
 
@@ -244,6 +249,7 @@ def _row(analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: P
         model_mb_float16=cost.bytes_at(BYTES_PER_PARAM["float16"]) / 1e6,
         multiply_adds_per_token=cost.params,
         search_s=round(entry.search_s, 4),
+        search=entry.search,
         evaluation=inside.provenance.fingerprint,
         other_perplexity=outside.perplexity if outside else None,
         other_dense_perplexity=outside.dense_perplexity if outside else None,

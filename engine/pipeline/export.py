@@ -19,7 +19,7 @@ from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
 from engine.model.module import dtype_of
 from engine.pipeline.opened import OpenedAnalysis, reopen_folder
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.results import measured_row, results
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map, parse_rank_map
@@ -167,10 +167,10 @@ def _stored_dtype(folder: Path) -> str:
 def _find_refinement(store: Store, analysis: Analysis, rank_map: RankMap, prefix: str | None) -> Key | None:
     if prefix is None:
         return None
-    fitting = []
+    fitting, alike = [], same_factors(store, analysis.id)
     for key in store.keys("refinement"):
         artifact = store.read(key)
-        if artifact.manifest.about["analysis"] == analysis.id:
+        if artifact.manifest.about["analysis"] in alike:
             refined = parse_rank_map(artifact.path("rank-map.json").read_bytes())
             if decided(refined) == decided(rank_map):
                 fitting.append(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from engine.allocation import SearchKind
 from engine.results.rows import text_title
 
 
@@ -20,6 +21,7 @@ class ComparedMap:
         search_s: seconds until the method answered.
         evaluation: fingerprint of the stored measurement.
         other_perplexity: on the other text; ``None`` where there is none, as in the next two.
+        search: what the search behind the map judged by; ``None``: the method does not search.
     """
 
     method: str
@@ -44,6 +46,7 @@ class ComparedMap:
     other_perplexity: float | None = None
     other_dense_perplexity: float | None = None
     other_evaluation: str | None = None
+    search: SearchKind | None = None
 
     @property
     def ratio(self) -> float:

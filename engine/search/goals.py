@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.allocation import MEASURED_REACH
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.search.space import LOWEST
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from engine.search.space import SearchSpace
 
-WINDOW = 0.1
+WINDOW = MEASURED_REACH
 """A search for one target tries points that keep from this much less up to the target."""
 
 _DRAWS = 1000

@@ -108,7 +108,7 @@ class SearchSpace:
         A fraction of 1 or more is dense, and so is one whose rank would save nothing.
         """
         fractions = {p.name: point[v.name] for v in self.variables for p in v.projections}
-        return tuple(self._block(p, fractions.get(p.name, 1.0)) for p in self.inventory.projections)
+        return tuple(self.decide(p, fractions.get(p.name, 1.0)) for p in self.inventory.projections)
 
     def params(self, point: Mapping[str, float]) -> int:
         """Return the parameters of all projections at a point."""
@@ -166,7 +166,8 @@ class SearchSpace:
         means = {v.name: sum(kept[p.name] for p in v.projections) / v.params for v in self.variables}
         return self.scaled({name: max(mean, LOWEST) for name, mean in means.items()}, kept_fraction)
 
-    def _block(self, projection: Projection, fraction: float) -> BlockRank:
+    def decide(self, projection: Projection, fraction: float) -> BlockRank:
+        """Return the decision for one projection that is to keep a fraction."""
         per_rank = projection.in_features + projection.out_features
         step = self.spec.rank_step
         # The tiny addend keeps a fraction that was computed from a rank at that rank.

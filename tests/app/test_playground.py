@@ -130,7 +130,7 @@ def test_a_prompt_that_is_too_long_is_one_sentence(open_page: Open, analysed_hom
 
 
 def test_a_method_without_a_map_is_one_sentence_and_cannot_answer(open_page: Open, analysed_home: Path) -> None:
-    page = open_page("playground", method="Bolaco")
+    page = open_page("playground", method="Bolaco", keep="0.1")
     assert len(page.error) == 1
     assert button(page, "Answer").disabled
 

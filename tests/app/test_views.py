@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.pages import PAGES
+from app.services import allocation
 from cache import DirectoryStore
 from engine.jobs import JobQueue, JobStatus
+from engine.pipeline.reading.trials import evaluated_maps
 from engine.pipeline.search import search
-from engine.pipeline.search_session import with_feature
 from engine.progress import ignore_progress
 from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec, Subset
 from engine.settings import Home
 from engine.specs import CorpusSpec
+from engine.types import Budget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,11 +192,11 @@ def test_compress_and_measure_submits_the_map_that_is_shown(
 
 
 @pytest.mark.usefixtures("no_worker")
-def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
+def test_a_searched_method_has_a_predicted_map_and_starts_a_search(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:
     page = open_page("allocation", keep="0.7", method="Bolaco")
-    assert "Bolaco has no map for these settings" in page.error[0].value
+    assert not page.error
     page.number_input(key="search.trials").set_value(5).run()
     page = button(page, "Search at 70.0 %").click().run()
     assert not page.exception
@@ -208,14 +210,16 @@ def test_a_searched_method_without_a_map_says_so_and_starts_a_search(
 
 def test_what_a_search_measured_is_there_at_once(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
     home = Home(analysed_home)
-    found = with_feature(home, toy_analysis.id, ignore_progress)
-    page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
-    assert "none is measured yet" in page.error[0].value.replace("\\", "")
-    corpus = found.about["spec"]["corpus"]
+    total = toy_analysis.inventory.compressible_params
+    foreseen = allocation.method_map(toy_analysis.id, "bolaco", Budget.of_kept_fraction(0.8, total).params)
+    corpus = toy_analysis.about["spec"]["corpus"]
     pool = CorpusSpec.parse(corpus["location"], part="calibration", n_sequences=2, length=32)
     spec = SearchSpec(ObjectiveSpec(pool, Subset.ALL, 2), Goal.at(0.8), SpaceSpec(rank_step=2), n_trials=2)
-    search(home, found.id, spec, ignore_progress)
-    page = open_page("allocation", analysis=found.id[:12], keep="0.8", method="Bolaco")
+    search(home, toy_analysis.id, spec, ignore_progress)
+    measured = allocation.method_map(toy_analysis.id, "bolaco", Budget.of_kept_fraction(0.8, total).params)
+    assert measured.rank_map.blocks != foreseen.rank_map.blocks
+    assert measured.rank_map.blocks in {one.blocks for one in evaluated_maps(home.store, toy_analysis.id)}
+    page = open_page("allocation", keep="0.8", method="Bolaco")
     assert not page.error
     assert not page.exception
     assert button(page, "Compress and measure")

@@ -15,9 +15,9 @@ from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
 from app.components.rank_board.data import CONSTANTS, DTYPES, BoardState, content_of
 from app.costed_maps import CostedMap, NoMap, edited_maps
-from engine.allocation import EvaluatedMap, allocators, best_evaluated
+from engine.allocation import EvaluatedMap, allocators, best_searched
 from engine.analysis.curves import group_curves
-from engine.errors import RankScopeError
+from engine.errors import InfeasibleBudgetError, RankScopeError
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
@@ -27,6 +27,7 @@ from engine.methods.targets import ModelBytes
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.rank_map.drafts import MapRequest
 from engine.rank_map.identity import map_id
+from engine.search.predicted import search_predictions
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
 from tests.support.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
@@ -73,17 +74,17 @@ WITHIN = """async ([bytes, sent, cases]) => {
   return cases.map(([limit, held, bytesPerParam]) => planner.budgetWithin(limit, held, bytesPerParam));
 }"""
 
-RUN = """async ([bytes, constants, cases]) => {
+RUN = """async ([bytes, constants, compressible, cases]) => {
   const { decodeCurves } = await import("./curves.js");
   const { Methods } = await import("./methods.js");
   const { NoAllocation } = await import("./blocks.js");
   const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
   const methods = new Methods(curves);
   return cases.map(({ method, budget, locks, evaluated }) => {
-    methods.learn({ constants, evaluated });
+    methods.learn({ constants, evaluated, compressible });
     try {
-      const { blocks, params, nats } = methods.allocate(method, budget, locks);
-      return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats };
+      const { blocks, params, nats, search } = methods.allocate(method, budget, locks);
+      return { blocks: blocks.map((b) => [b.members, b.format, b.rank]), params, nats, search };
     } catch (error) {
       if (error instanceof NoAllocation) return null;
       throw error;
@@ -148,7 +149,7 @@ def cases_of(model: ToyModel, rng: np.random.Generator, n: int, rank_step: int) 
 def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]], rank_step: int) -> int:
     curves = {Metric.LOSS: model.groups, Metric.INPUT: model.groups}
     data = base64.b64encode(encode_curves(curves, rank_step, "toy")).decode()
-    answers = page.evaluate(RUN, [data, CONSTANTS, [asked for asked, _ in cases]])
+    answers = page.evaluate(RUN, [data, CONSTANTS, model.total, [asked for asked, _ in cases]])
     for (asked, expected), answer in zip(cases, answers, strict=True):
         if expected is None:
             assert answer is None, asked
@@ -182,6 +183,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     runs = [MeasuredRun(Metric.LOSS, x, x * rng.lognormal(0.1, 0.1)) for x in rng.uniform(0.01, 2, 6)]
     predictor = Predictor.fit(runs)
     measured = searched_maps(curves[Metric.FEATURE], 9)
+    predicted = search_predictions(analysis.inventory, analysis.nats[Metric.FEATURE])
 
     def maps_for(request: MapRequest) -> list[CostedMap | NoMap]:
         maps: list[CostedMap | NoMap] = []
@@ -191,7 +193,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
             )
             try:
                 locks = held_blocks(request.held, PRESETS[name].formats, analysis)
-                rule = rule_of(name, curves, Request(locks, evaluated=measured))
+                rule = rule_of(name, curves, Request(locks, evaluated=measured, predicted=predicted))
                 found = allocate_to_target(analysis, name, rule, target, predictor)
                 maps.append(CostedMap(name, found, cost_of(analysis, found)))
             except RankScopeError as error:
@@ -218,7 +220,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         "compressible": analysis.inventory.compressible_params,
         "places": list(analysis.projections),
     }
-    data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
+    data = base64.b64encode(encode_curves(curves, 1, "toy", predicted)).decode()
     checked, ids = 0, {}
     for state, wanted, got in zip(states, expected, modules.evaluate(PLAN, [data, sent, states]), strict=True):
         for costed, answer in zip(wanted, got, strict=True):
@@ -324,7 +326,7 @@ def test_models_of_224_and_560_projections(modules: Page, n_layers: int, width: 
     assert check(modules, model, cases, rank_step) >= 4
 
 
-def test_searched_maps_are_taken_as_they_were_measured(modules: Page) -> None:
+def test_searched_maps_are_taken_as_they_were_found(modules: Page) -> None:
     model = toy_model(5, 3, 12, "spectrum")
     rng = np.random.default_rng(0)
     found = []
@@ -337,16 +339,45 @@ def test_searched_maps_are_taken_as_they_were_measured(modules: Page) -> None:
             EvaluatedMap(allocation.blocks, allocation.params, objective, f"m{k % 3}", f"2026-01-{k // 4:02d}")
         )
     evaluated = evaluated_json(found, model.groups)
-    wanted = method("best-measured", Metric.LOSS, frozenset({Format.LOW_RANK}))
+    wanted = method("best-searched", Metric.LOSS, frozenset({Format.LOW_RANK}))
     cases: list[tuple[Any, Allocation | None]] = []
     for share in np.linspace(0.1, 1, 50):
         budget = model.budget(int(model.total * share))
         asked = {"method": wanted, "budget": budget.params, "locks": [], "evaluated": evaluated}
         try:
-            cases.append((asked, best_evaluated(found, model.groups, budget)))
+            cases.append((asked, best_searched(found, None, model.groups, budget)))
         except RankScopeError:
             cases.append((asked, None))
     assert check(modules, model, cases, 1) > 20
+
+
+def test_predicted_maps_answer_where_no_measured_one_is_near(modules: Page) -> None:
+    analysis = made_up_analysis(3, 96)
+    groups = group_curves(analysis, Metric.FEATURE)
+    predicted = search_predictions(analysis.inventory, analysis.nats[Metric.FEATURE])
+    total = analysis.inventory.compressible_params
+    measured = [one for one in searched_maps(groups, 12) if 0.5 < one.params / total < 0.6]
+    assert measured
+    budgets = [Budget.of_kept_fraction(float(kept), total) for kept in np.linspace(0.15, 1, 200)]
+    wanted = method("best-searched", Metric.FEATURE, frozenset({Format.LOW_RANK}))
+    evaluated = evaluated_json(measured, groups)
+    cases = [{"method": wanted, "budget": b.params, "locks": [], "evaluated": evaluated} for b in budgets]
+    data = base64.b64encode(encode_curves({Metric.FEATURE: groups}, 1, "toy", predicted)).decode()
+    answers = modules.evaluate(RUN, [data, CONSTANTS, total, cases])
+    kinds = []
+    for budget, answer in zip(budgets, answers, strict=True):
+        try:
+            expected = best_searched(measured, predicted, groups, budget)
+        except InfeasibleBudgetError:
+            assert answer is None
+            continue
+        assert answer["blocks"] == blocks_of(expected)
+        assert (answer["params"], answer["nats"]) == (expected.params, expected.nats)
+        assert answer["params"] <= budget.params
+        is_measured = any(one.blocks == expected.blocks for one in measured)
+        assert answer["search"] == ("measured" if is_measured else "predicted")
+        kinds.append(answer["search"])
+    assert min(kinds.count("measured"), kinds.count("predicted")) > 20
 
 
 def test_predictions(modules: Page) -> None:

@@ -308,7 +308,7 @@ def test_sensitivity_is_measured_once_and_read_back(tmp_path, model_folder, text
 
 
 def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model_folder, text_file):
-    analysis = run(Home(tmp_path), model_folder("llama"), text_file)
+    analysis = run(Home(tmp_path), model_folder("llama"), text_file, metrics=["input", "loss"])
     session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
     name = analysis.inventory.projections[0].name
     block = BlockRank((name,), Format.LOW_RANK, 4)

@@ -413,16 +413,20 @@ def test_too_little_text_is_one_sentence(terminal, model_folder, tmp_path):
 
 
 def test_search_speaks_the_documented_json_and_feeds_allocate(terminal, analysed, text_file, tmp_path):
-    assert "rankscope search" in terminal.error("allocate", analysed[1], "--method", "bolaco", "--keep", 0.8)
+    asked = ("allocate", analysed[1], "--method", "bolaco", "--keep", 0.8)
+    foreseen = terminal.json(*asked)
+    assert (foreseen["search"], foreseen["kept_fraction"] <= 0.8) == ("predicted", True)
+    assert "predicted" in terminal(*asked).stdout
     amount = ("--text", text_file, "--n-sequences", 4, "--length", 32, "--n-subset", 2, "--n-allocations", 2)
     found = terminal.json("search", analysed[1], "--trials", 3, "--rank-step", 2, *amount)
-    assert found["analysis"] != analysed[1]
+    assert found["analysis"] == analysed[1]
     assert found["trials"] == 3
     assert found["pareto"] is None
     assert found["best"]["kept_fraction"] <= 0.8
     path = tmp_path / "map.json"
     made = terminal.json("allocate", found["analysis"], "--method", "bolaco", "--keep", 0.8, "--out", path)
     assert made["params"] == found["best"]["params"]
+    assert made["search"] == "measured"
     words = ("evaluate", found["analysis"], path, "--text", text_file, "--n-sequences", 2, "--length", 32)
     assert terminal.json(*words)["maps"][0]["method"] == "bolaco"
     shown = terminal("search", found["analysis"], "--trials", 3, "--rank-step", 2, "--pareto", *amount).stdout

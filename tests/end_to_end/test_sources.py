@@ -198,10 +198,9 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     texts = EvaluationSpec(corpus), None
     spec = ComparisonSpec((0.7,), tuple(PRESETS), *texts, search_trials=3)
     found = compare(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
-    # Steps of eight ranks are too coarse for a model as small as this; the search says so and the rest goes on.
-    assert [missing.method for missing in found.impossible] == ["bolaco"]
-    assert "--rank-step" in found.impossible[0].reason
-    assert {row.method for row in found.rows} == set(PRESETS) - {"bolaco"}
+    # Steps of eight ranks are too coarse to measure maps of a model as small as this; predictions answer.
+    assert not found.impossible
+    assert {row.method: row.search for row in found.rows} == dict.fromkeys(PRESETS) | {"bolaco": "predicted"}
     fine = SearchSpec(ObjectiveSpec(corpus, n_subset=2, n_allocations=2), Goal.at(0.7), SpaceSpec(rank_step=1), 3)
     searched = search(Home(tmp_path), analysis.id, fine, ignore_progress, device="cpu")
     assert searched.best.kept_fraction <= 0.7

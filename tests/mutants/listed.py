@@ -158,6 +158,22 @@ MUTANTS = (
         ("engine/allocation", "browser/test_board_truth.py", "engine/search/test_search.py", "engine/methods"),
     ),
     Mutant(
+        "predicted-map-over-budget",
+        "engine/allocation/_evaluated.py",
+        "bisect_right(self.params, budget.params) - 1",
+        "min(bisect_right(self.params, budget.params), len(self.params) - 1)",
+        "a predicted map is larger than the budget",
+        ("engine/search/test_predicted.py",),
+    ),
+    Mutant(
+        "measured-reach-ignored",
+        "engine/allocation/_evaluated.py",
+        "None if near or predicted is None",
+        "None if fitting or predicted is None",
+        "a small measured map stands for a large budget",
+        ("engine/search/test_predicted.py",),
+    ),
+    Mutant(
         "format-of-group",
         "engine/allocation/_membership.py",
         "elif block.members != group:",

@@ -20,7 +20,7 @@ from engine.types import Format
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from engine.allocation import EvaluatedMap
+    from engine.allocation import EvaluatedMap, PredictedMaps
     from engine.methods.presets import Preset
     from engine.types import DistortionCurve, GroupCurves, Metric
 
@@ -39,8 +39,13 @@ def board_step(groups: Iterable[GroupCurves]) -> int:
     return step
 
 
-def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank_step: int, name: str) -> bytes:
-    """Return the curves of every metric.
+def encode_curves(
+    groups_by_metric: Mapping[Metric, Sequence[GroupCurves]],
+    rank_step: int,
+    name: str,
+    predicted: PredictedMaps | None = None,
+) -> bytes:
+    """Return the curves of every metric, and in the header what a search on predictions found.
 
     The layout is: the header's length (4 bytes, little-endian), the header (JSON, UTF-8), then a zlib stream
     per metric of the values' bytes, first all lowest bytes, then all second-lowest and so on, little-endian.
@@ -49,6 +54,7 @@ def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank
         groups_by_metric: the same groups in every metric, in model order; at least one metric.
         rank_step: ranks are multiples of it.
         name: what the browser keeps them under; different content needs a different name.
+        predicted: the best maps of every size; ``None``: there are none.
     """
     streams: list[bytes] = []
     metrics: list[dict[str, object]] = []
@@ -61,7 +67,13 @@ def encode_curves(groups_by_metric: Mapping[Metric, Sequence[GroupCurves]], rank
         metrics.append({"name": metric.value, "n_bytes": len(streams[-1]), "reaches": reaches})
     groups = next(iter(groups_by_metric.values()))
     header = json.dumps(
-        {"name": name, "rank_step": rank_step, "metrics": metrics, "groups": [_group_json(group) for group in groups]},
+        {
+            "name": name,
+            "rank_step": rank_step,
+            "metrics": metrics,
+            "groups": [_group_json(group) for group in groups],
+            "predicted": None if predicted is None else _predicted_json(predicted),
+        },
         separators=(",", ":"),
     ).encode()
     return b"".join([struct.pack("<I", len(header)), header, *streams])
@@ -112,6 +124,11 @@ def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurv
 
 def _curves(group: GroupCurves) -> list[DistortionCurve]:
     return [*group.separate, *([group.shared] if group.shared is not None else [])]
+
+
+def _predicted_json(predicted: PredictedMaps) -> dict[str, object]:
+    """Return searched maps without the names of projections, which the groups give in the same order."""
+    return {field: getattr(predicted, field) for field in ("columns", "ranks", "params", "nats")}
 
 
 def _group_json(group: GroupCurves) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
 from app.costed_maps import CostedMap, formats_of
-from engine.allocation import LEAST_WEIGHT, MOST_BRIDGED
+from engine.allocation import LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
 from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
@@ -36,6 +36,7 @@ CONSTANTS: Final = {
     "index_bytes": INDEX_BYTES,
     "bytes_per_param": {dtype: BYTES_PER_PARAM[dtype] for dtype in DTYPES},
     "lowest_keep": LOWEST_KEEP,
+    "measured_reach": MEASURED_REACH,
 }
 """What Python and the browser calculate with."""
 

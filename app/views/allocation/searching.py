@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services import jobs
-from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
 from engine.operations import Search
 from engine.results.words import percent
-from engine.search.outcome import SearchOutcome
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -22,10 +20,8 @@ _GOALS = {"one": "Best map at this budget", "all": "Best maps of every size"}
 
 
 def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> None:
-    """Offer a search, follow it, and lead to the analysis its trials belong to."""
-    outcome = jobs.result_of(watch("search", analysis.id), SearchOutcome)
-    if outcome is not None:
-        lead_to_analysis(outcome.analysis, analysis)
+    """Offer a search, and follow it."""
+    watch("search", analysis.id)
     with st.expander("Search by measuring", expanded=not has_map, icon=":material/search:"):
         st.caption(
             "Compresses and measures the model once per trial, on a small part of the calibration text; measured "

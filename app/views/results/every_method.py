@@ -9,7 +9,6 @@ import streamlit as st
 from app import charts, tables
 from app.services import jobs, measurements
 from app.views.results.measured_frames import comparison_frame
-from app.widgets.analysis_picker import lead_to_analysis
 from app.widgets.job_progress import follow, watch
 from app.wording.labels import plain
 from engine.operations import Compare
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
 def compare_every_method(analysis: Analysis) -> None:
     """Show the newest comparison of an analysis, and offer to make one."""
-    made = jobs.result_of(watch("compare", analysis.id), Comparison)
-    if made is not None:
-        lead_to_analysis(made.analysis, analysis)
+    watch("compare", analysis.id)
     newest = measurements.comparison(analysis.id)
     if newest is not None:
         _show(newest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,25 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cache import Store
+    from cache import Artifact, Store
     from engine.types import GroupCurves
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisHeading:
-    """What a list of analyses shows."""
+    """What a list of analyses shows.
+
+    Attributes:
+        id: of the analysis.
+        created: ISO 8601, UTC.
+        about: of its artifact.
+        replaces: ids of analyses that stored the same factors of fewer metrics.
+    """
 
     id: str
     created: str
     about: Mapping[str, Any]
+    replaces: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -42,10 +51,59 @@ class AnalysisHeading:
 
 
 def analysis_headings(store: Store) -> list[AnalysisHeading]:
-    """Return every analysis in the store that can be read, newest first."""
-    manifests, _ = read_stage(store, "analysis", lambda artifact: artifact.manifest)
-    headings = [AnalysisHeading(m.key.fingerprint, m.created, m.about) for m in manifests]
+    """Return the analyses in the store that can be read, newest first.
+
+    Of those that stored the same factors only the one with the most metrics is listed; it shows what was measured
+    with the others.
+    """
+    families = _families(store)
+    headings = []
+    for family in families:
+        first, *others = sorted(family, key=lambda artifact: len(_spec_of(artifact)["metrics"]), reverse=True)
+        replaced = tuple(other.key.fingerprint for other in others)
+        headings.append(AnalysisHeading(first.key.fingerprint, first.manifest.created, first.manifest.about, replaced))
     return sorted(headings, key=lambda h: h.created, reverse=True)
+
+
+def same_factors(store: Store, analysis_id: str) -> frozenset[str]:
+    """Return the ids of the analyses with one's factors, its own among them.
+
+    They differ in the metrics whose factors are stored, and what is measured in a metric of both is the same.
+    """
+    families = ({artifact.key.fingerprint for artifact in family} for family in _families(store))
+    return frozenset({analysis_id}.union(*(ids for ids in families if analysis_id in ids)))
+
+
+def _families(store: Store) -> list[list[Artifact]]:
+    """Return the readable analyses, those together that stored the same factors of some metric."""
+    artifacts, _ = read_stage(store, "analysis", lambda artifact: artifact)
+    families: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        settings = {name: value for name, value in _spec_of(artifact).items() if name != "metrics"}
+        families.setdefault(json.dumps(settings, sort_keys=True), []).append(artifact)
+    return [family for alike in families.values() for family in _of_same_factors(alike)]
+
+
+def _spec_of(artifact: Artifact) -> Mapping[str, Any]:
+    about: Mapping[str, Any] = artifact.manifest.about
+    spec: Mapping[str, Any] = about["spec"]
+    return spec
+
+
+def _of_same_factors(alike: list[Artifact]) -> list[list[Artifact]]:
+    """Divide analyses made with equal settings by their factors: a file under the same name may have changed."""
+    if len(alike) == 1:
+        return [alike]
+    families: list[tuple[set[str], list[Artifact]]] = []
+    for artifact in alike:
+        factors = {key for of_metric in artifact.json("analysis.json")["factors"].values() for key in of_metric}
+        known = next((family for family in families if family[0] & factors), None)
+        if known is None:
+            families.append((factors, [artifact]))
+        else:
+            known[0].update(factors)
+            known[1].append(artifact)
+    return [artifacts for _, artifacts in families]
 
 
 def find_analysis(store: Store, prefix: str) -> Key:

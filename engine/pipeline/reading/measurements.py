@@ -1,10 +1,11 @@
-"""The newest stored tables of an analysis; free of torch."""
+"""The newest stored tables of an analysis and of those with its factors; free of torch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
 from cache import read_stage
+from engine.pipeline.reading.analyses import same_factors
 from engine.pipeline.reading.documents import read_document
 from engine.results.comparison import Comparison
 from engine.results.outcomes import MeasuredSensitivity
@@ -27,8 +28,10 @@ def measured_sensitivity(store: Store, analysis_id: str) -> MeasuredSensitivity 
 
 
 def _newest(store: Store, stage: str, kind: type[T], analysis_id: str) -> T | None:
+    known = same_factors(store, analysis_id)
+
     def read(artifact: Artifact) -> tuple[str, T] | None:
-        if artifact.manifest.about["analysis"] != analysis_id:
+        if artifact.manifest.about["analysis"] not in known:
             return None
         return artifact.manifest.created, read_document(kind, artifact)
 

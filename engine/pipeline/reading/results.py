@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cache import Key, read_stage
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.cost import cost_of
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
 from engine.prediction.runs import with_predictions
 from engine.rank_map.document import parse_rank_map
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def results(store: Store, analysis_id: str) -> list[ResultRow]:
     """Return what was measured of every rank map of an analysis: the dense model first, then the largest map first.
 
-    Rank maps of other analyses do not appear; the dense model's measurements are shared by all analyses of the model.
+    Rank maps of other factors do not appear; what was measured with an analysis of the same factors does. The dense
+    model's measurements are shared by all analyses of the model.
     Within a row the newest measurement of each kind comes first.
 
     Args:
@@ -41,10 +42,11 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
     """
     analysis = load_analysis(store, analysis_id)
     rows = {DENSE: ResultRow(DENSE, DENSE, None, None, None, _size(analysis, None))}
-    for artifact in _newest_first(store, "evaluation", analysis):
+    known = same_factors(store, analysis.id)
+    for artifact in _newest_first(store, "evaluation", analysis, known):
         _add_perplexity(rows, analysis, artifact)
     for stage, column, read in _PARTS:
-        for artifact in _newest_first(store, stage, analysis):
+        for artifact in _newest_first(store, stage, analysis, known):
             document = artifact.json(MEASUREMENT)
             row = _row_of(rows, analysis, artifact, document["map"])
             rows[row.id] = _with(row, column, read(document, artifact))
@@ -81,15 +83,25 @@ def summary_texts(store: Store, summaries: SummaryResult) -> list[SummaryTexts]:
     return [SummaryTexts(*row) for row in rows]
 
 
-def _newest_first(store: Store, stage: str, analysis: Analysis) -> list[Artifact]:
-    """Return the artifacts of one stage that are whole and about this analysis or about its dense model."""
+def _newest_first(store: Store, stage: str, analysis: Analysis, known: frozenset[str]) -> list[Artifact]:
+    """Return the artifacts of one stage that are whole and about factors of this analysis or about its dense model.
+
+    Args:
+        store: holds them.
+        stage: which.
+        analysis: whose factors.
+        known: the analyses with the same.
+    """
 
     def wanted(artifact: Artifact) -> Artifact | None:
         about = artifact.manifest.about
         of_dense = about["analysis"] is None and about["model_fingerprint"] == analysis.about["model_fingerprint"]
-        if not of_dense and about["analysis"] != analysis.id:
+        if not of_dense and about["analysis"] not in known:
             return None
         artifact.verify()
+        is_elsewhere = not of_dense and about["analysis"] != analysis.id
+        if is_elsewhere and parse_rank_map(artifact.path("rank-map.json").read_bytes()).metric not in analysis.nats:
+            return None
         return artifact
 
     artifacts, _ = read_stage(store, stage, wanted)

@@ -26,7 +26,7 @@ def test_the_presets_are_those_offered():
     assert found == {
         "svd-llm": (Metric.INPUT, "uniform", {Format.LOW_RANK}),
         "flrc": (Metric.INPUT, "flrc", {Format.LOW_RANK}),
-        "bolaco": (Metric.FEATURE, "best-measured", {Format.LOW_RANK}),
+        "bolaco": (Metric.FEATURE, "best-searched", {Format.LOW_RANK}),
         "skipcat": (Metric.INPUT, "uniform", {Format.SKIP_CAT}),
         "water-filling": (Metric.LOSS, "water-filling", set(FACTORED)),
     }
@@ -64,7 +64,7 @@ def test_other_formats_replace_the_presets_own(name, storage):
 def test_a_wrong_preset_or_metric_is_a_sentence():
     with pytest.raises(InvalidSpecError, match=r"'skip-cat' does not exist .did you mean 'skipcat'"):
         allocate("skip-cat", BY_METRIC, BUDGET)
-    with pytest.raises(InvalidSpecError, match="needs the loss metric, but the analysis has input; analyse"):
+    with pytest.raises(InvalidSpecError, match="needs the loss metric, but this analysis has factors of: input"):
         allocate("water-filling", {Metric.INPUT: MODEL.groups}, BUDGET)
     with pytest.raises(InvalidSpecError, match="but it was given cat, low-rank; choose exactly one"):
         allocate("flrc", BY_METRIC, BUDGET, Request(formats=frozenset({Format.LOW_RANK, Format.CAT})))
@@ -100,7 +100,7 @@ def evaluated(objective, rank, measure="m", created="2026-01-01T00:00:00+00:00")
     return EvaluatedMap(blocks, params, objective, measure, created)
 
 
-def test_a_searched_method_takes_the_best_measured_map_under_the_budget():
+def test_without_predictions_a_searched_method_takes_the_best_measured_map_under_the_budget():
     by_metric = {Metric.FEATURE: MODEL.groups}
     small, middle, large = evaluated(9.0, 1), evaluated(7.0, 2), evaluated(8.0, 4)
     assert small.params < middle.params < large.params
@@ -116,11 +116,11 @@ def test_a_searched_method_takes_the_best_measured_map_under_the_budget():
     assert found.nats == pytest.approx(sum(curves[b.members].nats[b.rank] for b in small.blocks if b.rank))
     newer = evaluated(100.0, 1, "other", "2026-02-01T00:00:00+00:00")
     assert chosen(large.params, (middle, newer)).blocks == newer.blocks
-    with pytest.raises(InfeasibleBudgetError, match="the smallest measured one keeps"):
+    with pytest.raises(InfeasibleBudgetError, match="smallest map that a search has found keeps"):
         chosen(small.params - 1)
-    with pytest.raises(InfeasibleBudgetError, match="none is measured yet"):
+    with pytest.raises(InfeasibleBudgetError, match="No map has been searched for yet"):
         chosen(large.params, ())
-    with pytest.raises(InvalidSpecError, match="takes measured maps in low-rank as they are, but skip was asked for"):
+    with pytest.raises(InvalidSpecError, match="takes searched maps in low-rank as they are, but skip was asked for"):
         allocate("bolaco", by_metric, BUDGET, Request(formats=frozenset({Format.SKIP})))
 
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
+from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
 from engine.methods.allocate import Request, allocate_rank_map
-from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.reading.trials import evaluated_maps, trials
+from engine.methods.cost import cost_of
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis, same_factors
+from engine.pipeline.reading.results import results
+from engine.pipeline.reading.trials import evaluated_maps, trials, with_searched_maps
 from engine.pipeline.search import search
 from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress
@@ -19,6 +22,7 @@ from engine.search.space import SearchSpace, SpaceSpec
 from engine.search.specs import Subset
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
 from engine.settings import Home
+from engine.specs import EvaluationSpec
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.engine.search.test_space import inventory
 from tests.engine.search.worker import bowl
@@ -31,30 +35,30 @@ def budget_of(analysis, kept):
 
 
 def allocate(store, analysis, kept, locks=(), formats=None):
-    request = Request(locks, formats, evaluated=evaluated_maps(store, analysis.id))
+    request = with_searched_maps(Request(locks, formats), store, analysis)
     return allocate_rank_map(analysis, curves_by_metric(analysis), "bolaco", budget_of(analysis, kept), request)
 
 
 @pytest.mark.parametrize("name", long_unless(toys.ARCHITECTURES, {"gpt2", "llama-gqa", "qwen2-moe"}))
 def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, analysed, quick):
     store, analysis = analysed(name)
-    assert Metric.FEATURE not in analysis.nats
-    with pytest.raises(InvalidSpecError, match="--metrics input,feature,loss, or run rankscope search"):
-        allocate(store, analysis, 0.8)
+    foreseen = allocate(store, analysis, 0.8)
+    assert cost_of(analysis, foreseen).kept_fraction <= 0.8
     found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
-    derived = load_analysis(store, found.analysis)
-    assert set(derived.nats) == {*analysis.nats, Metric.FEATURE}
-    stored = trials(store, derived.id)
+    assert found.analysis == analysis.id
+    stored = trials(store, analysis.id)
     assert found.trials == 4
     assert 1 <= len(stored) <= 4
     assert all(0.7 <= t.kept_fraction <= 0.8 for t in stored)
     assert all(t.objective == pytest.approx(t.perplexity + t.divergence) for t in stored)
     best = min(stored, key=lambda t: t.objective)
     assert found.best.objective == best.objective
-    rank_map = allocate(store, derived, 0.8)
+    rank_map = allocate(store, analysis, 0.8)
     assert rank_map.metric is Metric.FEATURE
     assert sum(b.rank is not None for b in rank_map.blocks) > 0
-    session = SearchSession(Home(tmp_path), derived.id, quick().objective, quick().space, ignore_progress, device="cpu")
+    session = SearchSession(
+        Home(tmp_path), analysis.id, quick().objective, quick().space, ignore_progress, device="cpu"
+    )
     assert session.measure(rank_map, ignore_progress) == best
 
 
@@ -85,25 +89,56 @@ def test_starting_points_are_the_uniform_one_and_water_fillings(tmp_path, analys
     assert len(set(second.point.values())) > 1
 
 
-def test_allocation_takes_the_best_measured_map_at_or_under_the_budget_or_says_how_to_get_one(
-    tmp_path, analysed, quick
-):
+def test_an_old_analysis_gets_the_feature_metric_from_a_search_and_loses_nothing(tmp_path, analysed, quick):
+    store, old = analysed("llama-gqa", metrics=["input", "loss"])
+    with pytest.raises(InvalidSpecError, match="Search for maps, which adds it, or analyse the model again"):
+        allocate(store, old, 0.8)
+    text = EvaluationSpec(replace(quick().objective.pool, part="evaluation"))
+    water_filling = allocate_rank_map(old, curves_by_metric(old), "water-filling", budget_of(old, 0.8))
+    EvaluationSession(Home(tmp_path), old.id, text, ignore_progress, device="cpu").measure(
+        water_filling, ignore_progress
+    )
+    (before,) = [row for row in results(store, old.id) if not row.is_dense]
+    found = search(Home(tmp_path), old.id, quick(), ignore_progress, device="cpu")
+    assert found.analysis != old.id
+    (listed,) = analysis_headings(store)
+    assert (listed.id, listed.replaces) == (found.analysis, (old.id,))
+    new = load_analysis(store, found.analysis)
+    assert set(new.nats) == {*old.nats, Metric.FEATURE}
+    (row,) = [row for row in results(store, new.id) if not row.is_dense]
+    assert (row.id, row.perplexities[0].perplexity) == (before.id, before.perplexities[0].perplexity)
+    assert len(trials(store, new.id)) == len(trials(store, old.id)) > 0
+    searched = allocate(store, new, 0.8)
+    EvaluationSession(Home(tmp_path), new.id, text, ignore_progress, device="cpu").measure(searched, ignore_progress)
+    assert len(results(store, new.id)) == 3
+    # The old one cannot say what a map in the feature metric costs.
+    assert len(results(store, old.id)) == 2
+
+
+def test_analyses_of_other_factors_stay_apart(analysed):
+    store, first = analysed("llama-gqa", metrics=["input", "loss"])
+    _, other = analysed("llama-gqa", metrics=["input", "loss"], gradient_shrinkage=0.2)
+    _, longer = analysed("llama-gqa", n_sequences=8)
+    assert {h.id for h in analysis_headings(store)} == {first.id, other.id, longer.id}
+    assert all(same_factors(store, one.id) == {one.id} for one in (first, other, longer))
+
+
+def test_allocation_takes_the_best_measured_map_near_the_budget_or_a_predicted_one(tmp_path, analysed, quick):
     store, analysis = analysed("llama", metrics=["feature", "loss"])
-    with pytest.raises(InfeasibleBudgetError, match=r"none is measured yet.*rankscope search ANALYSIS --target 0.80"):
-        allocate(store, analysis, 0.8)
     spec = quick(Goal(0.5, 0.95, pareto=True), n_trials=6)
     found = search(Home(tmp_path), analysis.id, spec, ignore_progress, device="cpu")
     front = found.pareto
     assert list(front) == sorted(front, key=lambda t: t.kept_fraction)
     assert [t.objective for t in front] == sorted((t.objective for t in front), reverse=True)
     sizes = [t.kept_fraction for t in front]
-    for kept, expected in [(sizes[0], front[0]), ((sizes[0] + sizes[1]) / 2, front[0]), (1.0, front[-1])]:
-        rank_map = allocate(store, analysis, kept + 1e-9 if kept < 1 else 1.0)
-        mapped = {m.blocks: m for m in evaluated_maps(store, analysis.id)}[rank_map.blocks]
-        assert mapped.objective == expected.objective
-        assert mapped.params <= kept * analysis.inventory.compressible_params + 1
-    with pytest.raises(InfeasibleBudgetError, match=f"the smallest measured one keeps {sizes[0]:.3f}"):
-        allocate(store, analysis, sizes[0] - 0.01)
+    measured = {m.blocks: m for m in evaluated_maps(store, analysis.id)}
+    for kept in [*sizes, *(size + 0.05 for size in sizes), min(sizes) - 0.01, 1.0]:
+        rank_map = allocate(store, analysis, min(kept + 1e-9, 1.0))
+        under = [t for t in front if t.kept_fraction <= kept + 1e-9]
+        if under and under[-1].kept_fraction > kept - 0.1:
+            assert measured[rank_map.blocks].objective == under[-1].objective
+        assert cost_of(analysis, rank_map).params <= kept * analysis.inventory.compressible_params + 1
+    assert allocate(store, analysis, sizes[0] - 0.01).blocks not in measured
     lock = BlockRank((analysis.inventory.projections[0].name,), Format.LOW_RANK, 4)
     with pytest.raises(InvalidRankMapError, match="cannot hold a rank of"):
         allocate(store, analysis, 0.9, [lock])

@@ -42,7 +42,7 @@ export class MethodCards {
     const plan = board.plans.get(name);
     this.figures.delete(name);
     if (!plan) {
-      Object.assign(card.dataset, { keptFraction: "", params: "", predictedPerplexity: "", nats: "" });
+      Object.assign(card.dataset, { keptFraction: "", params: "", predictedPerplexity: "", nats: "", search: "" });
       big.textContent = "–";
       range.textContent = board.reasons.get(name);
       cost.textContent = "";
@@ -58,6 +58,7 @@ export class MethodCards {
       params: String(plan.params),
       predictedPerplexity: String(predicted),
       nats: String(plan.nats),
+      search: plan.search ?? "",
     });
     const run = measurementOf(plan, metric, measured, (member) => board.projections.get(member).place);
     this.figures.set(name, { kept, predicted });
@@ -71,7 +72,7 @@ export class MethodCards {
       range.textContent = `${size}, needed for the perplexity`;
       cost.textContent = `${perplexityText(predicted)} predicted, ${interval}`;
     }
-    const extras = [plan.bestOf && `best of ${plan.bestOf} searched maps that fit`, run && `measured ${run.perplexity.toFixed(2)}`];
+    const extras = [plan.search === "predicted" && "predicted search", plan.bestOf && `best of ${plan.bestOf} searched maps that fit`, run && `measured ${run.perplexity.toFixed(2)}`];
     more.textContent = [`${short(plan.params)} parameters and multiply–adds per token`, ...extras.filter(Boolean)].join(" · ");
   }
 

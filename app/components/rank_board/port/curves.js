@@ -57,5 +57,5 @@ export async function decodeCurves(bytes) {
       shared: shared && next(members.map(([member]) => member), inFeatures, shared[0], shared[1]),
     }));
   }
-  return { name: header.name, rankStep: step, metrics };
+  return { name: header.name, rankStep: step, metrics, predicted: header.predicted };
 }

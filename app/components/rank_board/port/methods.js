@@ -6,17 +6,39 @@ import { allocateUniformly } from "./uniform.js";
 
 // engine.allocation._evaluated and engine.methods.presets
 
-export function bestEvaluated(evaluated, groups, budget, locks = []) {
-  if (locks.length) throw new NoAllocation("Measured maps cannot be changed; release the held ranks or turn off rebalancing.");
+export function bestSearched(evaluated, predicted, groups, budget, near, locks = []) {
+  if (locks.length) throw new NoAllocation("Searched maps cannot be changed; release the held ranks or turn off rebalancing.");
+  const names = groups.flatMap(({ separate }) => separate.map(({ members }) => members));
   const fitting = evaluated.filter((one) => one.params <= budget);
-  if (!fitting.length) throw new NoAllocation("No measured map fits this budget yet; search for one below.");
-  const newest = fitting.reduce((a, b) => (b.created > a.created ? b : a)).measure;
+  const close = fitting.filter((one) => one.params >= budget - near);
+  const place = close.length || !predicted ? -1 : lastAtMost(predicted.params, budget);
+  if (place >= 0) return foreseen(predicted, place, names);
+  if (!fitting.length) throw new NoAllocation("No searched map is as small as that; raise the budget.");
+  const newest = (close.length ? close : fitting).reduce((a, b) => (b.created > a.created ? b : a)).measure;
   const better = (a, b) => b.objective < a.objective || (b.objective === a.objective && b.params < a.params);
   const comparable = fitting.filter((one) => one.measure === newest);
   const best = comparable.reduce((a, b) => (better(a, b) ? b : a));
-  const names = groups.flatMap(({ separate }) => separate.map(({ members }) => members));
   const blocks = best.ranks.map((rank, i) => ({ members: names[i], format: rank === null ? "dense" : best.format, rank }));
-  return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length };
+  return { blocks, params: best.params, nats: best.nats, bestOf: comparable.length, search: "measured" };
+}
+
+/** The last place of an ascending list whose value is at most a number, or -1. */
+function lastAtMost(values, most) {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] <= most) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+function foreseen({ columns, ranks, params, nats }, place, names) {
+  const blocks = columns.map((column, i) => {
+    const rank = ranks[place][column] || null;
+    return { members: names[i], format: rank === null ? "dense" : "low-rank", rank };
+  });
+  return { blocks, params: params[place], nats: nats[place], search: "predicted" };
 }
 
 const oneFormat = (allocate) => (methods, method, locks) => ({
@@ -27,9 +49,11 @@ const oneFormat = (allocate) => (methods, method, locks) => ({
 const RULES = {
   uniform: oneFormat(allocateUniformly),
   flrc: oneFormat(allocateByImportance),
-  "best-measured": (methods, method, locks) => ({
-    allocate: (budget) => bestEvaluated(methods.evaluated, methods.groupsOf(method), budget, locks),
-  }),
+  "best-searched": (methods, method, locks) => {
+    const { evaluated, curves, near } = methods;
+    const groups = methods.groupsOf(method);
+    return { allocate: (budget) => bestSearched(evaluated, curves.predicted, groups, budget, near, locks) };
+  },
   "water-filling": (methods, method, locks) => methods.frontier(method, locks),
 };
 
@@ -40,8 +64,8 @@ export class Methods {
   }
 
   /** Take over the constants that Python calculates with, and the maps that searches have measured. */
-  learn({ constants, evaluated }) {
-    Object.assign(this, { constants, evaluated });
+  learn({ constants, evaluated, compressible }) {
+    Object.assign(this, { constants, evaluated, near: constants.measured_reach * compressible });
   }
 
   /** Return the map for a budget in parameters; `locks` are held. */
