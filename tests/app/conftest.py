@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import streamlit as st
@@ -35,6 +36,12 @@ MAIN = Path(app.__file__).with_name("main.py")
 
 # Every AppTest reads the metadata of all installed packages, which takes longer than most pages and never changes.
 manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
+
+
+def sent_to_browser(page: AppTest, field: str) -> dict[str, Any]:
+    """Return what the component with a field of that name is sent."""
+    documents = (json.loads(e.proto.json or e.proto.mixed.json or "null") for e in page.get("bidi_component"))
+    return next(document for document in documents if document and field in document)
 
 
 def _silent(*_: object, **__: object) -> None:

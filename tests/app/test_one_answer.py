@@ -6,7 +6,6 @@ refined factors are counted, and one that was measured last.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +29,7 @@ from engine.results.words import ratio
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
 from engine.types import Budget
+from tests.app.conftest import sent_to_browser
 from tests.app.test_views import shown
 from tests.end_to_end.test_command_line import Terminal
 
@@ -125,8 +125,9 @@ def test_pages_show_the_text_and_what_was_measured_on_it(
 ) -> None:
     overview = open_page("overview", keep="0.8")
     assert overview.selectbox(key="measured-on").value == made.text.setting
-    assert "other\\.txt, as measured" in shown(overview)
-    assert next(m.value for m in overview.metric if m.label == "Perplexity, measured") == ratio(made.found.ratio)
+    sent = sent_to_browser(overview, "lines")
+    assert sent["text"] == "other.txt"
+    assert made.found.ratio in {one["ratio"] for one in sent["measured"]}
     assert "calibrated on 3 measured maps" in shown(overview)
     allocated = open_page("allocation", keep="0.8", method="water-filling")
     assert not allocated.exception
@@ -157,11 +158,7 @@ def test_the_board_is_sent_what_python_shows(
     open_page: Callable[..., AppTest], measured_home: Path, made: Measured
 ) -> None:
     page = open_page("allocation", keep="0.8", method="water-filling")
-    sent = next(
-        data
-        for element in page.get("bidi_component")
-        if "measured" in (data := json.loads(element.proto.json or element.proto.mixed.json))
-    )
+    sent = sent_to_browser(page, "measured")
     assert len({one["content"] for one in sent["measured"]}) == len(sent["measured"]) == 3
     assert made.found.perplexity in {one["perplexity"] for one in sent["measured"]}
     assert sent["predictor"] == predictor_on(made.text).to_json()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from streamlit.testing.v1 import AppTest
 
 from app.pages import page_file
+from tests.app.conftest import sent_to_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ def go(page: AppTest, path: str) -> AppTest:
 
 
 def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
-    page = open_page("overview")
+    page = open_page("playground")
     page.slider(key="budget").set_value(0.6).run()
     assert page.query_params["keep"] == "0.6"
     page = go(page, "allocation")
@@ -29,8 +30,10 @@ def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_pag
     # The board reports through its callback, which the test of the browser runs; here its result is put in place.
     page.session_state["board"] = replace(page.session_state["board"], keep=0.537, target=30.0)
     page = go(page, "overview")
-    assert page.slider(key="budget").value == 0.537
+    assert sent_to_browser(page, "lines")["keep"] == 0.537
     assert page.session_state["board"].target == 30.0
+    page = go(page, "playground")
+    assert page.slider(key="budget").value == 0.537
     page.slider(key="budget").set_value(0.7).run()
     page = go(page, "allocation")
     assert page.query_params["keep"] == "0.7"
@@ -39,4 +42,4 @@ def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_pag
 
 
 def test_a_link_brings_its_budget_to_the_overview(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
-    assert open_page("overview", keep="0.45").slider(key="budget").value == 0.45
+    assert sent_to_browser(open_page("overview", keep="0.45"), "lines")["keep"] == 0.45

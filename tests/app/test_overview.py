@@ -1,4 +1,4 @@
-"""The Overview page: its sentence for everyone, its tiles, its chart's table and its one next step."""
+"""The Overview page: what its live part is sent, its recommendation, its sample, its table and its one next step."""
 
 from __future__ import annotations
 
@@ -8,71 +8,100 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import tables
-from app.services import allocation, measurements
-from app.wording.headline import headline, uncertainty
+from app.services import allocation, measurements, recommendation
+from app.wording.recommendation import change
 from cache import DirectoryStore
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on, reference_text
-from engine.types import Budget
+from tests.app.conftest import sent_to_browser
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streamlit.testing.v1 import AppTest
-
     from engine.analysis.value import Analysis
+    from tests.support.measured_toy import MeasuredToy
 
 Open = "Callable[..., AppTest]"
-
-
-def title_of(page: AppTest) -> str:
-    return next(m.value for m in page.markdown if m.value.startswith("####"))
 
 
 @pytest.mark.parametrize(
     ("ratio", "words"),
     [
-        (0.95, "5.0 % less uncertain"),
-        (1.0, "no more uncertain"),
-        (1.0004, "no more uncertain"),
-        (1.05, "5.0 % more uncertain"),
-        (1.5, "50 % more uncertain"),
-        (3.0, "3.0 × as uncertain"),
-        (math.inf, "more than 1000 × as uncertain"),
+        (0.95, "−5.0 %"),
+        (1.0004, "unchanged"),
+        (1.05, "+5.0 %"),
+        (1.0997, "+10 %"),
+        (1.5, "+50 %"),
+        (3.0, "3.0 ×"),
+        (math.inf, "> 1000 ×"),
     ],
 )
-def test_uncertainty_in_words(ratio: float, words: str) -> None:
-    assert uncertainty(ratio) == words
+def test_a_perplexity_in_words(ratio: float, words: str) -> None:
+    assert change(ratio) == words
 
 
-def test_the_headline_is_a_prediction_until_exactly_this_map_was_measured(
-    toy_analysis: Analysis, analysed_home: Path
+def test_every_measured_map_stands_beside_the_prediction_made_without_it(
+    open_page: Open, toy_analysis: Analysis, analysed_home: Path
 ) -> None:
-    budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    costed = allocation.method_map(toy_analysis.id, "water-filling", budget.params)
-    predicted = headline(costed, toy_analysis.inventory, (1.05, 1.01, 2.5), None, "news")
-    assert "smaller**" in predicted
-    assert "a prediction, likely between 1.0 % and 2.5 ×" in predicted
-    assert "as measured" in headline(costed, toy_analysis.inventory, (1.05, 1.01, 2.5), 1.07, "news")
+    sent = sent_to_browser(open_page("overview", keep="0.8"), "lines")
+    text = reference_text(measurements.result_rows(toy_analysis.id))
+    assert text is not None
+    for one, row in zip(sent["measured"], text.rows, strict=True):
+        found = text.of(row)
+        assert found is not None
+        assert found.prediction is not None
+        assert one["ratio"] == found.ratio
+        assert one["expected"][0] == found.prediction.perplexity / found.dense_perplexity
+        own, *_ = predictor_on(text).predict(row.size.predicted_nats, row.rank_map.metric).perplexities()
+        assert one["expected"][0] != own
+
+
+def test_tasks_and_speed_are_sent_where_they_were_measured(
+    open_page: Open, home: Path, measured_toy: MeasuredToy
+) -> None:
+    home.symlink_to(measured_toy.home)
+    first = sent_to_browser(open_page("overview"), "lines")["measured"][0]
+    assert 0 <= first["tasks"]["value"] <= 1
+    assert 0 <= first["tasks"]["dense"] <= 1
+    assert first["speed"]["value"] > 0
+
+
+def test_the_recommendation_is_the_smallest_map_within_its_rule(toy_analysis: Analysis, analysed_home: Path) -> None:
+    text = reference_text(measurements.result_rows(toy_analysis.id))
+    found = recommendation.smallest_fine_map(toy_analysis.id, text)
+    assert found is not None
+    assert found.ratio <= recommendation.FINE_RATIO
+    for method in PRESETS:
+        if method != "bolaco":
+            other = allocation.map_to_ratio(toy_analysis.id, method, recommendation.FINE_RATIO, text, ())
+            assert found.costed.cost.params <= other.cost.params
+
+
+def test_the_recommended_size_becomes_the_budget(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("overview", keep="0.8")
+    assert any("at most 10 % above the dense model's" in text.value for text in page.markdown)
+    page = page.button(key="recommended").click().run()
+    assert not page.exception
+    assert sent_to_browser(page, "lines")["keep"] != 0.8
 
 
 def test_the_next_step_is_to_measure_until_it_was(open_page: Open, analysed_home: Path) -> None:
-    page = open_page("overview", keep="0.8")
-    assert "as measured" in title_of(page)
-    (link,) = page.get("page_link")
-    assert link.proto.label == "Compare methods at this budget"
+    (link,) = open_page("overview", keep="0.8").get("page_link")
+    assert link.proto.label == "Compare methods at this size"
     store = DirectoryStore(analysed_home / "artifacts")
     for key in store.keys("evaluation"):
         store.delete(key)
+    (link,) = open_page("overview", keep="0.8").get("page_link")
+    assert link.proto.label == "Compress and measure this version"
+
+
+def test_an_evaluated_summary_shows_how_both_models_write(
+    open_page: Open, home: Path, measured_toy: MeasuredToy
+) -> None:
+    home.symlink_to(measured_toy.home)
     page = open_page("overview", keep="0.8")
-    assert "a prediction" in title_of(page)
-    (link,) = page.get("page_link")
-    assert link.proto.label == "Compress and measure"
-
-
-def test_tiles_hold_size_arithmetic_kept_and_both_perplexities(open_page: Open, analysed_home: Path) -> None:
-    labels = [m.label for m in open_page("overview").metric]
-    assert labels == ["Size", "Arithmetic per token", "Kept", "Perplexity, predicted", "Perplexity, measured"]
+    assert "Does it still answer?" in [heading.value for heading in page.subheader]
+    assert "**Dense model**" in [text.value for text in page.markdown]
 
 
 def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_home: Path) -> None:

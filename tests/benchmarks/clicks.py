@@ -22,11 +22,6 @@ MAIN = Path(app.__file__).with_name("main.py")
 
 def keep(page: AppTest) -> Iterator[AppTest]:
     for step in range(20):
-        yield page.slider(key="budget").set_value(round(0.45 + 0.02 * step, 2))
-
-
-def board_keep(page: AppTest) -> Iterator[AppTest]:
-    for step in range(20):
         page.query_params["keep"] = str(round(0.45 + 0.02 * step, 2))
         yield page
 
@@ -68,7 +63,7 @@ CLICKS: tuple[tuple[str, str, Callable[[AppTest], Iterator[AppTest]]], ...] = (
     ("spectra", "metric, each for the first time", metrics),
     ("spectra", "quantity", quantities),
     ("sensitivity", "kept fraction", cut),
-    ("allocation", "budget", board_keep),
+    ("allocation", "budget", keep),
     ("model", "anything", nothing),
     ("jobs", "refresh", nothing),
 )

@@ -29,8 +29,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def budget(page: Page) -> str:
-    """Return what the slider shows."""
-    return page.get_by_test_id("stSliderThumbValue").first.inner_text()
+    """Return what the Overview's slider shows."""
+    page.wait_for_selector("[data-testid=overview][data-ready=true]")
+    return f"{float(page.get_by_test_id('overview-budget').input_value()):.0%}"
 
 
 def open_at(page: Page, address: str) -> None:
@@ -101,6 +102,7 @@ def test_an_analysis_deleted_under_an_open_page_is_one_sentence_and_a_way_on(pag
     address = dashboard.address
     open_at(page, address)
     shutil.rmtree(dashboard.home / "artifacts" / "analysis")
+    assert budget(page) == "80%"
     page.get_by_role("slider").first.press("ArrowLeft")
     expect(page.get_by_text("is no longer here")).to_be_visible()
     settled(page)
@@ -117,6 +119,7 @@ def test_a_server_that_restarts_brings_the_page_back_as_it_was(
     with running_app(home, port) as address:
         open_at(page, f"{address}/")
         slider = page.get_by_role("slider", name=re.compile("Budget"))
+        assert budget(page) == "80%"
         for _ in range(5):
             slider.press("ArrowLeft")
         expect(page).to_have_url(re.compile("keep=0.75"))

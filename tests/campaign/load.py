@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 N_PAGES = 1200
 N_VISITORS = 20
-PAGES = ("overview", "overview", "allocation", "allocation", "spectra", "sensitivity", "results")
+PAGES = ("overview", "playground", "playground", "allocation", "allocation", "spectra", "sensitivity", "results")
 METHODS = ("water-filling", "svd-llm", "flrc")
 KEPT = tuple(k / 20 for k in range(9, 20) if k != 16)
 """Without what a session begins with: a budget that was left a moment ago is not taken from an address again."""
@@ -105,7 +105,7 @@ class Visits:
         before: State | None = None
         for keep in chance.sample(KEPT, min(most, len(KEPT))):
             state = State(chance.choice(PAGES), chance.choice(self._analyses), keep, chance.choice(METHODS))
-            is_moved = before is not None and before.page == "overview" and chance.random() < 0.5
+            is_moved = before is not None and before.page == "playground" and chance.random() < 0.5
             began = time.monotonic()
             if is_moved and before is not None:
                 state = before._replace(keep=keep)

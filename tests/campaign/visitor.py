@@ -71,7 +71,7 @@ class Visitor:
         return self._run(state, {})
 
     def move(self, state: State, keep: float) -> dict[str, str]:
-        """Move the budget of the Overview, while the address still says what it was; return what the page shows.
+        """Move the budget of the Playground, while the address still says what it was; return what the page shows.
 
         Raises:
             TimeoutError: the page is not drawn in time.

@@ -6,11 +6,12 @@ change; the other is what people see and touch. It reports its state when the po
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+
+from app.components.joined_script import joined_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +22,7 @@ _HERE = Path(__file__).parent
 
 
 def _join(*modules: str) -> str:
-    """Return modules as one, because Streamlit takes a single script: imports between them fall away.
-
-    Each module imports only from modules before it, and only the last has a default export.
-    """
-    sources = [(_HERE / name).read_text(encoding="utf-8") for name in modules]
-    without_imports = [re.sub(r"^import .*\n", "", source, flags=re.MULTILINE) for source in sources]
-    before = [re.sub(r"^export ", "", source, flags=re.MULTILINE) for source in without_imports[:-1]]
-    return "\n".join([*before, without_imports[-1]])
+    return joined_script(*(_HERE / name for name in modules))
 
 
 CURVES_SCRIPT = _join("port/curves.js", "board/shelf.js", "board/deliver.js")
@@ -84,4 +78,9 @@ def rank_board(board: BoardInput, curves: bytes, *, key: str, on_change: Callabl
         on_change: called before the run that a released pointer causes.
     """
     _board(key=key, data=board.to_json(), on_board_change=on_change)
-    _curves(key=f"{key}.curves", data=curves)
+    hand_curves_over(curves, key=f"{key}.curves")
+
+
+def hand_curves_over(curves: bytes, *, key: str) -> None:
+    """Send curves to the page, where every component finds them under their name."""
+    _curves(key=key, data=curves)

@@ -118,7 +118,7 @@ class BoardInput:
             "total": inventory.total_params,
             "methods": [
                 *presets_json(PRESETS.values()),
-                *([] if opened is None else [_fixed(opened, self.opened_name)]),
+                *([] if opened is None else [fixed_map(opened, self.opened_name)]),
             ],
             "evaluated": list(self.searched),
             "predictor": predictor_on(self.text).to_json(),
@@ -156,7 +156,7 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     return ";".join([rank_map.metric, *sorted(blocks)])
 
 
-def _fixed(costed: CostedMap, name: str) -> dict[str, object]:
+def fixed_map(costed: CostedMap, name: str) -> dict[str, object]:
     """Return a map that no budget changes as a method."""
     return {
         "name": costed.method,

@@ -1,64 +1,80 @@
-"""Overview: one model, one budget, what it costs and what it keeps."""
+"""Overview: one model, one size, what it costs and what it keeps."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.components.rank_board.data import LOWEST_KEEP
+from app.components.rank_board.state import chosen_budget, remember_budget
 from app.costed_maps import CostedMap
 from app.pages import page_link
-from app.services import allocation, measurements
-from app.views.overview.outcome import show_outcome
+from app.services import allocation, measurements, recommendation
+from app.views.overview.live import show_live_overview
+from app.views.overview.sample import show_sample
 from app.views.shared.board_maps import map_edited_by_hand
-from app.views.shared.comparison import quality_chart, quality_table
+from app.views.shared.comparison import quality_table
 from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
-from app.widgets.pickers import budget_slider
 from app.widgets.text_choice import chosen_text
+from app.wording.recommendation import not_recommended, recommended
+from engine.pipeline.reading.results import measured_on
 from engine.prediction.runs import predictor_on
-from engine.results.words import calibrated, method_title
+from engine.results.words import calibrated
+from engine.types import Budget
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.results.texts import MeasuredText
-    from engine.types import Budget
 
 
 def render() -> None:
     st.title("RankScope")
-    st.caption("How small can this model get, and what does that cost?")
     with errors_shown():
         analysis = current_analysis()
         if analysis is None:
             return
-        budget = budget_slider(analysis)
-        text = chosen_text(measurements.result_rows(analysis.id))
-        _show_best(analysis, budget, text)
-        st.subheader("Quality against size")
-        quality_chart(analysis, text, budget.kept_fraction)
+        rows = measurements.result_rows(analysis.id)
+        keep, text = chosen_budget(), chosen_text(rows)
+        edited = map_edited_by_hand(analysis, text)
+        show_live_overview(analysis, keep, rows, text, edited)
+        st.caption(f"Lines are predictions, {calibrated(predictor_on(text).n_runs)}; points are measured.")
+        _recommend(analysis, text)
+        _show_next_steps(analysis, edited or _best_map(analysis, keep, text), text)
+        show_sample(rows, keep)
         with st.expander("Table of this chart"):
             quality_table(analysis, text)
 
 
-def _show_best(analysis: Analysis, budget: Budget, text: MeasuredText | None) -> None:
+def _recommend(analysis: Analysis, text: MeasuredText | None) -> None:
+    found = recommendation.smallest_fine_map(analysis.id, text)
+    fine = recommendation.FINE_RATIO
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        if found is None:
+            st.markdown(not_recommended(fine))
+            return
+        st.markdown(recommended(found.costed, found.ratio, fine, is_measured=found.is_measured))
+        keep = max(math.ceil(1e4 * found.costed.cost.kept_fraction) / 1e4, LOWEST_KEEP)
+        st.button("Show this size", on_click=remember_budget, args=(analysis, keep), key="recommended")
+
+
+def _best_map(analysis: Analysis, keep: float, text: MeasuredText | None) -> CostedMap | None:
+    """Return the map with the smallest predicted loss of quality, which the browser shows, too."""
+    budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
     maps = [p for p in allocation.method_maps(analysis.id, budget.params) if isinstance(p, CostedMap)]
-    if not maps:
-        st.warning("No method makes the model this small; move the slider to the right.", icon=":material/warning:")
-        return
     predictor = predictor_on(text)
-    edited = map_edited_by_hand(analysis, text)
-    best = edited or min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase)
-    is_measured = show_outcome(analysis, best, text, predictor)
-    why = "edited by hand on Allocation" if edited else "the method with the smallest predicted loss of quality here"
-    st.caption(
-        f"With {method_title(best.method)}, {why}. Perplexity: "
-        f"roughly the number of next words the model finds equally likely. "
-        f"Predictions are {calibrated(predictor.n_runs)}."
-    )
+    return min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase, default=None)
+
+
+def _show_next_steps(analysis: Analysis, best: CostedMap | None, text: MeasuredText | None) -> None:
+    if best is None:
+        return
+    is_measured = text is not None and measured_on(text, best.rank_map) is not None
     with st.container(horizontal=True, vertical_alignment="center"):
-        page_link("allocation", "Compare methods at this budget" if is_measured else "Compress and measure")
+        page_link("allocation", "Compare methods at this size" if is_measured else "Compress and measure this version")
         share_button(analysis, best)
 
 

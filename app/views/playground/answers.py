@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, tables
 from app.services import playground
-from app.views.playground.presence import presence
+from app.views.shared.presence import presence
 from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
 from app.wording.labels import plain

@@ -1,0 +1,21 @@
+// Ratios as people read them, as engine.results.words has them.
+
+export function times(ratio) {
+  if (!(ratio <= 1000)) return "> 1000 ×";
+  return `${ratio.toFixed(ratio < 10 ? 3 : 1)} ×`;
+}
+
+/** Return by how much a perplexity is larger than the dense model's: +18 %, 2.3 ×. */
+export function change(ratio) {
+  if (!(ratio < 2)) return ratio <= 1000 ? `${ratio.toFixed(1)} ×` : "> 1000 ×";
+  const percent = 100 * (ratio - 1);
+  if (Math.abs(percent) < 0.05) return "unchanged";
+  return `${percent > 0 ? "+" : "−"}${Math.abs(percent).toFixed(Math.abs(percent) < 9.95 ? 1 : 0)} %`;
+}
+
+export const kept = (fraction) => `${(100 * fraction).toFixed(1)} % kept`;
+
+export function smaller(fraction) {
+  const percent = Math.round(100 * fraction);
+  return percent >= 1 ? `${percent} % smaller` : "Hardly smaller";
+}

@@ -1,0 +1,66 @@
+"""The Overview's slider in a real browser: everything follows the pointer, and Python confirms."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from app.costed_maps import CostedMap
+from app.services import allocation, measurements
+from engine.prediction.runs import predictor_on, reference_text
+from engine.types import Budget
+from tests.support.running_app import settled
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from engine.analysis.value import Analysis
+    from tests.browser.conftest import Dashboard
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+MOVE = "(slider, keep) => { slider.value = keep; slider.dispatchEvent(new Event('input')); }"
+
+
+def best_params(analysis: Analysis, keep: float) -> int:
+    """Return the parameters of the map that Python takes for the best."""
+    predictor = predictor_on(reference_text(measurements.result_rows(analysis.id)))
+    budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
+    maps = [p for p in allocation.method_maps(analysis.id, budget.params) if isinstance(p, CostedMap)]
+    return min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase).cost.params
+
+
+def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(
+    page: Page, dashboard: Dashboard, toy_analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANKSCOPE_HOME", str(dashboard.home))
+    page.goto(f"{dashboard.address}/?keep=0.8")
+    root = page.get_by_test_id("overview")
+    expect(root).to_have_attribute("data-ready", "true")
+    settled(page)
+    headline, marker = page.get_by_test_id("headline"), page.locator(".ov-marker")
+    before = headline.inner_text(), marker.get_attribute("x1"), page.locator("[data-tile=size]").inner_text()
+    slider = page.get_by_test_id("overview-budget")
+    slider.evaluate(MOVE, "0.5")
+    expect(root).to_have_attribute("data-params", str(best_params(toy_analysis, 0.5)))
+    after = headline.inner_text(), marker.get_attribute("x1"), page.locator("[data-tile=size]").inner_text()
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert "keep=0.8" in page.url
+    slider.evaluate("(slider) => slider.dispatchEvent(new Event('change'))")
+    expect(page).to_have_url(re.compile(r"keep=0\.5\b"))
+
+    # The marker in the chart is the same slider.
+    box = page.locator(".ov-chart svg").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 100)
+    page.mouse.up()
+    expect(page).not_to_have_url(re.compile(r"keep=0\.5\b"))
+    settled(page)
+    kept = float(root.get_attribute("data-kept-fraction") or "nan")
+    assert f"keep={kept:g}" in page.url
+    assert root.get_attribute("data-params") == str(best_params(toy_analysis, kept))
