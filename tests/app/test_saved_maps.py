@@ -16,6 +16,7 @@ from engine.rank_map.files import named_maps
 from engine.rank_map.named import NamedMap
 from engine.rank_map.table import rank_map_to_csv
 from engine.types import Budget
+from tests.app.conftest import sent_to_browser
 from tests.app.test_views import button, shown
 
 if TYPE_CHECKING:
@@ -220,9 +221,9 @@ def test_a_map_edited_without_rebalancing_survives_a_reload_and_answers_on_the_p
     assert parse_rank_map(found.question.compressed.rank_map.encode()) == edited
     playground.playground().stop(query(asked)["answer"])
     overview = open_page("overview", **link)
-    assert "edited by hand" in shown(overview)
+    assert "edited by hand" in sent_to_browser(overview, "lines")["edited"]["title"]
     # A budget that is chosen elsewhere makes every map anew, around what is held.
-    assert "edited by hand" not in shown(overview.slider(key="budget").set_value(0.7).run())
+    assert sent_to_browser(overview.button(key="recommended").click().run(), "lines")["edited"] is None
 
 
 def test_a_saved_map_opens_as_it_was_saved_and_changes_by_hand(
