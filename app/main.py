@@ -8,12 +8,14 @@ from app.pages import navigation
 from app.widgets.errors import warn_of_unreadable
 from app.widgets.glossary import glossary_button
 from app.widgets.history import keep_history_tidy
+from app.widgets.job_indicator import NAME, jobs_indicator
 from app.widgets.url_state import carry_url_state
 
-st.set_page_config(page_title="RankScope", page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
+st.set_page_config(page_title=NAME, page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
 carry_url_state()
 page = st.navigation(navigation(), position="top")
 warn_of_unreadable()
 glossary_button()
+jobs_indicator(page.title)
 page.run()
 keep_history_tidy()

@@ -32,6 +32,6 @@ def navigation() -> list[st.Page]:
     ]
 
 
-def page_link(name: str, label: str) -> None:
-    """Offer another page as the next step."""
-    st.page_link(page_file(name), label=label, icon=":material/arrow_forward:")
+def page_link(name: str, label: str, **query: str) -> None:
+    """Offer another page, perhaps of something, as the next step."""
+    st.page_link(page_file(name), label=label, icon=":material/arrow_forward:", query_params=query)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "methods", "kept_fractions"})
 """Arguments that time is proportional to."""
 
-_IDLE: Final = frozenset({"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping"})
+_IDLE: Final = frozenset({"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping", "folder"})
 """Arguments that hardly change the time."""
 
 _LEAST_S: Final = 3.0

@@ -108,7 +108,14 @@ def forget_job(job_id: str) -> None:
     queue().forget(job_id)
 
 
-def job_log(job_id: str, last_lines: int = 200) -> str:
+def forget_finished() -> None:
+    """Delete the records of all jobs that are over; what they computed stays."""
+    for finished in jobs():
+        if finished.status.is_final:
+            forget_job(finished.id)
+
+
+def job_log(job_id: str, last_lines: int) -> str:
     """Return what a job printed last."""
     return queue().log(job_id, last_lines)
 

@@ -30,9 +30,9 @@ def calibrated(n_runs: int) -> str:
     return f"calibrated on {counted(n_runs, 'measured map')}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: 1 map, 3 maps."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def count(number: float) -> str:

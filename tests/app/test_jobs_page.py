@@ -181,3 +181,40 @@ def kept_by(job: Job, analysis: Analysis) -> str:
     """Return the kept fraction of the one map a job measures."""
     (document,) = job.arguments["rank_maps"]
     return percent(cost_of(analysis, parse_rank_map(document.encode())).kept_fraction)
+
+
+def test_every_page_says_what_runs_and_announces_its_end(open_page: Open, analysed_home: Path, queue: JobQueue) -> None:
+    page = open_page("spectra")
+    assert not page.get("page_link") or "job" not in corner(page)
+    job = queue.submit("evaluate", {}, title="Measure it")
+    with begun(analysed_home, job) as report:
+        report("compressed model", 0.25, "a quarter")
+    page.run()
+    assert corner(page) == "1 job 25 %"
+    assert not page.toast
+    JobRecord(analysed_home).finish(job.id, 1, JobStatus.DONE)
+    page.run()
+    assert [toast.value for toast in page.toast] == ["Measure it: done"]
+    page.run()
+    assert not page.toast
+    assert "job" not in corner(page)
+
+
+def corner(page: AppTest) -> str:
+    """Return the first link of a page, which is the indicator's where something runs."""
+    return next((link.proto.label for link in page.get("page_link")), "")
+
+
+def test_finished_jobs_lead_to_their_results_and_are_forgotten_together(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, queue: JobQueue
+) -> None:
+    measured = queue.submit("evaluate", {"analysis": toy_analysis.id}, title="Measure it")
+    begun(analysed_home, measured).close()
+    JobRecord(analysed_home).finish(measured.id, 1, JobStatus.DONE)
+    waiting = queue.submit("search", {"analysis": toy_analysis.id}, title="Search it")
+    page = open_page("jobs")
+    (link,) = [one.proto for one in page.get("page_link") if one.proto.label == "Show what was measured"]
+    assert link.page == "results"
+    assert f"analysis={toy_analysis.id[:12]}" in link.query_string
+    page.button(key="jobs.forget-all").click().run()
+    assert [job.id for job in queue.jobs()] == [waiting.id]

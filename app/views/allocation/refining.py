@@ -9,6 +9,7 @@ import streamlit as st
 
 from app.pages import page_link
 from app.services import jobs
+from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.setting_input import whole_number_input
 from engine.operations import Refine
@@ -52,9 +53,11 @@ def refine_map(analysis: Analysis, costed: CostedMap) -> None:
         minutes = whole_number_input(
             Refine, "minutes", "Minutes of training at most", key="refine.minutes", disabled=not train
         )
+        rank_map = costed.rank_map.to_json()
+        operation = Refine(analysis=analysis.id, rank_map=rank_map, train=train, minutes=minutes)
+        show_estimate(operation)
         if st.button("Refine and measure", icon=":material/play_arrow:", key="refine.start"):
-            rank_map = costed.rank_map.to_json()
-            follow(jobs.submit(Refine(analysis=analysis.id, rank_map=rank_map, train=train, minutes=minutes)))
+            follow(jobs.submit(operation))
             st.rerun()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services import jobs
+from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
@@ -30,9 +31,10 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         goal = option_picker("Goal", _GOALS, key="search.goal")
         trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
         label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"
+        search = _on_text_of(analysis).changed(trials=trials)
+        aimed = search.changed(pareto=True) if goal == "all" else search.changed(target=round(kept_fraction, 4))
+        show_estimate(aimed)
         if st.button(label, type="primary", icon=":material/play_arrow:", key="search.start"):
-            search = _on_text_of(analysis).changed(trials=trials)
-            aimed = search.changed(pareto=True) if goal == "all" else search.changed(target=round(kept_fraction, 4))
             follow(jobs.submit(aimed))
             st.rerun()
 

@@ -11,6 +11,7 @@ import streamlit as st
 from app.services import jobs
 from app.views.jobs.end import explain_end, show_log
 from app.widgets.job_progress import show_progress
+from app.widgets.job_result import link_to_result
 from app.wording.labels import plain
 from engine.jobs import JobStatus
 from engine.results.words import duration
@@ -39,6 +40,7 @@ def show_job(job: Job) -> None:
             if job.status.is_final:
                 st.caption(_history(job))
                 explain_end(job)
+                link_to_result(job)
             else:
                 show_progress(job, titled=False)
         with actions.container(horizontal=True, horizontal_alignment="right"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -13,6 +13,9 @@ from engine.jobs import JobStatus
 
 if TYPE_CHECKING:
     from engine.jobs import Job
+
+
+_TAIL_LINES: Final = 15
 
 
 def explain_end(job: Job) -> None:
@@ -32,7 +35,10 @@ def show_log(job: Job) -> None:
     if not log.open:
         return
     with log:
-        st.code(jobs.job_log(job.id) or "Nothing was printed.", language=None, height=240)
+        tail = jobs.job_log(job.id, _TAIL_LINES)
+        st.code(tail or "Nothing was printed.", language=None, wrap_lines=True)
+        if tail.count("\n") + 1 >= _TAIL_LINES:
+            st.caption(f"The last {_TAIL_LINES} lines; the download has all of them.")
         st.download_button(
             "Download the log",
             lambda: jobs.job_log(job.id, last_lines=sys.maxsize),

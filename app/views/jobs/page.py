@@ -11,6 +11,7 @@ from app.services import jobs
 from app.views.jobs.card import show_job
 from app.widgets.errors import errors_shown
 from engine.jobs import JobStatus
+from engine.results.words import counted
 
 if TYPE_CHECKING:
     from engine.jobs import Job
@@ -44,12 +45,20 @@ def _show_jobs(was_active: bool) -> None:
         for job in sorted(active, key=_turn):
             show_job(job)
         if over:
-            st.subheader("Finished")
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                st.subheader("Finished")
+                _forget_all(over)
         shown = st.session_state.get("jobs.shown", _SHOWN)
         for job in over[:shown]:
             show_job(job)
         if len(over) > shown:
             st.button(f"Show all {len(over)}", on_click=st.session_state.update, args=({"jobs.shown": len(over)},))
+
+
+def _forget_all(over: list[Job]) -> None:
+    with st.popover("Forget all finished", type="tertiary", icon=":material/delete_sweep:"):
+        st.caption(f"Deletes {counted(len(over), 'entry', 'entries')} and their logs; stored results are kept.")
+        st.button("Forget them", key="jobs.forget-all", on_click=jobs.forget_finished, type="primary")
 
 
 def _turn(job: Job) -> int:

@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, tables
 from app.services import jobs, measurements
 from app.views.results.measured_frames import comparison_frame
+from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.wording.labels import plain
 from engine.operations import Compare
@@ -28,11 +29,12 @@ def compare_every_method(analysis: Analysis) -> None:
     with st.expander("Compare every method", expanded=False, icon=":material/compare_arrows:"):
         st.caption(
             "Measures every method at 90, 80, 70, 60 and 50 % kept, on held-out Wikipedia passages and on BBC news. "
-            "Bolaco searches first. Stored measurements are reused; the demo takes about half an hour "
-            "on two cores."
+            "Bolaco searches first. Stored measurements are reused."
         )
+        operation = Compare(analysis=analysis.id)
+        show_estimate(operation)
         if st.button("Compare", icon=":material/play_arrow:", key="compare.start"):
-            follow(jobs.submit(Compare(analysis=analysis.id)))
+            follow(jobs.submit(operation))
             st.rerun()
 
 
