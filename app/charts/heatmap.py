@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.colour_bar import colour_bar, log_limits
-from app.charts.style import HIGHLIGHT, SEQUENTIAL, framed
+from app.charts.style import DIVERGING, HIGHLIGHT, SEQUENTIAL, framed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,6 +27,7 @@ def layer_heatmap(
     hover: Sequence[str],
     percent: bool = False,
     log: bool = False,
+    is_difference: bool = False,
     limits: tuple[float, float] | None = None,
     outlined: Collection[str] = (),
     n_clicks: int = 0,
@@ -40,6 +41,7 @@ def layer_heatmap(
         hover: one text per row.
         percent: whether values are fractions.
         log: whether colours follow the logarithm; values that are not positive stay empty.
+        is_difference: whether colours part values below zero from those above.
         limits: of the colours, in the value's unit.
         outlined: names of the rows whose cells have a frame.
         n_clicks: how many were reported so far; one that is like the last would not be.
@@ -52,6 +54,9 @@ def layer_heatmap(
         low, high = (float(np.log10(v)) for v in limits or log_limits(shown))
         limits = low, high
         shown = np.log10(np.where(shown > 0, shown, np.nan))
+    if is_difference:
+        widest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
+        limits = -widest, widest
     for layer, kind, number in zip(rows["layer"], rows["kind"], shown, strict=True):
         grid[layers.index(layer), kinds.index(kind)] = number
     figure = go.Figure(
@@ -61,7 +66,7 @@ def layer_heatmap(
             z=grid,
             zmin=limits[0] if limits else None,
             zmax=limits[1] if limits else None,
-            colorscale=SEQUENTIAL,
+            colorscale=list(DIVERGING if is_difference else SEQUENTIAL),
             colorbar=colour_bar(title, limits if log else None, percent=percent),
             xgap=1,
             ygap=1,

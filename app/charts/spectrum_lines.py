@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from app.charts.style import NEUTRAL, depth_colours, framed, line_style, rank_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
     from typing import Any
 
     _Facts = Mapping[Hashable, Mapping[Hashable, Any]]
@@ -49,6 +49,7 @@ def spectra(
     axes: Axes,
     marks: Mapping[str, str],
     behind: pd.DataFrame,
+    compared: tuple[str, pd.DataFrame] | None = None,
 ) -> go.Figure:
     """Draw one line per block, with its marks; blocks of one kind have colours that follow their depth.
 
@@ -58,12 +59,14 @@ def spectra(
         axes: how they are drawn.
         marks: key of :data:`SYMBOLS` -> what it is called in the legend.
         behind: more lines, drawn thin and without a name; may have none.
+        compared: what the same blocks' spectra elsewhere are called, and these.
     """
     figure = go.Figure()
     facts = blocks.set_index("block").to_dict("index")
     if len(behind.columns):
         figure.add_trace(_faint(behind, facts, axes))
-    for label, (color, dash) in _styles(lines, facts).items():
+    styles = _styles(lines, facts)
+    for label, (color, dash) in styles.items():
         line = lines[label].dropna()
         full = facts[label]["full_rank"] if axes.relative else 1
         figure.add_trace(
@@ -96,6 +99,8 @@ def spectra(
                     hovertemplate=f"{label}<br>{meaning}: rank {rank:.0f}, %{{y:.4~g}}<extra></extra>",
                 )
             )
+    if compared is not None:
+        figure.add_traces([*_thin(*compared, styles, axes)])
     for column, meaning in marks.items():
         style = {"mode": "markers", "marker": _mark(column, NEUTRAL), "name": meaning}
         figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip", **style))
@@ -132,6 +137,24 @@ def _faint(lines: pd.DataFrame, facts: _Facts, axes: Axes) -> go.Scatter:
         y += [*_heights(line, axes), None]
     style = {"color": NEUTRAL, "width": 0.6}
     return go.Scatter(x=x, y=y, mode="lines", line=style, opacity=0.5, hoverinfo="skip", showlegend=False)
+
+
+def _thin(title: str, lines: pd.DataFrame, styles: Mapping[str, tuple[str, str]], axes: Axes) -> Iterator[go.Scatter]:
+    """Return the lines of what is compared, in the colours of those they belong to, and their entry in the legend."""
+    for label in lines.columns:
+        line = lines[label].dropna()
+        color, dash = styles[label]
+        yield go.Scatter(
+            x=line.index / (line.index[-1] if axes.relative else 1),
+            y=_heights(line, axes),
+            mode="lines",
+            legendgroup=label,
+            showlegend=False,
+            line={"color": color, "dash": dash, "width": 1},
+            customdata=line.index,
+            hovertemplate=f"{label}, {title}<br>rank %{{customdata}}: %{{y:.4~g}}<extra></extra>",
+        )
+    yield go.Scatter(x=[None], y=[None], mode="lines", line={"color": NEUTRAL, "width": 1}, name=f"thin: {title}")
 
 
 def _heights(line: pd.Series, axes: Axes) -> pd.Series:

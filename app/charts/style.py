@@ -19,7 +19,8 @@ DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 PATTERNS: Final = ("", "/", ".", "x")
 NEUTRAL: Final = palette.NEUTRAL
-SEQUENTIAL: Final = [[place / (len(palette.SEQUENTIAL) - 1), colour] for place, colour in enumerate(palette.SEQUENTIAL)]
+SEQUENTIAL: Final = palette.SEQUENTIAL
+DIVERGING: Final = palette.DIVERGING
 HIGHLIGHT: Final = palette.HIGHLIGHT
 TEXT: Final = "#000037"
 """Streamlit replaces it by its strongest grey in the light and in the dark theme; its own labels are too pale."""

@@ -28,6 +28,9 @@ SEQUENTIAL: Final = (
 )
 """Of values, the smallest first: Viridis, whose lightness rises evenly for the colour-blind too."""
 
+DIVERGING: Final = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#EF8A62", "#B2182B")
+"""Of differences, the middle for none: ColorBrewer's blue and red, which the colour-blind tell apart."""
+
 DEPTH: Final = ("#3B6FD4", "#8A5FD0", "#C9508F", "#D9603B", "#B98900")
 """Of lines over depth, the first layer first; at least 3 : 1 on a white and on a dark page."""
 

@@ -232,6 +232,13 @@ def test_chosen_cells_of_a_heatmap_have_a_frame() -> None:
     np.testing.assert_allclose(centres, [(0, 1), (1, 2)], atol=1e-12)
 
 
+def test_a_heatmap_of_differences_has_none_in_the_middle() -> None:
+    rows = heatmap_rows().assign(value=[-2.0, 0.0, 0.5, 1.0, np.nan])
+    cells = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 5, is_difference=True).data[0]
+    assert (cells.zmin, cells.zmax) == (-2, 2)
+    assert cells.colorscale[len(cells.colorscale) // 2] == (0.5, "#F7F7F7")
+
+
 def test_a_log_heatmap_leaves_what_is_not_positive_empty() -> None:
     rows = heatmap_rows().assign(value=[1.0, -1.0, 0.0, 100.0, np.nan])
     cells = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 5, log=True).data[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +13,10 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, tables
 from app.services import allocation
+from engine.pipeline.analyse import analyse
+from engine.progress import ignore_progress
+from engine.settings import Home
+from engine.specs import AnalysisSpec, CorpusSpec, ModelSpec
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -111,6 +117,15 @@ def test_what_all_lose_is_drawn_by_kind_with_a_tick_at_each_cut() -> None:
     assert np.isnan(drawn[4:]).all()
 
 
+def test_compared_lines_are_thin_and_have_the_colours_of_their_blocks() -> None:
+    lines = tables.spectrum_lines(ENERGIES, "kept")
+    figure = charts.spectra(lines, BLOCKS, charts.Axes("kept"), {}, NOTHING, ("Inputs", lines[["L0 q"]]))
+    own, _, compared, entry = figure.data
+    assert (compared.line.color, compared.line.dash) == (own.line.color, own.line.dash)
+    assert compared.line.width == 1
+    assert entry.name == "thin: Inputs"
+
+
 def picked(page: AppTest) -> list[str]:
     return page.multiselect(key="blocks").value
 
@@ -192,3 +207,32 @@ def test_what_was_chosen_comes_from_the_address(open_page: Open, analysed_home: 
     assert page.toggle(key="relative").value is False
     assert picked(page) == ["model.layers.0.self_attn.q_proj", "model.layers.2.mlp.down_proj"]
     assert not page.exception
+
+
+def test_another_weighting_is_laid_over_the_lines(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("spectra", **{"with": "Weighting: Inputs"})
+    assert page.selectbox(key="with").value == Metric.INPUT
+    page.toggle(key="difference").set_value(False).run()
+    page.button_group(key="weighting").set_value(Metric.INPUT).run()
+    assert page.selectbox(key="with").value == ""
+    assert not page.exception
+
+
+def test_another_analysis_is_laid_over_the_lines_if_its_projections_are_the_same(
+    open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis, tmp_path: Path
+) -> None:
+    corpus = CorpusSpec.parse(str(toy_home / "corpus.txt"), part="calibration", n_sequences=2, length=32)
+    deeper = json.loads((toy_home / "toy-model" / "config.json").read_text(encoding="utf-8"))
+    assert deeper["num_hidden_layers"] == 3
+    smaller = tmp_path / "two-layers"
+    shutil.copytree(toy_home / "toy-model", smaller)
+    (smaller / "config.json").write_text(json.dumps(deeper | {"num_hidden_layers": 2}), encoding="utf-8")
+    for folder in (toy_home / "toy-model", smaller):
+        analyse(Home(analysed_home), AnalysisSpec(ModelSpec.parse(str(folder)), corpus), ignore_progress)
+    page = open_page("spectra", analysis=toy_analysis.id[:12])
+    others = page.selectbox(key="with").options
+    for folder, warned in (("toy-model", False), ("two-layers", True)):
+        (label,) = [option for option in others if option.startswith(folder)]
+        page.selectbox(key="with").select(label).run()
+        assert not page.exception
+        assert ["other projections" in warning.value for warning in page.warning] == [True] * warned

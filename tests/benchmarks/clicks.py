@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from app.pages import page_file
+from engine.types import Metric
 
 MAIN = Path(app.__file__).with_name("main.py")
 
@@ -42,13 +43,13 @@ def layers(page: AppTest) -> Iterator[AppTest]:
 
 
 def metrics(page: AppTest) -> Iterator[AppTest]:
-    for place in range(len(page.selectbox(key="spectra.metric").options)):
-        yield page.selectbox(key="spectra.metric").select_index(place)
+    for metric in Metric:
+        yield page.button_group(key="weighting").set_value(metric)
 
 
 def quantities(page: AppTest) -> Iterator[AppTest]:
-    for quantity in ("kept", "lost", "sigma") * 5:
-        yield page.button_group(key="spectra.quantity").set_value(quantity)
+    for quantity in ("kept", "lost", "sigma", "all") * 5:
+        yield page.button_group(key="lines").set_value(quantity)
 
 
 def nothing(page: AppTest) -> Iterator[AppTest]:

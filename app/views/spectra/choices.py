@@ -15,7 +15,7 @@ from engine.types import Metric
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
-_WEIGHTINGS: Final = {
+WEIGHTINGS: Final = {
     Metric.WEIGHT: "None",
     Metric.INPUT: "Inputs",
     Metric.FEATURE: "Outputs",
@@ -53,7 +53,7 @@ class Choices:
 def choose(analysis: Analysis) -> Choices:
     """Ask for everything above the charts."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        analysed = {metric: name for metric, name in _WEIGHTINGS.items() if metric in analysis.energies}
+        analysed = {metric: name for metric, name in WEIGHTINGS.items() if metric in analysis.energies}
         metric = option_picker(
             "Weighting",
             analysed,

@@ -15,6 +15,7 @@ from app.views.spectra.all_lines import show_all
 from app.views.spectra.block_choice import pick_blocks
 from app.views.spectra.block_table import show_table
 from app.views.spectra.choices import choose
+from app.views.spectra.comparison import choose_other
 from app.views.spectra.spectrum_lines import ALL, choose_lines, show_lines
 from app.views.spectra.summary_map import show_map
 from app.widgets.analysis_picker import current_analysis
@@ -42,16 +43,18 @@ def render() -> None:
         energies, marks = analysis.energies[choices.metric], _marks(current, choices.energy)
         left, right = beside("spectra", 400, 640)
         with right:
-            quantity, axes = choose_lines()
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                quantity, axes = choose_lines()
+                other = choose_other(analysis, choices)
             shown = st.container()
             picked = pick_blocks(table)
         with shown:
             if quantity == ALL:
                 show_all(energies, table, marks.get("cut"))
             else:
-                show_lines(energies, table, picked, marks, quantity, axes)
+                show_lines(energies, table, picked, marks, quantity, axes, other)
         with left:
-            show_map(table, choices, picked)
+            show_map(table, choices, picked, other)
         show_table(table, choices.energy)
         page_link("sensitivity", "Which projections matter most")
 

@@ -10,11 +10,13 @@ from app import charts, tables
 from app.widgets.pickers import option_picker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+
+    from app.views.spectra.comparison import Other
 
 _TITLES: Final = {
     "sigma": "singular value, over the block's largest",
@@ -39,22 +41,20 @@ _AT_FIRST: Final = {"sigma": ["height", "rank"], "kept": [], "lost": ["height"]}
 
 def choose_lines() -> tuple[str, list[str]]:
     """Ask what lines show and how they are drawn."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        quantity = option_picker(
-            "Lines", {**tables.QUANTITIES, ALL: "Energy lost by all"}, key="lines", help_text=_HELP, in_url=True
+    quantities = {**tables.QUANTITIES, ALL: "Energy lost by all"}
+    quantity = option_picker("Lines", quantities, key="lines", help_text=_HELP, in_url=True)
+    if quantity == ALL:
+        return quantity, []
+    with st.popover("Axes"):
+        axes = st.pills(
+            "Axes",
+            list(_AXES),
+            selection_mode="multi",
+            default=_AT_FIRST[quantity],
+            format_func=_AXES.__getitem__,
+            key=f"axes-{quantity}",
+            bind="query-params",
         )
-        if quantity == ALL:
-            return quantity, []
-        with st.popover("Axes"):
-            axes = st.pills(
-                "Axes",
-                list(_AXES),
-                selection_mode="multi",
-                default=_AT_FIRST[quantity],
-                format_func=_AXES.__getitem__,
-                key=f"axes-{quantity}",
-                bind="query-params",
-            )
     return quantity, axes
 
 
@@ -65,6 +65,7 @@ def show_lines(
     marks: Mapping[str, str],
     quantity: str,
     axes: Sequence[str],
+    other: Other | None,
 ) -> None:
     """Draw the picked blocks.
 
@@ -75,12 +76,13 @@ def show_lines(
         marks: column of the table with ranks -> what they are called.
         quantity: of :data:`app.tables.QUANTITIES`.
         axes: what was chosen of how lines are drawn.
+        other: whose lines are drawn beside.
     """
     if not picked:
         st.info("Click cells of the heatmap to draw their spectra.", icon=":material/touch_app:")
         return
     labels: dict[str, str] = dict(zip(table["name"], table["block"], strict=True))
-    lines = tables.spectrum_lines({labels[name]: energies[name] for name in picked}, quantity)
+    lines = _lines(energies, labels, picked, quantity)
     kinds = set(table.loc[table["name"].isin(picked), "kind"]) if "kind" in axes else set()
     rest = table.loc[table["kind"].isin(kinds) & ~table["name"].isin(picked), "name"]
     figure = charts.spectra(
@@ -88,9 +90,17 @@ def show_lines(
         table,
         charts.Axes(_TITLES[quantity], "height" in axes, "rank" in axes, "relative" in axes),
         marks,
-        tables.spectrum_lines({labels[name]: energies[name] for name in rest}, quantity),
+        _lines(energies, labels, rest, quantity),
+        None if other is None else (other.title, _lines(other.energies, labels, picked, quantity)),
     )
     title = f"{_TITLES[quantity]} by rank, for {', '.join(lines.columns)}"
     st.plotly_chart(figure, key="spectra.lines", config=charts.chart_config("spectra"), alt=title)
     with st.expander("Table of the drawn lines"):
         st.dataframe(lines.reset_index(), hide_index=True, placeholder="", key="spectra.numbers")
+        st.download_button("Download as CSV", lines.to_csv(), "spectra.csv", "text/csv", icon=":material/download:")
+
+
+def _lines(
+    energies: Mapping[str, NDArray[np.float64]], labels: Mapping[str, str], names: Iterable[str], quantity: str
+) -> pd.DataFrame:
+    return tables.spectrum_lines({labels[name]: energies[name] for name in names if name in energies}, quantity)

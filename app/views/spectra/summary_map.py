@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from app.views.spectra.choices import Choices
+    from app.views.spectra.comparison import Other
 
 _MAP: Final = "spectra.map"
 _LAST: Final = "spectra.map.last"
@@ -24,26 +25,32 @@ _LAST: Final = "spectra.map.last"
 _CLICKS: Final = "spectra.map.clicks"
 
 
-def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str]) -> None:
-    """Show every projection's summary, with a frame around those whose lines are drawn."""
+def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str], other: Other | None) -> None:
+    """Show every projection's summary, with a frame around those whose lines are drawn.
+
+    Args:
+        table: as :func:`app.tables.spectra` returns it.
+        choices: what is shown, and how.
+        drawn: names of blocks.
+        other: whose summaries are taken off these, if it says so.
+    """
     single = table[~table["joined"]]
-    summary = choices.summary
-    fraction = single[summary] / single["full_rank"]
-    title = tables.SUMMARIES[summary]
-    if summary == "rank_at_energy":
+    title = tables.SUMMARIES[choices.summary]
+    if choices.summary == "rank_at_energy":
         title = f"Rank at {percent(choices.energy)} energy"
     meaning = f"{title} over full rank" if choices.relative else title
-    rows = single.assign(value=fraction if choices.relative else single[summary])
+    values = _values(single, choices)
+    is_difference = other is not None and other.in_heatmap
+    if other is not None and is_difference:
+        values = values - single["name"].map(_values(other.table, choices).set_axis(other.table["name"]))
     figure = charts.layer_heatmap(
-        rows,
+        single.assign(value=values),
         "value",
-        title=f"{meaning}<br>(dark: compressible)",
-        hover=[
-            f"{row['block']}<br>{title}: {row[summary]:.4g} of {row['full_rank']} ({share:.1%})"
-            for row, share in zip(single.to_dict("records"), fraction, strict=True)
-        ],
+        title=f"{meaning}<br>" + ("(red: higher here, blue: lower)" if is_difference else "(dark: compressible)"),
+        hover=_hover(single, title, choices, values if is_difference else None),
         percent=choices.relative,
-        log=choices.scale.is_log(rows["value"].to_numpy()),
+        log=not is_difference and choices.scale.is_log(values.to_numpy()),
+        is_difference=is_difference,
         outlined=drawn,
         n_clicks=st.session_state.get(_CLICKS, 0),
     )
@@ -55,6 +62,22 @@ def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str]) -> Non
         config=charts.chart_config("heatmap"),
         alt=f"Heatmap of {meaning} by layer and kind",
     )
+
+
+def _values(table: pd.DataFrame, choices: Choices) -> pd.Series:
+    return table[choices.summary] / (table["full_rank"] if choices.relative else 1)
+
+
+def _hover(rows: pd.DataFrame, title: str, choices: Choices, difference: pd.Series | None) -> list[str]:
+    summary = choices.summary
+    texts = [
+        f"{row['block']}<br>{title}: {row[summary]:.4g} of {row['full_rank']} ({row[summary] / row['full_rank']:.1%})"
+        for row in rows.to_dict("records")
+    ]
+    if difference is None:
+        return texts
+    form = "+.1%" if choices.relative else "+.4g"
+    return [f"{text}<br>{value:{form}} against what is compared" for text, value in zip(texts, difference, strict=True)]
 
 
 def _toggle_clicked() -> None:
