@@ -57,6 +57,11 @@ class Home:
         return self.root / "drafts"
 
     @property
+    def notes(self) -> Path:
+        """Names and notes of measured maps, by the model they are of."""
+        return self.root / "notes"
+
+    @property
     def places(self) -> Path:
         """Where analysed models were seen last, by their fingerprints."""
         return self.root / "places"

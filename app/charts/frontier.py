@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
 from engine.results.columns import Kind
+from engine.results.palette import shown_place
 from engine.results.pareto import pareto_front
+from engine.results.rows import DENSE
 from engine.results.words import method_title
 
 if TYPE_CHECKING:
@@ -45,12 +47,18 @@ def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.F
             x=[x for x, _ in line],
             y=[y for _, y in line],
             mode="lines",
-            name="beaten by none",
-            line={"dash": "dash", "color": NEUTRAL, "width": 1.5},
+            name="Pareto front",
+            # Between two maps of the front there is what the cheaper one gives.
+            line={
+                "dash": "dash",
+                "color": NEUTRAL,
+                "width": 1.5,
+                "shape": "hv" if cost.lower_is_better else "vh",
+            },
             hoverinfo="skip",
         )
     )
-    for method in dict.fromkeys(row.method for row, *_ in points):
+    for method in sorted({row.method for row, *_ in points}, key=lambda name: (name != DENSE, shown_place(name))):
         own = [point for point in points if point[0].method == method]
         figure.add_trace(_trace(method, own, [row in on_front for row, *_ in own], cost, quality))
     figure.update_xaxes(title=cost.title.partition(":")[0], **_axis(cost))
@@ -60,12 +68,12 @@ def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.F
 
 
 def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: Measure, quality: Measure) -> go.Scatter:
-    dense = method == "dense"
+    dense = method == DENSE
     color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
     texts = [
         f"{'dense model' if dense else method_title(method)}, {row.size.kept_fraction:.1%} kept<br>"
         f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
-        + ("<br>beaten by none" if best else "")
+        + ("<br>on the Pareto front" if best else "")
         for (row, paid, gained), best in zip(points, on_front, strict=True)
     ]
     return go.Scatter(
@@ -84,6 +92,7 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
         },
         hovertext=texts,
         hoverinfo="text",
+        customdata=[row.id for row, *_ in points],
     )
 
 

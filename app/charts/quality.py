@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
+from engine.results.palette import method_place
 from engine.results.words import TIMES, method_title
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
         column: ``ratio`` or ``other_ratio``.
     """
     figure = go.Figure()
-    for title in dict.fromkeys(rows["method"]):
+    for title in sorted(set(rows["method"]), key=method_place):
         points = rows[rows["method"] == title].sort_values("kept")
         color, symbol = method_style(title)
         figure.add_trace(
@@ -109,7 +110,9 @@ def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
 
 def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
     shown = {trace.name for trace in figure.data}
-    for title, rows in measured[measured["method"] != "dense"].groupby("method", sort=False):
+    for title, rows in sorted(
+        measured[measured["method"] != "dense"].groupby("method", sort=False), key=lambda one: method_place(str(one[0]))
+    ):
         color, symbol = method_style(str(title))
         figure.add_trace(
             go.Scatter(
@@ -146,12 +149,12 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
             x=[0, top],
             y=[0, top],
             mode="lines",
-            name="exact",
+            name="perfect prediction",
             line={"dash": "dot", "color": NEUTRAL},
             hoverinfo="skip",
         )
     )
-    for title, group in rows.groupby("method", sort=False):
+    for title, group in sorted(rows.groupby("method", sort=False), key=lambda one: method_place(str(one[0]))):
         color, symbol = method_style(str(title))
         figure.add_trace(
             go.Scatter(

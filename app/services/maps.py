@@ -67,6 +67,15 @@ def save_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
     return _maps(analysis_id).save(name, rank_map)
 
 
+def save_new_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
+    """Keep a rank map under a name, or under the first of ``name 2``, ``name 3``, … that is free.
+
+    Raises:
+        NamedMapError: the name cannot be used, or the folder cannot be written.
+    """
+    return _maps(analysis_id).save_as_new(name, rank_map)
+
+
 def import_map(analysis_id: str, file_name: str, content: bytes) -> NamedMap:
     """Check a JSON or CSV file against the analysed model and keep it under the file's name.
 

@@ -8,11 +8,12 @@ import pandas as pd
 
 from engine.report import sources
 from engine.results.columns import Role
-from engine.results.words import method_title
+from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from engine.rank_map.notes import RunNote
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
 
@@ -22,14 +23,23 @@ _OF_TEXT = ("perplexity[", "perplexity_ratio[")
 _OF_ONE_TEXT = ("predicted_perplexity_ratio[", "divergence[", "agreement[")
 
 
-def runs(rows: Sequence[ResultRow], measures: Sequence[Measure]) -> pd.DataFrame:
+def runs(
+    rows: Sequence[ResultRow], measures: Sequence[Measure], notes: Mapping[str, RunNote] | None = None
+) -> pd.DataFrame:
     """Return one row per map in the given order, with the columns of ``measures`` and their intervals."""
-    return pd.DataFrame([_run(row, measures) for row in rows])
+    given = notes or {}
+    table = pd.DataFrame([_run(row, measures) for row in rows])
+    for field in ("note", "name"):
+        if any(getattr(one, field) for one in given.values()):
+            texts = [getattr(given[row.id], field) if row.id in given else "" for row in rows]
+            table.insert(2, field, texts)
+    return table
 
 
-def run_label(row: ResultRow) -> str:
-    """Return what a measured map is called, such as ``Water-filling, 80.0 % kept``."""
-    return f"{method_title(row.method)}, {100 * row.size.kept_fraction:.1f} % kept"
+def run_label(row: ResultRow, notes: Mapping[str, RunNote] | None = None) -> str:
+    """Return what a measured map is called: by people, or else such as ``Water-filling, 80.0 % kept``."""
+    given = "" if notes is None or row.id not in notes else notes[row.id].name
+    return given or f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept"
 
 
 def shown_measures(measures: Sequence[Measure], text: str | None) -> list[Measure]:

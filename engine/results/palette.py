@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.methods.presets import PRESETS
+from engine.results.words import method_title
 
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
 """Of methods, and of lines that have no order."""
@@ -36,6 +37,11 @@ DEPTH: Final = ("#3B6FD4", "#8A5FD0", "#C9508F", "#D9603B", "#B98900")
 
 HIGHLIGHT: Final = "#E8384F"
 """Around chosen cells: no colour of the values comes near it."""
+
+
+def shown_place(method: str) -> tuple[int, str]:
+    """Return what methods are sorted by wherever several are listed: the presets' order, then by name."""
+    return method_place(method_title(method)), method
 
 
 def method_place(title: str) -> int:

@@ -9,10 +9,13 @@ import pytest
 import streamlit as st
 
 from app import charts, tables
+from app.services import maps, runs
 from app.services import measurements as measured
+from engine.errors import NamedMapError
 from engine.jobs import JobQueue
 from engine.pipeline.reading.results import results
 from engine.results.columns import measures
+from engine.settings import Home
 from tests.app.test_views import button, shown
 
 if TYPE_CHECKING:
@@ -32,6 +35,10 @@ def measured_home(home: Path, measured_toy: MeasuredToy) -> Path:
 @pytest.fixture
 def rows(measured_toy: MeasuredToy) -> list[ResultRow]:
     return results(measured_toy.store, measured_toy.analysis.id)
+
+
+def measured_toy_id(home: Path) -> str:
+    return Home(home).store.keys("analysis")[0].fingerprint
 
 
 def frame(page, column: str):
@@ -108,6 +115,7 @@ def test_chosen_runs_are_shown_beside_the_dense_model(
     assert {"dense model", "Water-filling, 80.0 % kept", "FLRC, 60.0 % kept"} == set(sources["run"])
     assert any("<script>" in text.value for text in page.text)
     assert len([b for b in page.get("download_button") if b.proto.label.startswith("Share: ")]) == 2
+    assert len([b for b in page.button if b.label == "Open on the board"]) == 2
     page = page.number_input(key="runs.article").set_value(2).run()
     assert not page.exception
     page = page.multiselect(key="runs.chosen").set_value([]).run()
@@ -162,3 +170,60 @@ def test_provenance_names_every_measurement(rows: list[ResultRow]) -> None:
     assert len(table) == n
     assert table["versions"].str.contains("torch").all()
     assert (table["model"].str.len() >= 12).all()
+
+
+def test_methods_stand_in_one_order_and_the_front_is_a_staircase(rows: list[ResultRow]) -> None:
+    named = {measure.name: measure for measure in measures(rows)}
+    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    for order in (rows, rows[::-1]):
+        line, *points = charts.frontier(order, size, ratio).data
+        assert [trace.name for trace in points] == ["dense model", "FLRC", "Water-filling"]
+        assert (line.name, line.line.shape) == ("Pareto front", "hv")
+        assert {row_id for trace in points for row_id in trace.customdata} == {row.id for row in rows}
+    assert charts.frontier(rows, named["decode_ratio[batch 1]"], ratio).data[0].line.shape == "vh"
+
+
+def test_columns_are_chosen_and_stay(open_page: Open, measured_home: Path) -> None:
+    page = open_page("results")
+    page = page.multiselect(key="runs.columns").set_value(["divergence[corpus.txt]"]).run()
+    assert not page.exception
+    table = frame(page, "divergence[corpus.txt]")
+    assert "kept_fraction" not in table
+
+
+def test_a_run_has_a_name_and_a_note(open_page: Open, measured_home: Path, rows: list[ResultRow]) -> None:
+    _, water, _ = rows
+    page = open_page("results", {"runs.chosen": [water.id]})
+    next(field for field in page.text_input if field.label == "Name").set_value("for the *phone*")
+    next(field for field in page.text_area if field.label == "Note").set_value("good enough")
+    page = button(page, "Keep").click().run()
+    assert not page.exception
+    page = open_page("results", {"runs.chosen": [water.id]})
+    table = frame(page, "name")
+    assert list(table["name"]) == ["", "for the *phone*", ""]
+    assert list(table["note"]) == ["", "good enough", ""]
+    assert "for the \\*phone\\*" in shown(page)
+    with pytest.raises(NamedMapError, match="at most 500"):
+        runs.put_note(measured_toy_id(measured_home), water, "", "x" * 501)
+
+
+def test_a_run_opens_on_the_board_as_a_saved_map(open_page: Open, measured_home: Path, rows: list[ResultRow]) -> None:
+    _, water, _ = rows
+    analysis = measured_toy_id(measured_home)
+    opened = runs.saved_for(analysis, water)
+    assert maps.saved_map(analysis, opened).rank_map.blocks == water.rank_map.blocks
+    assert runs.saved_for(analysis, water) == opened
+    page = open_page("results", {"runs.chosen": [water.id]})
+    page = button(page, "Open on the board").click().run()
+    assert not page.exception
+    assert page.query_params["map"] == [opened] or page.query_params["map"] == opened
+
+
+def test_a_deleted_run_is_gone_and_the_others_stay(open_page: Open, measured_home: Path, rows: list[ResultRow]) -> None:
+    _, water, flrc = rows
+    page = open_page("results", {"runs.chosen": [water.id]})
+    page = page.button(key=f"delete.{water.id}").click().run()
+    assert not page.exception
+    table = frame(page, "kept_fraction")
+    assert list(table["id"]) == ["dense", flrc.id]
+    assert table["perplexity_ratio[corpus.txt]"].notna().all()

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import tables
 from app.pages import page_link
-from app.services import measurements
+from app.services import measurements, runs
 from app.views.results.evaluating import watch_measurements
 from app.views.results.every_method import compare_every_method
 from app.views.results.measured_frames import refined_frame
@@ -37,8 +37,9 @@ def render() -> None:
             page_link("allocation", "Go to Allocation")
             return
         refined = [row for row in rows if row.refinement is not None]
-        show_runs(as_they_are)
-        show_details(analysis, as_they_are, refined)
+        notes = runs.notes(analysis.id)
+        show_runs(as_they_are, notes)
+        show_details(analysis, as_they_are, refined, notes)
         if refined:
             st.subheader("Refined factors")
             st.caption("The same ranks and sizes with corrected or trained factors; not included in the tables above.")

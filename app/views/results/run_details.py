@@ -9,30 +9,31 @@ import streamlit as st
 from app import tables
 from app.services import measurements as measured
 from app.views.results.evaluating import evaluate_more
+from app.views.results.run_actions import offer_actions
 from app.views.results.run_pickers import chosen_runs
 from app.views.results.run_scores import show_scores, show_texts
 from app.views.results.runs_frame import provenance_frame
 from app.views.shared.difference import show_map_difference
-from app.views.shared.sharing import share_button
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from engine.analysis.value import Analysis
+    from engine.rank_map.notes import RunNote
     from engine.results.rows import ResultRow
 
 
-def show_details(analysis: Analysis, rows: Sequence[ResultRow], refined: Sequence[ResultRow]) -> None:
+def show_details(
+    analysis: Analysis, rows: Sequence[ResultRow], refined: Sequence[ResultRow], notes: Mapping[str, RunNote]
+) -> None:
     """Ask for some maps; show their scores, texts, differences and provenance, and offer to measure more."""
     st.subheader("In detail")
-    chosen = chosen_runs(rows)
+    chosen = chosen_runs(rows, notes)
     if not chosen:
         st.caption("Choose one or more runs above.")
         return
-    with st.container(horizontal=True):
-        for row in chosen:
-            label = None if len(chosen) == 1 else f"Share: {tables.run_label(row)}"
-            share_button(analysis, measured.costed_map(analysis.id, row), label=label)
+    for row in chosen:
+        offer_actions(analysis, row, notes, is_alone=len(chosen) == 1)
     evaluate_more(analysis, chosen)
     dense = rows[0]
     show_scores(dense, chosen)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from app.tables.runs import run_label
+from engine.results.palette import shown_place
 from engine.results.words import method_title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from engine.rank_map.notes import RunNote
+    from engine.results.columns import Measure
     from engine.results.rows import ResultRow
     from engine.results.texts import MeasuredText
 
@@ -29,7 +32,7 @@ class RunFilter(NamedTuple):
 
 def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunFilter:
     """Ask for methods, a text and a range of kept fractions; the dense model always stays."""
-    methods = list(dict.fromkeys(row.method for row in rows if not row.is_dense))
+    methods = sorted({row.method for row in rows if not row.is_dense}, key=shown_place)
     left, middle, right = st.columns(3)
     chosen = left.multiselect(
         "Methods",
@@ -63,7 +66,12 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
     return RunFilter(fitting, text if text in measured else None)
 
 
-def chosen_runs(rows: Sequence[ResultRow]) -> list[ResultRow]:
+def choose_runs(ids: Sequence[str]) -> None:
+    """Look at runs in the run that follows; as many as can be looked at."""
+    st.session_state[_CHOSEN] = list(ids)[:MOST_CHOSEN]
+
+
+def chosen_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> list[ResultRow]:
     """Ask for some of the measured maps; the one that was measured in most ways at first."""
     known = {row.id: row for row in rows if not row.is_dense}
     still_known = [row_id for row_id in st.session_state.get(_CHOSEN, []) if row_id in known]
@@ -72,7 +80,7 @@ def chosen_runs(rows: Sequence[ResultRow]) -> list[ResultRow]:
     picked = st.multiselect(
         "Runs in detail",
         list(known),
-        format_func=lambda row_id: run_label(known[row_id]),
+        format_func=lambda row_id: run_label(known[row_id], notes),
         max_selections=MOST_CHOSEN,
         placeholder="Choose up to four",
         key=_CHOSEN,
@@ -83,3 +91,19 @@ def chosen_runs(rows: Sequence[ResultRow]) -> list[ResultRow]:
 
 def _n_measurements(row: ResultRow) -> int:
     return sum(map(len, (row.perplexities, row.tasks, row.summaries, row.costs, row.memories)))
+
+
+def chosen_columns(every: Sequence[Measure], usual: Sequence[Measure]) -> list[Measure]:
+    """Ask which columns the table has; the choice stays for the session."""
+    by_name = {measure.name: measure for measure in every}
+    with st.popover("Columns", icon=":material/view_column:"):
+        picked = st.multiselect(
+            "Columns",
+            list(by_name),
+            format_func=lambda name: by_name[name].title,
+            placeholder="The usual ones",
+            help="Without a choice: size, perplexity, and the main number of everything else that was measured.",
+            key="runs.columns",
+            persist_state="session",
+        )
+    return [measure for measure in every if measure.name in picked] or list(usual)

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
-from app.views.results.run_pickers import run_filter
+from app.views.results.run_pickers import choose_runs, chosen_columns, run_filter
 from app.views.results.runs_frame import runs_frame
 from app.wording.labels import plain
 from engine.results.columns import Role, measures
+from engine.results.rows import DENSE
 from engine.results.texts import measured_texts
 from engine.results.words import calibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from engine.rank_map.notes import RunNote
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
 
 
-def show_runs(rows: Sequence[ResultRow]) -> None:
-    """Show the maps as they are, none of them refined, with filters, the front and the predictions."""
+def show_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> None:
+    """Show the maps as they are, none of them refined, with filters, the front and the predictions.
+
+    A click on a point or a row shows it in detail.
+    """
     st.subheader("Measured maps")
     texts = measured_texts(rows)
     shown = run_filter(rows, texts)
@@ -32,9 +37,10 @@ def show_runs(rows: Sequence[ResultRow]) -> None:
         _show_front(shown.rows, every, shown.text)
     with right:
         _show_predictions(shown.rows, shown.text)
-    columns = tables.shown_measures(every, shown.text)
-    runs_frame(tables.runs(shown.rows, columns), columns)
-    st.caption("Nothing here was trained. Click a heading to sort by it; the menu of the table hides columns.")
+    columns = chosen_columns(every, tables.shown_measures(every, shown.text))
+    table = tables.runs(shown.rows, columns, notes)
+    runs_frame(table, columns, on_select=lambda: _choose_rows(list(table["id"])))
+    st.caption("Nothing here was trained. Select rows, or click a point above, to see them in detail below.")
 
 
 def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str | None) -> None:
@@ -47,7 +53,7 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
         st.caption("Nothing was measured for this selection.")
         return
     by_name = {m.name: m for m in (*qualities, *costs)}
-    left, right = st.columns(2)
+    left, right = st.columns([2, 1])
 
     def title(name: str) -> str:
         return by_name[name].title
@@ -55,11 +61,29 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     quality = left.selectbox("Quality", [m.name for m in qualities], format_func=title, key="runs.quality")
     cost = right.selectbox("Against", [m.name for m in costs], format_func=title, key="runs.cost")
     figure = charts.frontier(rows, by_name[cost], by_name[quality])
-    st.plotly_chart(figure, key="runs.front", alt=f"{by_name[quality].title} against {by_name[cost].title}")
+    st.plotly_chart(
+        figure,
+        key="runs.front",
+        on_select=_choose_points,
+        selection_mode="points",
+        alt=f"{by_name[quality].title} against {by_name[cost].title}",
+    )
     st.caption(
         f"{plain(by_name[quality].about)} Large points, joined by the dashed line, are the Pareto front: no other "
         "measured map is at least as good and as cheap, and better in one."
     )
+
+
+def _choose_rows(ids: Sequence[str]) -> None:
+    """Show the rows that were selected in the table."""
+    chosen = [ids[place] for place in st.session_state["runs"].selection.rows]
+    choose_runs([row_id for row_id in chosen if row_id != DENSE])
+
+
+def _choose_points() -> None:
+    """Show the run whose point was clicked."""
+    points = st.session_state["runs.front"].selection.points
+    choose_runs([point["customdata"] for point in points if point.get("customdata") not in {None, DENSE}])
 
 
 def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
@@ -72,7 +96,7 @@ def _show_predictions(rows: Sequence[ResultRow], title: str | None) -> None:
     st.plotly_chart(figure, key="results.predicted", alt="Predicted against measured increase of the loss")
     n = max(one.prediction.calibrated_on for row in text.rows if (one := text.of(row)) and one.prediction)
     st.caption(
-        f"On {plain(text.title)}. On the dotted line the prediction is exact; above it the loss of quality is "
+        f"On {plain(text.title)}. On the dotted line the prediction is perfect; above it the loss of quality is "
         f"larger than predicted. Each prediction is {calibrated(n)}{', never on the run itself' if n else ''}; "
         "bars are 90 % intervals."
     )

@@ -10,7 +10,7 @@ from engine.results.columns import Kind
 from engine.results.words import TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from streamlit.elements.lib.column_types import ColumnConfig
@@ -28,18 +28,28 @@ _ENDS = (("stderr", "±", "One standard error of the column before."),)
 _INTERVAL = (("low", "at least", "Lower end of the interval."), ("high", "at most", "Upper end of the interval."))
 
 
-def runs_frame(table: pd.DataFrame, measures: Sequence[Measure]) -> None:
+def runs_frame(table: pd.DataFrame, measures: Sequence[Measure], *, on_select: Callable[[], None]) -> None:
     """Show :func:`app.tables.runs` with the columns of ``measures``, uncertainties beside their numbers."""
     number = st.column_config.NumberColumn
     columns = set(table.columns)
     config: dict[str, ColumnConfig | str | None] = {"method": st.column_config.TextColumn("Method", pinned=True)}
+    config |= {field: title for field, title in (("name", "Name"), ("note", "Note")) if field in columns}
     for measure in measures:
         config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
         for end, title, about in _ENDS if f"{measure.name}_stderr" in columns else _INTERVAL:
             name = f"{measure.name}_{end}"
             if name in columns:
                 config[name] = number(title, format=_FORMATS[measure.kind], help=f"{about} {measure.about}")
-    st.dataframe(table, hide_index=True, placeholder="–", column_order=list(config), column_config=config, key="runs")
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder="–",
+        column_order=list(config),
+        column_config=config,
+        key="runs",
+        on_select=on_select,
+        selection_mode="multi-row",
+    )
 
 
 def differences_frame(table: pd.DataFrame) -> None:
