@@ -36,7 +36,10 @@ class Comparison:
 
 
 def compare(first: str, second: str) -> Comparison:
-    """Mark the words that only one of two texts has, from the first differing word on."""
+    """Mark the words that only one of two texts has, from the first differing word on.
+
+    Nothing is marked where the texts have too little in common for that to say anything.
+    """
     left, right = (re.findall(r"\s*\S+", text) for text in (first, second))
     words = [[piece.lstrip() for piece in pieces] for pieces in (left, right)]
     shorter = min(map(len, words))
@@ -44,10 +47,12 @@ def compare(first: str, second: str) -> Comparison:
     parts = [[escape("".join(pieces[:n_equal]))] for pieces in (left, right)]
     # What they begin with is not left to the matcher, which prefers the longest run anywhere.
     matcher = SequenceMatcher(None, words[0][n_equal:], words[1][n_equal:], autojunk=False)
+    n_shared = n_equal + sum(block.size for block in matcher.get_matching_blocks())
+    is_telling = 2 * n_shared >= shorter
     for tag, i, j, k, m in matcher.get_opcodes():
         for side, (pieces, begin, end) in enumerate(((left, i, j), (right, k, m))):
             text = "".join(pieces[n_equal + begin : n_equal + end])
-            parts[side].append(escape(text) if tag == "equal" else _mark(text, _MARKS[side]))
+            parts[side].append(_mark(text, _MARKS[side]) if tag != "equal" and is_telling else escape(text))
     for side, text in enumerate((first, second)):
         parts[side].append(escape(text[len(text.rstrip()) :]))
     return Comparison("".join(parts[0]), "".join(parts[1]), n_equal, words[0] == words[1])
@@ -59,12 +64,26 @@ def framed(inner: str, label: str) -> str:
     return f'<div role="region" aria-label="{escape(label)}" style="{style}">{inner}</div>'
 
 
-def numbers(tiles: Sequence[tuple[str, str]]) -> str:
-    """Return labelled numbers in one row, whose places stay where they are while the numbers change."""
-    cell = '<div><div style="font-size:.8rem;opacity:.7">{}</div><div style="font-size:1.3rem">{}</div></div>'
-    cells = "".join(cell.format(escape(label), escape(value)) for label, value in tiles)
+def numbers(tiles: Sequence[tuple[str, str, str]]) -> str:
+    """Return labelled numbers in one row, whose places stay where they are while the numbers change.
+
+    Args:
+        tiles: label, number, and what it means, which appears over the label.
+    """
+    cell = (
+        '<div><div style="font-size:.8rem;opacity:.8"><abbr title="{}" tabindex="0">{}</abbr></div>'
+        '<div style="font-size:1.3rem">{}</div></div>'
+    )
+    cells = "".join(cell.format(escape(about), escape(label), escape(value)) for label, value, about in tiles)
     style = f"display:grid;grid-template-columns:repeat({len(tiles)},1fr);font-variant-numeric:tabular-nums"
     return f'<div style="{style}">{cells}</div>'
+
+
+def ending(n_tokens: int, most: int, *, is_complete: bool) -> str:
+    """Return how an answer ended; nothing while it is written, and where the limit ended it."""
+    if not is_complete or n_tokens >= most:
+        return ""
+    return f"ended by itself after {n_tokens} {'token' if n_tokens == 1 else 'tokens'}"
 
 
 def unmarked(text: str, *, is_growing: bool) -> str:

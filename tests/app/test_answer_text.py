@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wording.answers import compare, framed, numbers, unmarked
+from app.wording.answers import compare, ending, framed, numbers, unmarked
 
 TEXTS = st.text(st.sampled_from("ab <>&\"'\n\té"), max_size=30)
 
@@ -49,5 +49,22 @@ def test_what_both_begin_with_is_never_marked() -> None:
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", '<img src=x onerror="alert(1)">', "</div><b>"])
 def test_markup_of_a_model_is_text(text: str) -> None:
-    for html in (compare(text, "x").first, unmarked(text, is_growing=True), framed("", text), numbers([(text, text)])):
+    for html in (
+        compare(text, "x").first,
+        unmarked(text, is_growing=True),
+        framed("", text),
+        numbers([(text, text, text)]),
+    ):
         assert not re.search(r"<(script|img|b)\b", html)
+
+
+def test_texts_with_little_in_common_are_not_marked() -> None:
+    found = compare("the old man went home early", "a ship sank near the rocks")
+    assert not marked(found.first) + marked(found.second)
+
+
+def test_an_answer_says_that_it_ended_by_itself() -> None:
+    assert ending(8, 100, is_complete=True) == "ended by itself after 8 tokens"
+    assert ending(1, 100, is_complete=True) == "ended by itself after 1 token"
+    assert ending(100, 100, is_complete=True) == ""
+    assert ending(8, 100, is_complete=False) == ""

@@ -105,7 +105,7 @@ def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_h
     assert found.compressed.active_params[0] <= 0.5 * found.compressible_params
     assert found.question.prompt == page.text_area[0].value
     before = html(page)
-    assert "100.0%" in before
+    assert "100.0 %" in before
     again = open_page("playground", tokens="8", keep="0.5", answer=answer_id)
     assert html(again) == before
     assert button(again, "Stop").disabled

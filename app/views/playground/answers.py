@@ -13,7 +13,7 @@ from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
 from app.wording.labels import plain
 from engine.playground import AnswerStatus, ProgressiveChoice, Side
-from engine.results.words import TIMES, counted
+from engine.results.words import TIMES, counted, percent
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -89,11 +89,12 @@ def _show_sides(answer: Answer | None) -> None:
     sides = (Side(), Side()) if answer is None else (answer.dense, answer.compressed)
     for place, title, side, text in zip(st.columns(2, gap="large"), titles, sides, _texts(answer), strict=True):
         with place:
-            st.markdown(f"**{plain(title)}**")
+            ended = _ending(side, answer)
+            st.markdown(f"**{plain(title)}**" + (f" · {ended}" if ended else ""))
             st.html(answer_text.numbers(_numbers(side, answer)))
             with st.container(height=_TEXT_HEIGHT, border=True, autoscroll=True):
                 st.html(answer_text.framed(text, f"Answer: {title}"))
-    st.caption(_explanation(answer))
+    st.caption(_about_the_run(answer))
 
 
 def _texts(answer: Answer | None) -> tuple[str, str]:
@@ -113,33 +114,47 @@ def _texts(answer: Answer | None) -> tuple[str, str]:
     return first, second
 
 
-def _numbers(side: Side, answer: Answer | None) -> list[tuple[str, str]]:
+def _ending(side: Side, answer: Answer | None) -> str:
+    if answer is None or answer.status is not AnswerStatus.DONE:
+        return ""
+    most = answer.question.spec.max_new_tokens
+    return answer_text.ending(len(side.active_params), most, is_complete=side.is_complete)
+
+
+def _numbers(side: Side, answer: Answer | None) -> list[tuple[str, str, str]]:
     speed, n_tokens = side.tokens_per_s, len(side.active_params)
-    kept = "–" if answer is None or not n_tokens else f"{side.active_params[-1] / answer.compressible_params:.1%}"
+    kept = "–" if answer is None or not n_tokens else percent(side.active_params[-1] / answer.compressible_params)
     return [
-        ("Tokens/s", "–" if speed is None else f"{speed:.1f}"),
-        ("First token", f"{side.prefill_s:.2f} s" if n_tokens else "–"),
-        ("Tokens", str(n_tokens) if n_tokens else "–"),
-        ("Active", kept),
+        (
+            "Tokens/s",
+            "–" if speed is None else f"{speed:.1f}",
+            "Tokens after the first one, per second. Each model is timed separately, although they take turns.",
+        ),
+        (
+            "First token",
+            f"{side.prefill_s:.2f} s" if n_tokens else "–",
+            "Seconds to read the prompt and choose the first token.",
+        ),
+        ("Tokens", str(n_tokens) if n_tokens else "–", "Tokens written; a token is a piece of a word."),
+        (
+            "Active",
+            kept,
+            "Share of the compressible parameters that ran for the last token, each counted once.",
+        ),
     ]
 
 
-def _explanation(answer: Answer | None) -> str:
-    prompt = ""
-    if answer is not None and answer.n_prompt_tokens:
-        template = "with" if answer.uses_chat_template else "without"
-        prompt = f"The prompt has {answer.n_prompt_tokens:,} tokens, {template} a chat template. "
-        if answer.waited_s is not None:
-            prompt += f"The first word came after {answer.waited_s:.1f} s, loading included. "
-        if answer.dense.tokens_per_s and answer.compressed.tokens_per_s:
-            ratio = answer.compressed.tokens_per_s / answer.dense.tokens_per_s
-            prompt += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one. "
-    return (
-        f"{prompt}A token is a piece of a word. *First token*: seconds to read the prompt and choose the first token. "
-        "*Tokens/s*: those after it, per second. Each model is timed separately, although they take turns. *Active*: "
-        "share of the compressible parameters that ran for the last token, each counted once. Underlined words are in "
-        "one answer only."
-    )
+def _about_the_run(answer: Answer | None) -> str:
+    if answer is None or not answer.n_prompt_tokens:
+        return ""
+    template = "with" if answer.uses_chat_template else "without"
+    said = f"The prompt has {answer.n_prompt_tokens:,} tokens, {template} a chat template. "
+    if answer.waited_s is not None:
+        said += f"The first word came after {answer.waited_s:.1f} s, loading included. "
+    if answer.dense.tokens_per_s and answer.compressed.tokens_per_s:
+        ratio = answer.compressed.tokens_per_s / answer.dense.tokens_per_s
+        said += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one."
+    return said
 
 
 def _show_schedule(answer: Answer, choice: ProgressiveChoice) -> None:

@@ -53,10 +53,10 @@ def choose_compressed(analysis: Analysis) -> Choice:
         RankScopeError: the method has no map at this budget, or the schedule does not decline.
     """
     progressive = st.toggle(
-        "Lower the ranks during generation",
+        "Progressive decoding",
         key="progressive",
         bind="query-params",
-        help="Progressive decoding (FLRC): the first tokens use more of the model than the last ones.",
+        help="From FLRC: the first tokens use more of the model than the last ones. The low-rank format only.",
     )
     return _choose_schedule() if progressive else _choose_map(analysis)
 
@@ -119,7 +119,7 @@ def _choose_schedule() -> Choice:
             "Last tokens keep", key="end", default=0.6, help_text="Kept fraction at the maximum number of tokens."
         )
     kind = option_picker(
-        "Decrease",
+        "Schedule",
         _KINDS,
         key="schedule",
         help_text="The kept fraction declines evenly up to the maximum number of tokens.",

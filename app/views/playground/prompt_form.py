@@ -33,7 +33,13 @@ def generation_settings() -> GenerationSpec:
     """Ask how tokens are chosen, and say what is set beside it."""
     with st.popover("Settings", icon=":material/settings:"):
         length = st.number_input(
-            "Most tokens of an answer", 1, 2000, 100, key="tokens", bind="query-params", help="It may end earlier."
+            "Max new tokens",
+            1,
+            2000,
+            100,
+            key="tokens",
+            bind="query-params",
+            help="The most tokens of an answer; it may end by itself earlier.",
         )
         temperature = st.slider(
             "Temperature",
