@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _URL_DIGITS = 12
 
 
-def current_analysis(*, explain: bool = True) -> Analysis | None:
+def current_analysis(*, explain: bool = True, is_compact: bool = False) -> Analysis | None:
     """Ask for an analysis and return it; show what to do where there is none.
 
     Args:
         explain: whether to say what to do; ``None`` is returned either way.
+        is_compact: whether the question stands beside a title, without a label above it.
 
     Raises:
         StoreError: it is damaged.
@@ -51,6 +52,7 @@ def current_analysis(*, explain: bool = True) -> Analysis | None:
         on_change=st.session_state.pop,
         args=(GONE_KEY, None),
         width=960,
+        label_visibility="collapsed" if is_compact else "visible",
     )
     st.session_state[CHOICE_KEY] = chosen
     if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:

@@ -15,16 +15,10 @@ from engine.prediction.runs import reference_text
 if TYPE_CHECKING:
     from engine.results.texts import MeasuredText
 
-_CORNER = """<style>
-.st-key-glossary { position: fixed; top: 0.7rem; right: 3.4rem; width: auto; z-index: 999991; }
-.st-key-glossary button { min-height: 2rem; width: 2rem; padding: 0; border-radius: 50%; }
-</style>"""
-
 
 @st.fragment
 def glossary_button() -> None:
-    """Offer the glossary and the cards of the methods in the page's corner."""
-    st.html(_CORNER)
+    """Offer the glossary and the cards of the methods, in the corner that :mod:`app.page_style` gives them."""
     with st.container(key="glossary"):
         pressed = st.button("?", key="glossary.open", help="Glossary, formats and methods")
     if pressed:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from app.components.rank_board.data import BoardState
 from engine.settings import home
 from tests.support.bare_board import made_up_analysis, open_board
 from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
@@ -72,7 +73,7 @@ def drag(page: Page, selector: str, places: list[tuple[float, float]]) -> np.nda
 def drag_frames(browser: Browser, n_layers: int) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.add_init_script(WATCH)
-    open_board(page, made_up_analysis(n_layers, WIDTH))
+    open_board(page, made_up_analysis(n_layers, WIDTH), BoardState())
     n_blocks = 7 * n_layers
     wave = np.abs(np.linspace(-1, 1, N_EVENTS + 1))
     budget = [(0.3 + 0.5 * float(x), 0.5) for x in wave]

@@ -212,8 +212,8 @@ def test_a_perplexity_as_the_budget(opened: Open) -> None:
     board = opened()
     page = board.page
     cards = page.get_by_test_id("method-card")
-    page.get_by_test_id("budget-perplexity").fill("24")
-    expect(board).to_have_attribute("data-target", "24")
+    page.get_by_test_id("budget-perplexity").fill("1.2")
+    expect(board).to_have_attribute("data-target", "24.6")
     figures = [
         (
             float(card.get_attribute("data-predicted-perplexity") or 0),
@@ -221,12 +221,17 @@ def test_a_perplexity_as_the_budget(opened: Open) -> None:
         )
         for card in cards.all()
     ]
-    assert all(20.5 <= perplexity <= 24 for perplexity, _ in figures if perplexity)
+    assert all(20.5 <= perplexity <= 24.6 for perplexity, _ in figures if perplexity)
     assert len({kept for _, kept in figures}) >= 4
     assert float(board.get_attribute("data-kept-fraction") or 0) == figures[-1][1]
     page.get_by_test_id("budget-perplexity").press("ArrowUp")
-    expect(board).to_have_attribute("data-target", "24.1")
-    page.get_by_test_id("budget").press("ArrowRight")
+    expect(board).to_have_attribute("data-target", "24.805")
+    page.get_by_test_id("budget-perplexity").fill("0.5")
+    expect(board).to_have_attribute("data-target", "20.5")
+    expect(page.get_by_test_id("budget-notice")).to_have_text(
+        "The smallest possible is 1 ×: as good as the dense model."
+    )
+    page.get_by_test_id("budget").press("ArrowLeft")
     expect(board).to_have_attribute("data-target", "")
     page.get_by_role("button", name="1.25 ×").click()
     expect(board).to_have_attribute("data-target", re.compile("25.6"))
@@ -237,7 +242,7 @@ def test_megabytes_are_what_the_map_has_and_what_is_corrected_is_said(opened: Op
     page = board.page
     field, notice = page.get_by_test_id("budget-mb"), page.get_by_test_id("budget-notice")
     size = board.page.locator(".rb-card[aria-checked=true]").inner_text()
-    assert f"{float(field.input_value()):.4g} MB" in size
+    assert f"{float(field.input_value()):.3f} MB" in size
     field.fill("2.2")
     field.press("Enter")
     expect(notice).to_have_text(re.compile(r"^No method's map is larger than 2.200 MB; this one has 2\.(1|2)"))
@@ -275,13 +280,65 @@ def test_an_opened_map_changes_by_hand_and_by_no_budget(opened: Open) -> None:
     assert before - kept_by(board, "saved map") == 64 + 64
 
 
+def test_the_cards_are_one_stop_and_the_arrow_keys_choose(opened: Open) -> None:
+    board = opened()
+    page = board.page
+    cards = page.get_by_test_id("method-card")
+    expect(page.locator("[data-testid=method-card][tabindex='0']")).to_have_count(1)
+    cards.nth(4).press("ArrowRight")
+    expect(board).to_have_attribute("data-method", "svd-llm")
+    expect(cards.nth(0)).to_be_focused()
+    expect(cards.nth(0)).to_have_attribute("tabindex", "0")
+    cards.nth(0).press("ArrowLeft")
+    expect(board).to_have_attribute("data-method", "water-filling")
+
+
+def test_what_is_known_of_a_bar_stands_beside_it(opened: Open) -> None:
+    board = opened(method="svd-llm", keep=0.6)
+    page = board.page
+    tip = page.get_by_test_id("cell-status")
+    expect(tip).not_to_be_visible()
+    for layer in (1, 4):
+        x, y = spot(page, layer, 3)
+        page.mouse.move(x, y)
+        expect(tip).to_be_visible()
+        expect(tip).to_have_text(re.compile(f"^Layer {layer}, o: rank"))
+        box = tip.bounding_box()
+        assert box is not None
+        assert min(abs(box["x"] - x), abs(box["x"] + box["width"] - x)) < 260
+        assert abs(box["y"] - y) < 40
+    page.mouse.move(5, 5)
+    expect(tip).not_to_be_visible()
+    page.get_by_test_id("rank-map").press("ArrowRight")
+    expect(tip).to_be_visible()
+
+
+def test_keys_and_zoom(opened: Open) -> None:
+    board = opened(n_layers=30)
+    page = board.page
+    keys = page.get_by_text("Keyboard, on the bars")
+    expect(keys).not_to_be_visible()
+    page.get_by_test_id("rank-map").press("?")
+    expect(keys).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("keys").click()
+    expect(keys).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(keys).not_to_be_visible()
+    ranks = page.get_by_test_id("rank-map")
+    narrow = ranks.evaluate("element => element.scrollWidth")
+    page.get_by_test_id("zoom").click()
+    expect(page.get_by_test_id("zoom")).to_have_attribute("aria-pressed", "true")
+    assert ranks.evaluate("element => element.scrollWidth") > narrow
+
+
 def test_the_difference_to_another_map(opened: Open) -> None:
     board = opened()
     page = board.page
     line = page.get_by_test_id("difference")
     expect(line).to_be_hidden()
     page.get_by_test_id("compare").select_option("svd-llm")
-    expect(line).to_have_text(re.compile("^Against SVD-LLM here: 35 of 35 projections differ, .*parameters"))
+    expect(line).to_have_text(re.compile("^Against SVD-LLM at this budget: 35 of 35 projections differ, .*parameters"))
     page.get_by_test_id("compare").select_option("water-filling")
     expect(line).to_have_text("No other map to compare with.")
 

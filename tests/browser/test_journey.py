@@ -122,8 +122,9 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, das
     address = dashboard.address
     page.goto(f"{address}/allocation")
     settled(page)
-    # The charts above are drawn last, and move what is below them.
-    expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()
+    page.get_by_role("tab", name="Heatmap & table").click()
+    # The chart above is drawn last, and moves what is below it.
+    expect(page.locator(".js-plotly-plot:visible .main-svg").first).to_be_attached()
     grid = page.get_by_test_id("stDataFrame").last
     box = scrolled_box(page, grid)
     # The last column of the first row: the table is drawn on a canvas, so it is clicked by place.
@@ -148,6 +149,7 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, das
     blocks = json.loads(download.value.path().read_text())["blocks"]
     (held,) = [b for b in blocks if b["projections"] == ["model.layers.0.self_attn.q_proj"]]
     assert held["rank"] == 5
+    page.get_by_role("tab", name="Heatmap & table").click()
     page.get_by_role("button", name="Release 1 held rank").click()
     expect(page.get_by_role("button", name="Release 1 held rank")).to_have_count(0)
 

@@ -58,7 +58,6 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Dashboard) -> Non
     expect(board).to_have_attribute("data-differing", "")
     held = json.loads(board.get_attribute("data-held") or "{}")
     assert list(held) == ["model.layers.2.self_attn.q_proj"]
-    expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     page.get_by_test_id("undo").click()
     expect(board).to_have_attribute("data-held", "{}")
     expect(board).to_have_attribute("data-confirmed-revision", "3")
@@ -66,8 +65,37 @@ def test_a_budget_and_a_bar_are_dragged(page: Page, dashboard: Dashboard) -> Non
     expect(board).to_have_attribute("data-held", json.dumps(held, separators=(",", ":")))
     expect(board).to_have_attribute("data-confirmed-revision", "4")
     settled(page)
+    page.get_by_role("tab", name="Heatmap & table").click()
     page.get_by_role("button", name="Release 1 held rank").click()
     expect(board).to_have_attribute("data-held", "{}")
+
+
+WATCH_SHIFTS = """
+  globalThis.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const shift of list.getEntries()) if (!shift.hadRecentInput) globalThis.shifts += shift.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.mark.timeout(600)
+def test_budget_cards_and_bars_share_a_screen_and_the_budget_stays_beside_the_table(
+    page: Page, dashboard: Dashboard
+) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.add_init_script(WATCH_SHIFTS)
+    page.goto(f"{dashboard.address}/allocation")
+    settled(page)
+    expect(page.get_by_test_id("rank-board")).to_have_attribute("data-confirmed-revision", "0")
+    bars = page.get_by_test_id("rank-map").bounding_box()
+    assert bars is not None
+    assert bars["y"] + bars["height"] < 800
+    expect(page.get_by_role("tab", name="Measure & export")).to_be_in_viewport()
+    assert page.evaluate("shifts") <= 0.1
+    page.get_by_role("tab", name="Heatmap & table").click()
+    page.get_by_test_id("stDataFrame").last.scroll_into_view_if_needed()
+    for part in (page.get_by_test_id("budget"), page.get_by_test_id("method-card").first):
+        expect(part).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.timeout(600)
@@ -102,8 +130,7 @@ def test_python_confirms_a_target_and_edits_of_board_and_table_without_rebalanci
     expect(board).to_have_attribute("data-confirmed-revision", "0")
 
     # A target perplexity, in the URL and given up again by a kept fraction.
-    dense = float(page.get_by_test_id("budget-perplexity").get_attribute("min") or 0)
-    page.get_by_test_id("budget-perplexity").fill(f"{dense + 0.1:.2f}")
+    page.get_by_test_id("budget-perplexity").fill("1.01")
     page.keyboard.press("Enter")
     expect(board).to_have_attribute("data-confirmed-revision", "1")
     expect(board).to_have_attribute("data-differing", "")
@@ -123,6 +150,7 @@ def test_python_confirms_a_target_and_edits_of_board_and_table_without_rebalanci
         ranks.press(key)
     expect(board).to_have_attribute("data-held", re.compile(r'^{"model.layers.0.self_attn.q_proj":\d+}$'))
     held = json.loads(board.get_attribute("data-held") or "{}")
+    page.get_by_role("tab", name="Heatmap & table").click()
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     expect(board).to_have_attribute("data-differing", "")
     grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last

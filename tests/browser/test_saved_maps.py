@@ -34,12 +34,14 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     address = dashboard.address
     page.goto(f"{address}/allocation?keep=0.6&method=FLRC")
     settled(page)
+    page.get_by_role("tab", name="Saved maps").click()
     page.get_by_label("Save the map shown as").fill("Mine, é")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("button", name="Open map")).to_be_visible()
     settled(page)
     page.reload()
     settled(page)
+    page.get_by_role("tab", name="Saved maps").click()
     page.get_by_role("button", name="Open map").click()
     expect(page.get_by_role("button", name="Close map")).to_be_visible()
     expect(page).to_have_url(re.compile("map=[0-9a-f]{16}"))
@@ -47,6 +49,7 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     expect_active(page, ACTIVE)
 
     # The link brings the same back, here and in another window; other pages do not lose it.
+    page.get_by_role("tab", name="Measure & export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download this rank map").click()
     document = json.loads(download.value.path().read_text())
@@ -60,6 +63,7 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     page.reload()
     settled(page)
     go(page, "Allocation")
+    page.get_by_role("tab", name="Saved maps").click()
     expect(page.get_by_role("button", name="Close map")).to_be_visible()
 
     # Brought in from a file it is another map; both go after a question.
@@ -76,10 +80,14 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     for name in ("from a table", "Mine, é"):
         expect(chosen).to_have_value(name)
         # The question about the map before is still being taken away.
-        delete = page.get_by_role("button", name="Delete", exact=True)
+        delete, permanently = (
+            page.get_by_role("button", name=label, exact=True) for label in ("Delete", "Delete permanently")
+        )
         expect(delete).to_have_count(1)
+        expect(permanently).to_have_count(0)
+        settled(page)
         delete.click()
-        page.get_by_role("button", name="Delete permanently").click()
+        permanently.click()
         settled(page)
     expect(chosen).to_have_count(0)
     expect(page).not_to_have_url(re.compile("map="))
@@ -91,7 +99,8 @@ def test_held_ranks_outlive_a_reload(page: Page, dashboard: Dashboard) -> None:
     address = dashboard.address
     page.goto(f"{address}/allocation")
     settled(page)
-    expect(page.locator(".js-plotly-plot .main-svg").nth(3)).to_be_attached()
+    page.get_by_role("tab", name="Heatmap & table").click()
+    expect(page.locator(".js-plotly-plot:visible .main-svg").first).to_be_attached()
     grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last
     box = scrolled_box(page, grid)
     grid.click(position={"x": box["width"] - 40, "y": 52})
@@ -103,11 +112,11 @@ def test_held_ranks_outlive_a_reload(page: Page, dashboard: Dashboard) -> None:
     expect(page).to_have_url(re.compile("held=[0-9a-f]{16}"))
     page.reload()
     settled(page)
-    expect(release).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download this rank map").click()
     blocks = json.loads(download.value.path().read_text())["blocks"]
     assert {"projections": ["model.layers.0.self_attn.q_proj"], "format": "skip", "rank": 5} in blocks
+    page.get_by_role("tab", name="Heatmap & table").click()
     release.click()
     expect(release).to_have_count(0)
     expect(page).not_to_have_url(re.compile("held="))

@@ -51,6 +51,7 @@ PARTS = (
     "budget",
     "cards",
     "status",
+    "tip",
 )
 LISTENERS = ("tools", "rows", "pointer", "keys")
 BOARD_SCRIPT = _join(

@@ -85,6 +85,7 @@ def presets_json(presets: Iterable[Preset]) -> list[dict[str, object]]:
         {
             "name": preset.name,
             "title": preset.title,
+            "summary": preset.summary,
             "metric": preset.metric.value,
             "allocator": preset.allocator,
             "formats": sorted(preset.formats),

@@ -12,6 +12,7 @@ from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 from engine.rank_map.drafts import MapRequest
+from engine.results.glossary import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
     from engine.rank_map.named import NamedMap
+    from engine.results.rows import PerplexityResult
     from engine.results.texts import MeasuredText
     from engine.types import BlockRank
 
@@ -116,6 +118,7 @@ class BoardInput:
             "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
             "compressible": inventory.compressible_params,
             "total": inventory.total_params,
+            "meanings": {name.value: meaning for name, meaning in FORMATS.items()},
             "methods": [
                 *presets_json(PRESETS.values()),
                 *([] if opened is None else [fixed_map(opened, self.opened_name)]),
@@ -135,10 +138,21 @@ class BoardInput:
 def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, object]]:
     measured = ((row, text.of(row)) for row in text.rows)
     return [
-        {"params": row.size.params, "content": content_of(row.rank_map, analysis), "perplexity": one.perplexity}
+        {
+            "params": row.size.params,
+            "content": content_of(row.rank_map, analysis),
+            "perplexity": one.perplexity,
+            "predicted": _without_itself(one),
+        }
         for row, one in measured
         if row.rank_map is not None and one is not None
     ]
+
+
+def _without_itself(one: PerplexityResult) -> list[float] | None:
+    """Return the perplexity that was predicted without this measurement, and the ends of its interval."""
+    predicted = one.prediction
+    return None if predicted is None else [predicted.perplexity, predicted.low, predicted.high]
 
 
 def content_of(rank_map: RankMap, analysis: Analysis) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import streamlit as st
-
 from app.components.rank_board import rank_board
 from app.components.rank_board.data import BoardInput
 from app.components.rank_board.state import board_key, take_report
@@ -14,7 +12,6 @@ from app.services import maps as saved_maps
 from app.views.shared.board_maps import board_maps
 from app.views.shared.comparison import dense_perplexity
 from app.widgets.url_state import url_state
-from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 from engine.rank_map.named import NamedMap
 from engine.results.words import calibrated
@@ -63,7 +60,3 @@ def show_board(board: BoardInput) -> None:
     analysis = board.analysis
     _, curves = allocation.board_curves(analysis.id)
     rank_board(board, curves, key=board_key(analysis), on_change=lambda: take_report(analysis))
-    if board.state.method in PRESETS:
-        preset = PRESETS[board.state.method]
-        paper = f" [arXiv:{preset.paper}](https://arxiv.org/abs/{preset.paper})" if preset.paper else ""
-        st.caption(f"**{preset.title}**: {preset.summary}{paper}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
+_TABS: Final = ("Measure & export", "Saved maps", "Compare methods", "Heatmap & table")
+
 
 def render() -> None:
-    st.title("Allocation")
-    st.caption("Drag the budget to update every method; drag a bar to hold a rank. Then compress and measure.")
+    title, picker = st.columns([2, 7], vertical_alignment="center")
+    title.title("Allocation")
     with errors_shown():
-        analysis = current_analysis()
+        with picker:
+            analysis = current_analysis(is_compact=True)
         if analysis is None:
             return
         held = held_across_reloads(analysis)
@@ -49,36 +52,39 @@ def render() -> None:
         active = next(p for p in board.maps if p.method == state.method)
         shown = None if isinstance(active, NoMap) else active
         kept = shown.cost.kept_fraction if shown and (state.target or state.base) else state.keep
-        if active.method in PRESETS and PRESETS[active.method].needs_search:
-            search_maps(analysis, kept, has_map=shown is not None)
-        if isinstance(active, NoMap):
-            st.error(plain(f"{method_title(active.method)} has no map for these settings. {active.reason}"))
-        else:
-            measure_map(analysis, active, rows, text)
-            export_map(analysis, active, state.dtype)
-        _offer_files_and_release(analysis, shown, len(held))
-        show_saved_maps(analysis, shown)
-        compare_methods(analysis, board.maps, text, kept)
-        if shown is not None:
-            show_difference(analysis, shown, board.maps)
-            with st.expander("Rank map: heatmap and editable table", expanded=True):
+        measure, saved, compare, table = st.tabs(_TABS)
+        with measure:
+            if active.method in PRESETS and PRESETS[active.method].needs_search:
+                search_maps(analysis, kept, has_map=shown is not None)
+            if isinstance(active, NoMap):
+                st.error(plain(f"{method_title(active.method)} has no map for these settings. {active.reason}"))
+            else:
+                measure_map(analysis, active, rows, text)
+                export_map(analysis, active, state.dtype)
+                _offer_file(analysis, active)
+        with saved:
+            show_saved_maps(analysis, shown)
+        with compare:
+            compare_methods(analysis, board.maps, text, kept)
+            if shown is not None:
+                show_difference(analysis, shown, board.maps)
+        with table:
+            if held:
+                label = f"Release {counted(len(held), 'held rank')}"
+                st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")
+            if shown is not None:
                 show_rank_map(analysis, shown)
 
 
-def _offer_files_and_release(analysis: Analysis, active: CostedMap | None, n_held: int) -> None:
-    with st.container(horizontal=True):
-        if active is not None:
-            st.download_button(
-                "Download this rank map",
-                active.rank_map.to_json(),
-                f"{active.method.replace(' ', '-')}-{active.cost.kept_fraction:.2f}-{analysis.id[:8]}.json",
-                "application/json",
-                on_click="ignore",
-                icon=":material/download:",
-            )
-        if n_held:
-            label = f"Release {counted(n_held, 'held rank')}"
-            st.button(label, on_click=release_all, args=(analysis.id,), icon=":material/lock_open:")
+def _offer_file(analysis: Analysis, active: CostedMap) -> None:
+    st.download_button(
+        "Download this rank map",
+        active.rank_map.to_json(),
+        f"{active.method.replace(' ', '-')}-{active.cost.kept_fraction:.2f}-{analysis.id[:8]}.json",
+        "application/json",
+        on_click="ignore",
+        icon=":material/download:",
+    )
 
 
 render()

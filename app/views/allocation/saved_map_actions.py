@@ -81,7 +81,7 @@ def _offer_files(analysis: Analysis, named: NamedMap) -> None:
 
 
 def _delete(analysis: Analysis, named: NamedMap | DamagedMap) -> None:
-    with st.popover("Delete", icon=":material/delete:"):
+    with st.popover("Delete", icon=":material/delete:", key=f"maps.question.{named.id}"):
         st.markdown(f"Delete **{plain(map_label(named))}**? This cannot be undone.")
         if st.button("Delete permanently", type="primary", key=f"maps.delete.{named.id}"):
             with errors_shown():

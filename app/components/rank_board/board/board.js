@@ -12,6 +12,7 @@ import { buildRows } from "./rows.js";
 import { Selection } from "./selection.js";
 import { shelf } from "./shelf.js";
 import { describe, sayChange } from "./status.js";
+import { Tip } from "./tip.js";
 import { Toolbar } from "./tools.js";
 
 const sorted = (held) => Object.fromEntries(Object.entries(held).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -29,6 +30,7 @@ class Board {
     this.cards = new MethodCards(this);
     this.tools = new Toolbar(this);
     this.pointer = new MapPointer(this);
+    this.tip = new Tip(this);
     listenToKeys(this);
     new ResizeObserver(() => {
       if (!this.map) return;
@@ -59,7 +61,8 @@ class Board {
       this.cards.build();
       this.tools.build();
     }
-    this.find(".rb-basis").textContent = this.data.basis;
+    const basis = this.find(".rb-basis");
+    basis.textContent = basis.title = this.data.basis;
     this.takeOver(isNew);
     this.root.dataset.ready = "true";
     this.render();
@@ -196,12 +199,11 @@ class Board {
       cursor: selection.cursor,
       hovered,
     });
-    const text = describe(this, hovered ?? selection.cursor);
-    this.find(".rb-status").textContent = text;
-    const focus = this.find(".rb-scroll");
     const { cursor } = selection;
+    this.tip.show(hovered ?? cursor, hovered ? "pointer" : "keys");
+    const focus = this.find(".rb-scroll");
     const isSeveral = selection.size > 1 ? `, ${selection.size} selected` : "";
-    focus.setAttribute("aria-valuetext", cursor ? `${describe(this, cursor)}${isSeveral}` : "Nothing selected");
+    focus.setAttribute("aria-valuetext", cursor ? `${describe(this, cursor).join("; ")}${isSeveral}` : "Nothing selected");
     focus.setAttribute("aria-valuemax", String(cursor ? this.fullRank(cursor) : 1));
     focus.setAttribute("aria-valuenow", String(cursor ? this.rankOf(cursor) : 1));
   }
@@ -209,7 +211,7 @@ class Board {
   showDifference() {
     const line = this.find(".rb-difference");
     line.hidden = this.state.compare === null;
-    showLegend(this.find(".rb-legend"), this.compared !== null);
+    showLegend(this.find(".rb-legend"), this.compared !== null, this.data.meanings);
     if (line.hidden) return;
     const title = this.tools.compare.selectedOptions[0]?.textContent ?? "";
     const shapeOf = (name) => this.projections.get(name);
@@ -271,11 +273,18 @@ class Board {
     const { names } = this.selection;
     if (what === "undo" || what === "redo") this.goTo(this.history.step(what === "undo", this.settled));
     else if (what === "release") this.change({ held: {} });
+    else if (what === "zoom") this.zoom();
     else if (what === "rebalance") this.change({ base: this.state.base ? null : this.asBase() });
     else if (what === "less" || what === "more") this.step(what === "less" ? -1 : 1);
     else if (what === "dense") this.change(() => this.hold(names, (_, full) => full));
     else if ([...names].every((name) => this.isHeld(name))) this.change(() => this.release(names));
     else this.change(() => this.hold(names, (name) => this.rankOf(name)));
+  }
+
+  zoom() {
+    this.map.isZoomed = !this.map.isZoomed;
+    this.map.readSize();
+    this.schedule();
   }
 
   asBase() {

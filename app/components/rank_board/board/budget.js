@@ -1,37 +1,27 @@
-import { megabytes, percentText, perplexityText, short } from "./text.js";
-
-const PRESETS = [0.9, 0.8, 0.7, 0.6, 0.5];
-const RATIOS = [1.1, 1.25, 1.5];
+import { megabytes, percentText, short } from "./text.js";
 
 /** The budget: a kept fraction, megabytes of the whole model, or a predicted perplexity that is not to be exceeded. */
 export class BudgetControl {
   constructor(board) {
     this.board = board;
-    for (const name of ["keep", "percent", "mb", "dtype", "target", "aim", "notice"]) this[name] = board.find(`.rb-${name}`);
+    for (const name of ["keep", "percent", "mb", "dtype", "target", "notice"]) this[name] = board.find(`.rb-${name}`);
     this.keep.addEventListener("input", () => board.preview({ keep: Number(this.keep.value), target: null }));
     this.keep.addEventListener("change", () => board.commit());
     this.keep.addEventListener("pointerup", () => board.reporter.hurry());
     this.percent.addEventListener("change", () => this.typedKeep(this.percent.value));
     this.mb.addEventListener("change", () => this.typedMegabytes(this.mb.value));
     for (const field of [this.percent, this.mb]) field.addEventListener("blur", () => board.schedule());
-    this.target.addEventListener("input", () => this.aimAt(Number(this.target.value)));
+    this.target.addEventListener("input", () => this.aimAt(this.target.value));
     this.target.addEventListener("change", () => {
       if (this.target.value === "" && board.state.target !== null) this.keepAtMost(this.shownKeep());
       board.commit();
     });
     this.dtype.addEventListener("change", () => board.change({ dtype: this.dtype.value }));
-    this.button(".rb-presets", PRESETS, (keep) => `${keep * 100} %`, (keep) => this.keepAtMost(keep));
-    this.button(".rb-ratios", RATIOS, (ratio) => `${ratio} ×`, (ratio) => {
-      board.change({ target: Number((ratio * board.data.dense_perplexity).toFixed(2)) });
-    });
-  }
-
-  button(holder, values, title, press) {
-    for (const value of values) {
-      const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "rb-button", textContent: title(value) });
-      button.addEventListener("click", () => press(value));
-      this.board.find(holder).append(button);
+    for (const button of board.root.querySelectorAll("[data-keep]")) {
+      button.addEventListener("click", () => this.keepAtMost(Number(button.dataset.keep)));
+    }
+    for (const button of board.root.querySelectorAll("[data-ratio]")) {
+      button.addEventListener("click", () => board.change({ target: this.perplexityOf(Number(button.dataset.ratio)) }));
     }
   }
 
@@ -86,8 +76,15 @@ export class BudgetControl {
     this.say(text);
   }
 
-  aimAt(perplexity) {
-    if (perplexity >= 1) this.board.preview({ target: perplexity });
+  perplexityOf(ratio) {
+    return Number((ratio * this.board.data.dense_perplexity).toFixed(4));
+  }
+
+  aimAt(ratioTyped) {
+    if (ratioTyped === "") return;
+    const ratio = Math.max(Number(ratioTyped), 1);
+    this.board.preview({ target: this.perplexityOf(ratio) });
+    if (Number(ratioTyped) < 1) this.say("The smallest possible is 1 ×: as good as the dense model.");
   }
 
   /** Return the kept fraction that is drawn: the budget, or what the active method needs for the perplexity. */
@@ -118,15 +115,10 @@ export class BudgetControl {
     this.keep.dataset.keptFraction = String(keep);
     this.put(this.percent, (keep * 100).toFixed(1));
     this.put(this.mb, String(Number((size / 1e6).toPrecision(4))));
-    this.put(this.target, target === null ? "" : String(target));
-    this.target.min = dense.toFixed(2);
-    this.target.placeholder = `≥ ${dense.toFixed(2)}`;
+    this.put(this.target, target === null ? "" : String(Number((target / dense).toFixed(3))));
     this.dtype.value = dtype;
-    this.notice.textContent = this.said?.state === board.state ? this.said.text : "";
-    this.aim.textContent =
-      target === null
-        ? "A hard limit on all projections together; embeddings and norms are never compressed."
-        : `Each method at its smallest size with a predicted perplexity of at most ${perplexityText(target)}.`;
+    const aim = target === null ? "" : "Every method at its smallest size.";
+    this.notice.textContent = this.said?.state === board.state ? this.said.text : aim;
     board.root.dataset.target = target === null ? "" : String(target);
   }
 

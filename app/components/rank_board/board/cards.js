@@ -1,10 +1,11 @@
 import { measurementOf } from "../port/measured.js";
 import { predictPerplexity } from "../port/prediction.js";
-import { megabytes, perplexityText, short } from "./text.js";
+import { megabytes, percentText, perplexityText, ratioText, short } from "./text.js";
 
-const PARTS = [["b", ""], ["span", "rb-big"], ["small", "rb-range"], ["small", "rb-cost"], ["small", "rb-more"]];
+const PARTS = [["b", ""], ["span", "rb-badge"], ["span", "rb-big"], ["small", "rb-range"], ["small", "rb-cost"]];
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
-/** A card per method: what its map costs and is predicted to do. */
+/** A card per method: what its map costs and does, measured where it was, else predicted. */
 export class MethodCards {
   constructor(board) {
     this.board = board;
@@ -25,8 +26,8 @@ export class MethodCards {
       card.append(...parts);
       parts[0].textContent = title;
       card.addEventListener("click", () => this.board.change({ method: name }));
-      const [, big, range, cost, more] = parts;
-      this.cards.set(name, { card, big, range, cost, more });
+      const [, badge, big, range, cost] = parts;
+      this.cards.set(name, { card, badge, big, range, cost });
     }
     this.holder.replaceChildren(...[...this.cards.values()].map(({ card }) => card));
   }
@@ -35,52 +36,86 @@ export class MethodCards {
     for (const method of this.board.data.methods) this.showOne(method);
   }
 
-  showOne({ name, metric }) {
+  showOne(method) {
     const { board } = this;
-    const { card, big, range, cost, more } = this.cards.get(name);
-    card.setAttribute("aria-checked", String(name === board.state.method));
+    const { name, summary } = method;
+    const { card, badge, big, range, cost } = this.cards.get(name);
+    const isActive = name === board.state.method;
+    card.setAttribute("aria-checked", String(isActive));
+    // One stop for Tab; the arrow keys choose, as among radio buttons.
+    card.tabIndex = isActive ? 0 : -1;
     const plan = board.plans.get(name);
     this.figures.delete(name);
     if (!plan) {
       Object.assign(card.dataset, { keptFraction: "", params: "", predictedPerplexity: "", nats: "", search: "" });
+      card.title = [summary, board.reasons.get(name)].filter(Boolean).join("\n");
+      Object.assign(badge.dataset, { kind: "" });
+      badge.textContent = "";
       big.textContent = "–";
       range.textContent = board.reasons.get(name);
       cost.textContent = "";
-      more.textContent = "";
       return;
     }
-    const { compressible, predictor, dense_perplexity: dense, measured } = board.data;
-    const [predicted, low, high] = predictPerplexity(predictor, metric, plan.nats, dense);
-    const kept = plan.params / compressible;
-    const bytes = board.planner.bytesOf(plan, board.bytesPerParam);
+    const figures = this.figuresOf(plan, method);
+    this.figures.set(name, figures);
     Object.assign(card.dataset, {
-      keptFraction: String(kept),
+      keptFraction: String(figures.kept),
       params: String(plan.params),
-      predictedPerplexity: String(predicted),
+      predictedPerplexity: String(figures.perplexities[0]),
       nats: String(plan.nats),
       search: plan.search ?? "",
     });
-    const run = measurementOf(plan, metric, measured, (member) => board.projections.get(member).place);
-    this.figures.set(name, { kept, predicted });
-    const [size, interval] = [`${(kept * 100).toFixed(2)} % kept`, `${perplexityText(low)} to ${perplexityText(high)}`];
-    if (board.state.target === null) {
-      big.textContent = perplexityText(predicted);
-      range.textContent = `predicted perplexity, ${interval}`;
-      cost.textContent = `${size} · ${megabytes(bytes)}`;
-    } else {
-      big.textContent = megabytes(bytes);
-      range.textContent = `${size}, needed for the perplexity`;
-      cost.textContent = `${perplexityText(predicted)} predicted, ${interval}`;
-    }
-    const extras = [plan.search === "predicted" && "predicted search", plan.bestOf && `best of ${plan.bestOf} searched maps that fit`, run && `measured ${run.perplexity.toFixed(2)}`];
-    more.textContent = [`${short(plan.params)} parameters and multiply–adds per token`, ...extras.filter(Boolean)].join(" · ");
+    const kind = figures.measured ? "measured" : "predicted";
+    Object.assign(badge.dataset, { kind });
+    badge.textContent = !figures.measured && plan.search === "predicted" ? "predicted search" : kind;
+    const size = `${megabytes(figures.bytes)} · ${percentText(figures.kept)} kept`;
+    const quality = `${ratioText(figures.measured ?? figures.ratio)} dense`;
+    const isBySize = board.state.target === null;
+    big.textContent = isBySize ? quality : megabytes(figures.bytes);
+    range.textContent = figures.measured ? `predicted ${ratioText(figures.ratio)} (${figures.interval})` : figures.interval;
+    cost.textContent = isBySize ? size : `${quality} · ${percentText(figures.kept)} kept`;
+    card.title = this.detailsOf(plan, method, figures);
+  }
+
+  /** Return what is shown of a map; where it was measured, the prediction is the one made without that measurement. */
+  figuresOf(plan, { name, metric }) {
+    const { data, projections, planner, bytesPerParam } = this.board;
+    const { compressible, predictor, dense_perplexity: dense, measured } = data;
+    const run = measurementOf(plan, metric, measured, (member) => projections.get(member).place);
+    const perplexities = run?.predicted ?? predictPerplexity(predictor, metric, plan.nats, dense);
+    const [ratio, low, high] = perplexities.map((value) => value / dense);
+    const isDense = plan.nats === 0 && plan.params === compressible;
+    return {
+      kept: plan.params / compressible,
+      bytes: planner.bytesOf(plan, bytesPerParam),
+      perplexities,
+      ratio,
+      measured: run && run.perplexity / dense,
+      interval: isDense ? "the dense model itself" : `likely ${ratioText(low).replace(" ×", "")} to ${ratioText(high)}`,
+    };
+  }
+
+  detailsOf(plan, { summary }, { perplexities, measured }) {
+    const [predicted, low, high] = perplexities.map(perplexityText);
+    const dense = this.board.data.dense_perplexity;
+    return [
+      summary,
+      measured && `Measured perplexity ${perplexityText(measured * dense)}; dense ${perplexityText(dense)}`,
+      `Predicted perplexity ${predicted}, likely ${low} to ${high}`,
+      `${short(plan.params)} parameters and multiply–adds per token in the projections`,
+      plan.bestOf && `Best of ${plan.bestOf} searched maps that fit`,
+    ]
+      .filter(Boolean)
+      .join("\n");
   }
 
   pressed(event) {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const step = STEPS[event.key];
     if (!step) return;
     event.preventDefault();
     const cards = [...this.cards.values()].map(({ card }) => card);
-    cards[(cards.indexOf(document.activeElement) + step + cards.length) % cards.length]?.focus();
+    const next = cards[(cards.indexOf(document.activeElement) + step + cards.length) % cards.length];
+    next.focus();
+    next.click();
   }
 }

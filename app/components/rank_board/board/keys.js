@@ -10,7 +10,8 @@ export function listenToKeys(board) {
     board.do(event.shiftKey ? "redo" : "undo");
   });
   board.find(".rb-scroll").addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || !board.map || !pressed(board, event)) return;
+    const isOverList = event.key === "Escape" && board.find(".rb-keys").matches(":popover-open");
+    if (event.ctrlKey || event.metaKey || !board.map || isOverList || !pressed(board, event)) return;
     event.preventDefault();
   });
 }
@@ -25,6 +26,7 @@ function pressed(board, { key, shiftKey }) {
     if (next) board.select(() => (shiftKey ? selection.extend(map, next) : selection.set([next])));
   } else if (CHANGES[key]) board.step(shiftKey ? 16 * Math.sign(CHANGES[key]) : CHANGES[key]);
   else if (COMMANDS[letter]) board.do(COMMANDS[letter]);
+  else if (key === "?") board.find(".rb-keys").togglePopover();
   else if (key === "Escape") board.select(() => selection.clear());
   else if (letter === "a") board.select(() => selection.set([...map.places.keys()]));
   else if (letter === "k" && cursor) selectAround(board, cursor, map.row(map.placeOf(cursor)[1]));

@@ -1,7 +1,7 @@
 import { COLOURS, LESS, MORE } from "./map.js";
 
 /** Say what the map's signs mean; `isCompared` adds those of the difference. */
-export function showLegend(holder, isCompared) {
+export function showLegend(holder, isCompared, meanings) {
   if (holder.dataset.compared === String(isCompared)) return;
   holder.dataset.compared = String(isCompared);
   const colour = (value, kind = "") => `<i class="${kind}" style="background-color:${value}"></i>`;
@@ -10,6 +10,6 @@ export function showLegend(holder, isCompared) {
   if (isCompared) {
     signs.push([colour(MORE), "+ higher than in the other map"], [colour(LESS, "rb-hatched"), "− lower"], ['<i class="rb-ghost"></i>', "rank in the other map"]);
   }
-  const shown = signs.map(([sign, text]) => `<span>${sign}${text}</span>`).join("");
-  holder.innerHTML = `<span>Height: kept rank, as a fraction of the full rank.</span>${shown}`;
+  const shown = signs.map(([sign, text]) => `<span title="${meanings[text] ?? ""}">${sign}${text}</span>`).join("");
+  holder.innerHTML = `<span>Height: kept rank over full rank.</span>${shown}`;
 }

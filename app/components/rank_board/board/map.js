@@ -9,6 +9,7 @@ export const LESS = "#cc79a7";
 export const ROW = 50;
 const AXIS = 22;
 const NARROWEST = 12;
+const ZOOMED = 48;
 const MARGIN = 4;
 const BAR = ROW - 2 * MARGIN;
 
@@ -27,13 +28,14 @@ export class RankMap {
       this.cells[i][row] ??= { ...p, breakEven: useful / Math.min(p.inFeatures, p.outFeatures) };
       this.places.set(p.name, [i, row]);
     }
+    this.isZoomed = false;
     this.height = this.kinds.length * ROW + AXIS;
     this.readSize();
   }
 
   /** Take over the size there is; columns never get narrower than can be read, the map scrolls instead. */
   readSize() {
-    this.column = Math.max(this.canvas.parentElement.clientWidth / this.layers.length, NARROWEST);
+    this.column = Math.max(this.canvas.parentElement.clientWidth / this.layers.length, this.isZoomed ? ZOOMED : NARROWEST);
     this.width = Math.floor(this.column * this.layers.length);
     this.ratio = globalThis.devicePixelRatio || 1;
     this.canvas.width = Math.round(this.width * this.ratio);
@@ -121,8 +123,20 @@ export class RankMap {
         if (isHeld(p.name)) this.outline(this.accent, x + 1, top + 1, w - 2, BAR - 2, 2);
         if (p.name === hovered) this.outline(this.text, x, top, w, BAR, 1);
         if (isSelected(p.name)) this.outline(this.text, x, top - 2, w, BAR + 4, p.name === cursor ? 3 : 1.5);
+        if (cell && this.isZoomed) this.write(cell.rank ?? "dense", x + w / 2, top + BAR / 2);
       }
     }
+  }
+
+  /** Write a rank on its bar, on a ground of its own so that it is read on every colour. */
+  write(text, x, y) {
+    const { context } = this;
+    context.font = `12px ${this.font}`;
+    context.textAlign = "center";
+    const { width } = context.measureText(text);
+    this.fill(this.page, x - width / 2 - 3, y - 8, width + 6, 16);
+    context.fillStyle = this.text;
+    context.fillText(String(text), x, y);
   }
 
   drawAxis() {

@@ -39,7 +39,7 @@ const range = (values) => (values.length > 1 ? `${values[0]} to ${values.at(-1)}
 
 /** Return what is selected in words. */
 export function selectionText(names, projections) {
-  if (!names.size) return "Nothing selected";
+  if (!names.size) return "Drag a bar to hold its rank; click to select.";
   const selected = [...names].map((name) => projections.get(name));
   const kinds = [...new Set(selected.map((p) => p.kind))];
   const layers = [...new Set(selected.map((p) => p.layer))].sort((a, b) => a - b);

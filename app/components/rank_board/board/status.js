@@ -1,17 +1,15 @@
 import { maxUsefulRank, rankParams } from "../port/formats.js";
-import { perplexityText, short } from "./text.js";
+import { percentText, ratioText, short } from "./text.js";
 
-const HINT = "Drag a bar to hold its rank, double-click it to keep it dense. Select several with Shift, Ctrl, a row's name or the layers' numbers.";
-
-/** Return what is known about one projection, in words. */
+/** Return what is known about one projection, line by line. */
 export function describe(board, name) {
-  if (name === null) return HINT;
+  if (name === null) return [];
   const { layer, kind, inFeatures, outFeatures } = board.projections.get(name);
   const cell = board.decided?.get(name);
   const held = board.isHeld(name) ? ", held" : "";
   const who = `Layer ${layer}, ${kind}`;
-  if (!cell) return `${who}: no map${held}`;
-  if (cell.rank === null) return `${who}: dense${held}, ${short(inFeatures * outFeatures)} parameters, no predicted loss`;
+  if (!cell) return [`${who}: no map${held}`];
+  if (cell.rank === null) return [`${who}: dense${held}`, `${short(inFeatures * outFeatures)} parameters, no predicted loss`];
   const { curve, rank, full, format, members } = cell;
   const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
   const dense = curve.inFeatures * curve.outFeatures;
@@ -20,10 +18,11 @@ export function describe(board, name) {
   const saves = rank > breakEven ? `above break-even (${breakEven}): dense would be smaller` : `break-even at rank ${breakEven}`;
   return [
     `${who}: rank ${rank} of ${full}, ${format}${sharedText(board, name, members)}${held}`,
-    `${short(cost)} parameters, ${share} % of dense, ${saves}`,
-    `σ at the cut ${cutText(curve, rank)} of the largest`,
-    `${curve.natsAt(rank).toPrecision(3)} nats predicted`,
-  ].join("; ");
+    `${short(cost)} parameters, ${share} % of dense`,
+    saves,
+    `σ at the cut: ${cutText(curve, rank)} of the largest`,
+    `${curve.natsAt(rank).toPrecision(3)} nats per token predicted`,
+  ];
 }
 
 function sharedText(board, name, members) {
@@ -44,8 +43,8 @@ function cutText({ nats, step }, rank) {
 export function sayChange(board, before, now) {
   const said = [];
   if (before.method !== now.method) said.push(`${board.titleOf(now.method)} is shown`);
-  if (before.target !== now.target && now.target !== null) said.push(`predicted perplexity at most ${now.target}`);
-  else if (before.keep !== now.keep || before.target !== now.target) said.push(`budget ${(now.keep * 100).toFixed(1)} %`);
+  if (before.target !== now.target && now.target !== null) said.push(`predicted perplexity at most ${ratioText(now.target / board.data.dense_perplexity)} that of the dense model`);
+  else if (before.keep !== now.keep || before.target !== now.target) said.push(`budget ${percentText(now.keep)}`);
   if ((before.base === null) !== (now.base === null)) said.push(`rebalancing is ${now.base ? "off" : "on"}`);
   const names = [...new Set([...Object.keys(before.held), ...Object.keys(now.held)])];
   const changed = names.filter((name) => before.held[name] !== now.held[name]);
@@ -53,7 +52,7 @@ export function sayChange(board, before, now) {
   else if (changed.length) said.push(`${changed.length} projections changed, ${Object.keys(now.held).length} are held`);
   const figures = board.cards.figures.get(now.method);
   if (!figures) said.push("no map fits");
-  else said.push(`${(figures.kept * 100).toFixed(1)} % kept, predicted perplexity ${perplexityText(figures.predicted)}`);
+  else said.push(`${percentText(figures.kept)} kept, predicted perplexity ${ratioText(figures.ratio)} that of the dense model`);
   return `${said.join("; ")}.`;
 }
 

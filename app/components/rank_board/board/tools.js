@@ -35,7 +35,7 @@ export class Toolbar {
   /** Offer everything the map can be compared with. */
   build() {
     const { methods, saved } = this.board.data;
-    const here = [["", "nothing"], ...methods.filter(({ fixed }) => !fixed).map(({ name, title }) => [name, `${title} here`])];
+    const here = [["", "nothing"], ...methods.filter(({ fixed }) => !fixed).map(({ name, title }) => [name, `${title} at this budget`])];
     const options = [...here, ...saved.map(([id, name]) => [id, `saved: ${name}`])].map(([value, text]) => new Option(text, value));
     this.compare.replaceChildren(...options);
   }
@@ -70,6 +70,7 @@ export class Toolbar {
     this.rebalance.disabled = isFixed;
     this.balance.textContent = this.balanceText();
     this.compare.value = state.compare ?? "";
+    this.buttons.get("zoom").setAttribute("aria-pressed", String(board.map.isZoomed));
     board.root.dataset.selected = [...names].join(" ");
   }
 

@@ -1,0 +1,26 @@
+import { describe } from "./status.js";
+import { ROW } from "./map.js";
+
+const [WIDTH, GAP] = [270, 8];
+
+/** What is known about a projection, beside its bar. */
+export class Tip {
+  constructor(board) {
+    this.board = board;
+    this.element = board.find(".rb-tip");
+    this.scroll = board.find(".rb-scroll");
+  }
+
+  /** Show it for a projection, under the pointer or where the keyboard is; for null nothing. */
+  show(name, by) {
+    const { board, element, scroll } = this;
+    element.dataset.by = name === null ? "" : by;
+    element.textContent = describe(board, name).join("\n");
+    if (name === null) return;
+    const [column, row] = board.map.placeOf(name);
+    const left = scroll.offsetLeft + column * board.map.column - scroll.scrollLeft;
+    const right = left + board.map.column + GAP;
+    const fits = right + WIDTH <= scroll.offsetLeft + scroll.clientWidth;
+    element.style.transform = `translate(${Math.max(fits ? right : left - WIDTH - GAP, 0)}px, ${row * ROW}px)`;
+  }
+}

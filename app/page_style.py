@@ -1,0 +1,66 @@
+"""Less empty space on every page than Streamlit leaves, from the first frame on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import MutableHeaders
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STYLE: Final = b"""<style>
+.stMainBlockContainer.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 4rem; }
+.stHeading.stHeading h1 { padding: 0.25rem 0; }
+/* The rank board is drawn by a script: what is below it waits where it will be. */
+[class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 690px; }
+@media (max-width: 1100px) {
+  [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
+}
+[data-testid="stLayoutWrapper"]:has(.st-key-glossary) { position: absolute; }
+.st-key-glossary.stVerticalBlock { position: fixed; top: 0.7rem; right: 3.4rem; width: auto; z-index: 999991; }
+.st-key-glossary button { min-height: 2rem; width: 2rem; padding: 0; border-radius: 50%; }
+</style>
+"""
+
+_DEPENDS_ON_CONTENT: Final = (b"accept-encoding", b"if-none-match", b"if-modified-since")
+
+
+class StyledPage:
+    """Put the style into the head of the dashboard's HTML page.
+
+    What a script's run sends arrives after the first elements are drawn, which would then move.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or connection."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not _asks_for_a_page(scope):
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = bytearray()
+
+        async def send_styled(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body") or start is None:
+                return
+            styled = bytes(body).replace(b"</head>", STYLE + b"</head>", 1)
+            headers = MutableHeaders(scope=start)
+            headers["Content-Length"] = str(len(styled))
+            del headers["ETag"], headers["Last-Modified"]
+            await send(start)
+            await send({"type": "http.response.body", "body": styled})
+
+        headers = [(name, value) for name, value in scope["headers"] if name not in _DEPENDS_ON_CONTENT]
+        await self._app({**scope, "headers": headers}, receive, send_styled)
+
+
+def _asks_for_a_page(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])

@@ -1,0 +1,52 @@
+"""The style that every page has from its first frame on."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import HTMLResponse, PlainTextResponse
+
+from app.page_style import STYLE, StyledPage
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PAGE = "<html><head><title>é</title></head><body></body></html>"
+
+
+def ask(app: ASGIApp, **headers: str) -> tuple[dict[bytes, bytes], bytes]:
+    """Return the headers and the body of an answer."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asked = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": asked}
+    # A browser test before this one may have left its loop running in this thread.
+    with ThreadPoolExecutor() as threads:
+        threads.submit(lambda: asyncio.run(StyledPage(app)(scope, receive, send))).result()
+    return dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent)
+
+
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    names = {name for name, _ in scope["headers"]}
+    assert not names & {b"accept-encoding", b"if-none-match"}, "the answer would not be the whole page as text"
+    await HTMLResponse(PAGE, headers={"ETag": "of the page without a style"})(scope, receive, send)
+
+
+def test_a_page_has_the_style_in_its_head() -> None:
+    headers, body = ask(page, accept="text/html,*/*", accept_encoding="gzip", if_none_match="of an older style")
+    assert body.decode() == PAGE.replace("</head>", STYLE.decode() + "</head>")
+    assert int(headers[b"content-length"]) == len(body)
+    assert b"etag" not in headers
+
+
+def test_everything_else_is_left_as_it_is() -> None:
+    _, body = ask(PlainTextResponse("</head>"), accept="*/*", accept_encoding="gzip")
+    assert body == b"</head>"
