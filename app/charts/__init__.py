@@ -13,6 +13,7 @@ from app.charts.score_bars import score_bars
 from app.charts.score_lines import score_shares
 from app.charts.spectrum_lines import Axes, spectra
 from app.charts.style import OKABE_ITO, chart_config, depth_colours, line_style, method_dash, method_style
+from app.charts.trials import searched_maps
 
 __all__ = [
     "OKABE_ITO",
@@ -33,6 +34,7 @@ __all__ = [
     "quality_curves",
     "score_bars",
     "score_shares",
+    "searched_maps",
     "spans_orders",
     "spectra",
 ]

@@ -15,6 +15,7 @@ from app.tables.scores import (
     spectra,
 )
 from app.tables.spectrum_lines import QUANTITIES, energy_lost, spectrum_lines
+from app.tables.trials import trials
 from app.tables.weights import licences, shapes, skipped
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "spectra",
     "spectrum_lines",
     "stages",
+    "trials",
 ]

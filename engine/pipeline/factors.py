@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 
 def write_factors(folder: Path, factors: Sequence[Factors]) -> None:
-    """Write factors.safetensors, spectrum.safetensors and blocks.json."""
+    """Write factors.safetensors, spectrum.safetensors and blocks.json; the dual of an orthonormal basis is left out."""
     tensors, arrays, blocks = {}, {}, {}
     for block in factors:
         name = block_name(block.members)
         tensors[f"basis/{name}"] = block.basis.cpu()
-        tensors[f"dual/{name}"] = block.dual.cpu()
+        if not torch.equal(block.dual, block.basis.T):
+            tensors[f"dual/{name}"] = block.dual.cpu()
         if block.offset is not None:
             tensors[f"offset/{name}"] = block.offset.cpu()
         arrays[f"energies/{name}"] = block.energies.cpu().numpy()
@@ -49,12 +50,13 @@ class _LayerFile:
 
     def block(self, members: tuple[str, ...]) -> Factors:
         name = block_name(members)
-        offset = f"offset/{name}"
+        basis = self._tensors.get_tensor(f"basis/{name}")
+        dual, offset = f"dual/{name}", f"offset/{name}"
         return Factors(
             members,
             self._blocks[name]["on_output_side"],
-            self._tensors.get_tensor(f"basis/{name}"),
-            self._tensors.get_tensor(f"dual/{name}"),
+            basis,
+            self._tensors.get_tensor(dual) if dual in self._names else basis.T.contiguous(),
             torch.from_numpy(self._arrays[f"energies/{name}"]),
             torch.from_numpy(self._arrays[f"nats/{name}"]),
             self._tensors.get_tensor(offset) if offset in self._names else None,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from app import charts, tables
 from app.pages import PAGES
-from app.services import allocation
+from app.services import allocation, searching
 from cache import DirectoryStore
 from engine.jobs import JobQueue, JobStatus
+from engine.operations import Search
 from engine.pipeline.reading.trials import evaluated_maps
 from engine.pipeline.search import search
 from engine.progress import ignore_progress
@@ -197,6 +199,8 @@ def test_a_searched_method_has_a_predicted_map_and_starts_a_search(
 ) -> None:
     page = open_page("allocation", keep="0.7", method="Bolaco")
     assert not page.error
+    assert "predicted search" in shown(page)
+    assert "judged by what was measured of this model" in shown(page)
     page.number_input(key="search.trials").set_value(5).run()
     page = button(page, "Search at 70.0 %").click().run()
     assert not page.exception
@@ -223,6 +227,18 @@ def test_what_a_search_measured_is_there_at_once(open_page: Open, analysed_home:
     assert not page.error
     assert not page.exception
     assert button(page, "Compress and measure")
+    assert "2 maps measured so far" in shown(page)
+    trials = searching.comparable_trials(toy_analysis.id)
+    table = tables.trials(trials)
+    assert table["kept"].is_monotonic_increasing
+    assert sorted(table["ratio"]) == sorted(t.perplexity / t.dense_perplexity for t in trials)
+    best = table[table["is_best"]]
+    assert (best["ratio"].diff().dropna() < 0).all()
+    points, line = charts.searched_maps(table, "Bolaco", 0.8).data
+    assert (len(points.x), len(line.x)) == (2, len(best))
+    asked = Search(analysis=toy_analysis.id, trials=10)
+    seconds = searching.expected_seconds(asked, trials, ())
+    assert seconds == pytest.approx(10 * sum(sum(t.seconds.values()) for t in trials) / 2)
 
 
 def test_a_measured_map_is_shown_beside_its_prediction(open_page: Open, analysed_home: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from cache import DirectoryStore, Key, MemoryStore
 from engine.errors import InvalidRankMapError, ModelError, RankScopeError
@@ -18,6 +19,7 @@ from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.factors import factors_reader
 from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis
 from engine.pipeline.reading.measurements import measured_sensitivity
 from engine.pipeline.reading.results import measured_row, results
@@ -317,6 +319,23 @@ def test_a_map_of_another_model_or_an_unstored_metric_is_refused(tmp_path, model
     known = analysis.about["model_fingerprint"]
     with pytest.raises(RankScopeError, match="--metrics input,loss,feature"):
         session.measure(RankMap("m", known, None, "x", Metric.FEATURE, None, (block,)), ignore_progress)
+
+
+def test_the_dual_of_an_orthonormal_basis_is_not_stored(tmp_path, model_folder, text_file):
+    analysis = run(Home(tmp_path), model_folder("llama-gqa"), text_file)
+    store = DirectoryStore(tmp_path / "artifacts")
+    for metric in analysis.nats:
+        read = factors_reader(analysis, store, metric)
+        stored = {
+            name
+            for key in analysis.about["factors"][metric]
+            for name in load_file(store.read(Key("factors", key)).path("factors.safetensors"))
+        }
+        for p in analysis.inventory.projections:
+            factors = read((p.name,))
+            torch.testing.assert_close(factors.dual @ factors.basis, torch.eye(len(factors.dual)), atol=1e-3, rtol=0)
+            is_orthonormal = p.out_features <= p.in_features and metric is not Metric.LOSS
+            assert (f"dual/{p.name}" in stored) == (not is_orthonormal)
 
 
 def test_ids_may_be_shortened_and_unknown_ones_say_what_there_is(tmp_path, model_folder, text_file):
