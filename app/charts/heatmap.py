@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_FEW = 16
+"""Layers up to this number are all labelled; of more, every fifth, unless they are out of order."""
+
 _SHORT = 5
 """Names of kinds up to this length stand level above their columns."""
 
@@ -35,7 +38,7 @@ def layer_heatmap(
     """Draw layers by kinds; every cell can be clicked (its ``customdata`` begins with the row's ``name``).
 
     Args:
-        rows: with the columns layer, kind, name and ``value``; one row per cell.
+        rows: with the columns layer, kind, name and ``value``; one row per cell, layers and kinds in their order.
         value: the column shown as colour.
         title: of the colour bar: what is shown, its unit, and what dark means.
         hover: one text per row.
@@ -47,7 +50,8 @@ def layer_heatmap(
         n_clicks: how many were reported so far; one that is like the last would not be.
     """
     kinds = list(dict.fromkeys(rows["kind"]))
-    layers = sorted(set(rows["layer"]))
+    layers = list(dict.fromkeys(rows["layer"]))
+    heights = {layer: place for place, layer in enumerate(layers)}
     grid = np.full((len(layers), len(kinds)), np.nan)
     shown = rows[value].to_numpy(dtype=float)
     if log:
@@ -58,11 +62,11 @@ def layer_heatmap(
         widest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
         limits = -widest, widest
     for layer, kind, number in zip(rows["layer"], rows["kind"], shown, strict=True):
-        grid[layers.index(layer), kinds.index(kind)] = number
+        grid[heights[layer], kinds.index(kind)] = number
     figure = go.Figure(
         go.Heatmap(
             x=kinds,
-            y=layers,
+            y=list(range(len(layers))),
             z=grid,
             zmin=limits[0] if limits else None,
             zmax=limits[1] if limits else None,
@@ -75,14 +79,14 @@ def layer_heatmap(
     )
     for layer, kind, name in zip(rows["layer"], rows["kind"], rows["name"], strict=True):
         if name in outlined:
-            column = kinds.index(kind)
-            corners = {"x0": column - 0.47, "x1": column + 0.47, "y0": layer - 0.45, "y1": layer + 0.45}
+            column, height = kinds.index(kind), heights[layer]
+            corners = {"x0": column - 0.47, "x1": column + 0.47, "y0": height - 0.45, "y1": height + 0.45}
             figure.add_shape(type="rect", line={"color": HIGHLIGHT, "width": 2.5}, **corners)
     # Heatmaps report no selection (streamlit issue 8760), so each cell carries a marker that does.
     figure.add_trace(
         go.Scatter(
             x=rows["kind"],
-            y=rows["layer"],
+            y=rows["layer"].map(heights),
             mode="markers",
             marker={"symbol": "square", "size": 10, "opacity": 0},
             selected={"marker": {"opacity": 0}},
@@ -94,6 +98,8 @@ def layer_heatmap(
         )
     )
     figure.update_layout(hoverdistance=-1, clickmode="event+select", dragmode=False)
+    is_ordered = layers == sorted(layers)
+    labelled = {i: la for i, la in enumerate(layers) if not is_ordered or len(layers) <= _FEW or la % 5 == 0}
     level = 0 if max(map(len, kinds), default=0) <= _SHORT else None
     figure.update_xaxes(side="top", showgrid=False, range=[-0.5, len(kinds) - 0.5], tickangle=level)
     figure.update_yaxes(
@@ -101,6 +107,7 @@ def layer_heatmap(
         range=[len(layers) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,
-        dtick=1 if len(layers) <= 16 else 5,
+        tickvals=list(labelled),
+        ticktext=[str(layer) for layer in labelled.values()],
     )
     return framed(figure, 140 + max(12 * len(layers), 110))

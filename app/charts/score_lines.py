@@ -31,5 +31,7 @@ def score_shares(shares: pd.DataFrame) -> go.Figure:
         else:
             figure.add_trace(go.Bar(**style, marker={"color": color, "pattern": {"shape": PATTERNS[index]}}))
     figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
+    if not shares.index.is_monotonic_increasing:
+        figure.update_xaxes(type="category")
     figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
     return framed(figure, 340)

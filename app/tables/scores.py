@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from app.wording.labels import block_label, projection_label
-from engine.formats import max_useful_rank
+from engine.analysis.curves import rank_alone
+from engine.formats import BYTES_PER_PARAM, max_useful_rank
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -78,22 +79,43 @@ def spectra(
 
 
 def sensitivity(
-    analysis: Analysis, predicted: Mapping[str, float], measured: Mapping[str, float] | None
+    analysis: Analysis, kept: float, predicted: Mapping[str, float], measured: Mapping[str, float] | None
 ) -> pd.DataFrame:
-    """Return the scores of every projection; ``measured`` is missing where it was not."""
-    rows = [
-        {
-            "name": p.name,
-            "block": projection_label(p),
-            "layer": p.layer,
-            "kind": p.kind,
-            "importance": float(analysis.importances[p.name][0]),
-            "predicted": predicted[p.name],
-            "measured": math.nan if measured is None else measured.get(p.name, math.nan),
-        }
-        for p in analysis.inventory.projections
-    ]
+    """Return the scores of every projection.
+
+    Args:
+        analysis: of the model.
+        kept: to which fraction of its parameters each is cut alone.
+        predicted: nats per token that this costs, by projection.
+        measured: the same, measured; ``None``: it was not.
+    """
+    rows = []
+    for p in analysis.inventory.projections:
+        factors = rank_alone(p, kept) * (p.in_features + p.out_features)
+        freed_mb = (p.params - factors) * BYTES_PER_PARAM["float16"] / 1e6
+        rows.append(
+            {
+                "name": p.name,
+                "block": projection_label(p),
+                "layer": p.layer,
+                "kind": p.kind,
+                "importance": float(analysis.importances[p.name][0]),
+                "predicted": predicted[p.name],
+                "measured": math.nan if measured is None else measured.get(p.name, math.nan),
+                "freed_mb": freed_mb,
+                "nats_per_mb": predicted[p.name] / freed_mb if freed_mb > 0 else math.nan,
+            }
+        )
     return pd.DataFrame(rows)
+
+
+def cheapest_first(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores with the layers first, and in each the kinds, that cost the fewest nats per MB freed."""
+    places = {}
+    for by in ("layer", "kind"):
+        sums = scores.groupby(by, sort=False)[["predicted", "freed_mb"]].sum()
+        places[by] = (sums["predicted"] / sums["freed_mb"]).rank(method="first")
+    return scores.sort_values(["layer", "kind"], key=lambda column: column.map(places[str(column.name)]))
 
 
 def importance_shares(scores: pd.DataFrame) -> pd.DataFrame:
@@ -105,12 +127,14 @@ def importance_shares(scores: pd.DataFrame) -> pd.DataFrame:
 def score_shares(scores: pd.DataFrame, by: str) -> pd.DataFrame:
     """Return what share of each score's total lies in every layer or kind; a score that is missing is left out.
 
+    Layers and kinds come in the order of the scores.
+
     Args:
         scores: as :func:`sensitivity` returns them; what is below zero counts as nothing.
         by: ``layer`` or ``kind``.
     """
     available = [column for column in SCORES if scores[column].notna().any()]
-    sums = scores[available].clip(lower=0).groupby(scores[by], sort=by == "layer").sum()
+    sums = scores[available].clip(lower=0).groupby(scores[by], sort=False).sum()
     return (sums / sums.sum().where(lambda total: total > 0, 1)).rename(columns=SCORES)
 
 

@@ -48,9 +48,13 @@ def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Impo
 
 def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:
     """Return the predicted loss increase (nats per token) when one projection alone is cut, in low-rank format."""
+    return float(analysis.nats[analysis.default_metric][projection.name][rank_alone(projection, kept_fraction)])
+
+
+def rank_alone(projection: Projection, kept_fraction: float) -> int:
+    """Return the rank at which a projection keeps a fraction of its own parameters, in low-rank format."""
     shape = projection.in_features, projection.out_features
-    rank = min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape))
-    return float(analysis.nats[analysis.default_metric][projection.name][max(rank, 1)])
+    return max(min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape)), 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,11 +190,11 @@ def test_sensitivity_scores_and_their_agreement(toy_analysis: Analysis, analysed
     predicted = analyses.predicted_increases(toy_analysis.id, 0.5)
     first = toy_analysis.inventory.projections[0]
     assert predicted[first.name] == predicted_increase(toy_analysis, first, 0.5)
-    without = tables.rank_agreement(tables.sensitivity(toy_analysis, predicted, None))
+    without = tables.rank_agreement(tables.sensitivity(toy_analysis, 0.5, predicted, None))
     assert list(without.columns) == ["FLRC importance", "Predicted nats"]
     measured = analyses.measured_sensitivity(toy_analysis.id)
     assert measured is not None
-    scores = tables.sensitivity(toy_analysis, predicted, measured.nll_increase)
+    scores = tables.sensitivity(toy_analysis, 0.5, predicted, measured.nll_increase)
     agreement = tables.rank_agreement(scores)
     np.testing.assert_allclose(np.diag(agreement), 1.0)
     ranks = scores[list(tables.SCORES)].rank()

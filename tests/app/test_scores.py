@@ -10,18 +10,27 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
+from app.pages import page_file
 from app.services import analyses
+from engine.analysis.curves import rank_alone
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
 
     from engine.analysis.value import Analysis
 
 Open = "Callable[..., AppTest]"
 
 
+def projections(page: AppTest):
+    """Return the table of all projections."""
+    return next(d for d in page.dataframe if d.key and d.key.startswith("sensitivity.projections"))
+
+
 def scores(analysis: Analysis) -> pd.DataFrame:
-    return tables.sensitivity(analysis, analyses.predicted_increases(analysis.id, 0.5), None)
+    return tables.sensitivity(analysis, 0.5, analyses.predicted_increases(analysis.id, 0.5), None)
 
 
 @pytest.mark.parametrize("by", ["layer", "kind"])
@@ -64,8 +73,8 @@ def test_one_score_agrees_with_nothing() -> None:
 
 def test_importances_are_shown_as_shares_of_their_total(open_page: Open, analysed_home: Path) -> None:
     page = open_page("sensitivity")
-    table = page.dataframe[-1].value
-    assert table["FLRC importance"].sum() == pytest.approx(100)
+    table = projections(page).value
+    assert table["importance"].sum() == pytest.approx(100)
     nothing = pd.DataFrame({"importance": [0.0, 0.0]})
     assert tables.importance_shares(nothing)["importance"].sum() == 0
 
@@ -75,3 +84,55 @@ def test_the_page_says_how_far_all_three_agree(open_page: Open, analysed_home: P
     (sentence,) = [m.value for m in page.markdown if m.value.startswith("FLRC importance and predicted nats")]
     assert sentence.count(";") == 2
     assert "measured nats" in sentence
+
+
+def test_the_cheapest_layers_and_kinds_come_first() -> None:
+    rows = pd.DataFrame(
+        [
+            {"layer": layer, "kind": kind, "predicted": nats, "freed_mb": mb}
+            for layer, kind, nats, mb in [
+                (0, "q", 3.0, 1.0),
+                (0, "up", 4.0, 4.0),
+                (1, "q", 1.0, 1.0),
+                (1, "up", 1.0, 4.0),
+            ]
+        ]
+    )
+    ordered = tables.cheapest_first(rows)
+    assert list(zip(ordered["layer"], ordered["kind"], strict=True)) == [(1, "up"), (1, "q"), (0, "up"), (0, "q")]
+
+
+def test_layers_out_of_order_are_drawn_and_labelled_in_that_order() -> None:
+    rows = pd.DataFrame({"layer": [2, 0, 1], "kind": "q", "name": ["c", "a", "b"], "value": [1.0, 2.0, 3.0]})
+    figure = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 3, outlined=["a"])
+    assert list(figure.data[0].z[:, 0]) == [1, 2, 3]
+    assert list(figure.layout.yaxis.ticktext) == ["2", "0", "1"]
+    (frame,) = figure.layout.shapes
+    assert (frame.y0 + frame.y1) / 2 == 1
+
+
+def test_nats_per_mb_are_of_what_the_cut_frees(toy_analysis: Analysis, analysed_home: Path) -> None:
+    table = scores(toy_analysis).set_index("name")
+    first = toy_analysis.inventory.projections[0]
+    freed = (first.params - rank_alone(first, 0.5) * (first.in_features + first.out_features)) * 2 / 1e6
+    assert table.loc[first.name, "nats_per_mb"] == pytest.approx(table.loc[first.name, "predicted"] / freed)
+    shares = tables.score_shares(tables.cheapest_first(scores(toy_analysis)), "layer")
+    assert sorted(shares.index) == [0, 1, 2]
+
+
+def test_selected_projections_are_held_on_the_board_and_released(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("sensitivity", order="Cheapest to cut first", keep="0.6")
+    table = projections(page)
+    assert table.value["nats_per_mb"].is_monotonic_increasing
+    row = table.value.iloc[0]
+    page.session_state[projections(page).key] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    page.run()
+    next(b for b in page.button if b.label == "Hold 1 projection at the rank shown").click().run()
+    assert not page.exception
+    held = dict(page.session_state[f"held.{toy_analysis.id}"])
+    assert list(held.values()) == [row["rank"]]
+    assert page.query_params["held"]
+    page.switch_page(page_file("allocation")).run()
+    assert dict(page.session_state[f"held.{toy_analysis.id}"]) == held

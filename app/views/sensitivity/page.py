@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from app import tables
-from app.pages import page_link
+from app.components.rank_board.held import held_ranks
 from app.services import analyses, jobs
+from app.views.sensitivity.projections import show_projections
 from app.views.sensitivity.score_maps import show_agreement, show_maps
+from app.views.shared.current_map import current_map
 from app.widgets.analysis_picker import current_analysis
+from app.widgets.colour_scale import colour_scale
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
-from app.widgets.pickers import kept_fraction_slider
+from app.widgets.pickers import kept_fraction_slider, option_picker
 from app.widgets.text_form import measuring_form
 from engine.operations import Sensitivity
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from engine.analysis.value import Analysis
+
+_ORDERS: Final = {"model": "As in the model", "cheapest": "Cheapest to cut first"}
+_ORDER_HELP: Final = "Cheapest: fewest predicted nats for each MB that cutting frees."
 
 
 def render() -> None:
@@ -37,15 +45,25 @@ def render() -> None:
             default=measured.kept_fraction if measured else Sensitivity.settings()["kept_fraction"].default,
             help_text="In low-rank format; all other projections stay dense.",
         )
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            scale = colour_scale()
+            order = option_picker("Layers and kinds", _ORDERS, key="order", help_text=_ORDER_HELP, in_url=True)
         if measured is not None and measured.kept_fraction != kept:
             st.info(f"The measurement was made at {measured.kept_fraction:.0%} kept; it is not shown at {kept:.0%}.")
             measured = None
         predicted = analyses.predicted_increases(analysis.id, kept)
-        scores = tables.sensitivity(analysis, predicted, measured.nll_increase if measured else None)
-        show_maps(scores, kept, measured)
+        scores = tables.sensitivity(analysis, kept, predicted, measured.nll_increase if measured else None)
+        if order == "cheapest":
+            scores = tables.cheapest_first(scores)
+        show_maps(scores, kept, measured, scale)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
         show_agreement(scores)
-        page_link("allocation", "Allocate the ranks")
+        _show_projections(analysis, scores if order == "model" else scores.sort_values("nats_per_mb"))
+
+
+def _show_projections(analysis: Analysis, scores: pd.DataFrame) -> None:
+    summaries = analyses.spectrum_summaries(analysis.id, analysis.default_metric)
+    show_projections(analysis, scores, summaries, current_map(analysis), held_ranks(analysis))
 
 
 def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:

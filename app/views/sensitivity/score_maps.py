@@ -8,12 +8,12 @@ import streamlit as st
 
 from app import charts, tables
 from app.widgets.beside import beside
-from app.widgets.colour_scale import colour_scale
 from app.wording.labels import plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from app.widgets.colour_scale import ColourScale
     from engine.results.outcomes import MeasuredSensitivity
 
 
@@ -22,18 +22,11 @@ _TITLES = {
     "predicted": "predicted nats per token",
     "measured": "measured nats per token",
 }
-_PER_TOKEN = st.column_config.NumberColumn(format="%.3g", help="Loss increase, in nats per token.")
-_NUMBERS = {
-    tables.SCORES["importance"]: st.column_config.NumberColumn(format="%.3g %%", help="Share of the total."),
-    tables.SCORES["predicted"]: _PER_TOKEN,
-    tables.SCORES["measured"]: _PER_TOKEN,
-}
 
 
-def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity | None) -> None:
+def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity | None, scale: ColourScale) -> None:
     """Show each score by layer and kind; the predicted and the measured one share their colours."""
     shown = tables.importance_shares(scores)
-    scale = colour_scale()
     nats = charts.log_limits(shown[["predicted", "measured"]].to_numpy())
     for column, place in zip(tables.SCORES, beside("score-map", 340, 340, 340), strict=True):
         place.markdown(f"**{tables.SCORES[column]}**" + ("" if column == "importance" else f" at {kept:.0%} kept"))
@@ -45,7 +38,7 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity |
         figure = charts.layer_heatmap(
             shown,
             column,
-            title=f"{_TITLES[column]} <br>(dark: safe to cut)",
+            title=f"{_TITLES[column]}<br>(dark: safe to cut)",
             hover=[
                 f"{row['block']}<br>" + (f"{row[column]:.3%} of the total" if in_percent else f"{row[column]:.3g} nats")
                 for row in shown.to_dict("records")
@@ -63,7 +56,7 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity |
 
 
 def show_agreement(scores: pd.DataFrame) -> None:
-    """Show how the scores spread over layers and kinds, their rank correlations, and all of them."""
+    """Show how the scores spread over layers and kinds, and their rank correlations."""
     st.subheader("By depth and by kind", help="Each score sums to 100 % over the model, which makes them comparable.")
     shares = {by: tables.score_shares(scores, by) for by in ("layer", "kind")}
     for place, (by, share) in zip(beside("score-share", 400, 400), shares.items(), strict=True):
@@ -78,13 +71,3 @@ def show_agreement(scores: pd.DataFrame) -> None:
     agreement = tables.rank_agreement(scores)
     st.markdown(tables.agreement_sentence(agreement))
     st.dataframe(agreement.style.format("{:.2f}"), width="content")
-    with st.expander("Table of every projection"):
-        columns = {"block": "Projection", **tables.SCORES}
-        shown = tables.importance_shares(scores).assign(importance=lambda table: 100 * table["importance"])
-        st.dataframe(
-            shown[list(columns)].rename(columns=columns),
-            column_config=_NUMBERS,
-            hide_index=True,
-            placeholder="–",
-            key="sensitivity.table",
-        )

@@ -1,0 +1,95 @@
+"""Part of Sensitivity: one table of all projections, whose rows can be held on the rank board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+
+from app import tables
+from app.components.rank_board.held import hold_instead
+from app.costed_maps import NoMap
+from app.pages import page_link
+from engine.results.words import counted, method_title, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from app.costed_maps import CostedMap
+    from engine.analysis.curves import SpectrumSummary
+    from engine.analysis.value import Analysis
+    from engine.methods.editing import HeldRanks
+
+_number = st.column_config.NumberColumn
+_COLUMNS: Final[Mapping[str, Any]] = {
+    "block": "Projection",
+    "kind": "Kind",
+    "layer": "Layer",
+    "nats_per_mb": _number(
+        "Nats per MB", format="%.3g", help="Predicted nats per token for each MB that the cut frees."
+    ),
+    "predicted": _number("Predicted nats", format="%.3g", help="Per token, if this projection alone is cut."),
+    "measured": _number("Measured nats", format="%.3g", help="Per token, when this projection alone was cut."),
+    "importance": _number("Importance", format="%.3g %%", help="FLRC's, as a share of the total."),
+    "effective_rank": _number("Effective rank", format="%.1f"),
+    "format": "Format",
+    "rank": _number("Rank", help="In the current map; a dense projection has its full rank."),
+    "kept": _number("Kept", format="percent", help="Of the parameters of its block, in the current map."),
+    "held": st.column_config.CheckboxColumn("Held", help="On the rank board."),
+}
+
+
+def show_projections(
+    analysis: Analysis,
+    scores: pd.DataFrame,
+    summaries: Mapping[str, SpectrumSummary],
+    current: CostedMap | NoMap,
+    held: HeldRanks,
+) -> None:
+    """Show every projection's scores beside what the current map makes of it, and hold selected ones.
+
+    Args:
+        analysis: of the model.
+        scores: in the order to show.
+        summaries: of the spectra, by block.
+        current: the map of the rank board.
+        held: what is held there.
+    """
+    st.subheader("Projections", help="Select rows to hold their ranks on the rank board, or to release them.")
+    table = tables.importance_shares(scores)
+    table["importance"] *= 100
+    table["effective_rank"] = table["name"].map(lambda name: summaries[name].effective_rank)
+    table["held"] = table["name"].isin(dict(held))
+    if not isinstance(current, NoMap):
+        decided = tables.projections(current, analysis)[["name", "format", "rank", "kept"]]
+        table = table.merge(decided, on="name")
+        st.caption(f"Current map: {method_title(current.method)}, {percent(current.cost.kept_fraction)} kept.")
+    shown = [column for column in _COLUMNS if column in table]
+    event = st.dataframe(
+        table[shown],
+        column_config=_COLUMNS,
+        hide_index=True,
+        placeholder="–",
+        key=f"sensitivity.projections.{hash(tuple(table['name']))}",  # rows are selected by their places
+        on_select="rerun",
+        selection_mode="multi-row",
+    )
+    picked = table.iloc[event.selection.rows]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(picked):
+            _offer_to_hold(analysis, picked, dict(held))
+        page_link("allocation", "Allocate the ranks")
+
+
+def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int]) -> None:
+    names = set(picked["name"])
+    rest = {name: rank for name, rank in held.items() if name not in names}
+    if "rank" in picked:
+        ranks = {str(name): int(rank) for name, rank in zip(picked["name"], picked["rank"], strict=True)}
+        label = f"Hold {counted(len(ranks), 'projection')} at the rank shown"
+        st.button(label, on_click=hold_instead, args=(analysis.id, rest | ranks), icon=":material/lock:")
+    if len(rest) < len(held):
+        label = f"Release {counted(len(held) - len(rest), 'held rank')}"
+        st.button(label, on_click=hold_instead, args=(analysis.id, rest), icon=":material/lock_open:")
