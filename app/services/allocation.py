@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from app.costed_maps import CostedMap, NoMap
 from app.services.analyses import analysis, curves
 from app.services.home import store
 from cache import fingerprint
-from engine.errors import RankScopeError
+from engine.errors import InfeasibleBudgetError, RankScopeError
 from engine.methods import cost
 from engine.methods.allocate import Request, Target, allocate_to_target, rank_map_of, rule_of
 from engine.methods.editing import HeldRanks, held_blocks
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 KEPT_STEPS = tuple(k / 20 for k in range(6, 21))
 """Kept fractions at which every method's predicted curve is drawn."""
 
+
+_TOO_SMALL_FOR_HELD: Final = (
+    "The held ranks need more than this budget, even with all other ranks at their minimum; release some or raise the "
+    "budget."
+)
 
 CurvePoint = tuple[float, float, float, float]
 """Kept fraction, predicted perplexity over dense, and the ends of its interval."""
@@ -145,7 +150,7 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, object]]:
 
 def method_maps(analysis_id: str, budget_params: int, held: HeldRanks = ()) -> list[CostedMap | NoMap]:
     """Return what every method would do at a budget, in the order methods are shown."""
-    return _of_every_method(lambda method: method_map(analysis_id, method, budget_params, held))
+    return _of_every_method(lambda method: method_map(analysis_id, method, budget_params, held), held)
 
 
 def maps_for(
@@ -159,6 +164,9 @@ def maps_for(
         dense_perplexity: of the dense model on the text.
         text: that predictions are calibrated on.
     """
+    if request.target is not None and request.target < dense_perplexity:
+        reason = f"The dense model itself has a perplexity of {dense_perplexity:.2f}; set a higher target."
+        return [NoMap(method, reason) for method in PRESETS]
     if request.target is not None:
         ratio = request.target / dense_perplexity
         return _of_every_method(lambda method: map_to_ratio(analysis_id, method, ratio, text, request.held))
@@ -166,11 +174,13 @@ def maps_for(
     return method_maps(analysis_id, Budget.of_kept_fraction(request.keep, compressible).params, request.held)
 
 
-def _of_every_method(make: Callable[[str], CostedMap]) -> list[CostedMap | NoMap]:
+def _of_every_method(make: Callable[[str], CostedMap], held: HeldRanks = ()) -> list[CostedMap | NoMap]:
     result: list[CostedMap | NoMap] = []
     for method in PRESETS:
         try:
             result.append(make(method))
+        except InfeasibleBudgetError as error:
+            result.append(NoMap(method, _TOO_SMALL_FOR_HELD if held else str(error)))
         except RankScopeError as error:
             result.append(NoMap(method, str(error)))
     return result

@@ -100,7 +100,7 @@ def require_feasible(floor_params: int, budget: Budget, n_locked: int) -> None:
         smallest += 1
     raise InfeasibleBudgetError(
         f"{given} has {floor_params:,}; raise the kept fraction to at least {smallest / 10_000:.4f}"
-        + (" or release locks." if n_locked else ".")
+        + (" or release held ranks." if n_locked else ".")
     )
 
 

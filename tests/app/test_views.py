@@ -290,3 +290,23 @@ def test_jobs_can_be_cancelled_resumed_and_forgotten(open_page: Open, home: Path
     page = button(page, "Forget").click().run()
     assert queue.jobs() == []
     assert page.info
+
+
+def test_an_address_with_a_budget_there_cannot_be_gets_the_nearest_with_a_word(open_page: Open, analysed_home: Path):
+    for given, keep, said in (("0.02", "0.1", "smallest"), ("7", "1.0", "largest")):
+        page = open_page("allocation", keep=given)
+        assert page.query_params["keep"] == keep
+        assert said in page.toast[0].value
+
+
+def test_a_target_below_the_dense_perplexity_is_said_once(open_page: Open, analysed_home: Path):
+    page = open_page("allocation", ppl="10")
+    said = [e.value for kind in (page.error, page.caption) for e in kind if "itself has a perplexity of" in e.value]
+    assert len(said) == 2
+    assert not page.exception
+
+
+def test_a_rank_above_the_full_one_is_said_to_be_dense(open_page: Open, analysed_home: Path, toy_analysis: Analysis):
+    first = next(iter(toy_analysis.projections))
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 9_999}})
+    assert "Held above their full rank, and so kept dense: L0 q." in shown(page)

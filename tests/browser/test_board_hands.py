@@ -270,6 +270,7 @@ def test_an_opened_map_changes_by_hand_and_by_no_budget(opened: Open) -> None:
     before = kept_by(board, "saved map")
     ranks = page.get_by_test_id("rank-map")
     ranks.press("ArrowRight")
+    expect(page.get_by_test_id("cell-rank")).to_have_value(re.compile("[0-9]"))
     rank = int(page.get_by_test_id("cell-rank").input_value())
     ranks.press("-")
     expect(board).to_have_attribute("data-held", f'{{"layers.0.q":{rank - 1}}}')

@@ -14,7 +14,7 @@ from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED
 from engine.methods.presets import PRESETS
 from engine.rank_map.drafts import MapRequest
-from engine.results.words import method_title
+from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -34,7 +34,7 @@ def board_key(analysis: Analysis) -> str:
 
 def chosen_budget() -> float:
     """Return the kept fraction that was chosen last, on whatever page, and write it into the URL."""
-    named = _keep(st.query_params.get("keep"))
+    named = _keep_in_range(st.query_params.get("keep"))
     left_s: dict[float, float] = st.session_state.setdefault("budget.left", {})
     # A request may have set out before its page knew the newest address.
     is_stale = named is not None and time.monotonic() - left_s.get(named, -math.inf) < _ADDRESS_LAGS_S
@@ -165,6 +165,18 @@ def _held(given: object, analysis: Analysis) -> dict[str, int] | None:
 def _keep(given: object) -> float | None:
     keep = _number(given)
     return keep if keep is not None and LOWEST_KEEP <= keep <= 1 else None
+
+
+def _keep_in_range(given: object) -> float | None:
+    """Return the kept fraction of an address, or the nearest there can be, with a word."""
+    keep = _number(given)
+    if keep is None or math.isnan(keep):
+        return None
+    if keep < LOWEST_KEEP:
+        st.toast(f"The smallest possible is {percent(LOWEST_KEEP)} kept.")
+    if keep > 1:
+        st.toast(f"The largest possible is {percent(1)} kept: the dense model.")
+    return min(max(keep, LOWEST_KEEP), 1.0)
 
 
 def _perplexity(given: object) -> float | None:

@@ -29,7 +29,7 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
     """Offer the measurement of a map, follow it, and show what was measured of it: on ``text``, or else the newest."""
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
-        with st.popover("Measured on…", icon=":material/settings:", help="How thoroughly, text and amount"):
+        with st.popover("Evaluation settings", icon=":material/settings:", help="How thoroughly, text and amount"):
             operation = evaluation_form(
                 analysis, [costed.rank_map], key="evaluate", levels=("perplexity", "quick", "full")
             )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 import streamlit as st
 
-from app.components.rank_board.held import editor_key, held_base
+from app.components.rank_board.held import editor_key, held_base, held_ranks
+from app.wording.labels import projection_label
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
+    from engine.types import Projection
+
+_NAMED: Final = 5
+"""Projections that a sentence names."""
 
 
 def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
@@ -60,3 +65,12 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             ),
         },
     )
+    held = [(analysis.projections[name], rank) for name, rank in held_ranks(analysis)]
+    beyond = [projection_label(p) for p, rank in held if rank > _full_rank(p)]
+    if beyond:
+        more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""
+        st.caption(f"Held above their full rank, and so kept dense: {', '.join(beyond[:_NAMED])}{more}.")
+
+
+def _full_rank(projection: Projection) -> int:
+    return min(projection.in_features, projection.out_features)

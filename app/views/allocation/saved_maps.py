@@ -26,7 +26,6 @@ _NEXT = "maps.next"
 
 def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     """Offer everything that can be done with saved maps; ``costed`` is the map shown."""
-    st.subheader("Saved maps")
     st.caption("Saved for this model. The address of this page restores the open map, the budget and held ranks.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = None if costed is None else _name_to_save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -35,9 +36,9 @@ def compare_methods(
         perplexity_of=f"On {name}, where the dense model has {dense:.2f}.",
     )
     st.caption(f"Predictions are for {name}, {calibrated(predictor.n_runs)}.")
-    for costed in maps:
-        if isinstance(costed, NoMap):
-            st.caption(f":material/block: {method_title(costed.method)}: {plain(costed.reason)}")
+    for reason, without in groupby((p for p in maps if isinstance(p, NoMap)), lambda p: p.reason):
+        titles = ", ".join(method_title(p.method) for p in without)
+        st.caption(f":material/block: {titles}: {plain(reason)}")
     with st.expander("Quality against size: every method at every budget", expanded=True):
         quality_chart(analysis, text, kept)
 

@@ -200,10 +200,12 @@ class Board {
       hovered,
     });
     const { cursor } = selection;
-    this.tip.show(hovered ?? cursor, hovered ? "pointer" : "keys");
+    const lines = describe(this, cursor);
+    const pointed = hovered ?? cursor;
+    this.tip.show(pointed, hovered ? "pointer" : "keys", pointed === cursor ? lines : describe(this, pointed));
     const focus = this.find(".rb-scroll");
     const isSeveral = selection.size > 1 ? `, ${selection.size} selected` : "";
-    focus.setAttribute("aria-valuetext", cursor ? `${describe(this, cursor).join("; ")}${isSeveral}` : "Nothing selected");
+    focus.setAttribute("aria-valuetext", cursor ? `${lines.join("; ")}${isSeveral}` : "Nothing selected");
     focus.setAttribute("aria-valuemax", String(cursor ? this.fullRank(cursor) : 1));
     focus.setAttribute("aria-valuenow", String(cursor ? this.rankOf(cursor) : 1));
   }

@@ -1,4 +1,3 @@
-import { describe } from "./status.js";
 import { ROW } from "./map.js";
 
 const [WIDTH, GAP] = [270, 8];
@@ -11,11 +10,11 @@ export class Tip {
     this.scroll = board.find(".rb-scroll");
   }
 
-  /** Show it for a projection, under the pointer or where the keyboard is; for null nothing. */
-  show(name, by) {
+  /** Show lines about a projection, under the pointer or where the keyboard is; about null nothing. */
+  show(name, by, lines) {
     const { board, element, scroll } = this;
     element.dataset.by = name === null ? "" : by;
-    element.textContent = describe(board, name).join("\n");
+    element.textContent = lines.join("\n");
     if (name === null) return;
     const [column, row] = board.map.placeOf(name);
     const left = scroll.offsetLeft + column * board.map.column - scroll.scrollLeft;

@@ -19,6 +19,8 @@ export class Toolbar {
     this.rank.addEventListener("change", () => {
       const rank = Number(this.rank.value);
       if (rank >= 1) board.change(() => board.hold(board.selection.names, () => rank));
+      const [name] = board.selection.names;
+      if (rank > board.fullRank(name)) board.budgetControl.say(`The full rank is ${board.fullRank(name)}: it is kept dense.`);
     });
     const toShare = (percent) => board.hold(board.selection.names, (_, full) => (percent / 100) * full);
     this.share.addEventListener("change", () => {

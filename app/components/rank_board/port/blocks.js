@@ -79,7 +79,7 @@ export function blocksInOneFormat(groups, storage, locks, rankStep) {
 }
 
 export function requireFeasible(floor, budget) {
-  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum.");
+  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum; release some or raise it.");
 }
 
 export function conclude(decisions) {
