@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "methods", "kept_fractions"})
 """Arguments that time is proportional to."""
 
-_IDLE: Final = frozenset({"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping", "folder"})
+_IDLE: Final = frozenset(
+    {"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping", "folder", "measure"}
+)
 """Arguments that hardly change the time."""
 
 _LEAST_S: Final = 3.0

@@ -9,7 +9,7 @@ import streamlit as st
 from app.pages import page_link
 from app.services import analyses
 from app.widgets.job_progress import watch
-from app.widgets.welcome import CHOICE_KEY, GONE_KEY, welcome
+from app.widgets.welcome import CHOICE_KEY, GONE_KEY, show_first_steps, welcome
 from app.wording.labels import plain
 
 if TYPE_CHECKING:
@@ -78,4 +78,5 @@ def _explain_emptiness() -> None:
         welcome()
         page_link("model", "Analyse your own model")
     else:
-        st.info("This page updates when the analysis is done.", icon=":material/hourglass_top:")
+        show_first_steps(running)
+        st.caption("This page updates when the analysis is done.")

@@ -22,6 +22,7 @@ NAME: Final = "RankScope"
 _SEEN: Final = "jobs.seen-active"
 _CORNER: Final = """<style>
 .st-key-jobs-indicator { position: fixed; top: 0.75rem; right: 6rem; width: auto; z-index: 999991; }
+@media (max-width: 1100px) { .st-key-jobs-indicator { top: 3.4rem; right: 3.4rem; } }
 </style>"""
 
 
@@ -70,6 +71,6 @@ def _outcome(job: Job) -> str:
 
 def _announce(job: Job) -> None:
     if job.status is JobStatus.DONE:
-        st.toast(f"{plain(job.title)}: done", icon=":material/check_circle:", duration="long")
+        st.toast(f"Finished: {plain(job.title)}", icon=":material/check_circle:", duration="long")
     else:
-        st.toast(f"{plain(job.title)}: {job.status}", icon=":material/error:", duration="long")
+        st.toast(f"{str(job.status).capitalize()}: {plain(job.title)}", icon=":material/error:", duration="long")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.jobs import JobQueue
 from engine.operations._base import Operation
 from engine.operations._setting import Setting
 from engine.operations._subjects import OnText
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cache import Store
-    from engine.jobs import Job, JobQueue
+    from engine.jobs import Job
     from engine.progress import Report
 
 __all__ = [
@@ -56,11 +57,18 @@ for _operation in (FetchDemo, Analyse, Evaluate, Sensitivity, Search, Refine, Ex
 def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
     """Run one operation in this process, and return the JSON of its result; the entry point of every job.
 
+    What follows it is queued before it counts as done, so that a queue that is left alone goes on with it.
+
     Raises:
         InvalidSpecError: there is no such operation, or an argument is wrong or unknown.
         RankScopeError: the operation says why it cannot be done.
     """
-    return to_json(operations.get(operation)(**arguments).run(home(), report))
+    asked, place = operations.get(operation)(**arguments), home()
+    result = asked.run(place, report)
+    following = asked.following(place.store, result)
+    if following is not None:
+        submit(following, JobQueue(place.root), place.store)
+    return to_json(result)
 
 
 def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:

@@ -120,6 +120,15 @@ class Operation(BaseModel):
             RankScopeError: the analysis is not in the store.
         """
 
+    def following(self, store: Store, result: Any) -> Operation | None:  # noqa: ARG002
+        """Return what is queued as a job of its own when this is done; ``None``: nothing.
+
+        Args:
+            store: holds what was made.
+            result: what :meth:`run` returned.
+        """
+        return None
+
     @abstractmethod
     def run(self, home: Home, report: Report) -> object:
         """Do it, and return the value whose JSON ``docs/cli.md`` describes.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
+from engine.operations._first_measurements import first_measurements
 from engine.operations._subjects import MOST_PER_PASS, Device, OnText, Seed, Sequences, Source
 from engine.results.json_form import from_json
 from engine.specs import AnalysisSpec, AutoDtype, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cache import Store
+    from engine.operations.evaluate import Evaluate
     from engine.progress import Report
     from engine.settings import Home
 
@@ -67,6 +69,7 @@ class Analyse(OnText):
         default=4.0, gt=0, le=1e6, description="Statistics held at once, GB; less means more passes."
     )
     device: Device = "auto"
+    measure: bool = Field(default=False, description="Then measure a few maps as a job, which calibrates predictions.")
 
     def spec(self) -> AnalysisSpec:
         """Return what decides the outcome.
@@ -117,6 +120,10 @@ class Analyse(OnText):
             if is_there and "text_start" in artifact.json("analysis.json"):
                 return key.fingerprint
         return None
+
+    def following(self, store: Store, result: dict[str, str]) -> Evaluate | None:
+        """Return the measurement of a few maps, if it is wanted."""
+        return first_measurements(self, store, result["analysis"]) if self.measure else None
 
     def run(self, home: Home, report: Report) -> dict[str, str]:
         """Analyse; return the id of the analysis."""

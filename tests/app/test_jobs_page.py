@@ -194,7 +194,7 @@ def test_every_page_says_what_runs_and_announces_its_end(open_page: Open, analys
     assert not page.toast
     JobRecord(analysed_home).finish(job.id, 1, JobStatus.DONE)
     page.run()
-    assert [toast.value for toast in page.toast] == ["Measure it: done"]
+    assert [toast.value for toast in page.toast] == ["Finished: Measure it"]
     page.run()
     assert not page.toast
     assert "job" not in corner(page)
@@ -218,3 +218,18 @@ def test_finished_jobs_lead_to_their_results_and_are_forgotten_together(
     assert f"analysis={toy_analysis.id[:12]}" in link.query_string
     page.button(key="jobs.forget-all").click().run()
     assert [job.id for job in queue.jobs()] == [waiting.id]
+
+
+def test_the_first_steps_are_told_while_the_demo_is_fetched_and_analysed(
+    open_page: Open, home: Path, queue: JobQueue
+) -> None:
+    assert told(open_page("overview")).count("**1. Fetch**") == 1
+    job = queue.submit("analyse", {"measure": True}, title="Analyse the demo")
+    with begun(home, job) as report:
+        report("demo-download", 0.1, "Downloading")
+        assert "**1. Fetch** :material/pending:" in told(open_page("overview"))
+        report("calibration", 0.4, "Calibration")
+        page = open_page("overview")
+    assert "**1. Fetch** :material/check:" in told(page)
+    assert "**2. Analyse** :material/pending:" in told(page)
+    assert not page.exception

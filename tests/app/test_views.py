@@ -104,7 +104,7 @@ def test_the_demo_is_one_click_away_and_its_progress_survives_a_reload(open_page
     page = button(open_page("model"), "Analyse the demo model").click().run()
     assert not page.exception
     (job,) = JobQueue(home).jobs()
-    assert (job.operation, job.arguments) == ("analyse", {})
+    assert (job.operation, job.arguments) == ("analyse", {"measure": True})
     assert page.query_params["job"] == job.id
     for reloaded in (open_page("model"), open_page("spectra"), open_page("jobs")):
         assert "Analyse SmolLM2" in shown(reloaded).replace("\\", "")

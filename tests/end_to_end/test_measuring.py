@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from cache import DirectoryStore, Key
+from engine import operations
 from engine.errors import InvalidRankMapError, RankScopeError
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
+from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
 from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
 from engine.operations import Analyse
@@ -20,6 +22,7 @@ from engine.pipeline.measure import plan as measuring
 from engine.pipeline.measure.plan import Plan, measure_all
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.reading.results import results, summary_texts
+from engine.prediction.runs import reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.identity import ARTICLES, map_id
 from engine.rank_map.identity import ITEMS as ITEM_SCORES
@@ -217,3 +220,22 @@ def test_progress_goes_forward_and_names_the_step_that_is_done(store, tmp_path, 
     messages = list(dict.fromkeys(message for _, message in reported))
     assert "Compressing: Water-filling, 80" in "\n".join(messages)
     assert not any("stored" in message for message in messages)
+
+
+def test_a_first_analysis_is_followed_by_measurements_of_every_method(tmp_path, model_folder, text_file, monkeypatch):
+    monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
+    text = {"text": str(text_file), "n_sequences": 6, "length": 32}
+    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text}, ignore_progress)
+    queue = JobQueue(tmp_path)
+    assert queue.jobs() == []
+    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text, "measure": True}, ignore_progress)
+    (job,) = queue.jobs()
+    assert job.title.startswith(
+        "Measure Water-filling at 80.0 %, Water-filling at 60.0 %, Water-filling at 90.0 % and "
+    )
+    operations.run(job.operation, job.arguments, ignore_progress)
+    rows = [row for row in results(Home(tmp_path).store, job.arguments["analysis"]) if not row.is_dense]
+    assert {row.method for row in rows} >= {"water-filling", "svd-llm", "flrc", "skipcat"}
+    assert len({p.setting for row in rows for p in row.perplexities}) == 1
+    assert reference_text(rows).rows == tuple(rows)

@@ -11,7 +11,7 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import watch
-from app.widgets.welcome import start_analysis, welcome
+from app.widgets.welcome import show_first_steps, start_analysis, welcome
 from engine.jobs import JobStatus
 
 
@@ -26,8 +26,10 @@ def render() -> None:
         if analysis is not None:
             show_analysis(analysis)
             _next_steps()
-        elif job is None:
+        elif job is None or job.status.is_final:
             welcome()
+        else:
+            show_first_steps(job)
         with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
             operation = analysis_form()
             if operation is not None:
