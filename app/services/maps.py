@@ -12,6 +12,7 @@ import streamlit as st
 from app.costed_maps import SAVED, CostedMap
 from app.services import analyses
 from engine.methods import cost
+from engine.rank_map import identity
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.drafts import Drafts
 from engine.rank_map.files import named_maps, rank_map_from
@@ -67,13 +68,16 @@ def save_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
     return _maps(analysis_id).save(name, rank_map)
 
 
-def save_new_map(analysis_id: str, name: str, rank_map: RankMap) -> NamedMap:
-    """Keep a rank map under a name, or under the first of ``name 2``, ``name 3``, … that is free.
+def saved_for(analysis_id: str, rank_map: RankMap, name: str) -> str:
+    """Return the id of a saved map that decides what a map does; it is saved under the name if there is none.
 
     Raises:
-        NamedMapError: the name cannot be used, or the folder cannot be written.
+        NamedMapError: the folder cannot be written.
     """
-    return _maps(analysis_id).save_as_new(name, rank_map)
+    own = identity.map_id(rank_map)
+    fitting = (m for m in all_saved(analysis_id) if isinstance(m, NamedMap) and identity.map_id(m.rank_map) == own)
+    found = next(fitting, None)
+    return _maps(analysis_id).save_as_new(name, rank_map).id if found is None else found.id
 
 
 def import_map(analysis_id: str, file_name: str, content: bytes) -> NamedMap:

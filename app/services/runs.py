@@ -8,13 +8,12 @@ from app.services import analyses, maps
 from app.services.home import store
 from app.tables.runs import run_label
 from cache import Key
-from engine.rank_map.identity import map_id
-from engine.rank_map.named import NamedMap
-from engine.rank_map.notes import RunNote, RunNotes
+from engine.rank_map.notes import RunNotes
 from engine.report import sources
 from engine.settings import home
 
 if TYPE_CHECKING:
+    from engine.rank_map.notes import RunNote
     from engine.results.rows import ResultRow
 
 
@@ -43,12 +42,7 @@ def saved_for(analysis_id: str, row: ResultRow) -> str:
         NamedMapError: the folder cannot be written.
     """
     assert row.rank_map is not None
-    own = map_id(row.rank_map)
-    for saved in maps.all_saved(analysis_id):
-        if isinstance(saved, NamedMap) and map_id(saved.rank_map) == own:
-            return saved.id
-    name = notes(analysis_id).get(row.id, RunNote()).name
-    return maps.save_new_map(analysis_id, name or run_label(row), row.rank_map).id
+    return maps.saved_for(analysis_id, row.rank_map, run_label(row, notes(analysis_id)))
 
 
 def delete_run(row: ResultRow) -> None:

@@ -3,7 +3,7 @@
 from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, quality, refined, results
-from app.tables.runs import differences, measures_of_role, provenance, run_label, runs, shown_measures
+from app.tables.runs import beside_baseline, differences, measures_of_role, provenance, run_label, runs, shown_measures
 from app.tables.scores import (
     SCORES,
     SUMMARIES,
@@ -24,6 +24,7 @@ __all__ = [
     "SCORES",
     "SUMMARIES",
     "agreement_sentence",
+    "beside_baseline",
     "cheapest_first",
     "comparison",
     "difference",

@@ -36,6 +36,24 @@ def runs(
     return table
 
 
+def beside_baseline(table: pd.DataFrame, measures: Sequence[Measure], baseline: str) -> pd.DataFrame:
+    """Return a table of runs with a column ``…_delta`` after every number that the baseline has, too.
+
+    Args:
+        table: from :func:`runs`.
+        measures: its columns.
+        baseline: id of the run that the others are compared with.
+    """
+    (own,) = table[table["id"] == baseline].to_dict("records")
+    wider = table.copy()
+    for measure in measures:
+        value = own.get(measure.name)
+        if value is not None and not pd.isna(value):
+            place = list(wider.columns).index(measure.name) + 1
+            wider.insert(place, f"{measure.name}_delta", table[measure.name] - value)
+    return wider
+
+
 def run_label(row: ResultRow, notes: Mapping[str, RunNote] | None = None) -> str:
     """Return what a measured map is called: by people, or else such as ``Water-filling, 80.0 % kept``."""
     given = "" if notes is None or row.id not in notes else notes[row.id].name

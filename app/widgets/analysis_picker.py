@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.pages import page_link
 from app.services import analyses
+from app.widgets.baseline import show_baseline
 from app.widgets.job_progress import watch
 from app.widgets.welcome import CHOICE_KEY, GONE_KEY, show_first_steps, welcome
 from app.wording.labels import plain
@@ -57,7 +58,9 @@ def current_analysis(*, explain: bool = True, is_compact: bool = False) -> Analy
     st.session_state[CHOICE_KEY] = chosen
     if st.query_params.get("analysis") != chosen[:_URL_DIGITS]:
         st.query_params["analysis"] = chosen[:_URL_DIGITS]
-    return analyses.analysis(chosen)
+    analysis = analyses.analysis(chosen)
+    show_baseline(analysis)
+    return analysis
 
 
 def _explain_absence(*, is_replaced: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-CARRIED: Final = ("map", "held", "answer")
+CARRIED: Final = ("map", "held", "answer", "baseline")
 
 
 def carry_url_state() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from engine.results.words import method_title, percent
 from engine.types import Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from app.costed_maps import CostedMap
     from engine.types import Projection
 
 METRICS: Final[Mapping[Metric, str]] = {
@@ -42,6 +44,11 @@ def slug(text: str, also: str) -> str:
         also: further characters that stay, as they stand in a class of a regular expression.
     """
     return re.sub(rf"[^A-Za-z0-9{also}]+", "-", text).strip("-.")
+
+
+def map_label(costed: CostedMap) -> str:
+    """Return what a map is called that nobody named, such as ``Water-filling, 80.0 % kept``."""
+    return f"{method_title(costed.method)}, {percent(costed.cost.kept_fraction)} kept"
 
 
 def projection_label(projection: Projection) -> str:

@@ -112,3 +112,10 @@ def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_hom
     assert table["predicted_ratio"].notna().sum() == sum(len(points) for points in curves.values())
     assert table["measured_ratio"].notna().sum() == len(text.rows) + 1
     assert set(table["method"]) >= {PRESETS[name].title for name in curves} | {"dense"}
+
+
+def test_the_shown_map_can_be_pinned(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("overview", keep="0.7")
+    page = next(one for one in page.button if one.label == "Pin as baseline").click().run()
+    assert not page.exception
+    assert any("Baseline: **" in caption.value for caption in page.caption)

@@ -16,6 +16,7 @@ from engine.jobs import JobQueue
 from engine.pipeline.reading.results import results
 from engine.results.columns import measures
 from engine.settings import Home
+from tests.app.test_saved_maps import query
 from tests.app.test_views import button, shown
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def test_a_run_opens_on_the_board_as_a_saved_map(open_page: Open, measured_home:
     page = open_page("results", {"runs.chosen": [water.id]})
     page = button(page, "Open on the board").click().run()
     assert not page.exception
-    assert page.query_params["map"] == [opened] or page.query_params["map"] == opened
+    assert query(page)["map"] == opened
 
 
 def test_a_deleted_run_is_gone_and_the_others_stay(open_page: Open, measured_home: Path, rows: list[ResultRow]) -> None:
@@ -227,3 +228,27 @@ def test_a_deleted_run_is_gone_and_the_others_stay(open_page: Open, measured_hom
     table = frame(page, "kept_fraction")
     assert list(table["id"]) == ["dense", flrc.id]
     assert table["perplexity_ratio[corpus.txt]"].notna().all()
+
+
+def test_a_pinned_run_is_what_every_page_compares_with(
+    open_page: Open, measured_home: Path, measured_toy: MeasuredToy, rows: list[ResultRow]
+) -> None:
+    _, water, flrc = rows
+    page = open_page("results", {"runs.chosen": [water.id]})
+    page = page.button(key=f"pin.{water.id}").click().run()
+    assert not page.exception
+    table = frame(page, "kept_fraction_delta")
+    deltas = table["perplexity_ratio[corpus.txt]_delta"]
+    assert list(deltas) == pytest.approx([row.perplexities[0].ratio - water.perplexities[0].ratio for row in rows])
+    assert "Baseline: **Water\\-filling, 80\\.0 % kept**" in "".join(text.value for text in page.caption)
+    page = page.multiselect(key="runs.chosen").set_value([flrc.id]).run()
+    assert len(frame(page, "gained"))
+    pinned = query(page)["baseline"]
+    allocation = open_page("allocation", baseline=pinned, keep="0.7")
+    assert not allocation.exception
+    methods = frame(allocation, "mb_delta").set_index("name")
+    assert methods.loc["water-filling", "mb_delta"] < 0
+    assert not open_page("overview", baseline="gone").exception
+    page = page.button(key="baseline.unpin").click().run()
+    assert "baseline" not in page.query_params
+    assert not any("kept_fraction_delta" in found.value for found in page.dataframe)

@@ -88,10 +88,7 @@ class OverviewInput:
             "edited": None if edited is None else fixed_map(edited, f"{method_title(edited.method)}, edited by hand"),
             "measured": measured,
             "text": self.text_name,
-            "lines": [
-                _style(method) | {"points": points, "is_stepped": PRESETS[method].needs_search}
-                for method, points in self.lines.items()
-            ],
+            "lines": [_style(method) | {"points": points} for method, points in self.lines.items()],
             "neutral": NEUTRAL,
             "most": MOST_RATIO,
             "range": [min([*shown, 0.5]), 1.0],

@@ -18,8 +18,10 @@ from app.views.shared.board_maps import map_edited_by_hand
 from app.views.shared.comparison import quality_table
 from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
+from app.widgets.baseline import pin_baseline
 from app.widgets.errors import errors_shown
 from app.widgets.text_choice import chosen_text
+from app.wording.labels import map_label
 from app.wording.recommendation import not_recommended, recommended
 from engine.pipeline.reading.results import measured_on
 from engine.prediction.runs import predictor_on
@@ -76,6 +78,9 @@ def _show_next_steps(analysis: Analysis, best: CostedMap | None, text: MeasuredT
     with st.container(horizontal=True, vertical_alignment="center"):
         page_link("allocation", "Compare methods at this size" if is_measured else "Compress and measure this version")
         share_button(analysis, best)
+        if st.button("Pin as baseline", icon=":material/push_pin:", help="Every page then compares with this map."):
+            pin_baseline(analysis, best.rank_map, map_label(best))
+            st.rerun()
 
 
 render()

@@ -38,7 +38,7 @@ def render() -> None:
             return
         refined = [row for row in rows if row.refinement is not None]
         notes = runs.notes(analysis.id)
-        show_runs(as_they_are, notes)
+        show_runs(analysis, as_they_are, notes)
         show_details(analysis, as_they_are, refined, notes)
         if refined:
             st.subheader("Refined factors")

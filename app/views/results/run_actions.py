@@ -11,6 +11,7 @@ from app.pages import page_file
 from app.services import measurements, runs
 from app.views.results.run_pickers import choose_runs
 from app.views.shared.sharing import share_button
+from app.widgets.baseline import pin_baseline
 from app.widgets.errors import errors_shown
 from app.widgets.opened_map import open_map
 from app.wording.labels import plain
@@ -37,6 +38,10 @@ def offer_actions(analysis: Analysis, row: ResultRow, notes: Mapping[str, RunNot
             if st.button(title, icon=icon, key=f"open.{page}.{row.id}"):
                 _open(analysis, row, page)
         share_button(analysis, measurements.costed_map(analysis.id, row), label=None if is_alone else f"Share: {label}")
+        if row.rank_map is not None and st.button("Pin as baseline", icon=":material/push_pin:", key=f"pin.{row.id}"):
+            with errors_shown():
+                pin_baseline(analysis, row.rank_map, tables.run_label(row, notes))
+                st.rerun()
         _offer_note(analysis, row, notes.get(row.id, RunNote()))
         _offer_deletion(row, label)
 

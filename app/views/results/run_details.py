@@ -14,6 +14,7 @@ from app.views.results.run_pickers import chosen_runs
 from app.views.results.run_scores import show_scores, show_texts
 from app.views.results.runs_frame import provenance_frame
 from app.views.shared.difference import show_map_difference
+from app.widgets.baseline import baseline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,8 +44,12 @@ def show_details(
             before, after = (measured.costed_map(analysis.id, row).rank_map for row in chosen)
             st.caption(f"From {tables.run_label(chosen[0])} to {tables.run_label(chosen[1])}.")
             show_map_difference(analysis, before, after)
+    elif (pinned := baseline(analysis)) is not None and len(chosen) == 1:
+        with st.expander("Difference from the baseline", icon=":material/difference:"):
+            after = measured.costed_map(analysis.id, chosen[0]).rank_map
+            show_map_difference(analysis, pinned.costed.rank_map, after)
     else:
-        st.caption("Choose two runs to see the difference of their rank maps.")
+        st.caption("Choose two runs, or pin one as the baseline, to see the difference of their rank maps.")
     with st.expander("Where the numbers come from", icon=":material/fingerprint:"):
         own = {row.id for row in chosen}
         sources = [dense, *chosen, *(row for row in refined if row.map_id in own)]

@@ -9,7 +9,9 @@ import streamlit as st
 from app import charts, tables
 from app.views.results.run_pickers import choose_runs, chosen_columns, run_filter
 from app.views.results.runs_frame import runs_frame
+from app.widgets.baseline import baseline
 from app.wording.labels import plain
+from engine.rank_map.identity import map_id
 from engine.results.columns import Role, measures
 from engine.results.rows import DENSE
 from engine.results.texts import measured_texts
@@ -18,12 +20,13 @@ from engine.results.words import calibrated
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from engine.analysis.value import Analysis
     from engine.rank_map.notes import RunNote
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
 
 
-def show_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> None:
+def show_runs(analysis: Analysis, rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> None:
     """Show the maps as they are, none of them refined, with filters, the front and the predictions.
 
     A click on a point or a row shows it in detail.
@@ -39,6 +42,10 @@ def show_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> None:
         _show_predictions(shown.rows, shown.text)
     columns = chosen_columns(every, tables.shown_measures(every, shown.text))
     table = tables.runs(shown.rows, columns, notes)
+    pinned = baseline(analysis)
+    own = None if pinned is None else map_id(pinned.costed.rank_map)
+    if own in set(table["id"]):
+        table = tables.beside_baseline(table, columns, str(own))
     runs_frame(table, columns, on_select=lambda: _choose_rows(list(table["id"])))
     st.caption("Nothing here was trained. Select rows, or click a point above, to see them in detail below.")
 

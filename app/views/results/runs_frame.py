@@ -36,6 +36,9 @@ def runs_frame(table: pd.DataFrame, measures: Sequence[Measure], *, on_select: C
     config |= {field: title for field, title in (("name", "Name"), ("note", "Note")) if field in columns}
     for measure in measures:
         config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
+        if f"{measure.name}_delta" in columns:
+            about = f"{measure.title}: difference from the baseline."
+            config[f"{measure.name}_delta"] = number("\u0394", format=_FORMATS[measure.kind], help=about)
         for end, title, about in _ENDS if f"{measure.name}_stderr" in columns else _INTERVAL:
             name = f"{measure.name}_{end}"
             if name in columns:

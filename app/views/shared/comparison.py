@@ -12,6 +12,7 @@ from app import charts, tables
 from app.costed_maps import NoMap
 from app.services import allocation
 from app.views.shared.method_frames import methods_frame, quality_frame
+from app.widgets.baseline import baseline
 from app.wording.labels import plain
 from engine.prediction.runs import predictor_on
 from engine.results.words import calibrated, method_title
@@ -31,8 +32,14 @@ def compare_methods(
     dense, name = dense_perplexity(analysis, text)
     predictor = predictor_on(text)
     possible = [p for p in maps if not isinstance(p, NoMap)]
+    table = tables.methods(possible, text, predictor, dense)
+    pinned = baseline(analysis)
+    if pinned is not None and possible:
+        own = tables.methods([pinned.costed], text, predictor, dense).iloc[0]
+        table["mb_delta"] = table["mb"] - own["mb"]
+        table["predicted_delta"] = table["predicted_ratio"] - own["predicted_ratio"]
     methods_frame(
-        tables.methods(possible, text, predictor, dense),
+        table,
         perplexity_of=f"On {name}, where the dense model has {dense:.2f}.",
     )
     st.caption(f"Predictions are for {name}, {calibrated(predictor.n_runs)}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.widgets import columns
+from engine.results.words import TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +22,8 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
         hide_index=True,
         placeholder="–",
         column_order=[
-            *("method", "kept", "params", "mb", "predicted_ratio", "predicted_low", "predicted_high"),
-            *("predicted", "measured_ratio"),
+            *("method", "kept", "params", "mb", "mb_delta", "predicted_ratio", "predicted_delta"),
+            *("predicted_low", "predicted_high", "predicted", "measured_ratio"),
         ],
         column_config={
             "method": "Method",
@@ -31,7 +32,11 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
                 "Parameters", format="localized", help="In the projections; each costs one multiply-add per token."
             ),
             "mb": columns.MB,
+            "mb_delta": _number("\u0394 MB", format="%+.1f", help="Difference from the baseline."),
             "predicted_ratio": columns.PREDICTED,
+            "predicted_delta": _number(
+                "\u0394 predicted", format=f"%+.3f {TIMES}", help="Difference from the baseline's prediction."
+            ),
             "predicted_low": columns.LOW,
             "predicted_high": columns.HIGH,
             "predicted": _number("Predicted perplexity", format="%.2f", help=perplexity_of),

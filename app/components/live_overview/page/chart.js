@@ -110,13 +110,9 @@ export class QualityChart {
     }
   }
 
-  drawLine({ points, color, dash, is_stepped: isStepped }, into) {
-    let path = "";
-    for (const [i, [fraction, ratio]] of points.entries()) {
-      const [x, y] = [this.x(fraction), this.y(ratio)];
-      path += i === 0 ? `M${x} ${y}` : isStepped ? `H${x}V${y}` : `L${x} ${y}`;
-    }
-    this.add("path", { class: "ov-line", d: path, stroke: color, "stroke-dasharray": dash }, into);
+  drawLine({ points, color, dash }, into) {
+    const places = points.map(([fraction, ratio]) => `${this.x(fraction)} ${this.y(ratio)}`);
+    this.add("path", { class: "ov-line", d: `M${places.join("L")}`, stroke: color, "stroke-dasharray": dash }, into);
   }
 
   drawPoint({ kept: fraction, ratio, color, symbol }, into) {
@@ -175,7 +171,9 @@ export class QualityChart {
 
 /** Say which line and which marker is whose. */
 export function showChartLegend(holder, { lines, measured }) {
-  const symbols = new Map([...measured, ...lines].map((one) => [one.title, one]));
+  const drawn = new Set(lines.map(({ title }) => title));
+  const others = measured.filter(({ title }) => !drawn.has(title));
+  const symbols = new Map([...lines, ...others].map((one) => [one.title, one]));
   holder.replaceChildren(
     ...[...symbols.values()].map(({ title, color, dash, symbol }) => {
       const item = document.createElement("span");
