@@ -25,6 +25,7 @@ from engine.pipeline.refine import refine
 from engine.pipeline.report import report_content
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
+from engine.rank_map.document import parse_rank_map
 from engine.results.words import ratio
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
@@ -188,6 +189,12 @@ def test_reports_and_commands_say_the_same(measured_home: Path, made: Measured, 
     told = terminal.json("allocate", analysis[:12], "--keep", 0.7, "--out", path)
     assert (told["prediction_text"], told["prediction_calibrated_on"]) == ("other.txt", 3)
     assert told["predicted_perplexity_ratio"] == pytest.approx(made.predicted, rel=1e-12)
+    searched = tmp_path / "searched.json"
+    told_of_search = terminal.json("allocate", analysis[:12], "--method", "bolaco", "--keep", 0.7, "--out", searched)
+    budget = Budget.of_kept_fraction(0.7, made.toy.analysis.inventory.compressible_params)
+    on_page = allocation.method_map(analysis, "bolaco", budget.params)
+    assert parse_rank_map(searched.read_bytes()).blocks == on_page.rank_map.blocks
+    assert (told_of_search["search"], told_of_search["params"]) == ("predicted", on_page.cost.params)
     told = terminal.json("report", analysis[:12], path, tmp_path / "unmeasured.html")
     assert (told["measured"], told["prediction_text"]) == (False, "other.txt")
     assert told["predicted_perplexity_ratio"] == pytest.approx(made.predicted, rel=1e-12)

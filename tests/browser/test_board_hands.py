@@ -356,3 +356,22 @@ def test_eighty_layers_scroll_instead_of_shrinking(opened: Open) -> None:
         ranks.press("Shift+ArrowRight")
     ranks.press("a")
     expect(board.page.get_by_test_id("selected")).to_have_text(re.compile("^560 projections.*layers 0 to 79"))
+
+
+def test_before_anything_is_measured_bolaco_answers_by_a_predicted_search_and_moves_with_the_budget(
+    opened: Open,
+) -> None:
+    board = opened(method="bolaco", keep=0.6)
+    page = board.page
+    card = page.locator("[data-testid=method-card][data-method=bolaco]")
+    expect(card).to_have_attribute("data-search", "measured")
+    expect(card).to_contain_text("searched")
+    page.evaluate("send({ evaluated: [] })")
+    expect(card).to_have_attribute("data-search", "predicted")
+    expect(card).to_contain_text("predicted search")
+    before = kept_by(board, "bolaco")
+    for _ in range(100):
+        page.get_by_test_id("budget").press("ArrowLeft")
+    expect(page.get_by_test_id("budget")).to_have_attribute("aria-valuetext", re.compile("^50"))
+    after = kept_by(board, "bolaco")
+    assert 0.4 * before < after < before

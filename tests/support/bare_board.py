@@ -18,6 +18,7 @@ from app.components.rank_board.data import BoardInput, BoardState
 from engine.allocation import EvaluatedMap
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
+from engine.search.predicted import search_predictions
 from engine.types import (
     BlockRank,
     Format,
@@ -112,7 +113,9 @@ def open_board(page: Page, analysis: Analysis, state: BoardState, opened: Costed
         dense_perplexity=20.5,
         basis="Made up.",
     )
-    sent = {"data": board.to_json(), "curves": base64.b64encode(encode_curves(curves, step, analysis.id)).decode()}
+    predicted = search_predictions(analysis.inventory, analysis.nats[Metric.FEATURE])
+    packed = encode_curves(curves, step, analysis.id, predicted)
+    sent = {"data": board.to_json(), "curves": base64.b64encode(packed).decode()}
     html = (FOLDER / "board.html").read_text(encoding="utf-8")
     css = (FOLDER / "board.css").read_text(encoding="utf-8")
     bodies = {

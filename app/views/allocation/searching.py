@@ -30,8 +30,8 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         st.caption(f"{counted(n_measured, 'map')} measured so far; near their sizes the best of them is the answer.")
     elif has_map:
         st.caption(
-            "A **predicted search**: the best map of the method's search space as predictions have it; nothing was "
-            "run. A search measures such maps, and replaces it by the best of them."
+            "A **predicted search**: the best map of the method's search space as predictions have it, found without "
+            "running the model. A search measures such maps, and the best of them replaces it."
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()

@@ -3,6 +3,7 @@ import { predictPerplexity } from "../port/prediction.js";
 import { megabytes, percentText, perplexityText, ratioText, short } from "./text.js";
 
 const PARTS = [["b", ""], ["span", "rb-badge"], ["span", "rb-big"], ["small", "rb-range"], ["small", "rb-cost"]];
+const SEARCHES = { predicted: "predicted search", measured: "searched" };
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 /** A card per method: what its map costs and does, measured where it was, else predicted. */
@@ -67,7 +68,7 @@ export class MethodCards {
     });
     const kind = figures.measured ? "measured" : "predicted";
     Object.assign(badge.dataset, { kind });
-    badge.textContent = !figures.measured && plan.search === "predicted" ? "predicted search" : kind;
+    badge.textContent = figures.measured ? kind : (SEARCHES[plan.search] ?? kind);
     const size = `${megabytes(figures.bytes)} · ${percentText(figures.kept)} kept`;
     const quality = `${ratioText(figures.measured ?? figures.ratio)} dense`;
     const isBySize = board.state.target === null;
