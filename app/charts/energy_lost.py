@@ -63,12 +63,12 @@ def _lines(curves: pd.DataFrame, axes: Mapping[str, str]) -> Iterator[go.Scatter
     for band, color in enumerate(depth_colours(range(_BANDS))):
         own = parted[bands[parted.index] == band]
         yield go.Scatter(
-            x=own["rank_fraction"],
-            y=own["lost"],
+            x=own["rank_fraction"].to_numpy(),
+            y=own["lost"].to_numpy(),
             mode="lines",
             line={"color": color, "width": 1},
             opacity=0.55,
-            hovertext=own["block"],
+            hovertext=own["block"].to_numpy(),
             hovertemplate="%{hovertext}<br>%{x:.0%} of the ranks: %{y:.2%} lost<extra></extra>",
             **axes,
         )

@@ -77,11 +77,11 @@ def layer_heatmap(
             hoverinfo="skip",
         )
     )
-    for layer, kind, name in zip(rows["layer"], rows["kind"], rows["name"], strict=True):
-        if name in outlined:
-            column, height = kinds.index(kind), heights[layer]
-            corners = {"x0": column - 0.47, "x1": column + 0.47, "y0": height - 0.45, "y1": height + 0.45}
-            figure.add_shape(type="rect", line={"color": HIGHLIGHT, "width": 2.5}, **corners)
+    frames = [
+        _frame(kinds.index(kind), heights[layer])
+        for layer, kind, name in zip(rows["layer"], rows["kind"], rows["name"], strict=True)
+        if name in outlined
+    ]
     # Heatmaps report no selection (streamlit issue 8760), so each cell carries a marker that does.
     figure.add_trace(
         go.Scatter(
@@ -97,7 +97,7 @@ def layer_heatmap(
             showlegend=False,
         )
     )
-    figure.update_layout(hoverdistance=-1, clickmode="event+select", dragmode=False)
+    figure.update_layout(shapes=frames, hoverdistance=-1, clickmode="event+select", dragmode=False)
     is_ordered = layers == sorted(layers)
     labelled = {i: la for i, la in enumerate(layers) if not is_ordered or len(layers) <= _FEW or la % 5 == 0}
     level = 0 if max(map(len, kinds), default=0) <= _SHORT else None
@@ -111,3 +111,8 @@ def layer_heatmap(
         ticktext=[str(layer) for layer in labelled.values()],
     )
     return framed(figure, 140 + max(12 * len(layers), 110))
+
+
+def _frame(column: int, row: int) -> dict[str, object]:
+    corners = {"x0": column - 0.47, "x1": column + 0.47, "y0": row - 0.45, "y1": row + 0.45}
+    return {"type": "rect", "line": {"color": HIGHLIGHT, "width": 2.5}, **corners}

@@ -61,15 +61,15 @@ def spectra(
         behind: more lines, drawn thin and without a name; may have none.
         compared: what the same blocks' spectra elsewhere are called, and these.
     """
-    figure = go.Figure()
+    traces: list[go.Scatter] = []
     facts = blocks.set_index("block").to_dict("index")
     if len(behind.columns):
-        figure.add_trace(_faint(behind, facts, axes))
+        traces.append(_faint(behind, facts, axes))
     styles = _styles(lines, facts)
     for label, (color, dash) in styles.items():
         line = lines[label].dropna()
         full = facts[label]["full_rank"] if axes.relative else 1
-        figure.add_trace(
+        traces.append(
             go.Scatter(
                 x=line.index / full,
                 y=_heights(line, axes),
@@ -88,7 +88,7 @@ def spectra(
             height = float(np.interp(rank, line.index, line))
             if axes.log_height and height <= 0:
                 continue
-            figure.add_trace(
+            traces.append(
                 go.Scatter(
                     x=[rank / full],
                     y=[height],
@@ -100,10 +100,11 @@ def spectra(
                 )
             )
     if compared is not None:
-        figure.add_traces([*_thin(*compared, styles, axes)])
+        traces += _thin(*compared, styles, axes)
     for column, meaning in marks.items():
         style = {"mode": "markers", "marker": _mark(column, NEUTRAL), "name": meaning}
-        figure.add_trace(go.Scatter(x=[None], y=[None], hoverinfo="skip", **style))
+        traces.append(go.Scatter(x=[None], y=[None], hoverinfo="skip", **style))
+    figure = go.Figure(traces)
     highest = max((line["full_rank"] for line in facts.values()), default=1)
     figure.update_xaxes(
         title="rank, as a fraction of full rank" if axes.relative else "rank",

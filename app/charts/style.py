@@ -59,7 +59,9 @@ def method_dash(title: str) -> str:
 def framed(figure: go.Figure, height: int = 420) -> go.Figure:
     """Give a figure its height, readable texts, narrow margins, the legend above it and the toolbar beside it."""
     text = {"color": TEXT}
+    axes = {"xaxis", "yaxis", *(name for name in figure.layout if name.startswith(("xaxis", "yaxis")))}
     figure.update_layout(
+        {axis: {"tickfont": text, "title": {"font": text}} for axis in axes},
         height=height,
         margin=_MARGIN,
         font=text,
@@ -69,8 +71,6 @@ def framed(figure: go.Figure, height: int = 420) -> go.Figure:
         hovermode="closest",
         barmode="group",
     )
-    figure.update_xaxes(tickfont=text, title_font=text)
-    figure.update_yaxes(tickfont=text, title_font=text)
     figure.update_annotations(font=text)
     return figure
 

@@ -56,7 +56,9 @@ def render() -> None:
         with left:
             show_map(table, choices, picked, other)
         show_table(table, choices.energy)
-        page_link("sensitivity", "Which projections matter most")
+        with st.container(horizontal=True):
+            page_link("sensitivity", "Which projections matter most")
+            page_link("allocation", "Change the ranks on the board")
 
 
 def _cuts(current: CostedMap | NoMap) -> dict[str, int]:
