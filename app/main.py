@@ -9,6 +9,7 @@ from app.widgets.errors import warn_of_unreadable
 from app.widgets.glossary import glossary_button
 from app.widgets.history import keep_history_tidy
 from app.widgets.job_indicator import NAME, jobs_indicator
+from app.widgets.presentation import style_presentation
 from app.widgets.url_state import carry_url_state
 
 st.set_page_config(page_title=NAME, page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
@@ -16,6 +17,7 @@ carry_url_state()
 page = st.navigation(navigation(), position="top")
 warn_of_unreadable()
 glossary_button()
+style_presentation()
 jobs_indicator(page.title)
 page.run()
 keep_history_tidy()

@@ -14,12 +14,16 @@ STYLE: Final = b"""<style>
 .stHeading.stHeading h1 { padding: 0.25rem 0; }
 /* The rank board is drawn by a script: what is below it waits where it will be. */
 [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 690px; }
+[class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 600px; }
 @media (max-width: 1100px) {
   [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
 }
 [data-testid="stLayoutWrapper"]:has(.st-key-glossary) { position: absolute; }
-.st-key-glossary.stVerticalBlock { position: fixed; top: 0.7rem; right: 3.4rem; width: auto; z-index: 999991; }
-.st-key-glossary button { min-height: 2rem; width: 2rem; padding: 0; border-radius: 50%; }
+.st-key-glossary.st-key-glossary { position: fixed; top: 0.7rem; right: 3.4rem; width: auto; z-index: 999991; }
+.st-key-glossary-open button { min-height: 2rem; width: 2rem; padding: 0; border-radius: 50%; }
+@media (max-width: 1100px) {
+  .st-key-presentation { display: none; }
+}
 </style>
 """
 

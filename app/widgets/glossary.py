@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services import analyses, measurements
+from app.widgets.presentation import presentation_button
 from app.widgets.welcome import CHOICE_KEY
 from app.wording import method_cards
 from engine.errors import RankScopeError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 @st.fragment
 def glossary_button() -> None:
     """Offer the glossary and the cards of the methods, in the corner that :mod:`app.page_style` gives them."""
-    with st.container(key="glossary"):
+    with st.container(key="glossary", horizontal=True, vertical_alignment="center"):
+        presentation_button()
         pressed = st.button("?", key="glossary.open", help="Glossary, formats and methods")
     if pressed:
         _explain()

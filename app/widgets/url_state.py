@@ -6,7 +6,7 @@ from typing import Final
 
 import streamlit as st
 
-CARRIED: Final = ("map", "held", "answer", "baseline")
+CARRIED: Final = ("map", "held", "answer", "baseline", "present")
 
 
 def carry_url_state() -> None:

@@ -13,6 +13,7 @@ from engine.methods.presets import PRESETS
 from engine.prediction.runs import reference_text
 from engine.results import glossary
 from engine.types import Format
+from tests.app.test_saved_maps import query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,3 +62,14 @@ def test_a_report_has_the_same_words(toy_analysis: Analysis, analysed_home: Path
     (row, *_) = [row for row in measurements.result_rows(toy_analysis.id) if not row.is_dense]
     html = measurements.report_html(toy_analysis.id, row.rank_map.to_json())
     assert all(f"<dt>{term.word}</dt><dd>{term.meaning}</dd>" in html for term in glossary.REPORT_TERMS)
+
+
+def test_presentation_mode_is_in_the_address_and_hides_captions(
+    open_page: Callable[..., AppTest], analysed_home: Path
+) -> None:
+    page = open_page("results").button(key="presentation").click().run()
+    assert not page.exception
+    assert query(page)["present"] == "1"
+    assert any("stCaptionContainer" in html.proto.body for html in page.get("html"))
+    page = open_page("overview", present="1").button(key="presentation").click().run()
+    assert "present" not in query(page)
