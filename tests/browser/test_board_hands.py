@@ -294,6 +294,18 @@ def test_the_cards_are_one_stop_and_the_arrow_keys_choose(opened: Open) -> None:
     expect(board).to_have_attribute("data-method", "water-filling")
 
 
+def test_the_largest_and_the_smallest_budget_read_as_numbers(opened: Open) -> None:
+    board = opened(keep=1.0, method="svd-llm")
+    page = board.page
+    card = page.locator(".rb-card[aria-checked=true]")
+    expect(card).to_have_text(re.compile("1.000 × dense *the dense model itself.*100.0 % kept"))
+    page.get_by_test_id("budget").press("Home")
+    expect(board).to_have_attribute("data-kept-fraction", "0.1")
+    for text in page.get_by_test_id("method-card").all_inner_texts():
+        assert not re.search("NaN|Infinity|undefined|e[+]", text)
+        assert re.search(r"likely > 1000 ×|likely [0-9.]+ to (> )?[0-9.]+ ×|–", text), text
+
+
 def test_what_is_known_of_a_bar_stands_beside_it(opened: Open) -> None:
     board = opened(method="svd-llm", keep=0.6)
     page = board.page

@@ -6,6 +6,10 @@ const PARTS = [["b", ""], ["span", "rb-badge"], ["span", "rb-big"], ["small", "r
 const SEARCHES = { predicted: "predicted search", measured: "searched" };
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
+function intervalText(low, high) {
+  return low > 1000 ? `likely ${ratioText(low)}` : `likely ${ratioText(low).replace(" ×", "")} to ${ratioText(high)}`;
+}
+
 /** A card per method: what its map costs and does, measured where it was, else predicted. */
 export class MethodCards {
   constructor(board) {
@@ -85,14 +89,13 @@ export class MethodCards {
     const run = measurementOf(plan, metric, measured, (member) => projections.get(member).place);
     const perplexities = run?.predicted ?? predictPerplexity(predictor, metric, plan.nats, dense);
     const [ratio, low, high] = perplexities.map((value) => value / dense);
-    const isDense = plan.nats === 0 && plan.params === compressible;
     return {
       kept: plan.params / compressible,
       bytes: planner.bytesOf(plan, bytesPerParam),
       perplexities,
       ratio,
       measured: run && run.perplexity / dense,
-      interval: isDense ? "the dense model itself" : `likely ${ratioText(low).replace(" ×", "")} to ${ratioText(high)}`,
+      interval: plan.params === compressible ? "the dense model itself" : intervalText(low, high),
     };
   }
 
