@@ -707,8 +707,8 @@ MUTANTS = (
     Mutant(
         "rank-99-below",
         "engine/analysis/curves.py",
-        "np.searchsorted(np.cumsum(energies / total), 0.99) + 1)",
-        "np.searchsorted(np.cumsum(energies / total), 0.99))",
+        "np.searchsorted(np.cumsum(energies / total), fraction) + 1)",
+        "np.searchsorted(np.cumsum(energies / total), fraction))",
         "the rank holding 99 % is one too small",
         ("engine/analysis",),
     ),
