@@ -66,6 +66,8 @@ def collect_statistics(
     spec: CalibrationSpec,
     layers: Sequence[int],
     report: Report,
+    *,
+    n_start: int = 0,
 ) -> tuple[dict[int, LayerStatistics], float]:
     """Run one pass over the text and return the statistics of ``layers``.
 
@@ -76,6 +78,7 @@ def collect_statistics(
         spec: labels, batch size, autocast type, seed.
         layers: indices of the decoder layers to collect for.
         report: told after every batch.
+        n_start: of every sequence's tokens are the tokenizer's own beginning.
 
     Returns:
         Statistics by layer, and the model's mean negative log-likelihood on the text in nats per token.
@@ -84,7 +87,7 @@ def collect_statistics(
         NumericalError: the loss or a moment is not finite; the message names the projection.
     """
     groups = [group for group in inventory.groups if group.layer in set(layers)]
-    sums = {layer: LayerSums(layer, len(tokens)) for layer in sorted(layers)}
+    sums = {layer: LayerSums(layer, len(tokens), n_start) for layer in sorted(layers)}
     modules = dict(module.named_modules())
     device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]
@@ -244,7 +247,7 @@ class _Hooks:
 
         def take(gradient: torch.Tensor) -> None:
             if self._moments:
-                sums.add_gradient(projection, gradient)
+                sums.add_gradient(projection, gradient, self._sequences)
 
         return take
 

@@ -73,11 +73,14 @@ class LayerSums:
     Args:
         layer: index of the decoder layer.
         n_sequences: of the whole text.
+        n_start: tokens at the beginning of every sequence whose gradients are left out: attention makes a sink of a
+            start token, whose enormous input meets none of the other tokens' gradients.
     """
 
-    def __init__(self, layer: int, n_sequences: int) -> None:
+    def __init__(self, layer: int, n_sequences: int, n_start: int = 0) -> None:
         self._layer = layer
         self._n_sequences = n_sequences
+        self._n_start = n_start
         self._inputs: dict[str, torch.Tensor] = {}
         self._means: dict[str, torch.Tensor] = {}
         self._outputs: dict[str, torch.Tensor] = {}
@@ -100,9 +103,14 @@ class LayerSums:
             rows = _rows(y)
             _add_outer(self._outputs, group.members[0].name, rows if bias is None else rows - bias)
 
-    def add_gradient(self, projection: Projection, gradient: torch.Tensor) -> None:
-        """Add the gradient of the summed loss on the projection's smaller side: (..., out) if wide, else (..., in)."""
-        _add_outer(self._gradients, projection.name, _rows(gradient))
+    def add_gradient(self, projection: Projection, gradient: torch.Tensor, sequences: slice) -> None:
+        """Add the gradient of the summed loss over consecutive ``sequences`` on the projection's smaller side.
+
+        It is (..., out) if the projection is wide, else (..., in).
+        """
+        rows = _rows(gradient)
+        by_sequence = rows.view(sequences.stop - sequences.start, -1, rows.shape[1])
+        _add_outer(self._gradients, projection.name, by_sequence[:, self._n_start :].flatten(0, 1))
 
     def add_importance(self, projection: Projection, gradient: torch.Tensor, weight: torch.Tensor) -> None:
         """Add what one batch says of a weight's importance; ``gradient`` (out, in) is overwritten."""

@@ -110,7 +110,7 @@ class Analyse(OnText):
         if model is None:
             return None
         for typed, begun in product(spec.candidates(), (True, False)):
-            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun))
+            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun), begun=begun)
             if key not in home.store:
                 continue
             artifact = home.store.read(key)

@@ -7,6 +7,7 @@ import json
 import platform
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,11 +77,12 @@ def analyse(
         folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
         note_place(home, folder)
     texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
-    corpus_id = sequences_fingerprint(folder, spec.corpus)
-    stored = (one for one in spec.candidates() if keys.analysis_key(one, folder.fingerprint, corpus_id) in store)
+    corpus_id, n_start = sequences_fingerprint(folder, spec.corpus), len(text_start(folder))
+    key_of = partial(keys.analysis_key, model=folder.fingerprint, corpus=corpus_id, begun=n_start > 0)
+    stored = (one for one in spec.candidates() if key_of(one) in store)
     if spec.calibration.compute_dtype == "auto":
         spec = next(stored, None) or spec.with_pass_type(pass_type(device))
-    key = keys.analysis_key(spec, folder.fingerprint, corpus_id)
+    key = key_of(spec)
     if key in store:
         report("analysis", 1.0, "This analysis exists already")
         return key
@@ -95,7 +97,9 @@ def analyse(
     dtype = type_for_passes(spec.calibration.compute_dtype)
     model = open_model(folder.path, dtype=dtype, device=device, trust_remote_code=spec.model.trust_remote_code)
     layers = sorted({g.layer for g in model.inventory.groups})
-    layer_keys = {layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id) for layer in layers}
+    layer_keys = {
+        layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id, begun=n_start > 0) for layer in layers
+    }
     missing = [layer for layer in layers if layer_keys[layer] not in store]
     seconds = {}
     if missing:
@@ -103,7 +107,10 @@ def analyse(
         tokens = read_sequences(model, spec.corpus, texts)
         begun = time.monotonic()
         with _compressed_to(spec.around_kept_fraction, model, base, store):
-            _calibrate(spec, model, tokens, missing, layer_keys, store, memory_bytes, part_of(report, 0.13, 0.8))
+            part = part_of(report, 0.13, 0.8)
+            _calibrate(
+                spec, model, tokens, missing, layer_keys, store, part, n_start=n_start, memory_bytes=memory_bytes
+            )
         seconds["calibration"] = time.monotonic() - begun
     begun = time.monotonic()
     parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
@@ -143,8 +150,10 @@ def _calibrate(
     missing: Sequence[int],
     layer_keys: dict[int, Key],
     store: Store,
-    memory_bytes: int,
     report: Report,
+    *,
+    n_start: int,
+    memory_bytes: int,
 ) -> None:
     """Collect and store the statistics of the ``missing`` layers, as many at once as memory allows."""
     passes = plan_passes(model.inventory, missing, len(tokens), memory_bytes)
@@ -153,7 +162,9 @@ def _calibrate(
     report("plan", 0.0, f"Plan: {times} over {tokens.numel():,} tokens, {held / 1e9:.2f} GB of statistics at once")
     for index, layers in enumerate(passes):
         scaled = part_of(report, index / len(passes), (index + 1) / len(passes))
-        statistics, nll = collect_statistics(model.module, model.inventory, tokens, spec.calibration, layers, scaled)
+        statistics, nll = collect_statistics(
+            model.module, model.inventory, tokens, spec.calibration, layers, scaled, n_start=n_start
+        )
         for layer in layers:
             about = {"model": spec.model.label, "corpus": spec.corpus.label, "layer": layer}
             with store.writing(layer_keys[layer], about) as into:

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from engine.specs import PostTrainingSpec
 
 
+_WITHOUT_START = {"start_gradients": False}
+"""What tells statistics of sequences that begin with a token of the tokenizer's from those that had its gradients."""
+
+
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
     return Key(stage, fingerprint(stage, spec, upstream, schema_version=SCHEMA_VERSION))
 
 
-def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str) -> Key:
+def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool) -> Key:
     """Moments of one layer; those around a compressed model also depend on how its factors were damped."""
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
     where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
     decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where)}
+    decided |= _WITHOUT_START if begun else {}
     return _key("statistics", decided, [model, corpus])
 
 
@@ -53,12 +58,13 @@ def _metric_spec(metric: Metric, spec: AnalysisSpec) -> dict[str, object]:
     return decided
 
 
-def analysis_key(spec: AnalysisSpec, model: str, corpus: str) -> Key:
+def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool) -> Key:
     """The assembled analysis; model and corpus enter by fingerprint, not by where they lie."""
     anonymous = replace(spec, model=ModelSpec(spec.model.source), corpus=replace(spec.corpus, location=""))
     decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
     if spec.feature_groups is None:
         del decided["feature_groups"]
+    decided |= _WITHOUT_START if begun else {}
     return _key("analysis", decided, [model, corpus])
 
 

@@ -10,10 +10,14 @@ import torch
 from tokenizers import processors
 from transformers import AutoModelForCausalLM
 
+from engine.calibration.passes import collect_statistics
 from engine.methods.allocate import allocate_rank_map
+from engine.model.opening import open_model
 from engine.operations import Analyse
+from engine.pipeline.analyse import read_statistics
 from engine.pipeline.evaluate import EvaluationSession
-from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.keys import statistics_key
+from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric
 from engine.pipeline.report import report_content
 from engine.progress import ignore_progress
 from engine.report import render_report
@@ -52,6 +56,17 @@ def test_sequences_begin_with_it_in_every_stage_and_measurements_say_so(tokenize
     assert first.about["calibration_nll"] != second.about["calibration_nll"]
     for folder, analysis in ((plain, first), (begun, second)):
         assert Analyse(**arguments(folder, text_file)).stored(home) == analysis.id
+
+    spec = analysis_spec(second)
+    opened = open_model(begun, device="cpu")
+    tokens = load_corpus(spec.corpus, opened.tokenizer).tokens
+    expected, _ = collect_statistics(
+        opened.module, opened.inventory, tokens, spec.calibration, [0], ignore_progress, n_start=1
+    )
+    upstream = (second.about["model_fingerprint"], second.about["corpus_fingerprint"])
+    stored = read_statistics(home.store.read(statistics_key(spec, 0, *upstream, begun=True)), 0, torch.device("cpu"))
+    for name, moment in expected[0].gradients.items():
+        assert torch.equal(stored.gradients[name], moment), "without the gradients of <eos>"
 
     budget = Budget.of_kept_fraction(0.6, second.inventory.compressible_params)
     rank_map = allocate_rank_map(second, curves_by_metric(second), "water-filling", budget)

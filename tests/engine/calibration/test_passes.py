@@ -23,9 +23,9 @@ EXACT = CalibrationSpec(compute_dtype="float32")
 TOKENS = toys.tokens(5, 16)
 
 
-def collect(module, inventory, spec=EXACT, layers=None, tokens=TOKENS):
+def collect(module, inventory, spec=EXACT, layers=None, tokens=TOKENS, n_start=0):
     chosen = range(inventory.n_layers) if layers is None else layers
-    return collect_statistics(module, inventory, tokens, spec, chosen, ignore_progress)
+    return collect_statistics(module, inventory, tokens, spec, chosen, ignore_progress, n_start=n_start)
 
 
 def literal(module, inventory, tokens):
@@ -92,6 +92,25 @@ def test_moments_and_importances_equal_a_literal_computation(name):
         logits = module(input_ids=TOKENS).logits
         mean = functional.cross_entropy(logits[:, :-1].flatten(0, 1), TOKENS[:, 1:].flatten()).item()
     assert nll == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama-gqa", "qwen2-moe"])
+def test_the_gradients_of_start_tokens_are_left_out_and_nothing_else(name):
+    module = toys.build(name)
+    inventory = take_inventory(module)
+    every, without = (collect(module, inventory, n_start=n)[0] for n in (0, 2))
+    _, gs, _ = literal(module, inventory, TOKENS)
+    modules = dict(module.named_modules())
+    for group in inventory.groups:
+        for kind in ("inputs", "means", "outputs", "importances"):
+            for key, tensor in getattr(every[group.layer], kind).items():
+                assert torch.equal(tensor, getattr(without[group.layer], kind)[key])
+        for p in group.members:
+            kept = gs[p.name].view(len(TOKENS), -1, p.out_features)[:, 2:].flatten(0, 1)
+            seen = kept if is_wide(p) else kept @ weight_matrix(modules[p.name]).detach()
+            expected = seen.T @ seen / (TOKENS.numel() - len(TOKENS))
+            scale = expected.abs().max().item()
+            torch.testing.assert_close(without[p.layer].gradients[p.name], expected, rtol=1e-3, atol=1e-4 * scale)
 
 
 IN_PLACE = {

@@ -39,8 +39,8 @@ def test_a_wide_projection_alone_takes_the_moment_of_its_output_without_bias():
 
 def test_gradients_of_tokens_add_up_to_their_second_moment():
     sums = LayerSums(0, 1)
-    sums.add_gradient(WIDE, torch.tensor([[1.0, -1.0]]))
-    sums.add_gradient(WIDE, torch.tensor([[3.0, 1.0]]))
+    sums.add_gradient(WIDE, torch.tensor([[[1.0, -1.0]]]), slice(0, 1))
+    sums.add_gradient(WIDE, torch.tensor([[3.0, 1.0]]), slice(0, 1))
     assert sums.average(2, 2).gradients[WIDE.name].tolist() == [[5.0, 1.0], [1.0, 1.0]]
 
 
@@ -68,7 +68,7 @@ def test_shards_average_to_the_whole():
         for index, sequence in enumerate(sequences):
             rows = slice(sequence, sequence + 1)
             sums.add_input(group_of_one, x[rows], slice(index, index + 1))
-            sums.add_gradient(TALL, x[rows])
+            sums.add_gradient(TALL, x[rows], slice(index, index + 1))
         return sums.average(5 * len(sequences), 5 * len(sequences))
 
     whole, first, second = moments(0, 1, 2, 3), moments(0, 1), moments(2, 3)
@@ -80,6 +80,6 @@ def test_shards_average_to_the_whole():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_moment_that_is_not_finite_is_named(value):
     sums = LayerSums(0, 1)
-    sums.add_gradient(TALL, torch.tensor([[value, 1.0]]))
+    sums.add_gradient(TALL, torch.tensor([[value, 1.0]]), slice(0, 1))
     with pytest.raises(NumericalError, match=r"moment of m\.up is not finite"):
         sums.average(1, 1)
