@@ -119,9 +119,12 @@ def test_every_command_answers_as_it_did_and_computes_nothing(
     asked_home: Path, rankscope: Callable[..., Any], asked: dict[str, Any]
 ) -> None:
     stored = DirectoryStore(asked_home / "artifacts").keys()
+    words = {*asked["words"]}
     # Analyses of 0.1.0 stored the factors of these metrics unless they were asked for others.
-    metrics = ("--metrics", "input,loss") if {"analyse", "--metrics"} & {*asked["words"]} == {"analyse"} else ()
-    answer = rankscope(*asked["words"], *metrics)
+    added = ("--metrics", "input,loss") if {"analyse", "--metrics"} & words == {"analyse"} else ()
+    # These levels of 0.1.0 measured in the checkpoint's own type.
+    added = ("--dtype", "auto") if {"quick", "full"} & words and "--dtype" not in words else added
+    answer = rankscope(*asked["words"], *added)
     assert DirectoryStore(asked_home / "artifacts").keys() == stored
     if asked["words"][0] in {"evaluate", "refine"}:
         assert measurements(answer) >= measurements(asked["answer"]) != set()
