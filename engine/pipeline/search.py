@@ -13,6 +13,7 @@ from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress, part_of
 from engine.search.goals import Goal, starting_points
 from engine.search.outcome import SearchedMap, SearchOutcome
+from engine.search.predicted import best_predicted_point
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
 from engine.types import Budget, Format, Metric
 
@@ -79,13 +80,18 @@ def search(
 
 
 def _guides(session: SearchSession, goal: Goal) -> dict[float, list[dict[str, float]]]:
-    """Return kept fractions at which a search begins, each with water-filling's point where that is possible."""
+    """Return kept fractions at which a search begins, each with points to begin with.
+
+    The best predicted one comes first: it is the answer until something is measured, so that no answer gets worse by
+    measuring it beside others. Water-filling's map, projected onto the space, follows where there is one.
+    """
     analysis, space = session.analysis, session.space
     sizes = [goal.low + (goal.high - goal.low) * k / 4 for k in (4, 3, 2, 1)] if goal.pareto else [goal.high]
     curves = curves_by_metric(analysis)
     guides: dict[float, list[dict[str, float]]] = {}
     for size in sizes:
-        guides[size] = []
+        foreseen = best_predicted_point(space, analysis.nats[SEARCHED.metric], size)
+        guides[size] = [] if foreseen is None else [foreseen]
         if Metric.LOSS in curves:
             budget = Budget.of_kept_fraction(size, analysis.inventory.compressible_params)
             only = Request(formats=frozenset({Format.LOW_RANK}))

@@ -116,7 +116,7 @@ METHODS: Final[Mapping[str, MethodCard]] = {
         "No formula knows how much rank each kind of projection needs, so it is measured: a search compresses the "
         "model with different splits, and a Gaussian process proposes the next one.",
         "minimise perplexity + \u03bb \u00b7 KL(dense \u2016 compressed) over a kept fraction per kind",
-        "A search: the compressed model runs once per trial.",
+        "A search: the compressed model runs once per trial. Until then, nothing: predictions search the same space.",
     ),
     "skipcat": MethodCard(
         "Storing the factors more cleverly leaves more rank for the same parameters. Every layer keeps the same "

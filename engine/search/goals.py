@@ -93,7 +93,7 @@ def starting_points(
     Args:
         space: of the model.
         goal: of the search.
-        guides: kept fraction -> points known to be good there, tried after the uniform one.
+        guides: kept fraction -> points known to be good there, the best first; the uniform one comes after them.
         count: how many points in all; drawn ones make up the rest.
         seed: of the drawn ones.
 
@@ -102,7 +102,7 @@ def starting_points(
     """
     points: list[dict[str, float]] = []
     for kept_fraction, of_guide in guides.items():
-        for point in (space.uniform(kept_fraction), *of_guide):
+        for point in (*of_guide, space.uniform(kept_fraction)):
             if goal.allows(space.kept_fraction(point)) and dict(point) not in points:
                 points.append(dict(point))
     points = points[:count]

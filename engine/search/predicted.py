@@ -14,9 +14,10 @@ import numpy as np
 from engine.allocation import PredictedMaps
 from engine.errors import NumericalError
 from engine.search.space import LOWEST, SearchSpace, SpaceSpec
+from engine.types import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,11 +48,7 @@ def search_predictions(inventory: Inventory, curves: Curves) -> PredictedMaps:
     widest = max(min(p.in_features, p.out_features) for p in inventory.projections)
     step = min(SpaceSpec().rank_step, max(widest // _FEWEST_RANKS, 1))
     space = SearchSpace.of(inventory, SpaceSpec(rank_step=step))
-    levels = [_Levels.of(space, variable, curves) for variable in space.variables]
-    varied = sum(variable.params for variable in space.variables)
-    front = _Front(np.array([inventory.compressible_params - varied]), np.zeros(1), np.empty((1, 0), dtype=np.int64))
-    for each in levels:
-        front = front.merged(each).thinned(_MOST_MERGED)
+    levels, front = _searched(space, curves)
     front = front.thinned(MOST_MAPS)
     ranks = np.zeros((len(front.params), 1), dtype=np.int64)  # the first column is of what always stays dense
     columns = dict.fromkeys((p.name for p in inventory.projections), 0)
@@ -69,17 +66,43 @@ def search_predictions(inventory: Inventory, curves: Curves) -> PredictedMaps:
     )
 
 
+def best_predicted_point(space: SearchSpace, curves: Curves, kept_fraction: float) -> dict[str, float] | None:
+    """Return the point with the least predicted increase that keeps at most ``kept_fraction``, or ``None``.
+
+    Raises:
+        NumericalError: a curve is not finite.
+    """
+    levels, front = _searched(space, curves)
+    budget = Budget.of_kept_fraction(kept_fraction, space.inventory.compressible_params)
+    place = int(np.searchsorted(front.params, budget.params, side="right")) - 1
+    if place < 0:
+        return None
+    chosen = zip(space.variables, levels, front.choices[place], strict=True)
+    return {variable.name: each.cuts[choice] for variable, each, choice in chosen}
+
+
+def _searched(space: SearchSpace, curves: Curves) -> tuple[list[_Levels], _Front]:
+    levels = [_Levels.of(space, variable, curves) for variable in space.variables]
+    fixed = space.inventory.compressible_params - sum(variable.params for variable in space.variables)
+    front = _Front(np.array([fixed]), np.zeros(1), np.empty((1, 0), dtype=np.int64))
+    for each in levels:
+        front = front.merged(each).thinned(_MOST_MERGED)
+    return levels, front
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Levels:
     """What a variable can mean, from its smallest fraction to dense.
 
     Attributes:
+        cuts: (n,) the smallest fractions that mean it.
         shapes: projection name -> its column of ``ranks``.
         ranks: (n, shapes); 0 is dense.
         params: (n,) of all its projections.
         nats: (n,) of all its projections.
     """
 
+    cuts: Sequence[float]
     shapes: Mapping[str, int]
     ranks: NDArray[np.int64]
     params: NDArray[np.int64]
@@ -109,7 +132,7 @@ class _Levels:
                 f"A distortion curve of {variable.name} is not finite; expected finite nats, so analyse the model "
                 "again."
             )
-        return cls({p.name: i for i, of in enumerate(by_shape.values()) for p in of}, ranks, params, nats)
+        return cls(ordered, {p.name: i for i, of in enumerate(by_shape.values()) for p in of}, ranks, params, nats)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

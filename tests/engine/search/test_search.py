@@ -18,6 +18,7 @@ from engine.pipeline.search import search
 from engine.pipeline.search_session import SearchSession
 from engine.progress import ignore_progress
 from engine.search.goals import Goal
+from engine.search.predicted import best_predicted_point
 from engine.search.space import SearchSpace, SpaceSpec
 from engine.search.specs import Subset
 from engine.search.study import Evaluated, best_of, evaluated_trials, open_storage, open_study, pareto_set, run_trials
@@ -78,15 +79,23 @@ def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, 
     assert more.best.objective <= first.best.objective
 
 
-def test_starting_points_are_the_uniform_one_and_water_fillings(tmp_path, analysed, quick):
-    _, analysis = analysed("llama", metrics=["feature", "loss"])
-    found = search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
+def test_the_predicted_map_is_measured_first_then_water_fillings_and_the_uniform_one(tmp_path, analysed, quick):
+    store, analysis = analysed("llama", metrics=["feature", "loss"])
+    foreseen = best_predicted_point(
+        SearchSpace.of(analysis.inventory, quick().space), analysis.nats[Metric.FEATURE], 0.8
+    )
+    found = search(Home(tmp_path), analysis.id, quick(n_trials=6), ignore_progress, device="cpu")
     study = open_study(
         open_storage(found.storage), found.study, SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
     )
-    first, second = sorted(evaluated_trials(study), key=lambda t: t.number)[:2]
-    assert len(set(first.point.values())) == 1
+    first, second, third = sorted(evaluated_trials(study), key=lambda t: t.number)[:3]
+    assert first.point == foreseen
     assert len(set(second.point.values())) > 1
+    assert len(set(third.point.values())) == 1
+    # So what is measured is never worse, by what it was measured by, than what was predicted before.
+    space = SearchSpace.of(analysis.inventory, quick().space)
+    measured = {one.blocks: one.objective for one in evaluated_maps(store, analysis.id)}
+    assert found.best.objective <= measured[space.blocks(foreseen)]
 
 
 def test_an_old_analysis_gets_the_feature_metric_from_a_search_and_loses_nothing(tmp_path, analysed, quick):
