@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from engine.results.palette import method_place
 from engine.results.words import REFINEMENTS, method_title
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def quality(
     if measured is not None:
         points = measured[["method", "kept", "ratio"]].itertuples(index=False)
         rows += [(str(m), k, math.nan, math.nan, math.nan, ratio) for m, k, ratio in points]
-    return pd.DataFrame(rows, columns=columns).sort_values(["method", "kept"], ascending=[True, False], kind="stable")
+    rows.sort(key=lambda row: (method_place(row[0]), row[0], -row[1]))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def results(text: MeasuredText) -> pd.DataFrame:

@@ -111,7 +111,10 @@ def test_the_charts_table_holds_every_point(toy_analysis: Analysis, analysed_hom
     table = tables.quality(curves, tables.results(text))
     assert table["predicted_ratio"].notna().sum() == sum(len(points) for points in curves.values())
     assert table["measured_ratio"].notna().sum() == len(text.rows) + 1
-    assert set(table["method"]) >= {PRESETS[name].title for name in curves} | {"dense"}
+    assert list(dict.fromkeys(table["method"])) == [PRESETS[name].title for name in PRESETS if name in curves] + [
+        "dense"
+    ]
+    assert all(rows["kept"].is_monotonic_decreasing for _, rows in table.groupby("method"))
 
 
 def test_the_shown_map_can_be_pinned(open_page: Open, analysed_home: Path) -> None:
