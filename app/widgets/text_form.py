@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import streamlit as st
 
-from app.services import texts
+from app.services import plans, texts
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
 from engine.operations import OnText
@@ -55,10 +55,18 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> TextSetti
             text = source
     if text is None:
         return None
-    field = "text"
-    if source == "hub" or text.endswith(".jsonl"):
-        field = st.text_input("Column or key that holds the text", "text", key=f"{key}.field").strip() or "text"
-    return {"text": text, "text_field": field}
+    return {"text": text, "text_field": _field_of(text, key) if source in {"hub", "upload", "file"} else "text"}
+
+
+def _field_of(text: str, key: str) -> str:
+    """Ask which column or key holds the text, of those there are where that is known."""
+    label = "Column or key that holds the text"
+    known = plans.keys_of(text)
+    if known:
+        return st.selectbox(label, known, known.index("text") if "text" in known else 0, key=f"{key}.key")
+    if text.endswith((".txt", ".json", ".jsonl")):
+        return "text"
+    return st.text_input(label, "text", key=f"{key}.field").strip() or "text"
 
 
 def with_amount(operation: Asked, *, key: str) -> Asked:

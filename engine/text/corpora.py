@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import itertools
 import json
 import re
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import torch
 
 from engine.errors import CorpusError
 from engine.specs import CorpusSource
+from engine.text.lines import json_values, lines_of
 from engine.text.start import start_tokens, without_start
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _read_rows(path: Path, fields: Sequence[str]) -> Iterator[dict[str, object]]
         CorpusError: it names the first line that is not as expected.
     """
     is_empty = True
-    for number, row in _json_values(path):
+    for number, row in json_values(path):
         is_empty = False
         if not isinstance(row, dict):
             raise CorpusError(f"{path.name}, line {number} is {_short(row)}; expected a JSON object with text.")
@@ -339,7 +339,7 @@ def _explain_file(path: Path, error: Exception) -> CorpusError:
     """Say why a file cannot be read; of bytes that are not text, where the first are."""
     reason = f"cannot be read as text: {_reason(error)}"
     try:
-        for _ in _lines(path):
+        for _ in lines_of(path):
             pass
     except CorpusError as found:
         return found
@@ -364,46 +364,6 @@ def _fault(row: dict[str, object], field: str) -> str:
 
 def _short(value: object) -> str:
     return json.dumps(value)[:40]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file with their numbers, without a mark of the encoding and the ends of lines."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise CorpusError(
-                    f"{path.name}, line {number} is not UTF-8 (byte 0x{line[error.start]:02x} after "
-                    f"{error.start} others); save the file as UTF-8 and try again."
-                ) from None
-
-
-def _json_values(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield numbers and values of the lines of a ``.jsonl`` file, or of the items of a list in a ``.json`` file."""
-    lines: Iterator[tuple[int, str]] = ((number, line) for number, line in _lines(path) if line.strip())
-    if path.suffix == ".json" and (first := next(lines, None)) is not None:
-        if first[1].lstrip().startswith("["):
-            listed = _parsed(path, 1, "\n".join(line for _, line in itertools.chain([first], lines)))
-            yield from enumerate(listed if isinstance(listed, list) else [], start=1)
-            return
-        lines = itertools.chain([first], lines)
-    for number, line in lines:
-        yield number, _parsed(path, number, line)
-
-
-def _parsed(path: Path, number: int, line: str) -> object:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise CorpusError(
-            f"{path.name}, line {number} is not JSON ({error.msg} at column {error.colno}); expected one JSON object "
-            "per line."
-        ) from None
-    except RecursionError:
-        raise CorpusError(f"{path.name}, line {number} is nested too deeply to be read.") from None
-    except ValueError:
-        raise CorpusError(f"{path.name}, line {number} holds a number of thousands of digits.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -137,14 +137,14 @@ def test_a_folder_and_a_text_file_are_submitted_as_typed(open_page: Open, home: 
 def test_an_uploaded_text_is_kept_under_its_hash(open_page: Open, home: Path) -> None:
     page = open_page("model")
     page.button_group(key="model.text.source").set_value("upload").run()
-    page.file_uploader(key="model.text.upload").set_value(("../../my text.txt", b"some words", "text/plain")).run()
+    page.file_uploader(key="model.text.upload").set_value(("../../my text.txt", b"some words " * 5000, "text/plain")).run()
     assert not page.error
     page = button(page, "Analyse").click().run()
     (job,) = JobQueue(home).jobs()
     (stored,) = (home / "uploads").rglob("*.txt")
     assert job.arguments["text"] == str(stored)
     assert stored.name == "my-text.txt"
-    assert stored.read_bytes() == b"some words"
+    assert stored.read_bytes() == b"some words " * 5000
 
 
 @pytest.mark.usefixtures("no_worker")
@@ -152,7 +152,7 @@ def test_a_model_that_is_not_there_is_a_sentence(open_page: Open, home: Path) ->
     page = open_page("model")
     page.button_group(key="model.source").set_value("folder").run()
     page.text_input(key="model.folder").set_value("/no/such/folder").run()
-    page = button(page, "Analyse").click().run()
+    assert button(page, "Analyse").disabled
     assert "No model was found" in page.error[0].value
     assert JobQueue(home).jobs() == []
 

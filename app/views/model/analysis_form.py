@@ -10,7 +10,7 @@ from app.widgets.pickers import option_picker
 from app.widgets.text_form import text_picker, with_amount
 from engine.operations import Analyse
 from engine.results.words import megabytes
-from engine.specs import Fisher
+from engine.specs import CorpusSource, Fisher
 
 _MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}
 _ASKED = {
@@ -48,7 +48,33 @@ def analysis_form() -> Analyse | None:
         )
     if text is None or model is None:
         return None
-    return operation.changed(**text, model=model, trust_remote_code=trusted, fisher=fisher, memory_gb=memory)
+    measure = st.toggle(
+        "Then measure every method at one size",
+        text["text"].startswith("demo"),
+        key=f"model.measure.{text['text'].startswith('demo')}",
+        help="As a job of its own, on a little of the same text's held-out part; predictions are calibrated on it.",
+    )
+    chosen = operation.changed(**text, model=model, trust_remote_code=trusted, fisher=fisher, memory_gb=memory)
+    return chosen.changed(measure=measure)
+
+
+def take_up(failed: Analyse) -> None:
+    """Let the form begin with what an analysis that did not end was asked for, where nothing was entered since."""
+    if "model.source" in st.session_state:
+        return
+    spec = failed.spec()
+    source = spec.model.source.value
+    entered: dict[str, object] = {"model.source": source, "model.n": failed.n_sequences, "model.length": failed.length}
+    if source != "demo":
+        entered[f"model.{source}"] = failed.model
+    match spec.corpus.source:
+        case CorpusSource.DEMO:
+            entered["model.text.demo"] = failed.text
+        case CorpusSource.FILE:
+            entered |= {"model.text.source": "file", "model.text.path": failed.text}
+        case CorpusSource.HUB:
+            entered |= {"model.text.source": "hub", "model.text.hub": failed.text}
+    st.session_state.update(entered)
 
 
 def _model_picker() -> tuple[str | None, bool]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from app.pages import page_link
-from app.views.model.analysis_form import analysis_form
+from app.services.estimates import operation_of
+from app.views.model.analysis_form import analysis_form, take_up
 from app.views.model.inventory import show_analysis
+from app.views.model.plan import show_plan
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import watch
 from app.widgets.welcome import show_first_steps, start_analysis, welcome
 from engine.jobs import JobStatus
+from engine.operations import Analyse
 
 
 def render() -> None:
@@ -30,11 +33,18 @@ def render() -> None:
             welcome()
         else:
             show_first_steps(job)
-        with st.expander("Analyse another model or text" if analysis else "Analyse your own model"):
+        did_not_end = job is not None and job.status.is_final and job.status is not JobStatus.DONE
+        failed = operation_of(job) if job is not None and did_not_end else None
+        if isinstance(failed, Analyse):
+            with errors_shown():
+                take_up(failed)
+        title = "Analyse another model or text" if analysis else "Analyse your own model"
+        with st.expander(title, expanded=did_not_end):
             operation = analysis_form()
-            if operation is not None:
+            can_begin = operation is not None and show_plan(operation)
+            if operation is not None and can_begin:
                 show_estimate(operation)
-            if st.button("Analyse", type="primary", disabled=operation is None) and operation is not None:
+            if st.button("Analyse", type="primary", disabled=not can_begin) and operation is not None:
                 start_analysis(operation)
 
 

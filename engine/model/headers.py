@@ -1,0 +1,126 @@
+"""What a model's files say of it before they are opened: layers, parameters and bytes; free of torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from engine.errors import ModelError, first_words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LAYER: Final = re.compile(r"(?:^|\.)(\d+)\.")
+_LONGEST_HEADER: Final = 100_000_000
+_GGUF_SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_GGUF_STRING, _GGUF_ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHeader:
+    """What the headers of a model's files say.
+
+    Attributes:
+        architecture: for people.
+        n_layers: with weights of their own.
+        n_params: in all stored tensors.
+        n_matrix_params: of them in matrices of the layers, about what can be compressed.
+        weight_bytes: of the files.
+    """
+
+    architecture: str
+    n_layers: int
+    n_params: int
+    n_matrix_params: int
+    weight_bytes: int
+
+
+def read_header(path: Path) -> ModelHeader:
+    """Return what a transformers folder or a GGUF file says of its model.
+
+    Raises:
+        ModelError: it is neither, or damaged.
+    """
+    try:
+        return _of_folder(path) if path.is_dir() else _of_gguf(path)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, struct.error, MemoryError) as error:
+        raise ModelError(
+            f"The model {path.name} cannot be read ({first_words(error)}); expected an undamaged folder of "
+            "transformers, or a GGUF file."
+        ) from error
+
+
+def _of_folder(folder: Path) -> ModelHeader:
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The folder {folder} has no config.json; expected a transformers model folder with config.json, "
+            "safetensors weights and tokenizer files."
+        )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"The folder {folder} has no .safetensors file; expected the weights in safetensors.")
+    config = json.loads((folder / "config.json").read_bytes())
+    shapes = {name: shape for file in files for name, shape in _safetensors_shapes(file).items()}
+    architecture = next(iter(config.get("architectures") or [config.get("model_type", "unknown")]))
+    return _summed(str(architecture), shapes, sum(file.stat().st_size for file in files))
+
+
+def _safetensors_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"the header of {file.name} is too long")
+        header: dict[str, Any] = json.loads(opened.read(length))
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+
+
+def _of_gguf(file: Path) -> ModelHeader:
+    with file.open("rb") as opened:
+        if opened.read(4) != b"GGUF":
+            raise ValueError("it does not begin as a GGUF file")
+        _, n_tensors, n_values = struct.unpack("<IQQ", opened.read(20))
+        values = {}
+        for _ in range(n_values):
+            name = _gguf_string(opened)
+            values[name] = _gguf_value(opened, *struct.unpack("<I", opened.read(4)))
+        shapes = {}
+        for _ in range(n_tensors):
+            name = _gguf_string(opened)
+            (n_dimensions,) = struct.unpack("<I", opened.read(4))
+            shapes[name] = struct.unpack(f"<{n_dimensions}Q", opened.read(8 * n_dimensions))
+            struct.unpack("<IQ", opened.read(12))
+    return _summed(values.get("general.architecture") or "unknown", shapes, file.stat().st_size)
+
+
+def _gguf_string(file: BinaryIO) -> str:
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > _LONGEST_HEADER:
+        raise ValueError("a name in its header is too long")
+    return file.read(length).decode(errors="replace")
+
+
+def _gguf_value(file: BinaryIO, kind: int) -> str | None:
+    """Read past a value; return it if it is a string."""
+    if kind == _GGUF_STRING:
+        return _gguf_string(file)
+    if kind == _GGUF_ARRAY:
+        inner, length = struct.unpack("<IQ", file.read(12))
+        if inner in _GGUF_SIZES:
+            file.seek(_GGUF_SIZES[inner] * length, 1)
+        else:
+            for _ in range(length):
+                _gguf_value(file, inner)
+        return None
+    file.seek(_GGUF_SIZES[kind], 1)
+    return None
+
+
+def _summed(architecture: str, shapes: dict[str, tuple[int, ...]], weight_bytes: int) -> ModelHeader:
+    layers = {found[1] for name in shapes if (found := _LAYER.search(name))}
+    matrices = (shape for name, shape in shapes.items() if _LAYER.search(name) and len(shape) > 1)
+    n_params = sum(math.prod(shape) for shape in shapes.values())
+    return ModelHeader(architecture, len(layers), n_params, sum(map(math.prod, matrices)), weight_bytes)

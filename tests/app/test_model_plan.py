@@ -1,0 +1,98 @@
+"""What is said of a model and a text before an analysis begins, and what cannot begin."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.services import plans
+from cache.processes import this_process
+from engine.errors import ModelError
+from engine.jobs import JobQueue, JobStatus
+from engine.jobs.record import JobRecord
+from engine.model.headers import read_header
+from engine.operations import Analyse
+from tests.app.test_views import button
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engine.analysis.value import Analysis
+    from tests.app.test_views import Open
+
+
+def test_a_folders_headers_say_what_the_analysis_finds(toy_home: Path, toy_analysis: Analysis) -> None:
+    header, inventory = read_header(toy_home / "toy-model"), toy_analysis.inventory
+    assert (header.architecture, header.n_layers) == (inventory.architecture, inventory.n_layers)
+    assert (header.n_params, header.n_matrix_params) == (inventory.total_params, inventory.compressible_params)
+
+
+def string(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def test_a_gguf_header_is_read_past_its_vocabulary(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    values = [
+        string("general.architecture") + struct.pack("<I", 8) + string("llama"),
+        string("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 2) + string("a") + string("b"),
+        string("tokenizer.ggml.scores") + struct.pack("<IIQ", 9, 6, 2) + struct.pack("<2f", 0.0, 1.0),
+        string("llama.block_count") + struct.pack("<II", 4, 1),
+    ]
+    tensors = [
+        string(name) + struct.pack("<I2QIQ", 2, *shape, 0, 0)
+        for name, shape in {"token_embd.weight": (8, 4), "blk.0.attn_q.weight": (8, 8)}.items()
+    ]
+    file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values)) + b"".join(values + tensors))
+    header = read_header(file)
+    assert (header.architecture, header.n_layers, header.n_params, header.n_matrix_params) == ("llama", 1, 96, 64)
+    for end in (2, 10, 60, file.stat().st_size - 1):
+        (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:end])
+        with pytest.raises(ModelError, match="cannot be read"):
+            read_header(tmp_path / "cut.gguf")
+
+
+def analysis_of(toy_home: Path, text: Path, **settings: object) -> Analyse:
+    return Analyse(model=str(toy_home / "toy-model"), text=str(text), length=64, **settings)
+
+
+def test_tokens_are_counted_by_the_models_tokenizer(home: Path, toy_home: Path) -> None:
+    plan = plans.text_plan(analysis_of(toy_home, toy_home / "corpus.txt", n_sequences=8))
+    assert plan is not None
+    assert plan.is_counted
+    assert plan.n_tokens > 8 * 64
+    assert plan.preview.beginning.startswith("Paragraph 0.")
+
+
+@pytest.mark.usefixtures("home")
+def test_what_cannot_work_is_said_before_it_begins(toy_home: Path, tmp_path: Path) -> None:
+    text = tmp_path / "few.txt"
+    text.write_text("some words")
+    assert "512 are needed" in str(plans.obstacle(analysis_of(toy_home, text, n_sequences=8)))
+    assert plans.obstacle(analysis_of(toy_home, toy_home / "corpus.txt", n_sequences=8)) is None
+    (tmp_path / "no-model").mkdir()
+    empty = Analyse(model=str(tmp_path / "no-model"))
+    assert "has no config.json" in str(plans.obstacle(empty))
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"n": 1, "body": "text of a row"}) + "\n")
+    assert plans.keys_of(str(rows)) == ("body",)
+    assert "choose another key" in str(plans.obstacle(analysis_of(toy_home, rows, n_sequences=1)))
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_failed_analysis_leaves_its_form_as_it_was(open_page: Open, home: Path, toy_home: Path) -> None:
+    asked = analysis_of(toy_home, toy_home / "corpus.txt", n_sequences=9)
+    queue = JobQueue(home)
+    job = queue.submit(asked.name, asked.arguments(), title="Analyse it")
+    record = JobRecord(home)
+    record.claim(job.id, this_process())
+    record.finish(job.id, 1, JobStatus.FAILED, "The disk is full.")
+    page = open_page("model", job=job.id)
+    assert not page.exception
+    assert page.text_input(key="model.folder").value == asked.model
+    assert page.text_input(key="model.text.path").value == asked.text
+    assert page.number_input(key="model.n").value == 9
+    assert not button(page, "Analyse").disabled
