@@ -137,7 +137,9 @@ def test_a_folder_and_a_text_file_are_submitted_as_typed(open_page: Open, home: 
 def test_an_uploaded_text_is_kept_under_its_hash(open_page: Open, home: Path) -> None:
     page = open_page("model")
     page.button_group(key="model.text.source").set_value("upload").run()
-    page.file_uploader(key="model.text.upload").set_value(("../../my text.txt", b"some words " * 5000, "text/plain")).run()
+    page.file_uploader(key="model.text.upload").set_value(
+        ("../../my text.txt", b"some words " * 5000, "text/plain")
+    ).run()
     assert not page.error
     page = button(page, "Analyse").click().run()
     (job,) = JobQueue(home).jobs()
