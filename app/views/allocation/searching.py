@@ -13,6 +13,7 @@ from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
+from engine.allocation import MEASURED_REACH
 from engine.methods.presets import SEARCHED
 from engine.operations import Search
 from engine.results.words import counted, duration, percent
@@ -27,7 +28,10 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
     """Offer a search, follow it, and show what it has measured so far."""
     n_measured = len(searching.comparable_trials(analysis.id))
     if n_measured:
-        st.caption(f"{counted(n_measured, 'map')} measured so far; near their sizes the best of them is the answer.")
+        st.caption(
+            f"{counted(n_measured, 'map')} measured so far: the best of them is the answer at budgets up to "
+            f"{percent(MEASURED_REACH, 0)} of the model above, a **predicted search** elsewhere."
+        )
     elif has_map:
         st.caption(
             "A **predicted search**: the best map of the method's search space as predictions have it, found without "
