@@ -96,3 +96,14 @@ def test_a_failed_analysis_leaves_its_form_as_it_was(open_page: Open, home: Path
     assert page.text_input(key="model.text.path").value == asked.text
     assert page.number_input(key="model.n").value == 9
     assert not button(page, "Analyse").disabled
+
+
+def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home: Path) -> None:
+    (analysed_home / "exports" / "small").mkdir(parents=True)
+    (analysed_home / "exports" / "small" / "model.safetensors").write_bytes(bytes(2_000_000))
+    page = open_page("model", {"model.storage": True})
+    assert not page.exception
+    stages, exports = (frame.value for frame in page.dataframe[-2:])
+    assert {"analysis", "factors", "evaluation"} <= set(stages["Kind"])
+    assert list(exports.itertuples(index=False, name=None)) == [("small", 1, 2.0)]
+    assert len(open_page("model").dataframe) == len(page.dataframe) - 2

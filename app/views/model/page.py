@@ -9,6 +9,7 @@ from app.services.estimates import operation_of
 from app.views.model.analysis_form import analysis_form, take_up
 from app.views.model.inventory import show_analysis
 from app.views.model.plan import show_plan
+from app.views.model.storage import show_storage
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
@@ -46,6 +47,7 @@ def render() -> None:
                 show_estimate(operation)
             if st.button("Analyse", type="primary", disabled=not can_begin) and operation is not None:
                 start_analysis(operation)
+        show_storage()
 
 
 def _next_steps() -> None:

@@ -1,0 +1,40 @@
+"""Part of Model: what lies in the home, with sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.services import storage
+from engine.results.words import megabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.services.storage import Stored
+
+
+def show_storage() -> None:
+    """Show what takes space, read only while it is open."""
+    section = st.expander("Storage", key="model.storage", on_change="rerun", icon=":material/hard_drive:")
+    if not section.open:
+        return
+    with section:
+        stages, exports = storage.stored_by_stage(), storage.exports()
+        total = sum(stored.n_bytes for stored in (*stages, *exports))
+        st.caption(
+            f"{megabytes(total)} in all. Analyses share statistics and factors where model and text are the same."
+        )
+        _show_table("Kind", stages)
+        if exports:
+            _show_table("Export", exports)
+
+
+def _show_table(title: str, rows: Sequence[Stored]) -> None:
+    table = {
+        title: [stored.what for stored in rows],
+        "Items": [stored.n_items for stored in rows],
+        "MB": [stored.n_bytes / 1e6 for stored in rows],
+    }
+    st.dataframe(table, hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.1f")})
