@@ -14,8 +14,10 @@ from engine.prediction.power_law import (
     CENTRE,
     EXPONENTS,
     LEVEL_SPREAD,
+    METRIC_SLOPE_SPREAD,
     METRIC_SPREAD,
     NOISE,
+    PRIOR_RUNS,
     SLOPE_SPREAD,
     TEXT_NOISE,
     MeasuredRun,
@@ -130,7 +132,7 @@ def test_the_variance_is_that_of_the_gaussian_process_with_the_priors_covariance
     def prior(first, second):
         (metric, u), (other, v) = first, second
         shared = LEVEL_SPREAD**2 + SLOPE_SPREAD**2 * u * v
-        return shared + (metric == other) * (METRIC_SPREAD**2 + SLOPE_SPREAD**2 * u * v)
+        return shared + (metric == other) * (METRIC_SPREAD**2 + METRIC_SLOPE_SPREAD**2 * u * v)
 
     places = [(run.metric, math.log(run.nats) - CENTRE) for run in runs]
     noise = [NOISE**2 + (TEXT_NOISE / run.nats) ** 2 for run in runs]
@@ -163,15 +165,15 @@ def test_intervals_hold_nine_in_ten_of_new_runs_and_shrink_with_runs():
 
 
 DAMAGES = [(0.001, 0.005), (0.005, 0.02), (0.02, 0.05), (0.05, 1.5)]
-SPREADS = np.array([LEVEL_SPREAD, SLOPE_SPREAD, *[METRIC_SPREAD] * 4, *[SLOPE_SPREAD] * 4])
+SPREADS = np.array([LEVEL_SPREAD, SLOPE_SPREAD, *[METRIC_SPREAD] * 4, *[METRIC_SLOPE_SPREAD] * 4])
 
 
-def drawn_run(rng, deviations, between):
+def drawn_run(rng, deviations, noise, between):
     """Return a run of a world whose laws deviate so, measured on a text with its noise."""
     place, value = rng.integers(4), math.exp(rng.uniform(*np.log(between)))
     u = math.log(value) - CENTRE
     level, slope = deviations[0] + deviations[2 + place], deviations[1] + deviations[6 + place]
-    log_ratio = level + slope * u + NOISE * rng.standard_normal()
+    log_ratio = level + slope * u + noise * rng.standard_normal()
     return MeasuredRun(list(Metric)[place], value, value * math.exp(log_ratio) + TEXT_NOISE * rng.standard_normal())
 
 
@@ -180,10 +182,12 @@ def test_intervals_hold_nine_in_ten_at_every_damage_in_worlds_drawn_from_the_pri
     """At small damage, too, where what the text is uncertain by is larger than the increase."""
     rng, held = np.random.default_rng(n_runs), {between: [] for between in DAMAGES}
     for _ in range(250):
-        deviations = SPREADS * rng.standard_normal(10)
-        predictor = Predictor.fit([drawn_run(rng, deviations, (0.005, 1.5)) for _ in range(n_runs)])
+        # The prior's widths are an estimate as of so many runs.
+        scatter = math.sqrt(PRIOR_RUNS / rng.chisquare(PRIOR_RUNS))
+        deviations, noise = scatter * SPREADS * rng.standard_normal(10), scatter * NOISE
+        predictor = Predictor.fit([drawn_run(rng, deviations, noise, (0.005, 1.5)) for _ in range(n_runs)])
         for between in DAMAGES:
-            run = drawn_run(rng, deviations, between)
+            run = drawn_run(rng, deviations, noise, between)
             found = predictor.predict(run.nats, run.metric)
             held[between].append(found.low <= run.increase <= found.high)
     assert {between: np.mean(of) for between, of in held.items()} == pytest.approx(
