@@ -18,12 +18,20 @@ def write_file(path: Path, content: str) -> None:
     """
     try:
         if os.path.lexists(path) and not _is_replaceable(path):
-            path.write_text(content, encoding="utf-8")
+            with open(path, "w", encoding="utf-8", opener=_open_read_pipe) as file:
+                file.write(content)
         else:
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
             write_in_one_step(path, content.encode(), mode=mode)
     except OSError as error:
         raise InvalidSpecError(f"The file {path} cannot be written ({error.strerror}); choose another.") from error
+
+
+def _open_read_pipe(path: str, flags: int) -> int:
+    """Open a file, which would wait for ever where it is a pipe that nobody reads."""
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(opened, True)
+    return opened
 
 
 def _is_replaceable(path: Path) -> bool:

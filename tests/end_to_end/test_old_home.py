@@ -33,8 +33,9 @@ ENTRYPOINT = "engine.operations:run"
 CHANGING = {"seconds", "search_s", "storage", "out", "bytes"}
 """What depends on the moment and the place: how long an allocation takes, where a file lies, how long its path is."""
 
-DEFINED_ANEW = ("effective_rank", "low", "high")
-"""Of every answer: 0.1.0 took the effective rank of energies, and left what a text is uncertain by out of intervals."""
+DEFINED_ANEW = ("effective_rank", "low", "high", "predicted_perplexity_ratio")
+"""Of every answer: 0.1.0 took the effective rank of energies, left what a text is uncertain by out of intervals, and
+expected predictions to be nearer the truth."""
 
 PREDICTED = ("predicted_nll", "predicted_perplexity", "prediction_")
 """Of ``allocate`` only: 0.1.0 predicted for the text measured last, now it is the one with the most measured maps."""
