@@ -770,7 +770,7 @@ MUTANTS = (
     ),
     Mutant(
         "row-without-its-line",
-        "engine/text/corpora.py",
+        "engine/text/lines.py",
         "for number, line in enumerate(file, start=1):",
         "for number, line in enumerate(file):",
         "lines are counted from zero",
@@ -819,8 +819,8 @@ MUTANTS = (
     Mutant(
         "calibration-text-silent",
         "engine/results/rows.py",
-        'return f"{self.text} (calibration text)" if self.calibration_text else self.text',
-        "return self.text",
+        'return f"{text} (calibration text)" if calibration_text else text',
+        "return text",
         "a number measured on the calibration text does not say so",
         ("engine/results", "end_to_end", "app"),
     ),

@@ -52,7 +52,8 @@ def analysis_form() -> Analyse | None:
         "Then measure every method at one size",
         text["text"].startswith("demo"),
         key=f"model.measure.{text['text'].startswith('demo')}",
-        help="As a job of its own, on a little of the same text's held-out part; predictions are calibrated on it.",
+        help="As a job of its own, on a little text: held-out passages of the demo's, or the start of a text of your "
+        "own, which then counts as calibration text. Predictions are calibrated on it.",
     )
     chosen = operation.changed(**text, model=model, trust_remote_code=trusted, fisher=fisher, memory_gb=memory)
     return chosen.changed(measure=measure)
