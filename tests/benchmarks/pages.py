@@ -1,7 +1,8 @@
 """Seconds until a page shows its content in a real Chromium, with the analyses of RANKSCOPE_HOME.
 
 Run: RANKSCOPE_HOME=... python -m tests.benchmarks.pages
-"First paint" is a fresh server and a fresh browser; "page change" a click in the navigation, warm.
+"First paint" is a fresh server and a fresh browser; "page change" a click in the navigation, warm. Layout shift is the
+sum of the shifts that no input caused, of a page that is opened by its address.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, r
 
 PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results")
 ROUNDS = 4
+WATCH_SHIFTS = """
+  globalThis.shifts = 0;
+  new PerformanceObserver((list) => {
+    for (const shift of list.getEntries()) if (!shift.hadRecentInput) globalThis.shifts += shift.value;
+  }).observe({ type: "layout-shift", buffered: true });
+"""
 
 
 def change_to(page: Page, name: str) -> float:
@@ -25,6 +32,14 @@ def change_to(page: Page, name: str) -> float:
     page.get_by_role("heading", name=name, level=1).wait_for()
     settled(page)
     return time.perf_counter() - begun
+
+
+def shift_of(page: Page, address: str) -> float:
+    page.goto(address)
+    page.get_by_role("heading", level=1).first.wait_for()
+    settled(page)
+    shift: float = page.evaluate("shifts")
+    return shift
 
 
 def main() -> None:
@@ -43,11 +58,14 @@ def main() -> None:
         for _ in range(ROUNDS):
             for name in PAGES:
                 seconds[name].append(change_to(page, name))
+        page.add_init_script(WATCH_SHIFTS)
+        shifts = {name: max(shift_of(page, f"{address}/{name.lower()}") for _ in range(ROUNDS)) for name in PAGES}
         browser.close()
-    sys.stdout.write("| page | median s | max s |\n|---|---|---|\n")
-    sys.stdout.write(f"| first paint | {first:.2f} | – |\n| first page complete | {whole:.2f} | – |\n")
+    sys.stdout.write("| page | median s | max s | layout shift, max |\n|---|---|---|---|\n")
+    sys.stdout.write(f"| first paint | {first:.2f} | – | – |\n| first page complete | {whole:.2f} | – | – |\n")
     for name, values in seconds.items():
-        sys.stdout.write(f"| change to {name} | {statistics.median(values):.2f} | {max(values):.2f} |\n")
+        cells = f"{statistics.median(values):.2f} | {max(values):.2f} | {shifts[name]:.3f}"
+        sys.stdout.write(f"| change to {name} | {cells} |\n")
 
 
 if __name__ == "__main__":

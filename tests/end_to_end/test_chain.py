@@ -245,9 +245,9 @@ def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folde
     collected = []
     real = analysing.collect_statistics
 
-    def counting(module, inventory, tokens, calibration, layers, report):
+    def counting(module, inventory, tokens, calibration, layers, report, **room):
         collected.append(list(layers))
-        return real(module, inventory, tokens, calibration, layers, report)
+        return real(module, inventory, tokens, calibration, layers, report, **room)
 
     monkeypatch.setattr(analysing, "collect_statistics", counting)
     key = analyse(Home(tmp_path), spec, ignore_progress, device="cpu")
