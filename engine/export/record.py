@@ -53,7 +53,7 @@ def finished_export(folder: Path, analysis: str, rank_map: str, asked: ExportSpe
     try:
         record = from_json(ExportRecord, json.loads(read_small_file(folder / RECORD, "record", MAX_BYTES, "")))
         written_map = read_small_file(folder / RANK_MAP, "rank map", MAX_BYTES, "").decode()
-    except (InvalidSpecError, ValidationError, ValueError):
+    except (InvalidSpecError, ValidationError, ValueError, RecursionError):  # anybody may have written it
         return None
     found = record.exported
     is_same = (record.asked, found.analysis, written_map) == (asked, analysis, rank_map)
