@@ -1,5 +1,8 @@
 """What a rank costs in each storage format; conversions between formats are in ``engine.factorization``.
 
+Width is priced as a rank is: the "rank" is the number of an MLP's neurons that are kept, ``in_features`` is how many
+there are and ``out_features`` how many parameters go with each.
+
 References:
     SkipCat, arXiv:2512.13494: the identity block that skip leaves out saves r^2 parameters and
     multiply-adds; cat shares the inner factor of projections that read the same input.
@@ -40,7 +43,9 @@ def bytes_per_param(dtype: str) -> int:
 
 
 def rank_params(storage: Format, rank: int, in_features: int, out_features: int) -> int:
-    """Return the parameters (= multiply-adds per token) of a block at ``rank`` in a factored format."""
+    """Return the parameters (= multiply-adds per token) of a block at ``rank`` in a format that is not dense."""
+    if storage is Format.WIDTH:
+        return rank * out_features
     saved = rank * rank if storage.skips else 0
     return rank * (in_features + out_features) - saved
 
@@ -50,16 +55,20 @@ def all_rank_params(storage: Format, max_rank: int, in_features: int, out_featur
     import numpy as np
 
     ranks = np.arange(max_rank + 1, dtype=np.int64)
+    if storage is Format.WIDTH:
+        return ranks * out_features
     saved = ranks * ranks if storage.skips else 0
     result: NDArray[np.int64] = ranks * (in_features + out_features) - saved
     return result
 
 
 def block_params(block: BlockRank, projections: Mapping[str, Projection]) -> int:
-    """Return the parameters of one decided block, dense or factored."""
+    """Return the parameters of one decided block."""
     members = [projections[name] for name in block.members]
     if block.rank is None:
         return sum(p.params for p in members)
+    if block.format is Format.WIDTH:
+        return block.rank * sum(p.params for p in members) // members[-1].in_features
     return rank_params(block.format, block.rank, members[0].in_features, sum(p.out_features for p in members))
 
 
@@ -78,6 +87,8 @@ def index_bytes(block: BlockRank, in_features: int) -> int:
 
 def max_useful_rank(storage: Format, in_features: int, out_features: int) -> int:
     """Return the largest rank whose factors cost less than the dense weight (0: none does)."""
+    if storage is Format.WIDTH:
+        return in_features - 1
     dense = in_features * out_features
     if storage.skips:
         return min(in_features, out_features) - 1
@@ -94,6 +105,8 @@ def largest_rank(storage: Format, params: int, in_features: int, out_features: i
 
     ``params`` itself is at most that of the dense weight.
     """
+    if storage is Format.WIDTH:
+        return params // out_features
     total = in_features + out_features
     if not storage.skips:
         return params // total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.errors import InvalidSpecError
 
@@ -43,6 +43,7 @@ class Format(StrEnum):
     CAT = "cat"
     SKIP = "skip"
     SKIP_CAT = "skip+cat"
+    WIDTH = "width"
 
     @property
     def is_shared(self) -> bool:
@@ -53,6 +54,10 @@ class Format(StrEnum):
     def skips(self) -> bool:
         """Whether an identity block of the inner factor is left out."""
         return self in {Format.SKIP, Format.SKIP_CAT}
+
+
+RANK_FORMATS: Final = frozenset({Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT})
+"""The formats that store two factors; in width the matrices stay whole and an MLP has fewer neurons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,47 @@ class InputGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Mlp:
+    """The projections on both sides of an MLP's neurons, which are the entries of ``down``'s input.
+
+    A neuron is a row of every projection in ``up`` (or several rows, one in each part of a fused one, such as gate and
+    up in a single weight) and a column of ``down``. It can be left out, because it depends on nothing but its own rows.
+
+    Attributes:
+        up: up, or gate and up, in the order they run; all of one input group.
+        down: alone in its input group.
+    """
+
+    up: tuple[Projection, ...]
+    down: Projection
+
+    @property
+    def members(self) -> tuple[Projection, ...]:
+        """All projections, in the order they run."""
+        return (*self.up, self.down)
+
+    @property
+    def name(self) -> str:
+        """The members' names joined by ``+``; unique in a model."""
+        return block_name(p.name for p in self.members)
+
+    @property
+    def layer(self) -> int:
+        """Index of the decoder layer."""
+        return self.down.layer
+
+    @property
+    def neurons(self) -> int:
+        """How many there are."""
+        return self.down.in_features
+
+    @property
+    def params_per_neuron(self) -> int:
+        """Entries of all weights that go with one neuron."""
+        return sum(p.params for p in self.members) // self.neurons
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedWeight:
     """A weight that stays as it is, and why."""
 
@@ -109,13 +155,23 @@ class SkippedWeight:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What was found in a model: the compressible projections by input group, and the rest."""
+    """What was found in a model: the compressible projections by input group, and the rest.
+
+    Attributes:
+        architecture: class of the model.
+        n_layers: decoder layers.
+        groups: the compressible projections, in model order.
+        skipped: every other weight.
+        total_params: of the whole model.
+        mlps: those whose neurons can be left out; their projections are in ``groups``, too.
+    """
 
     architecture: str
     n_layers: int
     groups: tuple[InputGroup, ...]
     skipped: tuple[SkippedWeight, ...]
     total_params: int
+    mlps: tuple[Mlp, ...] = ()
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -135,12 +191,12 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistortionCurve:
-    """Predicted loss increase of one block at every rank.
+    """Predicted loss increase of one block at every rank, or of an MLP at every number of neurons.
 
     Attributes:
         members: names of the projections factorised together, in stacking order.
-        in_features: width of their input.
-        out_features: their output widths added up (D).
+        in_features: width of their input; of an MLP its neurons.
+        out_features: their output widths added up (D); of an MLP the parameters that go with one neuron.
         nats: (max_rank + 1,) half the discarded loss-metric energy at rank r, in nats per token;
             never increasing. A dense block has 0.
         importance: FLRC's alpha, summed over the members.
@@ -170,10 +226,17 @@ class DistortionCurve:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupCurves:
-    """The curves of one input group: one per member, and one for the members factorised together."""
+    """The curves of one input group: one per member, and one for the members factorised together.
+
+    Attributes:
+        separate: of every member alone.
+        shared: of all members together; ``None``: there is one member.
+        width: of the MLP whose ``down`` is the one member, if its neurons can be left out.
+    """
 
     separate: tuple[DistortionCurve, ...]
     shared: DistortionCurve | None
+    width: DistortionCurve | None = None
 
     @property
     def dense_params(self) -> int:
@@ -183,7 +246,7 @@ class GroupCurves:
 
 @dataclass(frozen=True, slots=True)
 class BlockRank:
-    """The decision for one block: its format and the rank kept (``None``: dense)."""
+    """The decision for one block: its format and the rank or, in width, the number of neurons kept (``None``: dense)."""
 
     members: tuple[str, ...]
     format: Format
