@@ -42,8 +42,17 @@ def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Impo
 
     separate = tuple(curve((p.name,), p.out_features) for p in group.members)
     if len(separate) == 1:
-        return GroupCurves(separate, None)
+        return GroupCurves(separate, None, _width_curve(group.members[0], analysis, metric))
     return GroupCurves(separate, curve(tuple(p.name for p in group.members), group.out_features))
+
+
+def _width_curve(down: Projection, analysis: Analysis, metric: Metric) -> DistortionCurve | None:
+    """Return what the width of the MLP does whose neurons a projection reads, if that was analysed."""
+    mlp = next((m for m in analysis.inventory.mlps if m.down == down), None)
+    if mlp is None or mlp.name not in analysis.nats[metric]:
+        return None
+    members = tuple(p.name for p in mlp.members)
+    return DistortionCurve(members, mlp.neurons, mlp.params_per_neuron, analysis.nats[metric][mlp.name], 0.0)
 
 
 def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:

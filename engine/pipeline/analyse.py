@@ -18,6 +18,7 @@ from engine.calibration.passes import collect_statistics, layer_bytes, plan_pass
 from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
 from engine.factorization.blocks import factorize_group, group_energies
+from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import allocate_rank_map
@@ -208,12 +209,23 @@ def _factorize_layer(
         about = {"model": spec.model.label, "layer": layer, "metric": metric}
         with store.writing(keys_of[metric], about) as into:
             if metric in spec.metrics:
-                write_factors(into, [block for i in inputs for block in factorize_group(*i)])
+                neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons)
             else:
                 energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
                 arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
                 write_arrays(into / "spectrum.safetensors", arrays)
     return list(keys_of.items())
+
+
+def _order_neurons(
+    spec: AnalysisSpec, model: OpenModel, layer: int, weights: dict[str, torch.Tensor], statistics: LayerStatistics
+) -> list[Neurons]:
+    biases = {mlp: model.module.get_submodule(mlp.down.name).bias for mlp in model.inventory.mlps if mlp.layer == layer}
+    return [
+        order_neurons(mlp, weights, statistics, spec.damping, spec.gradient_shrinkage, has_bias=bias is not None)
+        for mlp, bias in biases.items()
+    ]
 
 
 def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> LayerStatistics:

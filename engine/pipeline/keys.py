@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from engine.specs import PostTrainingSpec
 
 
+_NEURONS = {"neurons": True}
+"""What tells statistics and factors with the neurons of MLPs from older ones without."""
 _WITHOUT_START = {"start_gradients": False}
 """What tells statistics of sequences that begin with a token of the tokenizer's from those that had its gradients."""
 
@@ -31,7 +33,7 @@ def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, b
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
     where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
-    decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where)}
+    decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where), **_NEURONS}
     decided |= _WITHOUT_START if begun else {}
     return _key("statistics", decided, [model, corpus])
 
@@ -64,6 +66,7 @@ def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool) ->
     decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
     if spec.feature_groups is None:
         del decided["feature_groups"]
+    decided |= _NEURONS
     decided |= _WITHOUT_START if begun else {}
     return _key("analysis", decided, [model, corpus])
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cache import Key
     from engine.analysis.value import Analysis
     from engine.factorization.blocks import Factors
+    from engine.factorization.neurons import Neurons
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.settings import Home
@@ -107,8 +108,8 @@ class OpenedAnalysis:
             apply_refinement(module, self.store, refinement)
         return module
 
-    def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
-        """Return a function from member names to the stored factors in ``metric``.
+    def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:
+        """Return a function from member names to the stored factors in ``metric``, or to the neurons of an MLP.
 
         Raises:
             RankScopeError: the analysis stored none in this metric.
