@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
 from engine.errors import ModelError
+from engine.factorization.blocks import Factors
 from engine.machine import versions
 from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.analysis.value import Analysis
-    from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
     from engine.progress import Report
     from engine.rank_map.document import RankMap
@@ -115,6 +115,21 @@ class OpenedAnalysis:
             RankScopeError: the analysis stored none in this metric.
         """
         return factors_reader(self.analysis, self.store, metric)
+
+    def rank_factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+        """Return :meth:`factors` for the members of blocks that are stored at a rank.
+
+        Raises:
+            RankScopeError: the analysis stored none in this metric.
+        """
+        stored = self.factors(metric)
+
+        def of_block(members: tuple[str, ...]) -> Factors:
+            factors = stored(members)
+            assert isinstance(factors, Factors)
+            return factors
+
+        return of_block
 
     def sequences(self, spec: CorpusSpec, report: Report) -> torch.Tensor:
         """Return the token ids (n_sequences, length) the model reads of a text.
