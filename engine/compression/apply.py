@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
-from engine.compression.layers import LowRankInner, SkipInner, factored_group
+from engine.compression.layers import LowRankInner, NarrowedLinear, SkipInner, factored_group
 from engine.factorization.blocks import Factors
 from engine.factorization.neurons import Neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.factorization.skip import skip_at_rank, to_skip
-from engine.model.mlps import narrowed_up, plain_linear
+from engine.model.mlps import rows_of_neurons
 from engine.model.module import device_of, weight_matrix
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def compressed_modules(
 
 
 @torch.no_grad()
-def narrowed_modules(linears: Sequence[nn.Module], count: int, neurons: Neurons) -> list[nn.Linear]:
+def narrowed_modules(linears: Sequence[nn.Module], count: int, neurons: Neurons) -> list[NarrowedLinear]:
     """Return the linear modules of an MLP with ``count`` neurons, ``down`` last."""
     *ups, down = linears
     weight = weight_matrix(down)
@@ -73,10 +73,14 @@ def narrowed_modules(linears: Sequence[nn.Module], count: int, neurons: Neurons)
     shift = neurons.shift(count, whole)
     if bias is not None and shift is not None:
         bias = (bias.float() + shift).to(weight)
-    return [
-        *(narrowed_up(up, neurons.kept(count), whole.shape[1]) for up in ups),
-        plain_linear(neurons.down(count, whole).to(weight).contiguous(), None if bias is None else bias.detach()),
-    ]
+    narrow = NarrowedLinear(neurons.down(count, whole).to(weight).contiguous(), None if bias is None else bias.detach())
+    return [*(_narrowed_up(up, neurons.kept(count), whole.shape[1]) for up in ups), narrow]
+
+
+def _narrowed_up(linear: nn.Module, kept: torch.Tensor, n_neurons: int) -> NarrowedLinear:
+    rows = rows_of_neurons(linear, kept, n_neurons)
+    bias: torch.Tensor | None = getattr(linear, "bias", None)
+    return NarrowedLinear(weight_matrix(linear).detach()[rows], None if bias is None else bias.detach()[rows])
 
 
 def with_replacements(

@@ -173,9 +173,7 @@ def _blocks(
             gram = gradient if metric is Metric.LOSS else weight.T @ weight
             yield _Block((projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre)
     if len(group.members) > 1:
-        sensitivity = torch.stack([input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(
-            0
-        )
+        sensitivity = torch.stack([input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(0)
         stacked = torch.cat(list(doubles.values()))
         gram = sensitivity if metric is Metric.LOSS else stacked.T @ stacked
         members = tuple(p.name for p in group.members)

@@ -42,8 +42,8 @@ class Neurons:
         factor: (m, m) float32, the lower Cholesky factor of C in that order.
         energies: (m,) float64, what each neuron adds to those before it; nats = half their sums from n on.
         nats: (m + 1,) float64, half the loss-metric energy discarded with n neurons kept; nats per token.
-        offset: (m,) mean input of ``down`` around which C is taken, or ``None``: around zero. The narrowed ``down`` then
-            has (W - W') offset more in its bias.
+        offset: (m,) mean input of ``down`` around which C is taken, or ``None``: around zero. The narrowed ``down``
+            then has (W - W') offset more in its bias.
         damping: relative damping that C needed.
     """
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.types import Mlp
 
 HeldRanks = tuple[tuple[str, int], ...]
-"""Name of a projection and the rank a user holds it at, or of an MLP and the neurons kept; what saves nothing is dense."""
+"""Name of a projection and the rank it is held at, or of an MLP and the neurons kept; what saves nothing is dense."""
 
 
 def held_blocks(held: HeldRanks, formats: frozenset[Format], analysis: Analysis) -> tuple[BlockRank, ...]:
@@ -50,8 +50,8 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
     for block in blocks:
         if block.rank is not None and block.name not in curves:
             raise InvalidRankMapError(
-                f"The width of {block.name} is held, but was not analysed in the {rank_map.metric} metric; release it, or "
-                "choose a method of the loss metric."
+                f"The width of {block.name} is held, but was not analysed in the {rank_map.metric} metric; release it, "
+                "or choose a method of the loss metric."
             )
         if block.rank is not None and block.rank >= len(curves[block.name]):
             raise InvalidRankMapError(

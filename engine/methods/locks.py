@@ -58,7 +58,7 @@ def read_locks(
 
 
 def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Format]) -> BlockRank:
-    """Return the fixed decision for a projection or a whole group in the cheapest format allowed, or for an MLP in width.
+    """Return the fixed decision for a projection or a group in the cheapest format allowed, or for an MLP in width.
 
     Raises:
         InvalidRankMapError: the name or the rank is not valid.

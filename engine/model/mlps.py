@@ -42,22 +42,11 @@ def find_mlps(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Ten
     return tuple(mlp for mlp in found if _runs_narrowed(module, [mlp], tokens))
 
 
-def narrowed_up(linear: nn.Module, neurons: torch.Tensor, n_neurons: int) -> nn.Linear:
-    """Return one of an MLP's ``up`` with the rows of some neurons: one row in each of the parts it is fused from."""
-    weight = weight_matrix(linear)
+def rows_of_neurons(up: nn.Module, neurons: torch.Tensor, n_neurons: int) -> torch.Tensor:
+    """Return the rows that some neurons have in the weight of ``up``: one in each of the parts it is fused from."""
+    weight = weight_matrix(up)
     starts = torch.arange(0, len(weight), n_neurons, device=weight.device)
-    rows = (starts[:, None] + neurons.to(weight.device)).flatten()
-    bias: torch.Tensor | None = getattr(linear, "bias", None)
-    return plain_linear(weight.detach()[rows], None if bias is None else bias.detach()[rows])
-
-
-def plain_linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    """Return a linear module with this weight (out, in) and bias (out,), neither copied nor initialised."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    return linear
+    return (starts[:, None] + neurons.to(weight.device)).flatten()
 
 
 def _elementwise(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Tensor) -> list[Mlp]:
@@ -130,9 +119,12 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
     with contextlib.ExitStack() as stack:
         for mlp in mlps:
             kept = torch.arange(mlp.neurons // 2, device=device_of(module))
-            narrow |= {p.name: narrowed_up(modules[p.name], kept, mlp.neurons) for p in mlp.up}
+            for p in mlp.up:
+                rows = rows_of_neurons(modules[p.name], kept, mlp.neurons)
+                bias = getattr(modules[p.name], "bias", None)
+                narrow[p.name] = _linear(weight_matrix(modules[p.name])[rows], None if bias is None else bias[rows])
             down = modules[mlp.down.name]
-            narrow[mlp.down.name] = plain_linear(weight_matrix(down)[:, kept], getattr(down, "bias", None))
+            narrow[mlp.down.name] = _linear(weight_matrix(down)[:, kept], getattr(down, "bias", None))
             stack.callback(down.register_forward_pre_hook(_zero_after(len(kept))).remove)
         expected = module(input_ids=tokens, use_cache=False).logits
     try:
@@ -142,6 +134,14 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
         return False
     tolerance = _TOLERANCE.get(dtype_of(module), _COARSE_TOLERANCE)
     return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias)
+    return linear
 
 
 def _zero_after(n_kept: int) -> Callable[..., tuple[torch.Tensor, ...]]:

@@ -186,7 +186,9 @@ def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: s
     for block in rank_map.blocks:
         members = [projections[name] for name in block.members]
         is_width = block.format is Format.WIDTH
-        highest = members[-1].in_features if is_width else min(members[0].in_features, sum(p.out_features for p in members))
+        highest = (
+            members[-1].in_features if is_width else min(members[0].in_features, sum(p.out_features for p in members))
+        )
         if block.rank is not None and not 1 <= block.rank <= highest:
             given, of = ("width", "number of neurons") if is_width else ("rank", "rank")
             raise InvalidRankMapError(

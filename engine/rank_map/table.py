@@ -172,9 +172,7 @@ def _blocks(lines: Mapping[str, _Line], inventory: Inventory) -> tuple[BlockRank
     return tuple(blocks.values())
 
 
-def _joint_block(
-    named: tuple[str, _Line], names: tuple[str, ...], lines: Mapping[str, _Line], why: str
-) -> BlockRank:
+def _joint_block(named: tuple[str, _Line], names: tuple[str, ...], lines: Mapping[str, _Line], why: str) -> BlockRank:
     first_name, first = named
     for name in names:
         other = lines.get(name)
