@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from engine.calibration.statistics import LayerStatistics
     from engine.types import Mlp
 
-LEAST_AT_ONCE: Final = 16
-"""Neurons that leave the order together; their own order is that of their single harms."""
-MOST_STEPS: Final = 128
-"""More neurons than this many times :data:`LEAST_AT_ONCE` leave in larger steps."""
+STEPS: Final = 128
+"""In about as many steps the neurons of a large MLP leave; those of one step in the order of their single harms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,7 @@ def _by_elimination(harm: torch.Tensor, precision: torch.Tensor) -> torch.Tensor
         precision: C^-1 (m, m).
     """
     left = torch.arange(len(harm), device=harm.device)
-    at_once = max(LEAST_AT_ONCE, len(harm) // MOST_STEPS)
+    at_once = max(1, len(harm) // STEPS)
     gone: list[torch.Tensor] = []
     while len(left):
         singly = harm.diagonal() / precision.diagonal()
