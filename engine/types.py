@@ -246,7 +246,7 @@ class GroupCurves:
 
 @dataclass(frozen=True, slots=True)
 class BlockRank:
-    """The decision for one block: its format and the rank or, in width, the number of neurons kept (``None``: dense)."""
+    """The decision for one block: its format and the rank or, in width, the neurons kept (``None``: dense)."""
 
     members: tuple[str, ...]
     format: Format
