@@ -4,7 +4,7 @@ from engine.allocation._base import Allocator, allocators
 from engine.allocation._evaluated import MEASURED_REACH, EvaluatedMap, PredictedMaps, SearchKind, best_searched
 from engine.allocation._flrc import LEAST_WEIGHT, allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
-from engine.allocation._hull import MOST_BRIDGED, BlockHull, GroupChain
+from engine.allocation._hull import MOST_BRIDGED
 from engine.allocation._membership import check_membership
 from engine.allocation._rules import BestSearched, BudgetByBudget, Rule
 from engine.allocation._uniform import allocate_uniformly
@@ -16,11 +16,9 @@ __all__ = [
     "MOST_BRIDGED",
     "Allocator",
     "BestSearched",
-    "BlockHull",
     "BudgetByBudget",
     "EvaluatedMap",
     "Frontier",
-    "GroupChain",
     "PredictedMaps",
     "Rule",
     "SearchKind",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from engine.allocation._units import model_order
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
 from engine.registry import Registry
 from engine.types import Allocation, Budget, Format
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Allocator(Protocol):
     """A pure function from curves and a budget to an allocation.
 
-    Whatever the method: every projection is in exactly one block, blocks are in model order, the
-    allocation never has more parameters than the budget, locks are honoured exactly, and a block is
+    Whatever the method: every projection is in exactly one block, blocks are in model order (of their
+    first members), the allocation never has more parameters than the budget, locks are honoured exactly, and a block is
     dense (always on its own) where no allowed rank costs less. A method's own settings are keyword
     arguments with defaults.
     """
@@ -38,9 +39,9 @@ class Allocator(Protocol):
         Args:
             groups: the curves of the model's input groups, in model order.
             budget: the hard ceiling on the parameters of all compressible projections.
-            formats: factored formats that may be used; dense always may. In a group that cannot be
+            formats: formats that may be used; dense always may. In a group that cannot be
                 shared (one member, or a member locked on its own), cat stands for low-rank and
-                skip+cat for skip.
+                skip+cat for skip. Width is for MLPs with a curve of it and nothing of theirs locked.
             locks: blocks whose decision is fixed.
 
         Raises:
@@ -54,20 +55,24 @@ class Allocator(Protocol):
 allocators: Registry[Allocator] = Registry("allocation method")
 
 
-def only_format(formats: frozenset[Format], method: str) -> Format:
-    """Return the one factored format a method gives every block.
+def only_format(formats: frozenset[Format], method: str, offered: Sequence[Format]) -> Format:
+    """Return the one format a method gives every block that is not dense.
+
+    Args:
+        formats: that may be used.
+        method: its name.
+        offered: formats the method can work with.
 
     Raises:
-        InvalidSpecError: there are none or several.
+        InvalidSpecError: there are none or several, or it is not offered.
     """
-    factored = sorted(formats - {Format.DENSE})
-    if len(factored) != 1:
-        given = ", ".join(factored) if factored else "none"
+    given = sorted(formats - {Format.DENSE})
+    if len(given) != 1 or given[0] not in offered:
         raise InvalidSpecError(
-            f"The {method} method stores every block in one format, but it was given {given}; "
-            "choose exactly one of low-rank, cat, skip, skip+cat, or use water-filling to mix them."
+            f"The {method} method stores every block in one format, but it was given {', '.join(given) or 'none'}; "
+            f"choose exactly one of {', '.join(offered)}, or use water-filling to mix them."
         )
-    return factored[0]
+    return given[0]
 
 
 def require_positive(setting: str, value: int) -> None:
@@ -104,8 +109,12 @@ def require_feasible(floor_params: int, budget: Budget, n_locked: int) -> None:
     )
 
 
-def conclude(decisions: Iterable[tuple[Block, int | None]]) -> Allocation:
-    """Add up the decided blocks, given in model order.
+def conclude(groups: Sequence[GroupCurves], decisions: Iterable[tuple[Block, int | None]]) -> Allocation:
+    """Add up the decided blocks and bring them into model order.
+
+    Args:
+        groups: the curves of the model's input groups, in model order.
+        decisions: blocks with their ranks (``None``: dense), in any order.
 
     Raises:
         NumericalError: the curve of a block is not finite at its rank.
@@ -118,8 +127,10 @@ def conclude(decisions: Iterable[tuple[Block, int | None]]) -> Allocation:
                 f"The distortion curve of {block.curve.name} is {value} at the chosen rank; expected finite "
                 "nats, so analyse the model again."
             )
+    places = model_order(groups)
+    decided = (b for block, rank in decisions for b in block.decide(rank))
     return Allocation(
-        blocks=tuple(b for block, rank in decisions for b in block.decide(rank)),
+        blocks=tuple(sorted(decided, key=lambda block: places[block.members[0]])),
         params=sum(block.params(rank) for block, rank in decisions),
         # Exactly rounded, so the sum does not depend on the order of the blocks.
         nats=math.fsum(nats),

@@ -8,22 +8,27 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from engine.allocation._base import allocators, conclude, only_format, require_feasible, require_positive
-from engine.allocation._blocks import Block, blocks_in_one_format
+from engine.allocation._units import blocks_in_one_format
 from engine.errors import InvalidSpecError, NumericalError
+from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from engine.types import Allocation, BlockRank, Budget, Format, GroupCurves
+    from engine.allocation._blocks import Block
+    from engine.types import Allocation, BlockRank, Budget, GroupCurves
 
     Floats = NDArray[np.float64]
+
+OFFERED: Final = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT)
+"""Formats the method can work with; the importance of a projection says nothing about an MLP's neurons."""
 
 LEAST_WEIGHT = 1e-12
 """Weights below this fraction of the largest count as it, so a block of importance 0 gets what the others
@@ -51,7 +56,7 @@ def allocate_by_importance(
     Args:
         groups: the curves of the model's input groups; shapes and importances matter.
         budget: the hard ceiling in parameters; never exceeded.
-        formats: exactly one factored format.
+        formats: exactly one factored format; not width.
         locks: blocks whose decision is fixed.
         gamma: exponent of the importances, at least 0 (0: the same rank everywhere).
         min_rank: no free factored block has a lower rank.
@@ -67,7 +72,7 @@ def allocate_by_importance(
     require_positive("min_rank", min_rank)
     if not 0 <= gamma < np.inf:
         raise InvalidSpecError(f"The setting gamma was given as {gamma}; expected a finite number of at least 0.")
-    storage = only_format(formats, "flrc")
+    storage = only_format(formats, "flrc", OFFERED)
     blocks = blocks_in_one_format(groups, storage, locks, rank_step=rank_step, min_rank=min_rank)
     ranks = [block.cheapest for block in blocks]
     floor_params = [block.params(block.cheapest) for block in blocks]
@@ -79,7 +84,7 @@ def allocate_by_importance(
         shares = _Shares.of([blocks[i] for i in free], gamma)
         for i, rank in zip(free, shares.divide(budget.params - settled), strict=True):
             ranks[i] = rank
-    return conclude(zip(blocks, ranks, strict=True))
+    return conclude(groups, zip(blocks, ranks, strict=True))
 
 
 def importance_weights(blocks: Sequence[Block], gamma: float) -> Floats:

@@ -1,4 +1,4 @@
-"""Every budget's best allocation at once: the merged hull of all groups."""
+"""Every budget's best allocation at once: the merged hull of all units."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.allocation._base import conclude, require_feasible, require_positive
-from engine.allocation._blocks import Block, GroupLocks, assign_locks, can_share
-from engine.allocation._hull import GroupChain, slopes, trace_group
+from engine.allocation._hull import hull_of_block, hull_of_either, hull_of_sum, slopes
 from engine.allocation._membership import UNSHARED
-from engine.types import Format
+from engine.allocation._units import units_of
+from engine.types import RANK_FORMATS, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from engine.types import Allocation, BlockRank, Budget, GroupCurves
+    from engine.allocation._hull import Hull
+    from engine.allocation._units import MlpCurves, Unit
+    from engine.types import Allocation, BlockRank, Budget, DistortionCurve, GroupCurves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frontier:
-    """The edges of all groups' hulls, merged by slope once; a budget is a prefix of them.
+    """The edges of all units' hulls, merged by slope once; a budget is a prefix of them.
 
-    An edge lifts one group from a vertex of its hull to the next. The order is by slope (nats per
-    parameter, most negative first), then group, then place in the group's hull. Slopes are compared as
-    double-precision quotients (nats[i + 1] - nats[i]) / (costs[i + 1] - costs[i]); costs are integers.
-    A port that keeps to this reproduces every allocation exactly.
+    A unit is an input group with the MLPs that read the same input. Its hull is built from those of its blocks by two
+    operations, in this order: an MLP is either {its projections, each for itself} or {its width}; a group is either
+    {its members that are in no MLP, then its MLPs, each for itself} or {the members as one block, then the down
+    projections of its MLPs, each for itself}. Options that are ruled out are left away, a sum of one part is that part.
+
+    An edge lifts one unit from a vertex of its hull to the next. The order is by slope (nats per parameter, most
+    negative first), then unit, then place in the unit's hull; within a sum by slope, then part. Slopes are compared
+    as double-precision quotients (nats[i + 1] - nats[i]) / (costs[i + 1] - costs[i]); costs are integers, and nats of
+    a sum are added up in the order of its parts. Of equal options the first is taken. A port that keeps to this
+    reproduces every allocation exactly.
 
     Attributes:
         groups: the curves of the model's input groups, in model order.
-        formats: factored formats a block may choose from.
+        formats: formats a block may choose from.
         rank_step: ranks are multiples of this.
-        locks: of each group.
-        chains: the hull of each group; a locked block has a single vertex in it.
-        places: per group, (n_edges of the group,) positions of its edges in the merged order, increasing.
+        units: of the model with their locks, in the order of their groups.
+        hulls: of each unit; a locked block has a single vertex in it.
+        places: per unit, (n_edges of the unit,) positions of its edges in the merged order, increasing.
         costs: (n_edges + 1,) parameters after each prefix; the first is the cheapest allocation's.
         nats: (n_edges + 1,) nats per token after each prefix, up to rounding.
         n_locked: how many locks were given.
@@ -46,8 +54,8 @@ class Frontier:
     groups: Sequence[GroupCurves]
     formats: frozenset[Format]
     rank_step: int
-    locks: tuple[GroupLocks, ...]
-    chains: tuple[GroupChain, ...]
+    units: tuple[Unit, ...]
+    hulls: tuple[Hull, ...]
     places: tuple[NDArray[np.int64], ...]
     costs: NDArray[np.int64]
     nats: NDArray[np.float64]
@@ -60,7 +68,7 @@ class Frontier:
         return costs
 
     def around(self, locks: Sequence[BlockRank]) -> Frontier:
-        """Return the frontier with other locks; hulls of groups whose locks stay the same are used again.
+        """Return the frontier with other locks; hulls of units whose locks stay the same are used again.
 
         Raises:
             InvalidRankMapError: a lock does not fit the groups.
@@ -77,30 +85,27 @@ class Frontier:
         n_taken = int(np.searchsorted(self.costs, budget.params, side="right")) - 1
         vertices = [int(np.searchsorted(places, n_taken)) for places in self.places]
         self._spend(budget.params - int(self.costs[n_taken]), vertices)
-        return conclude(
-            decision
-            for chain, vertex in zip(self.chains, vertices, strict=True)
-            for decision in chain.decisions(vertex)
-        )
+        decided = (d for hull, vertex in zip(self.hulls, vertices, strict=True) for d in hull.decisions(vertex))
+        return conclude(self.groups, decided)
 
     def _spend(self, params: int, vertices: list[int]) -> None:
         """Walk the remaining edges in order and move ``vertices`` along each that starts there and fits."""
         ahead = [
-            (int(places[vertex]), group)
-            for group, (places, vertex) in enumerate(zip(self.places, vertices, strict=True))
+            (int(places[vertex]), unit)
+            for unit, (places, vertex) in enumerate(zip(self.places, vertices, strict=True))
             if vertex < len(places)
         ]
         heapq.heapify(ahead)
-        # A group whose next edge does not fit never stands at the start of its later ones: it is done.
+        # A unit whose next edge does not fit never stands at the start of its later ones: it is done.
         while ahead:
-            _, group = heapq.heappop(ahead)
-            costs, vertex = self.chains[group].costs, vertices[group]
+            _, unit = heapq.heappop(ahead)
+            costs, vertex = self.hulls[unit].costs, vertices[unit]
             extra = int(costs[vertex + 1] - costs[vertex])
             if extra <= params:
                 params -= extra
-                vertices[group] = vertex + 1
-                if vertex + 1 < len(self.places[group]):
-                    heapq.heappush(ahead, (int(self.places[group][vertex + 1]), group))
+                vertices[unit] = vertex + 1
+                if vertex + 1 < len(self.places[unit]):
+                    heapq.heappush(ahead, (int(self.places[unit][vertex + 1]), unit))
 
 
 def build_frontier(
@@ -114,7 +119,7 @@ def build_frontier(
 
     Args:
         groups: the curves of the model's input groups, in model order.
-        formats: factored formats a block may choose from; dense it always may.
+        formats: formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
         rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
 
@@ -134,59 +139,65 @@ def _frontier(
     locks: Sequence[BlockRank],
     known: Frontier | None = None,
 ) -> Frontier:
-    assigned = tuple(assign_locks(groups, locks))
-    chains = tuple(
-        known.chains[place] if known and known.locks[place] == fixed else _chain(group, fixed, formats, rank_step)
-        for place, (group, fixed) in enumerate(zip(groups, assigned, strict=True))
+    units = tuple(units_of(groups, locks))
+    hulls = tuple(
+        known.hulls[place] if known and known.units[place].locks == unit.locks else _hull_of(unit, formats, rank_step)
+        for place, unit in enumerate(units)
     )
-    places, costs, nats = _merge(chains)
-    return Frontier(groups, formats, rank_step, assigned, chains, places, costs, nats, len(locks))
+    places, costs, nats = _merge(hulls)
+    return Frontier(groups, formats, rank_step, units, hulls, places, costs, nats, len(locks))
 
 
-def _chain(group: GroupCurves, locks: GroupLocks, formats: frozenset[Format], rank_step: int) -> GroupChain:
-    if group.shared is not None and locks.whole is not None:
-        return trace_group([Block.locked(group.shared, locks.whole)], None)
-    together = None
-    if group.shared is not None and can_share(group, locks):
-        alone = _cheapest(storage for storage in formats if not storage.is_shared)
-        storage = _cheapest(storage for storage in formats if storage.is_shared)
-        if storage is not Format.DENSE:
-            together = Block.open(group.shared, storage, rank_step)
-    else:
-        alone = _cheapest(UNSHARED.get(storage, storage) for storage in formats)
-    separate = [
-        Block.locked(curve, lock) if lock else Block.open(curve, alone, rank_step)
-        for curve, lock in zip(group.separate, locks.members, strict=True)
-    ]
-    return trace_group(separate, together)
+def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int) -> Hull:
+    def hull(curve: DistortionCurve, storage: Format) -> Hull:
+        return hull_of_block(unit.block(curve, storage, rank_step))
+
+    lone = _cheapest(UNSHARED.get(storage, storage) for storage in formats)
+    apart = _cheapest(storage for storage in formats if not storage.is_shared) if unit.can_share else lone
+    together = _cheapest(storage for storage in formats if storage.is_shared) if unit.can_share else Format.DENSE
+
+    def hull_of_mlp(mlp: MlpCurves) -> Hull:
+        if unit.is_narrow(mlp):
+            return hull(mlp.width, Format.WIDTH)
+        ranks = hull_of_sum([*(hull(curve, apart) for curve in mlp.up), hull(mlp.down, lone)])
+        may_narrow = Format.WIDTH in formats and unit.can_narrow(mlp)
+        return hull_of_either([ranks, *([hull(mlp.width, Format.WIDTH)] if may_narrow else [])])
+
+    options = []
+    if not unit.is_whole:
+        options.append(hull_of_sum([*(hull(curve, apart) for curve in unit.alone), *map(hull_of_mlp, unit.mlps)]))
+    if unit.group.shared is not None and (unit.is_whole or together is not Format.DENSE):
+        downs = [hull(mlp.down, lone) for mlp in unit.mlps]
+        options.append(hull_of_sum([hull(unit.group.shared, together), *downs]))
+    return hull_of_either(options)
 
 
 def _cheapest(formats: Iterable[Format]) -> Format:
-    """Return the format to consider among unshared, or among shared, ones; dense if there is none.
+    """Return the format to consider among unshared, or among shared, ones of two factors; dense if there is none.
 
     At the same rank the nats are the same and skipping saves r^2 parameters, and every rank that saves
     anything without skipping does with it: the other format has no point on the hull.
     """
-    factored = sorted(set(formats) - {Format.DENSE}, key=lambda storage: not storage.skips)
+    factored = sorted(RANK_FORMATS.intersection(formats), key=lambda storage: not storage.skips)
     return factored[0] if factored else Format.DENSE
 
 
 def _merge(
-    chains: Sequence[GroupChain],
+    hulls: Sequence[Hull],
 ) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.int64], NDArray[np.float64]]:
     """Return places, costs and nats of a frontier."""
-    n_edges = [len(chain.costs) - 1 for chain in chains]
-    steep = np.concatenate([np.zeros(0), *(slopes(chain.costs, chain.nats) for chain in chains)])
-    # Stable: equal slopes stay in the order of groups, and of edges within a group.
+    n_edges = [len(hull.costs) - 1 for hull in hulls]
+    steep = np.concatenate([np.zeros(0), *(slopes(hull.costs, hull.nats) for hull in hulls)])
+    # Stable: equal slopes stay in the order of units, and of edges within a unit.
     order = np.argsort(steep, kind="stable")
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))
-    base_costs = sum(int(chain.costs[0]) for chain in chains)
-    base_nats = sum(float(chain.nats[0]) for chain in chains)
-    extra_costs = np.concatenate([np.zeros(0, np.int64), *(np.diff(chain.costs) for chain in chains)])[order]
-    extra_nats = np.concatenate([np.zeros(0), *(np.diff(chain.nats) for chain in chains)])[order]
+    base_costs = sum(int(hull.costs[0]) for hull in hulls)
+    base_nats = sum(float(hull.nats[0]) for hull in hulls)
+    extra_costs = np.concatenate([np.zeros(0, np.int64), *(np.diff(hull.costs) for hull in hulls)])[order]
+    extra_nats = np.concatenate([np.zeros(0), *(np.diff(hull.nats) for hull in hulls)])[order]
     return (
-        tuple(np.split(places, np.cumsum(n_edges)[:-1])) if chains else (),
+        tuple(np.split(places, np.cumsum(n_edges)[:-1])) if hulls else (),
         np.concatenate([[base_costs], base_costs + np.cumsum(extra_costs)]),
         np.concatenate([[base_nats], base_nats + np.cumsum(extra_nats)]),
     )

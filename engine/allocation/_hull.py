@@ -1,9 +1,13 @@
-"""The lower convex hull of what a block, or a group of blocks, may cost and do.
+"""The lower convex hull of what a block, or anything made of blocks, may cost and do.
 
 A choice is a point (parameters, nats). For a multiplier lambda the best choice minimises nats + lambda *
 parameters; over all lambda these minimisers are the vertices of the lower convex hull of the points. The
 hull is taken in that plane, not over ranks, so the concave cost of the skip formats and the separate
 point of dense need no special case.
+
+A hull is that of one block's choices, of the sum of parts that are decided each for itself (their hulls'
+Minkowski sum), or of whichever of several options is better (the hull of their union). Input groups and
+MLPs are nothing but sums and options of blocks.
 
 References:
     Shoham and Gersho, Efficient bit allocation for an arbitrary set of quantizers, IEEE Transactions on
@@ -14,7 +18,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from engine.allocation._blocks import Block
 
     Floats = NDArray[np.float64]
+    Hull: TypeAlias = "BlockHull | SumHull | EitherHull"
 
 MOST_BRIDGED = 8
 """Up to this many reflex points are removed by bridging, more of them all at once."""
@@ -50,38 +55,54 @@ class BlockHull:
     costs: NDArray[np.int64]
     nats: Floats
 
-    def rank(self, vertex: int) -> int | None:
-        """Return the rank at ``vertex`` (``None``: dense)."""
-        return int(self.ranks[vertex]) or None
+    def decisions(self, vertex: int) -> list[tuple[Block, int | None]]:
+        """Return the block and its rank at ``vertex`` (``None``: dense)."""
+        return [(self.block, int(self.ranks[vertex]) or None)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GroupChain:
-    """The hull of an input group whose members may be stored separately or together.
+class SumHull:
+    """The hull of parts that are decided each for itself.
 
     Attributes:
-        separate: the hull of each member.
-        shared: the hull of the members stored together, if that is allowed.
+        parts: the hulls that are added.
         costs: (n_vertices,) parameters, increasing.
         nats: (n_vertices,) nats per token, decreasing.
-        positions: (n_vertices, n_members) each member's vertex in its own hull; meaningless where shared.
-        shared_positions: (n_vertices,) the vertex of ``shared``, or -1 where the members are separate.
+        positions: (n_vertices, n_parts) the vertex of each part.
     """
 
-    separate: tuple[BlockHull, ...]
-    shared: BlockHull | None
+    parts: tuple[Hull, ...]
     costs: NDArray[np.int64]
     nats: Floats
     positions: NDArray[np.int32]
-    shared_positions: NDArray[np.int32]
 
     def decisions(self, vertex: int) -> list[tuple[Block, int | None]]:
-        """Return the blocks of the group and their ranks (``None``: dense) at ``vertex``."""
-        together = int(self.shared_positions[vertex])
-        if self.shared is not None and together >= 0:
-            return [(self.shared.block, self.shared.rank(together))]
-        own = self.positions[vertex].tolist()
-        return [(hull.block, hull.rank(position)) for hull, position in zip(self.separate, own, strict=True)]
+        """Return every part's blocks and their ranks (``None``: dense) at ``vertex``."""
+        positions = self.positions[vertex].tolist()
+        return [d for part, at in zip(self.parts, positions, strict=True) for d in part.decisions(at)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EitherHull:
+    """The hull of options of which one is taken.
+
+    Attributes:
+        options: the hulls there are to choose from.
+        costs: (n_vertices,) parameters, increasing.
+        nats: (n_vertices,) nats per token, decreasing.
+        chosen: (n_vertices,) which option is taken.
+        positions: (n_vertices,) the vertex of that option.
+    """
+
+    options: tuple[Hull, ...]
+    costs: NDArray[np.int64]
+    nats: Floats
+    chosen: NDArray[np.int32]
+    positions: NDArray[np.int32]
+
+    def decisions(self, vertex: int) -> list[tuple[Block, int | None]]:
+        """Return the chosen option's blocks and their ranks (``None``: dense) at ``vertex``."""
+        return self.options[int(self.chosen[vertex])].decisions(int(self.positions[vertex]))
 
 
 def slopes(costs: NDArray[np.integer] | NDArray[np.float64], nats: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,8 +154,8 @@ def _common_tangent(x: Floats, y: Floats, reflex: int) -> tuple[int, int]:
         right += step
 
 
-def trace_block(block: Block) -> BlockHull:
-    """Return the hull of one block's choices.
+def hull_of_block(block: Block) -> BlockHull:
+    """Return the hull of one block's choices: its ranks in increasing order, then dense.
 
     Raises:
         NumericalError: the curve is not finite.
@@ -156,37 +177,36 @@ def trace_block(block: Block) -> BlockHull:
     return BlockHull(block, ranks[kept], costs[kept], nats[kept])
 
 
-def trace_group(separate: Sequence[Block], shared: Block | None) -> GroupChain:
-    """Return the hull of a group: of its members' sum, and of the shared block if there is one.
+def hull_of_sum(parts: Sequence[Hull]) -> Hull:
+    """Return the hull of all parts together; one part is its own.
 
-    Raises:
-        NumericalError: a curve is not finite.
+    The parts' edges are merged by slope, then part. At each vertex the parts' nats are added one after the other.
     """
-    hulls = tuple(trace_block(block) for block in separate)
-    together = trace_block(shared) if shared is not None else None
-    positions = _sum_positions(hulls)
+    if len(parts) == 1:
+        return parts[0]
+    steep = np.concatenate([slopes(part.costs, part.nats) for part in parts])
+    owner = np.repeat(np.arange(len(parts)), [len(part.costs) - 1 for part in parts])
+    merged = owner[np.argsort(steep, kind="stable")]
+    positions = np.zeros((len(merged) + 1, len(parts)), dtype=np.int32)
     costs = np.zeros(len(positions), dtype=np.int64)
     nats = np.zeros(len(positions), dtype=np.float64)
-    for member, hull in enumerate(hulls):
-        costs += hull.costs[positions[:, member]]
-        nats += hull.nats[positions[:, member]]
-    shared_positions = np.full(len(positions), -1, dtype=np.int32)
-    if together is not None:
-        n_shared = len(together.ranks)
-        costs = np.concatenate([costs, together.costs])
-        nats = np.concatenate([nats, together.nats])
-        positions = np.concatenate([positions, np.zeros((n_shared, len(hulls)), dtype=np.int32)])
-        shared_positions = np.concatenate([shared_positions, np.arange(n_shared, dtype=np.int32)])
+    for place, part in enumerate(parts):
+        np.cumsum(merged == place, out=positions[1:, place])
+        costs += part.costs[positions[:, place]]
+        nats += part.nats[positions[:, place]]
+    # Sums are rounded, so that a point may lie above its neighbours' segment by the last digit.
     kept = lower_hull(costs, nats)
-    return GroupChain(hulls, together, costs[kept], nats[kept], positions[kept], shared_positions[kept])
+    return SumHull(tuple(parts), costs[kept], nats[kept], positions[kept])
 
 
-def _sum_positions(hulls: Sequence[BlockHull]) -> NDArray[np.int32]:
-    """Return (n_vertices, n_members): the hulls' Minkowski sum, edges merged by slope, then member."""
-    steep = np.concatenate([slopes(hull.costs, hull.nats) for hull in hulls])
-    owner = np.repeat(np.arange(len(hulls)), [len(hull.ranks) - 1 for hull in hulls])
-    merged = owner[np.argsort(steep, kind="stable")]
-    positions = np.zeros((len(merged) + 1, len(hulls)), dtype=np.int32)
-    for member in range(len(hulls)):
-        np.cumsum(merged == member, out=positions[1:, member])
-    return positions
+def hull_of_either(options: Sequence[Hull]) -> Hull:
+    """Return the hull of whichever option is better, of equal points that of the first; one option is its own."""
+    if len(options) == 1:
+        return options[0]
+    sizes = [len(option.costs) for option in options]
+    costs = np.concatenate([option.costs for option in options])
+    nats = np.concatenate([option.nats for option in options])
+    chosen = np.repeat(np.arange(len(options), dtype=np.int32), sizes)
+    positions = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    kept = lower_hull(costs, nats)
+    return EitherHull(tuple(options), costs[kept], nats[kept], chosen[kept], positions[kept])

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.allocation._base import allocators, conclude, only_format, require_feasible, require_positive
-from engine.allocation._blocks import Block, blocks_in_one_format
+from engine.allocation._units import blocks_in_one_format
 from engine.formats import largest_rank
+from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.types import Allocation, BlockRank, Budget, Format, GroupCurves
+    from engine.allocation._blocks import Block
+    from engine.types import Allocation, BlockRank, Budget, GroupCurves
+
+OFFERED: Final = tuple(storage for storage in Format if storage is not Format.DENSE)
+"""Formats the method can work with."""
 
 
 @allocators.register("uniform")
@@ -26,25 +31,27 @@ def allocate_uniformly(
     """Give every free block the same kept fraction: the one the locks leave.
 
     A block whose lowest rank already costs more than its share takes that rank, and the others share
-    what remains. As published, what rounding down leaves over is not spent.
+    what remains. As published, what rounding down leaves over is not spent. In width the blocks are the
+    MLPs, and everything else stays dense.
 
     Args:
         groups: the curves of the model's input groups; only their shapes matter.
         budget: the hard ceiling in parameters; never exceeded.
-        formats: exactly one factored format.
+        formats: exactly one format besides dense.
         locks: blocks whose decision is fixed.
         rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
 
     Raises:
         InfeasibleBudgetError: the locks, with all else at its lowest rank, exceed the budget.
         InvalidRankMapError: a lock does not fit the groups.
-        InvalidSpecError: not exactly one factored format, or a rank step below 1.
+        InvalidSpecError: not exactly one format, one that no block has a curve for, or a rank step below 1.
 
     References:
         SVD-LLM, arXiv:2403.07378, and SkipCat, arXiv:2512.13494: one compression ratio for all.
     """
     require_positive("rank_step", rank_step)
-    blocks = blocks_in_one_format(groups, only_format(formats, "uniform"), locks, rank_step=rank_step)
+    storage = only_format(formats, "uniform", OFFERED)
+    blocks = blocks_in_one_format(groups, storage, locks, rank_step=rank_step)
     floors = {index: block.params(block.cheapest) for index, block in enumerate(blocks)}
     require_feasible(sum(floors.values()), budget, len(locks))
 
@@ -65,7 +72,7 @@ def allocate_uniformly(
             break
         remaining -= sum(floors[i] for i in short)
         sharing = [i for i in sharing if i not in set(short)]
-    return conclude(zip(blocks, ranks, strict=True))
+    return conclude(groups, zip(blocks, ranks, strict=True))
 
 
 def _rank_within(block: Block, params: int) -> int:

@@ -14,7 +14,9 @@ from engine.errors import InfeasibleBudgetError, InvalidRankMapError, InvalidSpe
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
 from tests.support.examples import examples
 from tests.support.strategies import (
+    EVERY,
     FACTORED,
+    ToyModel,
     assert_keeps_the_contract,
     floor_params,
     seeds,
@@ -24,12 +26,17 @@ from tests.support.strategies import (
 )
 
 every_allocator = pytest.mark.parametrize("method", allocators.names())
-MIXES = [frozenset(f for f, bit in zip(FACTORED, (1, 2, 4, 8), strict=True) if n & bit) for n in range(1, 16)]
+MIXES = [frozenset(f for f, bit in zip(EVERY, (1, 2, 4, 8, 16), strict=True) if n & bit) for n in range(1, 32)]
 
 
-def usable(method: str, formats: frozenset[Format]) -> frozenset[Format]:
-    """Return formats the method accepts: one of them unless it mixes."""
-    return formats if method == "water-filling" else frozenset(sorted(formats)[:1])
+def usable(method: str, formats: frozenset[Format], model: ToyModel | None = None) -> frozenset[Format]:
+    """Return formats the method accepts: one of them unless it mixes, width only where there is one."""
+    if method == "water-filling":
+        return formats
+    has_widths = method == "uniform" and model is not None and bool(model.widths)
+    if has_widths and Format.WIDTH in formats and len(formats) % 2:
+        return frozenset({Format.WIDTH})
+    return frozenset(sorted(formats - {Format.WIDTH})[:1] or [Format.LOW_RANK])
 
 
 def allocate(method: str, *args: object, **settings: object):
@@ -39,7 +46,7 @@ def allocate(method: str, *args: object, **settings: object):
 @every_allocator
 @examples(1200)
 @given(
-    model=toy_models(),
+    model=toy_models(mlps=True),
     mix=st.sampled_from(MIXES),
     lock_seed=seeds,
     locked=st.sampled_from((0.0, 0.0, 0.4, 1.0)),
@@ -47,7 +54,7 @@ def allocate(method: str, *args: object, **settings: object):
     rank_step=st.sampled_from((1, 1, 2, 3)),
 )
 def test_keeps_the_contract_or_says_that_nothing_fits(method, model, mix, lock_seed, locked, kept, rank_step):
-    formats = usable(method, mix)
+    formats = usable(method, mix, model)
     locks = toy_locks(model, lock_seed, locked)
     budget = model.budget(int(kept * model.total))
     floor = floor_params(model, formats, locks, rank_step, force=method != "water-filling")
@@ -64,9 +71,9 @@ def test_keeps_the_contract_or_says_that_nothing_fits(method, model, mix, lock_s
 
 @every_allocator
 @examples(300)
-@given(model=toy_models(largest=30), mix=st.sampled_from(MIXES), lock_seed=seeds)
+@given(model=toy_models(largest=30, mlps=True), mix=st.sampled_from(MIXES), lock_seed=seeds)
 def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, model, mix, lock_seed):
-    formats, locks = usable(method, mix), toy_locks(model, lock_seed, 0.3)
+    formats, locks = usable(method, mix, model), toy_locks(model, lock_seed, 0.3)
     floor = floor_params(model, formats, locks, 1, force=method != "water-filling")
     with pytest.raises(InfeasibleBudgetError) as error:
         allocate(method, model.groups, model.budget(floor - 1), formats=formats, locks=locks)
@@ -85,8 +92,8 @@ def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, 
 @examples(150)
 @given(seed=seeds, storage=st.sampled_from(FACTORED), kept=st.floats(0.3, 1))
 def test_the_order_of_groups_does_not_matter(method, seed, storage, kept):
-    model = toy_model(seed, 5, 12, "random")
-    order = np.random.default_rng(seed).permutation(5)
+    model = toy_model(seed, 5, 12, "random", mlps=seed % 2 == 1)
+    order = np.random.default_rng(seed).permutation(len(model.groups))
     budget, formats = model.budget(int(kept * model.total)), frozenset({storage})
     try:
         one = allocate(method, model.groups, budget, formats=formats)
@@ -182,10 +189,13 @@ def test_no_groups_need_no_parameters(method):
     assert (found.blocks, found.params, found.nats) == ((), 0, 0.0)
 
 
-@pytest.mark.parametrize("method", ["uniform", "flrc"])
+@pytest.mark.parametrize(
+    ("method", "offered"),
+    [("uniform", "low-rank, cat, skip, skip\\+cat, width"), ("flrc", "low-rank, cat, skip, skip\\+cat")],
+)
 @pytest.mark.parametrize("formats", [{Format.CAT, Format.SKIP}, {Format.DENSE}, set()])
-def test_methods_of_one_format_refuse_others(method, formats):
-    with pytest.raises(InvalidSpecError, match="choose exactly one of low-rank"):
+def test_methods_of_one_format_refuse_others(method, offered, formats):
+    with pytest.raises(InvalidSpecError, match=f"choose exactly one of {offered}, or use"):
         allocate(method, two_members(), Budget(150, 200), formats=frozenset(formats))
 
 
