@@ -109,7 +109,7 @@ def _narrow_like(linear: nn.Module, part: NarrowedLinear) -> nn.Module:
     """Return a narrowed module as one of the original's class."""
     if not isinstance(linear, Conv1D):
         return part
-    result = Conv1D(part.out_features, part.in_features)
+    result: nn.Module = Conv1D(part.out_features, part.in_features)
     result.weight = nn.Parameter(part.weight.T.contiguous(), requires_grad=False)
     if part.bias is not None:
         result.bias = nn.Parameter(part.bias, requires_grad=False)

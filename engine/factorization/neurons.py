@@ -38,7 +38,6 @@ class Neurons:
         members: names of the projections, ``down`` last.
         order: (m,) neurons, the most needed first.
         factor: (m, m) float32, the lower Cholesky factor of C in that order.
-        energies: (m,) float64, what each neuron adds to those before it; nats = half their sums from n on.
         nats: (m + 1,) float64, half the loss-metric energy discarded with n neurons kept; nats per token.
         offset: (m,) mean input of ``down`` around which C is taken, or ``None``: around zero. The narrowed ``down``
             then has (W - W') offset more in its bias.
@@ -48,7 +47,6 @@ class Neurons:
     members: tuple[str, ...]
     order: torch.Tensor
     factor: torch.Tensor
-    energies: torch.Tensor
     nats: torch.Tensor
     offset: torch.Tensor | None
     damping: float
@@ -123,7 +121,6 @@ def order_neurons(
         tuple(p.name for p in mlp.members),
         order,
         ordered.float(),
-        energies,
         nats,
         None if offset is None else offset.float(),
         used,

@@ -46,7 +46,6 @@ def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Ne
         tensors[f"triangle/{name}"] = fold_triangle(mlp.factor).cpu()
         if mlp.offset is not None:
             tensors[f"offset/{name}"] = mlp.offset.cpu()
-        arrays[f"energies/{name}"] = mlp.energies.cpu().numpy()
         arrays[f"nats/{name}"] = mlp.nats.cpu().numpy()
         blocks[name] = {"damping": mlp.damping}
     save_file(tensors, folder / "factors.safetensors")
@@ -87,7 +86,6 @@ class _LayerFile:
             members,
             order,
             unfold_triangle(self._tensors.get_tensor(f"triangle/{name}"), len(order)),
-            torch.from_numpy(self._arrays[f"energies/{name}"]),
             torch.from_numpy(self._arrays[f"nats/{name}"]),
             self._tensors.get_tensor(offset) if offset in self._names else None,
             self._blocks[name]["damping"],

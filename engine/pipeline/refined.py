@@ -40,7 +40,7 @@ def read_layer(layer: nn.Module, artifact: Artifact) -> None:
 
 
 def _factors(layer: nn.Module) -> dict[str, torch.Tensor]:
-    """Return factors, column orders and narrowed matrices of a layer by name, shared ones once by their first reader."""
+    """Return a layer's factors, column orders and narrowed matrices by name, shared ones once by their first reader."""
     found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, module in layer.named_modules():
         if isinstance(module, FactoredLinear | NarrowedLinear):

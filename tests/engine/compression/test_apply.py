@@ -57,8 +57,8 @@ class Toy:
         """Every group, or every MLP, in one format at a fraction of its largest rank."""
         result = []
         if storage is Format.WIDTH:
-            mlps = self.inventory.mlps
-            return [BlockRank(tuple(p.name for p in m.members), storage, max(1, int(fraction * m.neurons))) for m in mlps]
+            members = {mlp: tuple(p.name for p in mlp.members) for mlp in self.inventory.mlps}
+            return [BlockRank(names, storage, max(1, int(fraction * m.neurons))) for m, names in members.items()]
         for group in self.inventory.groups:
             shared = storage.is_shared and len(group.members) > 1
             names = [tuple(p.name for p in group.members)] if shared else [(p.name,) for p in group.members]

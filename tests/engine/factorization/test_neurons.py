@@ -22,8 +22,8 @@ def made_mlp(m: int = M, d: int = D, seed: int = 0) -> tuple[Mlp, torch.Tensor, 
     hidden = torch.randn(500, m, generator=generator, dtype=torch.float64) @ mixing
     weight = torch.randn(d, m, generator=generator, dtype=torch.float64)
     gradients = torch.randn(400, d, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 1, d)
-    mlp = Mlp((Projection("gate", 0, "gate", m, d), Projection("up", 0, "up", m, d)), Projection("down", 0, "down", d, m))
-    return mlp, weight, hidden, gradients
+    up = Projection("gate", 0, "gate", m, d), Projection("up", 0, "up", m, d)
+    return Mlp(up, Projection("down", 0, "down", d, m)), weight, hidden, gradients
 
 
 def moments(hidden: torch.Tensor, gradients: torch.Tensor) -> LayerStatistics:
