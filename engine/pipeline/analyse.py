@@ -21,17 +21,17 @@ from engine.factorization.blocks import factorize_group, group_energies
 from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
 from engine.model.opening import OpenModel, open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.factors import factors_reader, write_factors
+from engine.pipeline.factors import rank_factors_reader, write_factors
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
-from engine.types import Budget, Metric, block_name
+from engine.types import RANK_FORMATS, Budget, Metric, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,8 +140,10 @@ def _compressed_to(
     if kept_fraction is None or base is None:
         return contextlib.nullcontext()
     budget = Budget.of_kept_fraction(kept_fraction, base.inventory.compressible_params)
-    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget)
-    return truncated_weights(model.module, rank_map.blocks, factors_reader(base, store, rank_map.metric))
+    # Around a narrowed model, what its dropped neurons would need at a rank could not be seen.
+    ranks_only = Request(formats=RANK_FORMATS)
+    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget, ranks_only)
+    return truncated_weights(model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric))
 
 
 def _calibrate(

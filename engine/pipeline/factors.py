@@ -107,3 +107,19 @@ def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable
         return _LayerFile(store.read(Key("factors", keys[layer])))
 
     return lambda members: opened(analysis.projections[members[0]].layer).block(members)
+
+
+def rank_factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+    """Return :func:`factors_reader` for blocks that are stored at a rank.
+
+    Raises:
+        RankScopeError: the analysis stored none in this metric.
+    """
+    stored = factors_reader(analysis, store, metric)
+
+    def of_block(members: tuple[str, ...]) -> Factors:
+        factors = stored(members)
+        assert isinstance(factors, Factors)
+        return factors
+
+    return of_block

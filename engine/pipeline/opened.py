@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
 from engine.errors import ModelError
-from engine.factorization.blocks import Factors
 from engine.machine import versions
 from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
 from engine.model.places import places_of
 from engine.model.sources import ModelFolder, converted_gguf, resolve_model, resolve_texts
-from engine.pipeline.factors import factors_reader
+from engine.pipeline.factors import factors_reader, rank_factors_reader
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.analysis.value import Analysis
+    from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
     from engine.progress import Report
     from engine.rank_map.document import RankMap
@@ -122,14 +122,7 @@ class OpenedAnalysis:
         Raises:
             RankScopeError: the analysis stored none in this metric.
         """
-        stored = self.factors(metric)
-
-        def of_block(members: tuple[str, ...]) -> Factors:
-            factors = stored(members)
-            assert isinstance(factors, Factors)
-            return factors
-
-        return of_block
+        return rank_factors_reader(self.analysis, self.store, metric)
 
     def sequences(self, spec: CorpusSpec, report: Report) -> torch.Tensor:
         """Return the token ids (n_sequences, length) the model reads of a text.
