@@ -66,7 +66,7 @@ def _edited_block(
     ranks = {held[name] for name in block.members if name in held}
     if not ranks:
         return [block]
-    if len(block.members) > 1 and len(ranks) == 1:
+    if block.format.is_shared and len(block.members) > 1 and len(ranks) == 1:
         members = [analysis.projections[name] for name in block.members]
         useful = max_useful_rank(block.format, members[0].in_features, sum(p.out_features for p in members))
         (rank,) = ranks
