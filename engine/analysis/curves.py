@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.analysis.value import Analysis
-    from engine.types import Projection
+    from engine.types import Mlp, Projection
 
 
 def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Importance.TAYLOR2) -> list[GroupCurves]:
@@ -29,10 +29,14 @@ def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Im
         RankScopeError: the analysis stored no factors in ``metric``.
     """
     analysis.require_factors(metric)
-    return [_curves_of(group, analysis, metric, importance) for group in analysis.inventory.groups]
+    mlps = {mlp.down.name: mlp for mlp in analysis.inventory.mlps}
+    return [
+        _curves_of(group, mlps.get(group.members[0].name), analysis, metric, importance)
+        for group in analysis.inventory.groups
+    ]
 
 
-def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
+def _curves_of(group: InputGroup, mlp: Mlp | None, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
     column = list(Importance).index(mode)
 
     def curve(members: tuple[str, ...], out_features: int) -> DistortionCurve:
@@ -42,8 +46,15 @@ def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Impo
 
     separate = tuple(curve((p.name,), p.out_features) for p in group.members)
     if len(separate) == 1:
-        return GroupCurves(separate, None)
+        return GroupCurves(separate, None, None if mlp is None else _width_of(mlp, analysis, metric))
     return GroupCurves(separate, curve(tuple(p.name for p in group.members), group.out_features))
+
+
+def _width_of(mlp: Mlp, analysis: Analysis, metric: Metric) -> DistortionCurve | None:
+    nats = analysis.nats[metric].get(mlp.name)
+    if nats is None:
+        return None
+    return DistortionCurve(tuple(p.name for p in mlp.members), mlp.neurons, mlp.params_per_neuron, nats, 0.0)
 
 
 def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:

@@ -37,7 +37,7 @@ def parse_formats(text: str) -> frozenset[Format]:
 def read_locks(
     path: Path, inventory: Inventory, method: str, formats: frozenset[Format] | None
 ) -> tuple[BlockRank, ...]:
-    """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group with ``+``.
+    """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group with ``+``, or an MLP: its width.
 
     Raises:
         InvalidSpecError: there is no such file, or it cannot be read or is too large.
@@ -58,14 +58,17 @@ def read_locks(
 
 
 def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Format]) -> BlockRank:
-    """Return the fixed decision for a projection or a whole group, in the cheapest format allowed.
+    """Return the fixed decision for a projection or a whole group, in the cheapest format allowed, or for an MLP.
+
+    That is its width, the number of neurons it keeps.
 
     Raises:
         InvalidRankMapError: the name or the rank is not valid.
     """
     members = tuple(name.split("+"))
+    mlps = {mlp.name for mlp in inventory.mlps}
     known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups}
-    if name not in known:
+    if name not in known | mlps:
         raise InvalidRankMapError(
             f"A rank is held for {name!r}, which is no projection of this model; expected a name such as "
             f"{inventory.projections[0].name}."
@@ -76,6 +79,8 @@ def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Fo
         raise InvalidRankMapError(
             f'{name} is held at the rank {rank!r}; expected a whole number of at least 1, or "dense".'
         )
+    if name in mlps:
+        return BlockRank(members, Format.WIDTH, rank)
     skips = any(f.skips for f in formats)
     if len(members) > 1:
         return BlockRank(members, Format.SKIP_CAT if skips else Format.CAT, rank)
