@@ -124,7 +124,7 @@ def _trials_there() -> str:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _board_step(analysis_id: str) -> int:
-    return board_step(next(iter(curves(analysis_id).values())))
+    return max(map(board_step, curves(analysis_id).values()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Packing the curves for the rank board")

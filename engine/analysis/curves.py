@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.analysis.value import Analysis
-    from engine.types import Projection
+    from engine.types import Mlp, Projection
 
 
 def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Importance.TAYLOR2) -> list[GroupCurves]:
@@ -29,10 +29,14 @@ def group_curves(analysis: Analysis, metric: Metric, importance: Importance = Im
         RankScopeError: the analysis stored no factors in ``metric``.
     """
     analysis.require_factors(metric)
-    return [_curves_of(group, analysis, metric, importance) for group in analysis.inventory.groups]
+    mlps = {mlp.down.name: mlp for mlp in analysis.inventory.mlps}
+    return [
+        _curves_of(group, mlps.get(group.members[0].name), analysis, metric, importance)
+        for group in analysis.inventory.groups
+    ]
 
 
-def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
+def _curves_of(group: InputGroup, mlp: Mlp | None, analysis: Analysis, metric: Metric, mode: Importance) -> GroupCurves:
     column = list(Importance).index(mode)
 
     def curve(members: tuple[str, ...], out_features: int) -> DistortionCurve:
@@ -42,17 +46,15 @@ def _curves_of(group: InputGroup, analysis: Analysis, metric: Metric, mode: Impo
 
     separate = tuple(curve((p.name,), p.out_features) for p in group.members)
     if len(separate) == 1:
-        return GroupCurves(separate, None, _width_curve(group.members[0], analysis, metric))
+        return GroupCurves(separate, None, None if mlp is None else _width_of(mlp, analysis, metric))
     return GroupCurves(separate, curve(tuple(p.name for p in group.members), group.out_features))
 
 
-def _width_curve(down: Projection, analysis: Analysis, metric: Metric) -> DistortionCurve | None:
-    """Return what the width of the MLP does whose neurons a projection reads, if that was analysed."""
-    mlp = next((m for m in analysis.inventory.mlps if m.down == down), None)
-    if mlp is None or mlp.name not in analysis.nats[metric]:
+def _width_of(mlp: Mlp, analysis: Analysis, metric: Metric) -> DistortionCurve | None:
+    nats = analysis.nats[metric].get(mlp.name)
+    if nats is None:
         return None
-    members = tuple(p.name for p in mlp.members)
-    return DistortionCurve(members, mlp.neurons, mlp.params_per_neuron, analysis.nats[metric][mlp.name], 0.0)
+    return DistortionCurve(tuple(p.name for p in mlp.members), mlp.neurons, mlp.params_per_neuron, nats, 0.0)
 
 
 def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:

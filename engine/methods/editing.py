@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
-    from engine.types import Mlp
 
 HeldRanks = tuple[tuple[str, int], ...]
-"""Name of a projection and the rank it is held at, or of an MLP and the neurons kept; what saves nothing is dense."""
+"""Projection name and the rank a user holds it at, or name of an MLP and the neurons; what saves nothing is dense."""
 
 
 def held_blocks(held: HeldRanks, formats: frozenset[Format], analysis: Analysis) -> tuple[BlockRank, ...]:
     """Return held ranks as locks: in the cheapest of some formats, or dense where that costs no less.
 
     Raises:
-        InvalidRankMapError: a held rank names no projection.
+        InvalidRankMapError: a held rank names neither a projection nor an MLP.
     """
     return tuple(block for name, rank in held for block in _held_blocks(name, rank, formats, analysis))
 
@@ -34,75 +33,55 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
     """Return a map in which the held projections have their ranks and every other block is as it was.
 
     A shared block has one rank: that of its held members, where they agree. Where they do not it comes apart, and
-    every member has the rank it is held at or the block's, in the cheapest of the formats. An MLP in width of which a
-    projection is held comes apart into dense projections. One whose width is held replaces its projections' blocks.
+    every member has the rank it is held at or the block's, in the cheapest of the formats. So it does where some of
+    its members are in an MLP that is held at a width. Where an MLP at a width comes apart the others are dense.
 
     Raises:
         InvalidRankMapError: a held rank names no projection or was not analysed.
     """
     ranks = dict(held)
-    blocks = rank_map.blocks
-    for mlp in analysis.inventory.mlps:
-        if mlp.name in ranks:
-            blocks = tuple(_narrowed(blocks, mlp, ranks[mlp.name], formats, analysis))
-    blocks = tuple(b for block in blocks for b in _edited_block(block, ranks, formats, analysis))
+    mlp_of = {p.name: mlp.name for mlp in analysis.inventory.mlps if mlp.name in ranks for p in mlp.members}
+    blocks = tuple(b for block in rank_map.blocks for b in _edited_block(block, ranks, mlp_of, formats, analysis))
     curves = analysis.nats[rank_map.metric]
     for block in blocks:
-        if block.rank is not None and block.name not in curves:
+        if block.rank is not None and block.rank >= len(curves.get(block.name, ())):
             raise InvalidRankMapError(
-                f"The width of {block.name} is held, but was not analysed in the {rank_map.metric} metric; release it, "
-                "or choose a method of the loss metric."
-            )
-        if block.rank is not None and block.rank >= len(curves[block.name]):
-            raise InvalidRankMapError(
-                f"{block.name} is held at rank {block.rank}, but was analysed up to a lower one; hold a lower rank."
+                f"{block.name} is held at {'width' if block.format is Format.WIDTH else 'rank'} {block.rank}, but was "
+                f"not analysed there in the {rank_map.metric} metric; hold a lower one or release it."
             )
     return replace(rank_map, blocks=blocks, budget_params=rank_map.budget_params if blocks == rank_map.blocks else None)
 
 
 def _edited_block(
-    block: BlockRank, held: Mapping[str, int], formats: frozenset[Format], analysis: Analysis
+    block: BlockRank,
+    held: Mapping[str, int],
+    mlp_of: Mapping[str, str],
+    formats: frozenset[Format],
+    analysis: Analysis,
 ) -> Iterable[BlockRank]:
     ranks = {held[name] for name in block.members if name in held}
-    if not ranks:
+    is_narrowed = any(name in mlp_of for name in block.members)
+    if not ranks and not is_narrowed:
         return [block]
-    if block.format.is_shared and len(block.members) > 1 and len(ranks) == 1:
+    if len(ranks) == 1 and len(block.members) > 1 and block.format.is_shared and not is_narrowed:
         members = [analysis.projections[name] for name in block.members]
         useful = max_useful_rank(block.format, members[0].in_features, sum(p.out_features for p in members))
         (rank,) = ranks
         if rank <= useful:
             return [BlockRank(block.members, block.format, rank)]
         return [BlockRank((name,), Format.DENSE, None) for name in block.members]
-    other = None if block.format is Format.WIDTH else block.rank
-    return [b for name in block.members for b in _held_blocks(name, held.get(name, other), formats, analysis)]
-
-
-def _narrowed(
-    blocks: Iterable[BlockRank], mlp: Mlp, count: int, formats: frozenset[Format], analysis: Analysis
-) -> Iterable[BlockRank]:
-    """Yield a map's blocks with an MLP at a width; shared blocks that reach beyond it come apart."""
-    inside = {p.name for p in mlp.members}
-    narrow = _held_blocks(mlp.name, count, formats, analysis)
-    for block in blocks:
-        if inside.isdisjoint(block.members):
-            yield block
-            continue
-        yield from narrow
-        narrow = []
-        for name in block.members:
-            if name not in inside:
-                yield from _held_blocks(name, block.rank, formats, analysis)
-    yield from narrow
+    own = None if block.format is Format.WIDTH else block.rank
+    result = []
+    for name in block.members:
+        key = mlp_of.get(name, name)
+        decided = _held_blocks(key, held.get(key, own), formats, analysis)
+        result += [each for each in decided if each.members[0] == name]
+    return result
 
 
 def _held_blocks(name: str, rank: int | None, formats: frozenset[Format], analysis: Analysis) -> list[BlockRank]:
-    """Return the decision for a held projection, or for an MLP held at a width: dense where that costs no less."""
-    mlp = next((m for m in analysis.inventory.mlps if m.name == name), None)
-    if mlp is not None and rank is not None and rank >= mlp.neurons:
-        return [BlockRank((p.name,), Format.DENSE, None) for p in mlp.members]
     lock = lock_of(name, rank, analysis.inventory, formats)
-    if mlp is None and rank is not None:
-        projection = analysis.projections[name]
-        if rank > max_useful_rank(lock.format, projection.in_features, projection.out_features):
-            return [BlockRank((name,), Format.DENSE, None)]
+    last = analysis.projections[lock.members[-1]]
+    if rank is None or rank > max_useful_rank(lock.format, last.in_features, last.out_features):
+        return [BlockRank((member,), Format.DENSE, None) for member in lock.members]
     return [lock]

@@ -37,7 +37,7 @@ def parse_formats(text: str) -> frozenset[Format]:
 def read_locks(
     path: Path, inventory: Inventory, method: str, formats: frozenset[Format] | None
 ) -> tuple[BlockRank, ...]:
-    """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group or MLP with ``+``.
+    """Read ``{"projection": rank or "dense", ...}``; a name may join a whole group with ``+``, or an MLP: its width.
 
     Raises:
         InvalidSpecError: there is no such file, or it cannot be read or is too large.
@@ -58,21 +58,21 @@ def read_locks(
 
 
 def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Format]) -> BlockRank:
-    """Return the fixed decision for a projection or a group in the cheapest format allowed, or for an MLP in width.
+    """Return the fixed decision for a projection or a whole group, in the cheapest format allowed, or for an MLP.
+
+    That is its width, the number of neurons it keeps.
 
     Raises:
         InvalidRankMapError: the name or the rank is not valid.
     """
     members = tuple(name.split("+"))
     mlps = {mlp.name for mlp in inventory.mlps}
-    known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups} | mlps
-    if name not in known:
+    known = {p.name for p in inventory.projections} | {g.name for g in inventory.groups}
+    if name not in known | mlps:
         raise InvalidRankMapError(
             f"A rank is held for {name!r}, which is no projection of this model; expected a name such as "
             f"{inventory.projections[0].name}."
         )
-    if rank in ("dense", None) and name in mlps:
-        raise InvalidRankMapError(f"{name} is held dense as one block; hold its projections dense one by one.")
     if rank in ("dense", None):
         return BlockRank(members, Format.DENSE, None)
     if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:

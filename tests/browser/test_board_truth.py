@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from engine.rank_map.identity import map_id
 from engine.search.predicted import search_predictions
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
-from tests.support.strategies import FACTORED, STYLES, ToyModel, toy_locks, toy_model
+from tests.support.strategies import EVERY, FACTORED, STYLES, ToyModel, toy_locks, toy_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,11 @@ def lock_json(lock: BlockRank) -> dict[str, Any]:
     return {"members": list(lock.members), "format": lock.format.value, "rank": lock.rank}
 
 
+def one_by_one(lock: BlockRank) -> list[BlockRank]:
+    """Return a lock as the board makes it: what is dense is held projection by projection."""
+    return [BlockRank((name,), Format.DENSE, None) for name in lock.members] if lock.rank is None else [lock]
+
+
 def blocks_of(allocation: Allocation | RankMap) -> list[list[Any]]:
     return [[list(b.members), b.format.value, b.rank] for b in allocation.blocks]
 
@@ -128,11 +134,14 @@ def cases_of(model: ToyModel, rng: np.random.Generator, n: int, rank_step: int) 
     for _ in range(n):
         name = str(rng.choice(["water-filling", "water-filling", "uniform", "flrc"]))
         if name == "water-filling":
-            formats = frozenset(f for f in FACTORED if rng.random() < 0.7)
+            formats = frozenset(f for f in EVERY if rng.random() < 0.7)
             metric = Metric.LOSS
+        elif name == "uniform" and model.widths and rng.random() < 0.5:
+            formats, metric = frozenset({Format.WIDTH}), Metric.LOSS
         else:
-            formats, metric = frozenset({FACTORED[rng.integers(4)]}), Metric.INPUT
-        held = toy_locks(model, int(rng.integers(2**32)), float(rng.choice([0.0, 0.1, 0.5])))
+            formats, metric = frozenset({FACTORED[rng.integers(4)]}), (Metric.LOSS, Metric.INPUT)[rng.integers(2)]
+        locks = toy_locks(model, int(rng.integers(2**32)), float(rng.choice([0.0, 0.1, 0.5])))
+        held = [each for lock in locks for each in one_by_one(lock)]
         budget = model.budget(int(model.total * rng.choice([rng.random(), rng.integers(1, 21) / 20])))
         asked = {
             "method": method(name, metric, formats),
@@ -141,14 +150,20 @@ def cases_of(model: ToyModel, rng: np.random.Generator, n: int, rank_step: int) 
         }
         allocate = allocators.get(name)
         try:
-            yield asked, allocate(model.groups, budget, formats=formats, locks=held, rank_step=rank_step)
+            groups = curves_of(model)[metric]
+            yield asked, allocate(groups, budget, formats=formats, locks=held, rank_step=rank_step)
         except RankScopeError:
             yield asked, None
 
 
+def curves_of(model: ToyModel) -> dict[Metric, tuple[GroupCurves, ...]]:
+    """Return the curves of two metrics, of which only one has widths, and that is not the first."""
+    without = tuple(replace(group, width=None) for group in model.groups)
+    return {Metric.INPUT: without, Metric.LOSS: model.groups}
+
+
 def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]], rank_step: int) -> int:
-    curves = {Metric.LOSS: model.groups, Metric.INPUT: model.groups}
-    data = base64.b64encode(encode_curves(curves, rank_step, "toy")).decode()
+    data = base64.b64encode(encode_curves(curves_of(model), rank_step, "toy")).decode()
     answers = page.evaluate(RUN, [data, CONSTANTS, model.total, [asked for asked, _ in cases]])
     for (asked, expected), answer in zip(cases, answers, strict=True):
         if expected is None:
@@ -163,22 +178,32 @@ def check(page: Page, model: ToyModel, cases: list[tuple[Any, Allocation | None]
 
 
 def held_at_random(analysis: Analysis, rng: np.random.Generator, share: float) -> dict[str, int]:
-    """Hold some projections at ranks up to more than they have, and sometimes a whole group at one."""
+    """Hold some projections at ranks up to more than they have, sometimes a whole group at one, and some MLPs."""
     held = {}
+    narrow = {mlp.name: mlp for mlp in analysis.inventory.mlps if rng.random() < share / 4}
+    for name, mlp in narrow.items():
+        held[name] = int(rng.integers(1, mlp.neurons + 1))
+    inside = {p.name for mlp in narrow.values() for p in mlp.members}
     for group in analysis.inventory.groups:
         together = int(rng.integers(1, group.in_features + 1))
         for p in group.members:
-            if rng.random() < share:
+            if rng.random() < share and p.name not in inside:
                 held[p.name] = (
                     together if rng.random() < 0.5 else int(rng.integers(1, min(p.in_features, p.out_features) + 1))
                 )
     return dict(sorted(held.items()))
 
 
+def consistent(held: dict[str, int], analysis: Analysis) -> dict[str, int]:
+    """Return what is held without the projections of MLPs that are held as such."""
+    inside = {p.name for mlp in analysis.inventory.mlps if mlp.name in held for p in mlp.members}
+    return {name: rank for name, rank in held.items() if name not in inside}
+
+
 @pytest.mark.parametrize("n_layers", [2, 6])
 def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: int) -> None:
     rng = np.random.default_rng(n_layers)
-    analysis, dense = made_up_analysis(n_layers, 24), 17.3
+    analysis, dense = made_up_analysis(n_layers, 24, mlps=True), 17.3
     curves = {metric: group_curves(analysis, metric) for metric in METRICS}
     runs = [MeasuredRun(Metric.LOSS, x, x * rng.lognormal(0.1, 0.1)) for x in rng.uniform(0.01, 2, 6)]
     predictor = Predictor.fit(runs)
@@ -207,7 +232,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
         request = MapRequest(float(np.round(rng.uniform(0.4, 1), 3)), target, tuple(base_held.items()))
         states.append(BoardState(request.keep, request.target, held=request.held).to_json())
         expected.append(maps_for(request))
-        held = tuple((base_held | held_at_random(analysis, rng, 0.3)).items())
+        held = tuple(consistent(base_held | held_at_random(analysis, rng, 0.3), analysis).items())
         states.append(BoardState(held=held, base=request).to_json())
         expected.append(edited_maps(expected[-1], held, analysis))
 
@@ -241,7 +266,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
 @pytest.mark.parametrize("n_layers", [2, 5])
 def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) -> None:
     rng = np.random.default_rng(n_layers)
-    analysis = made_up_analysis(n_layers, 24)
+    analysis = made_up_analysis(n_layers, 24, mlps=True)
     curves = {metric: group_curves(analysis, metric) for metric in METRICS}
     searched = searched_maps(curves[Metric.FEATURE], 9)
     sizes = {dtype: ModelBytes.of_model(analysis.inventory, dtype) for dtype in DTYPES}
@@ -282,7 +307,10 @@ def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) 
 
 
 def large_model(seed: int, n_layers: int, width: int) -> ToyModel:
-    """Return a model of seven projections a layer in the demo's groups, with spectra that fall as real ones do."""
+    """Return a model of seven projections a layer in the demo's groups, with spectra that fall as real ones do.
+
+    Its MLPs can be narrowed, for about as many nats as ranks cost.
+    """
     rng = np.random.default_rng(seed)
 
     def curve(members: tuple[str, ...], n_in: int, n_out: int) -> DistortionCurve:
@@ -300,6 +328,11 @@ def large_model(seed: int, n_layers: int, width: int) -> ToyModel:
             names = tuple(f"layers.{layer}.{name}{m}" for m in range(len(outs)))
             separate = tuple(curve((member,), n_in, n_out) for member, n_out in zip(names, outs, strict=True))
             groups.append(GroupCurves(separate, curve(names, n_in, sum(outs)) if len(outs) > 1 else None))
+        (gate, up), (down,) = groups[-2].separate, groups[-1].separate
+        nats = np.linspace(1, 0, down.in_features + 1) ** 3 * sum(c.nats[0] for c in (gate, up, down))
+        members = (gate.name, up.name, down.name)
+        widths = DistortionCurve(members, down.in_features, 3 * width, nats * rng.uniform(0.5, 1.5), 0.0)
+        groups[-1] = GroupCurves((down,), None, widths)
     return ToyModel(tuple(groups))
 
 
@@ -309,7 +342,12 @@ def test_small_models_with_ties_and_odd_curves(modules: Page, style: str | None)
     checked = 0
     for index in range(12):
         model = toy_model(
-            int(rng.integers(2**32)), int(rng.integers(1, 6)), int(rng.integers(1, 25)), style, truncated=index % 2 == 1
+            int(rng.integers(2**32)),
+            int(rng.integers(1, 6)),
+            int(rng.integers(1, 25)),
+            style,
+            truncated=index % 2 == 1,
+            mlps=index % 3 > 0,
         )
         checked += check(modules, model, list(cases_of(model, rng, 20, 1)), 1)
     assert checked >= 60

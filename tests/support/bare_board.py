@@ -27,6 +27,7 @@ from engine.types import (
     InputGroup,
     Inventory,
     Metric,
+    Mlp,
     Projection,
     block_name,
 )
@@ -60,8 +61,11 @@ PAGE = """<!doctype html><title>board</title><style>body { margin: 16px; font-fa
 </script>"""
 
 
-def made_up_analysis(n_layers: int, width: int) -> Analysis:
-    """Return an analysis of seven projections a layer with spectra that fall as real ones do."""
+def made_up_analysis(n_layers: int, width: int, *, mlps: bool = False) -> Analysis:
+    """Return an analysis of seven projections a layer with spectra that fall as real ones do.
+
+    With ``mlps`` the loss metric has curves of widths, too.
+    """
     rng = np.random.default_rng(n_layers)
     nats: dict[Metric, dict[str, Any]] = {metric: {} for metric in METRICS}
     groups = []
@@ -79,7 +83,12 @@ def made_up_analysis(n_layers: int, width: int) -> Analysis:
                     nats[metric][name] = np.append(np.cumsum(noisy)[::-1], 0.0)
     importances = {p.name: rng.lognormal(0, 1, len(Importance)) for group in groups for p in group.members}
     n_params = sum(p.params for group in groups for p in group.members)
-    inventory = Inventory("MadeUpForCausalLM", n_layers, tuple(groups), (), n_params + 10**6)
+    found = tuple(Mlp(up.members, down.members[0]) for up, down in zip(groups[2::4], groups[3::4], strict=True))
+    for mlp in found if mlps else ():
+        # As a whole and per parameter about as dear as its projections.
+        spent = sum(nats[Metric.LOSS][p.name][0] for p in mlp.members)
+        nats[Metric.LOSS][mlp.name] = spent * rng.uniform(0.5, 1.5) * np.linspace(1, 0, mlp.neurons + 1) ** 3
+    inventory = Inventory("MadeUpForCausalLM", n_layers, tuple(groups), (), n_params + 10**6, found if mlps else ())
     about = {"model": "made up", "model_fingerprint": "0" * 64}
     return Analysis(f"made-up-{n_layers}", about, inventory, {}, nats, importances)
 
@@ -103,7 +112,7 @@ def open_board(page: Page, analysis: Analysis, state: BoardState, opened: Costed
     In the page ``reports`` holds what Python would be sent, and ``send(changes)`` is what it answers.
     """
     curves = {metric: group_curves(analysis, metric) for metric in analysis.nats}
-    step = board_step(next(iter(curves.values())))
+    step = max(map(board_step, curves.values()))
     board = BoardInput(
         analysis=analysis,
         curves=analysis.id,

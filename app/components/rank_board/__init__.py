@@ -29,6 +29,7 @@ CURVES_SCRIPT = _join("port/curves.js", "board/shelf.js", "board/deliver.js")
 PORT = (
     "formats",
     "blocks",
+    "units",
     "targets",
     "uniform",
     "flrc",

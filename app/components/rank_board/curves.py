@@ -1,9 +1,9 @@
 """What the rank board needs to allocate in the browser: the curves of an analysis as bytes; free of torch.
 
 The bytes are a header and one stream per metric. A stream holds the nats of every curve, one after the other: per
-group its members', then the shared one if there is one; of each curve the multiples of ``rank_step`` from 0 up to
-its largest rank. All are in double precision, so that the browser's allocations are exactly Python's, also where a
-predicted perplexity decides how large they are.
+group its members', then the shared one if there is one, then that of an MLP's width if the metric has it; of each
+curve the multiples of ``rank_step`` from 0 up to its largest rank. All are in double precision, so that the browser's
+allocations are exactly Python's, also where a predicted perplexity decides how large they are.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from engine.methods.presets import Preset
     from engine.types import DistortionCurve, GroupCurves, Metric
 
-MOST_VALUES: Final = 150_000
-"""Values per metric that are sent: about 0.9 MB."""
+MOST_VALUES: Final = 200_000
+"""Values per metric that are sent: about 1.2 MB."""
 
 VALUE_BYTES: Final = 8
 
@@ -56,6 +56,11 @@ def encode_curves(
         name: what the browser keeps them under; different content needs a different name.
         predicted: the best maps of every size; ``None``: there are none.
     """
+    # An MLP has a width in some metrics only.
+    widths = [
+        next((g.width for g in same if g.width is not None), None)
+        for same in zip(*groups_by_metric.values(), strict=True)
+    ]
     streams: list[bytes] = []
     metrics: list[dict[str, object]] = []
     for metric, groups in groups_by_metric.items():
@@ -63,7 +68,7 @@ def encode_curves(
         values = np.concatenate([curve.nats[::rank_step] for curve in curves])
         by_value = values.astype("<f8").view(np.uint8).reshape(-1, VALUE_BYTES)
         streams.append(zlib.compress(by_value.T.tobytes(), 6))
-        reaches = [curve.max_rank for curve in curves]
+        reaches = [r for group, width in zip(groups, widths, strict=True) for r in _reaches(group, width)]
         metrics.append({"name": metric.value, "n_bytes": len(streams[-1]), "reaches": reaches})
     groups = next(iter(groups_by_metric.values()))
     header = json.dumps(
@@ -71,7 +76,7 @@ def encode_curves(
             "name": name,
             "rank_step": rank_step,
             "metrics": metrics,
-            "groups": [_group_json(group) for group in groups],
+            "groups": [_group_json(group, width) for group, width in zip(groups, widths, strict=True)],
             "predicted": None if predicted is None else _predicted_json(predicted),
         },
         separators=(",", ":"),
@@ -124,7 +129,13 @@ def evaluated_json(evaluated: Iterable[EvaluatedMap], groups: Sequence[GroupCurv
 
 
 def _curves(group: GroupCurves) -> list[DistortionCurve]:
-    return [*group.separate, *([group.shared] if group.shared is not None else [])]
+    return [*group.separate, *(curve for curve in (group.shared, group.width) if curve is not None)]
+
+
+def _reaches(group: GroupCurves, width: DistortionCurve | None) -> list[int | None]:
+    """Return the largest ranks of a group's curves; ``None`` where only another metric has a width."""
+    missing = [None] if width is not None and group.width is None else []
+    return [*(curve.max_rank for curve in _curves(group)), *missing]
 
 
 def _predicted_json(predicted: PredictedMaps) -> dict[str, object]:
@@ -132,9 +143,10 @@ def _predicted_json(predicted: PredictedMaps) -> dict[str, object]:
     return {field: getattr(predicted, field) for field in ("columns", "ranks", "params", "nats")}
 
 
-def _group_json(group: GroupCurves) -> dict[str, object]:
+def _group_json(group: GroupCurves, width: DistortionCurve | None) -> dict[str, object]:
     return {
         "in_features": group.separate[0].in_features,
         "members": [[curve.name, curve.out_features, curve.importance] for curve in group.separate],
         "shared": None if group.shared is None else [group.shared.out_features, group.shared.importance],
+        "width": None if width is None else [width.members, width.out_features],
     }

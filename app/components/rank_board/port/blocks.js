@@ -1,4 +1,4 @@
-import { isShared, maxUsefulRank, rankParams } from "./formats.js";
+import { maxUsefulRank, rankParams } from "./formats.js";
 
 // engine.allocation._blocks. Here and in every allocator the floating-point operations are Python's, in the same order,
 // so that every rank map is exactly Python's.
@@ -46,43 +46,15 @@ export class Block {
   }
 }
 
-export function assignLocks(groups, locks) {
-  const lockOf = new Map();
-  for (const lock of locks) for (const name of lock.members) lockOf.set(name, lock);
-  return groups.map((group) => {
-    const names = group.separate.map((curve) => curve.members[0]);
-    const first = lockOf.get(names[0]);
-    const isWhole = first !== undefined && first.members.length > 1 && first.rank !== null;
-    if (isWhole && group.shared === null) throw new NoAllocation("A held group was not analysed as one block; hold its projections one by one.");
-    const members = names.map((name) => (isWhole ? null : lockOf.get(name) ?? null));
-    return { whole: isWhole ? first : null, members, isFree: !isWhole && members.every((lock) => lock === null) };
-  });
-}
-
-export const canShare = (group, locks) => group.shared !== null && group.separate.length > 1 && locks.isFree;
-
-export function blocksInOneFormat(groups, storage, locks, rankStep) {
-  const alone = UNSHARED[storage] ?? storage;
-  const blocks = [];
-  assignLocks(groups, locks).forEach((fixed, index) => {
-    const group = groups[index];
-    if (fixed.whole !== null) blocks.push(Block.locked(group.shared, fixed.whole));
-    else if (isShared(storage) && canShare(group, fixed)) blocks.push(Block.open(group.shared, storage, rankStep));
-    else {
-      group.separate.forEach((curve, member) => {
-        const lock = fixed.members[member];
-        blocks.push(lock ? Block.locked(curve, lock) : Block.open(curve, alone, rankStep));
-      });
-    }
-  });
-  return blocks;
-}
-
 export function requireFeasible(floor, budget) {
   if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum; release some or raise it.");
 }
 
-export function conclude(decisions) {
+/** Return the place of every projection in the model. */
+export const modelOrder = (groups) => new Map(groups.flatMap(({ separate }) => separate.map(({ members }) => members[0])).map((name, i) => [name, i]));
+
+/** Add up the decided blocks and bring them into model order. */
+export function conclude(groups, decisions) {
   const blocks = [];
   let params = 0;
   let nats = 0;
@@ -95,5 +67,7 @@ export function conclude(decisions) {
       blocks.push({ members, format: block.storage, rank, inFeatures });
     }
   }
+  const places = modelOrder(groups);
+  blocks.sort((one, other) => places.get(one.members[0]) - places.get(other.members[0]));
   return { blocks, params, nats };
 }

@@ -1,27 +1,39 @@
 import { NoAllocation } from "./blocks.js";
-import { maxUsefulRank, rankParams, skips } from "./formats.js";
+import { isShared, maxUsefulRank, rankParams, skips } from "./formats.js";
 
-// engine.methods.editing: what ranks held by hand mean.
+// engine.methods.editing: what ranks, and widths of MLPs, held by hand mean. A model tells the shapes of its projections
+// and has its MLPs by name.
 
-function lockOf(name, rank, formats, shapeOf) {
+const dense = (name) => ({ members: [name], format: "dense", rank: null });
+
+function lockOf(name, rank, formats, { shapeOf }) {
   const format = formats.some(skips) ? "skip" : "low-rank";
   const { inFeatures, outFeatures } = shapeOf(name);
   const isDense = rank === null || rank > maxUsefulRank(format, inFeatures, outFeatures);
-  return isDense ? { members: [name], format: "dense", rank: null } : { members: [name], format, rank };
+  return isDense ? dense(name) : { members: [name], format, rank };
 }
 
-/** Return held ranks in a method's cheapest format, or dense where that costs no less. */
-export function locksFor(method, held, shapeOf) {
-  return Object.entries(held).map(([name, rank]) => lockOf(name, rank, method.formats, shapeOf));
+function locksOf(name, rank, formats, model) {
+  const mlp = model.mlps.get(name);
+  if (!mlp) return [lockOf(name, rank, formats, model)];
+  return rank < mlp.neurons ? [{ members: mlp.members, format: "width", rank }] : mlp.members.map(dense);
 }
 
-/** Return a map in which held projections have their ranks and every other block is as it was. */
-export function editMap(plan, method, held, shapeOf, curveOf) {
-  const blocks = plan.blocks.flatMap((block) => editBlock(block, method.formats, held, shapeOf));
+/** Return what is held in a method's cheapest format, or dense where that costs no less. */
+export function locksFor(method, held, model) {
+  return Object.entries(held).flatMap(([name, rank]) => locksOf(name, rank, method.formats, model));
+}
+
+/** Return a map in which what is held is as it is held, and every other block as it was. */
+export function editMap(plan, method, held, model, curveOf) {
+  const mlpOf = new Map();
+  for (const mlp of model.mlps.values()) if (mlp.name in held) for (const name of mlp.members) mlpOf.set(name, mlp);
+  const blocks = plan.blocks.flatMap((block) => editBlock(block, method.formats, held, mlpOf, model));
   let params = 0;
   let nats = 0;
   for (const { members, format, rank } of blocks) {
     const curve = curveOf(members);
+    if (!curve) throw new NoAllocation("A width is held, but this method's metric has none; release it.");
     if (rank !== null && rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
     const { inFeatures, outFeatures } = curve;
     params += rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
@@ -30,16 +42,22 @@ export function editMap(plan, method, held, shapeOf, curveOf) {
   return { blocks, params, nats };
 }
 
-function editBlock(block, formats, held, shapeOf) {
+function editBlock(block, formats, held, mlpOf, model) {
   const { members, format } = block;
   const ranks = new Set(members.filter((name) => name in held).map((name) => held[name]));
-  if (!ranks.size) return [block];
-  if (members.length > 1 && ranks.size === 1) {
+  const isNarrowed = members.some((name) => mlpOf.has(name));
+  if (!ranks.size && !isNarrowed) return [block];
+  if (ranks.size === 1 && members.length > 1 && isShared(format) && !isNarrowed) {
     const [rank] = ranks;
-    const shapes = members.map(shapeOf);
+    const shapes = members.map(model.shapeOf);
     const width = shapes.reduce((sum, { outFeatures }) => sum + outFeatures, 0);
-    if (rank <= maxUsefulRank(format, shapes[0].inFeatures, width)) return [{ members, format, rank }];
-    return members.map((name) => ({ members: [name], format: "dense", rank: null }));
+    return rank <= maxUsefulRank(format, shapes[0].inFeatures, width) ? [{ members, format, rank }] : members.map(dense);
   }
-  return members.map((name) => lockOf(name, held[name] ?? block.rank, formats, shapeOf));
+  // Apart, what a width leaves has no rank.
+  const own = format === "width" ? null : block.rank;
+  return members.flatMap((name) => {
+    const mlp = mlpOf.get(name);
+    if (!mlp) return [lockOf(name, held[name] ?? own, formats, model)];
+    return locksOf(mlp.name, held[mlp.name], formats, model).filter((lock) => lock.members[0] === name);
+  });
 }

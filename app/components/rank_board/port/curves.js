@@ -49,12 +49,14 @@ export async function decodeCurves(bytes) {
     let first = 0;
     const next = (members, inFeatures, outFeatures, importance) => {
       const reach = reaches[index++];
+      if (reach === null) return null;
       const nats = values.subarray(first, (first += Math.floor(reach / step) + 1));
       return new Curve(members, inFeatures, outFeatures, importance, reach, nats, step);
     };
-    metrics[name] = header.groups.map(({ in_features: inFeatures, members, shared }) => ({
+    metrics[name] = header.groups.map(({ in_features: inFeatures, members, shared, width }) => ({
       separate: members.map(([member, outFeatures, importance]) => next([member], inFeatures, outFeatures, importance)),
       shared: shared && next(members.map(([member]) => member), inFeatures, shared[0], shared[1]),
+      width: width && next(width[0], inFeatures, width[1], 0),
     }));
   }
   return { name: header.name, rankStep: step, metrics, predicted: header.predicted };

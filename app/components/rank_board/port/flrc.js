@@ -1,5 +1,6 @@
-import { blocksInOneFormat, conclude, requireFeasible } from "./blocks.js";
+import { conclude, requireFeasible } from "./blocks.js";
 import { skips } from "./formats.js";
+import { blocksInOneFormat } from "./units.js";
 
 // engine.allocation._flrc
 
@@ -12,7 +13,7 @@ export function allocateByImportance(groups, budget, storage, locks, rankStep, {
   let left = budget;
   blocks.forEach((block, i) => (block.isSettled ? (left -= floors[i]) : free.push(i)));
   if (free.length) divideByWeight(free.map((i) => blocks[i]), left, leastWeight).forEach((rank, k) => (ranks[free[k]] = rank));
-  return conclude(blocks.map((block, i) => [block, ranks[i]]));
+  return conclude(groups, blocks.map((block, i) => [block, ranks[i]]));
 }
 
 function importanceWeights(blocks, leastWeight) {

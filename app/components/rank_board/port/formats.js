@@ -1,13 +1,16 @@
-// engine.formats: what a rank costs. Costs are whole numbers below 2^53; a rank of null is dense.
+// engine.formats: what a rank costs. Costs are whole numbers below 2^53; a rank of null is dense. In width a rank is how
+// many of an MLP's neurons are kept, inFeatures how many there are and outFeatures the parameters of each.
 
 export const skips = (storage) => storage === "skip" || storage === "skip+cat";
 export const isShared = (storage) => storage === "cat" || storage === "skip+cat";
 
 export function rankParams(storage, rank, inFeatures, outFeatures) {
+  if (storage === "width") return rank * outFeatures;
   return rank * (inFeatures + outFeatures) - (skips(storage) ? rank * rank : 0);
 }
 
 export function maxUsefulRank(storage, inFeatures, outFeatures) {
+  if (storage === "width") return inFeatures - 1;
   if (skips(storage)) return Math.min(inFeatures, outFeatures) - 1;
   return Math.floor((inFeatures * outFeatures - 1) / (inFeatures + outFeatures));
 }
@@ -20,6 +23,7 @@ function integerRoot(value) {
 }
 
 export function largestRank(storage, params, inFeatures, outFeatures) {
+  if (storage === "width") return Math.floor(params / outFeatures);
   const total = inFeatures + outFeatures;
   if (!skips(storage)) return Math.floor(params / total);
   const discriminant = total * total - 4 * params;

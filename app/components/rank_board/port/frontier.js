@@ -1,54 +1,58 @@
-import { Block, UNSHARED, assignLocks, canShare, conclude, requireFeasible } from "./blocks.js";
+import { UNSHARED, conclude, requireFeasible } from "./blocks.js";
 import { isShared, skips } from "./formats.js";
-import { traceBlock, traceGroup } from "./hull.js";
+import { hullOfBlock, hullOfEither, hullOfSum } from "./hull.js";
 import { unreachable } from "./targets.js";
+import { unitsOf } from "./units.js";
 
 // engine.allocation._frontier
 
-/** Every budget's best allocation. Locks change the hulls of their own groups only; all others are kept. */
+/** Every budget's best allocation. Locks change the hulls of their own units only; all others are kept. */
 export class Frontier {
   constructor(groups, formats, rankStep, mostBridged) {
-    Object.assign(this, { groups, formats, rankStep, mostBridged, hulls: new Map(), chains: [], keys: [] });
+    Object.assign(this, { groups, formats, rankStep, mostBridged, open: new Map(), hulls: [], keys: [] });
     this.setLocks([]);
   }
 
   setLocks(locks) {
-    assignLocks(this.groups, locks).forEach((fixed, index) => {
-      const key = JSON.stringify([fixed.whole, fixed.members]);
+    unitsOf(this.groups, locks).forEach((unit, index) => {
+      const key = JSON.stringify([...unit.locks]);
       if (this.keys[index] === key) return;
-      this.chains[index] = this.chainOf(this.groups[index], fixed);
+      this.hulls[index] = this.hullOf(unit);
       this.keys[index] = key;
     });
   }
 
-  chainOf(group, fixed) {
-    const trace = (block) => traceBlock(block, this.mostBridged);
-    if (fixed.whole !== null) return traceGroup([trace(Block.locked(group.shared, fixed.whole))], null, this.mostBridged);
-    let together = null;
-    let alone;
-    if (canShare(group, fixed)) {
-      alone = cheapestOf(this.formats.filter((storage) => !isShared(storage)));
-      const storage = cheapestOf(this.formats.filter(isShared));
-      if (storage !== "dense") together = this.openHull(group.shared, storage);
-    } else {
-      alone = cheapestOf(this.formats.map((storage) => UNSHARED[storage] ?? storage));
+  hullOf(unit) {
+    const lone = cheapestOf(this.formats.map((storage) => UNSHARED[storage] ?? storage));
+    const apart = unit.canShare ? cheapestOf(this.formats.filter((storage) => !isShared(storage))) : lone;
+    const together = unit.canShare ? cheapestOf(this.formats.filter(isShared)) : "dense";
+    const hull = (curve, storage) => this.hullOfCurve(unit, curve, storage);
+    const sum = (parts) => hullOfSum(parts, this.mostBridged);
+    const either = (options) => hullOfEither(options, this.mostBridged);
+    const hullOfMlp = (mlp) => {
+      if (unit.isNarrow(mlp)) return hull(mlp.width, "width");
+      const ranks = sum([...mlp.up.map((curve) => hull(curve, apart)), hull(mlp.down, lone)]);
+      const mayNarrow = this.formats.includes("width") && unit.canNarrow(mlp);
+      return either(mayNarrow ? [ranks, hull(mlp.width, "width")] : [ranks]);
+    };
+    const options = [];
+    if (!unit.isWhole) options.push(sum([...unit.alone.map((curve) => hull(curve, apart)), ...unit.mlps.map(hullOfMlp)]));
+    if (unit.isWhole || together !== "dense") {
+      options.push(sum([hull(unit.group.shared, together), ...unit.mlps.map(({ down }) => hull(down, lone))]));
     }
-    const hulls = group.separate.map((curve, member) => {
-      const lock = fixed.members[member];
-      return lock ? trace(Block.locked(curve, lock)) : this.openHull(curve, alone);
-    });
-    return traceGroup(hulls, together, this.mostBridged);
+    return either(options);
   }
 
-  openHull(curve, storage) {
+  hullOfCurve(unit, curve, storage) {
+    if (unit.isLocked(curve)) return hullOfBlock(unit.block(curve, storage, this.rankStep), this.mostBridged);
     const key = `${storage} ${curve.members.join("+")}`;
-    if (!this.hulls.has(key)) this.hulls.set(key, traceBlock(Block.open(curve, storage, this.rankStep), this.mostBridged));
-    return this.hulls.get(key);
+    if (!this.open.has(key)) this.open.set(key, hullOfBlock(unit.block(curve, storage, this.rankStep), this.mostBridged));
+    return this.open.get(key);
   }
 
   allocate(budget) {
-    const vertices = this.chains.map(() => 0);
-    const floor = this.chains.reduce((sum, chain) => sum + chain.costs[0], 0);
+    const vertices = this.hulls.map(() => 0);
+    const floor = this.hulls.reduce((sum, hull) => sum + hull.costs[0], 0);
     requireFeasible(floor, budget);
     const left = this.takePrefix(budget, vertices);
     this.spend(left, vertices);
@@ -58,27 +62,27 @@ export class Frontier {
   /** Return the shortest prefix of all edges, by slope, whose predicted perplexity over dense is at most `ratio`. */
   allocateToRatio(predictRatio, ratio) {
     const misses = (nats) => !(predictRatio(nats) <= ratio);
-    const natsAt = (slope) => this.chains.reduce((sum, chain) => sum + chain.nats[countAtMost(chain.slopes, slope)], 0);
+    const natsAt = (slope) => this.hulls.reduce((sum, hull) => sum + hull.nats[countAtMost(hull.slopes, slope)], 0);
     if (misses(natsAt(0))) throw unreachable();
-    if (!misses(natsAt(-Infinity))) return this.at(this.chains.map(() => 0));
+    if (!misses(natsAt(-Infinity))) return this.at(this.hulls.map(() => 0));
     const [low, high] = this.bisect((slope) => misses(natsAt(slope)));
-    const vertices = this.chains.map((chain) => countAtMost(chain.slopes, low));
+    const vertices = this.hulls.map((hull) => countAtMost(hull.slopes, low));
     let nats = natsAt(low);
-    for (const [group, chain] of this.edgesUpTo(high, vertices)) {
+    for (const [unit, hull] of this.edgesUpTo(high, vertices)) {
       if (!misses(nats)) break;
-      nats += chain.nats[vertices[group] + 1] - chain.nats[vertices[group]];
-      vertices[group] += 1;
+      nats += hull.nats[vertices[unit] + 1] - hull.nats[vertices[unit]];
+      vertices[unit] += 1;
     }
     return this.at(vertices);
   }
 
   at(vertices) {
-    return conclude(this.chains.flatMap((chain, group) => chain.decisions(vertices[group])));
+    return conclude(this.groups, this.hulls.flatMap((hull, unit) => hull.decisions(vertices[unit])));
   }
 
   /** Return neighbouring doubles such that `isBefore` holds at the first slope and no longer at the second. */
   bisect(isBefore) {
-    const steepest = Math.min(0, ...this.chains.map((chain) => (chain.slopes.length ? chain.slopes[0] : 0)));
+    const steepest = Math.min(0, ...this.hulls.map((hull) => (hull.slopes.length ? hull.slopes[0] : 0)));
     let low = 2 * steepest - Number.MIN_VALUE;
     let high = 0;
     if (isBefore(high)) return [high, high];
@@ -90,55 +94,55 @@ export class Frontier {
     }
   }
 
-  /** Walk the edges of slopes up to `high` from `vertices` on: by group, then by place. */
+  /** Walk the edges of slopes up to `high` from `vertices` on: by unit, then by place. */
   *edgesUpTo(high, vertices) {
-    for (let group = 0; group < this.chains.length; group += 1) {
-      const chain = this.chains[group];
-      while (vertices[group] < chain.slopes.length && chain.slopes[vertices[group]] <= high) yield [group, chain];
+    for (let unit = 0; unit < this.hulls.length; unit += 1) {
+      const hull = this.hulls[unit];
+      while (vertices[unit] < hull.slopes.length && hull.slopes[vertices[unit]] <= high) yield [unit, hull];
     }
   }
 
   /** Move `vertices` along the longest prefix of all edges, by slope, that fits; return what is left. */
   takePrefix(budget, vertices) {
-    const costAt = (slope) => this.chains.reduce((sum, chain) => sum + chain.costs[countAtMost(chain.slopes, slope)], 0);
+    const costAt = (slope) => this.hulls.reduce((sum, hull) => sum + hull.costs[countAtMost(hull.slopes, slope)], 0);
     const [low, high] = this.bisect((slope) => costAt(slope) <= budget);
     let left = budget;
-    this.chains.forEach((chain, group) => {
-      vertices[group] = countAtMost(chain.slopes, low);
-      left -= chain.costs[vertices[group]];
+    this.hulls.forEach((hull, unit) => {
+      vertices[unit] = countAtMost(hull.slopes, low);
+      left -= hull.costs[vertices[unit]];
     });
-    for (const [group, { costs }] of this.edgesUpTo(high, vertices)) {
-      const extra = costs[vertices[group] + 1] - costs[vertices[group]];
+    for (const [unit, { costs }] of this.edgesUpTo(high, vertices)) {
+      const extra = costs[vertices[unit] + 1] - costs[vertices[unit]];
       if (extra > left) break;
       left -= extra;
-      vertices[group] += 1;
+      vertices[unit] += 1;
     }
     return left;
   }
 
-  /** Walk the remaining edges in order and move along each that starts at its group's vertex and fits. */
+  /** Walk the remaining edges in order and move along each that starts at its unit's vertex and fits. */
   spend(params, vertices) {
     let left = params;
-    const slope = (group) => this.chains[group].slopes[vertices[group]];
-    const ahead = vertices.map((_, group) => group).filter((group) => vertices[group] < this.chains[group].slopes.length);
+    const slope = (unit) => this.hulls[unit].slopes[vertices[unit]];
+    const ahead = vertices.map((_, unit) => unit).filter((unit) => vertices[unit] < this.hulls[unit].slopes.length);
     ahead.sort((a, b) => slope(a) - slope(b) || a - b);
     while (ahead.length) {
-      const group = ahead.shift();
-      const { costs, slopes } = this.chains[group];
-      const extra = costs[vertices[group] + 1] - costs[vertices[group]];
+      const unit = ahead.shift();
+      const { costs, slopes } = this.hulls[unit];
+      const extra = costs[vertices[unit] + 1] - costs[vertices[unit]];
       if (extra > left) continue;
       left -= extra;
-      vertices[group] += 1;
-      if (vertices[group] >= slopes.length) continue;
+      vertices[unit] += 1;
+      if (vertices[unit] >= slopes.length) continue;
       let place = 0;
-      while (place < ahead.length && (slope(ahead[place]) < slope(group) || (slope(ahead[place]) === slope(group) && ahead[place] < group))) place += 1;
-      ahead.splice(place, 0, group);
+      while (place < ahead.length && (slope(ahead[place]) < slope(unit) || (slope(ahead[place]) === slope(unit) && ahead[place] < unit))) place += 1;
+      ahead.splice(place, 0, unit);
     }
   }
 }
 
 function cheapestOf(formats) {
-  const factored = formats.filter((storage) => storage !== "dense");
+  const factored = formats.filter((storage) => storage !== "dense" && storage !== "width");
   return factored.find(skips) ?? factored[0] ?? "dense";
 }
 

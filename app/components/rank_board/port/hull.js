@@ -56,7 +56,15 @@ function slopesOf(costs, nats) {
   return slopes;
 }
 
-export function traceBlock(block, mostBridged) {
+function hullOf(costs, nats, kept, decisionsAt) {
+  const pick = (values) => Float64Array.from(kept, (i) => values[i]);
+  const hull = { costs: pick(costs), nats: pick(nats), decisions: (vertex) => decisionsAt(kept[vertex]) };
+  hull.slopes = slopesOf(hull.costs, hull.nats);
+  return hull;
+}
+
+/** Return the hull of one block's choices: its ranks, then dense. */
+export function hullOfBlock(block, mostBridged) {
   const ranks = [];
   for (let k = 0; k < block.nRanks; k += 1) ranks.push(block.first + k * block.step);
   const nats = ranks.map((rank) => block.curve.natsAt(rank));
@@ -66,55 +74,47 @@ export function traceBlock(block, mostBridged) {
     nats.push(0);
     costs.push(block.params(null));
   }
-  const kept = lowerHull(costs, nats, mostBridged);
-  const pick = (values) => Float64Array.from(kept, (i) => values[i]);
-  const hull = { block, ranks: kept.map((i) => ranks[i]), costs: pick(costs), nats: pick(nats) };
-  hull.slopes = slopesOf(hull.costs, hull.nats);
-  return hull;
+  return hullOf(costs, nats, lowerHull(costs, nats, mostBridged), (i) => [[block, ranks[i]]]);
 }
 
-/** Return the hull of a group: `hulls` of its members, `together` of the shared block or null. */
-export function traceGroup(hulls, together, mostBridged) {
-  const positions = sumPositions(hulls);
+/** Return the hull of all parts together: nats are added in the order of the parts. */
+export function hullOfSum(parts, mostBridged) {
+  if (parts.length === 1) return parts[0];
+  const positions = sumPositions(parts);
   const costs = [];
   const nats = [];
   for (const at of positions) {
     let cost = 0;
     let sum = 0;
-    hulls.forEach((hull, member) => {
-      cost += hull.costs[at[member]];
-      sum += hull.nats[at[member]];
+    parts.forEach((part, place) => {
+      cost += part.costs[at[place]];
+      sum += part.nats[at[place]];
     });
     costs.push(cost);
     nats.push(sum);
   }
-  if (together !== null) {
-    costs.push(...together.costs);
-    nats.push(...together.nats);
-  }
-  const kept = lowerHull(costs, nats, mostBridged);
-  const chain = {
-    costs: Float64Array.from(kept, (i) => costs[i]),
-    nats: Float64Array.from(kept, (i) => nats[i]),
-    decisions(vertex) {
-      const i = kept[vertex];
-      if (i >= positions.length) return [[together.block, together.ranks[i - positions.length]]];
-      return hulls.map((hull, member) => [hull.block, hull.ranks[positions[i][member]]]);
-    },
-  };
-  chain.slopes = slopesOf(chain.costs, chain.nats);
-  return chain;
+  const decisionsAt = (i) => parts.flatMap((part, place) => part.decisions(positions[i][place]));
+  return hullOf(costs, nats, lowerHull(costs, nats, mostBridged), decisionsAt);
 }
 
-/** Merge the hulls' edges by slope, then member, and return each member's vertex after every edge. */
-function sumPositions(hulls) {
-  const at = hulls.map(() => 0);
+/** Return the hull of whichever option is better, of equal points that of the first. */
+export function hullOfEither(options, mostBridged) {
+  if (options.length === 1) return options[0];
+  const costs = options.flatMap((option) => [...option.costs]);
+  const nats = options.flatMap((option) => [...option.nats]);
+  const choices = options.flatMap((option) => Array.from(option.costs, (_, vertex) => [option, vertex]));
+  return hullOf(costs, nats, lowerHull(costs, nats, mostBridged), (i) => choices[i][0].decisions(choices[i][1]));
+}
+
+/** Merge the parts' edges by slope, then part, and return each part's vertex after every edge. */
+function sumPositions(parts) {
+  const at = parts.map(() => 0);
   const positions = [at.slice()];
   for (;;) {
     let next = -1;
-    hulls.forEach((hull, member) => {
-      if (at[member] >= hull.slopes.length) return;
-      if (next < 0 || hull.slopes[at[member]] < hulls[next].slopes[at[next]]) next = member;
+    parts.forEach((part, place) => {
+      if (at[place] >= part.slopes.length) return;
+      if (next < 0 || part.slopes[at[place]] < parts[next].slopes[at[next]]) next = place;
     });
     if (next < 0) return positions;
     at[next] += 1;

@@ -4,6 +4,7 @@ import { skips } from "./formats.js";
 import { Methods } from "./methods.js";
 import { predictRatio } from "./prediction.js";
 import { budgetWithinBytes } from "./targets.js";
+import { mlpsByFirst } from "./units.js";
 
 /** Makes every method's map for a state: at its budget or perplexity, around held ranks, or edited by hand. */
 export class Planner {
@@ -12,9 +13,14 @@ export class Planner {
     this.methods = new Methods(curves);
     this.shapeOf = (name) => projections.get(name);
     this.curvesByBlock = {};
+    this.mlps = new Map();
     for (const [metric, groups] of Object.entries(curves.metrics)) {
-      const all = groups.flatMap(({ separate, shared }) => (shared ? [...separate, shared] : separate));
+      const all = groups.flatMap(({ separate, shared, width }) => [...separate, shared, width]).filter(Boolean);
       this.curvesByBlock[metric] = new Map(all.map((curve) => [curve.members.join("+"), curve]));
+      for (const { width } of mlpsByFirst(groups).values()) {
+        const name = width.members.join("+");
+        this.mlps.set(name, { name, members: width.members, neurons: width.inFeatures });
+      }
     }
   }
 
@@ -27,6 +33,10 @@ export class Planner {
 
   curveOf(metric, members) {
     return this.curvesByBlock[metric].get(members.join("+"));
+  }
+
+  anyCurveOf(members) {
+    return Object.keys(this.curvesByBlock).map((metric) => this.curveOf(metric, members)).find(Boolean);
   }
 
   /** Return method -> map, and method -> the reason why it has none. */
@@ -48,7 +58,7 @@ export class Planner {
   }
 
   edit(plan, method, held) {
-    return editMap(plan, method, held, this.shapeOf, (members) => this.curveOf(method.metric, members));
+    return editMap(plan, method, held, this, (members) => this.curveOf(method.metric, members));
   }
 
   each(make) {
@@ -67,7 +77,7 @@ export class Planner {
   allocate(method, { keep, target, held }) {
     if (method.fixed) return method.fixed;
     const { compressible, predictor, dense_perplexity: dense } = this.data;
-    const locks = locksFor(method, held, this.shapeOf);
+    const locks = locksFor(method, held, this);
     if (target === null) return this.methods.allocate(method, Math.floor(keep * compressible), locks);
     if (target < dense) throw new NoAllocation(`The dense model itself has a perplexity of ${dense.toFixed(2)}; set a higher target.`);
     const ratioOf = (nats) => predictRatio(predictor, method.metric, nats);
@@ -93,19 +103,19 @@ export class Planner {
       before = budget;
       for (const method of methods) {
         if (method.fixed) continue;
-        const allocate = (params) => this.methods.allocate(method, params, locksFor(method, held, this.shapeOf));
+        const allocate = (params) => this.methods.allocate(method, params, locksFor(method, held, this));
         budget = budgetWithinBytes(allocate, (plan) => this.bytesOf(plan, bytesPerParam), bytes, budget);
       }
     }
     return budget;
   }
 
-  /** Return projection -> its decision in a map, with the block's curve. */
+  /** Return projection -> its decision in a map, with the block's curve: where the metric has none, another's. */
   decisions(plan, metric) {
     const decided = new Map();
     for (const { members, format, rank } of plan.blocks) {
-      const curve = this.curveOf(metric, members);
-      const full = Math.min(curve.inFeatures, curve.outFeatures);
+      const curve = this.curveOf(metric, members) ?? this.anyCurveOf(members);
+      const full = format === "width" ? curve.inFeatures : Math.min(curve.inFeatures, curve.outFeatures);
       for (const name of members) decided.set(name, { format, rank, full, members, curve });
     }
     return decided;

@@ -1,5 +1,6 @@
-import { blocksInOneFormat, conclude, requireFeasible } from "./blocks.js";
+import { conclude, requireFeasible } from "./blocks.js";
 import { largestRank } from "./formats.js";
+import { blocksInOneFormat } from "./units.js";
 
 // engine.allocation._uniform
 
@@ -32,5 +33,5 @@ export function allocateUniformly(groups, budget, storage, locks, rankStep) {
     const gone = new Set(short);
     sharing = sharing.filter((i) => !gone.has(i));
   }
-  return conclude(blocks.map((block, i) => [block, ranks[i]]));
+  return conclude(groups, blocks.map((block, i) => [block, ranks[i]]));
 }

@@ -1,0 +1,98 @@
+import { Block, NoAllocation, UNSHARED, modelOrder } from "./blocks.js";
+import { isShared } from "./formats.js";
+
+// engine.allocation._units
+
+/** An input group, with the down projections of the MLPs whose gate and up are in it. */
+export class Unit {
+  constructor(group, mlps, locks) {
+    Object.assign(this, { group, mlps, locks });
+    const inside = new Set(mlps.flatMap(({ up }) => up.map(({ members }) => members[0])));
+    this.alone = group.separate.filter(({ members }) => !inside.has(members[0]));
+  }
+
+  isLocked({ members }) {
+    return members.some((name) => this.locks.has(name));
+  }
+
+  get isWhole() {
+    const lock = this.locks.get(this.group.separate[0].members[0]);
+    return lock !== undefined && isShared(lock.format) && lock.members.length > 1;
+  }
+
+  get canShare() {
+    const { shared, separate } = this.group;
+    return shared !== null && separate.length > 1 && !this.isLocked(shared);
+  }
+
+  isNarrow(mlp) {
+    return this.locks.get(mlp.down.members[0])?.format === "width";
+  }
+
+  canNarrow(mlp) {
+    return !this.isLocked(mlp.width);
+  }
+
+  block(curve, storage, rankStep) {
+    const lock = this.locks.get(curve.members[0]);
+    return lock ? Block.locked(curve, lock) : Block.open(curve, storage, rankStep);
+  }
+}
+
+export function unitsOf(groups, locks) {
+  const mlpFrom = mlpsByFirst(groups);
+  const lockOf = locksByName(locks, mlpFrom);
+  const units = [];
+  for (const group of groups) {
+    if (group.width) continue;
+    const names = group.separate.map(({ members }) => members[0]);
+    const mlps = names.filter((name) => mlpFrom.has(name)).map((name) => mlpFrom.get(name));
+    const decided = [...names, ...mlps.map(({ down }) => down.members[0])];
+    const unit = new Unit(group, mlps, new Map(decided.filter((name) => lockOf.has(name)).map((name) => [name, lockOf.get(name)])));
+    if (unit.isWhole && group.shared === null) throw new NoAllocation("A held group was not analysed as one block; hold its projections one by one.");
+    units.push(unit);
+  }
+  return units;
+}
+
+export function blocksInOneFormat(groups, storage, locks, rankStep) {
+  if (storage === "width" && groups.length && !groups.some(({ width }) => width)) throw new NoAllocation("This analysis has no widths; analyse the model again.");
+  const places = modelOrder(groups);
+  const blocks = unitsOf(groups, locks).flatMap((unit) => blocksOf(unit, storage, rankStep));
+  return blocks.sort((one, other) => places.get(one.curve.members[0]) - places.get(other.curve.members[0]));
+}
+
+function blocksOf(unit, storage, rankStep) {
+  const blocks = (curves, stored) => curves.map((curve) => unit.block(curve, stored, rankStep));
+  const apart = storage === "width" ? "dense" : UNSHARED[storage] ?? storage;
+  const { shared } = unit.group;
+  if (unit.isWhole || (isShared(storage) && unit.canShare)) return [...blocks([shared], storage), ...blocks(unit.mlps.map(({ down }) => down), apart)];
+  const isNarrow = (mlp) => unit.isNarrow(mlp) || (storage === "width" && unit.canNarrow(mlp));
+  const ranked = unit.mlps.filter((mlp) => !isNarrow(mlp)).flatMap(({ up, down }) => [...up, down]);
+  return [...blocks(unit.mlps.filter(isNarrow).map(({ width }) => width), "width"), ...blocks([...unit.alone, ...ranked], apart)];
+}
+
+/** Return the MLPs that can be narrowed by the name of their first projection. */
+export function mlpsByFirst(groups) {
+  const curves = new Map(groups.flatMap(({ separate }) => separate.map((curve) => [curve.members[0], curve])));
+  const mlps = new Map();
+  for (const { width } of groups) {
+    if (!width) continue;
+    const parts = width.members.map((name) => curves.get(name));
+    mlps.set(width.members[0], { up: parts.slice(0, -1), down: parts.at(-1), width });
+  }
+  return mlps;
+}
+
+// engine.allocation._membership, as far as what is held on the board may not fit.
+function locksByName(locks, mlpFrom) {
+  const lockOf = new Map();
+  for (const lock of locks) {
+    if (lock.format === "width" && !mlpFrom.has(lock.members[0])) throw new NoAllocation("A width is held, but this method's metric has none; release it.");
+    for (const name of lock.members) {
+      if (lockOf.has(name)) throw new NoAllocation("A projection is held twice, by itself and with its MLP; release one of them.");
+      lockOf.set(name, lock);
+    }
+  }
+  return lockOf;
+}
