@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from engine.rank_map.difference import decisions
 from engine.report._svg import drawing, element
+from engine.results.words import percent
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def rank_map_chart(rank_map: RankMap, inventory: Inventory) -> Markup:
         parts.append(
             element(
                 "rect",
-                element("title", f"Layer {p.layer}, {p.kind}: {what}, {kept:.0%} of its parameters"),
+                element("title", f"Layer {p.layer}, {p.kind}: {what}, {percent(kept, 0)} of its parameters"),
                 x=LEFT + layers.index(p.layer) * step,
                 y=TOP + kinds.index(p.kind) * ROW,
                 width=step - min(1.5, 0.15 * step),

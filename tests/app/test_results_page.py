@@ -56,7 +56,7 @@ def test_the_table_has_the_dense_model_first_and_the_stores_numbers(
     assert list(table["method"]) == ["dense", "Water-filling", "FLRC"]
     assert list(table["perplexity_ratio[corpus.txt]"]) == [row.perplexities[0].ratio for row in rows]
     assert list(table["acc[demo_piqa]"]) == [
-        next(task.acc.value for task in row.tasks if task.task == "demo_piqa") for row in rows
+        100 * next(task.acc.value for task in row.tasks if task.task == "demo_piqa") for row in rows
     ]
     assert list(table["decode_multiply_adds"]) == [row.costs[0].decode_multiply_adds for row in rows]
     assert "divergence[corpus.txt]" not in table
@@ -67,11 +67,11 @@ def test_filters_leave_the_dense_model_and_one_text_shows_more(open_page: Open, 
     page = page.multiselect(key="runs.methods").set_value(["flrc"]).run()
     assert list(frame(page, "kept_fraction")["method"]) == ["dense", "FLRC"]
     page = page.multiselect(key="runs.methods").set_value([]).run()
-    page = page.slider(key="runs.kept").set_value((0.7, 1.0)).run()
+    page = page.slider(key="runs.kept").set_value((70, 100)).run()
     assert list(frame(page, "kept_fraction")["method"]) == ["dense", "Water-filling"]
     page = page.selectbox(key="runs.text").set_value("corpus.txt").run()
     assert "divergence[corpus.txt]" in frame(page, "kept_fraction")
-    page = page.slider(key="runs.kept").set_value((0.0, 0.2)).run()
+    page = page.slider(key="runs.kept").set_value((0, 20)).run()
     assert not page.exception
     assert list(frame(page, "kept_fraction")["method"]) == ["dense"]
     assert "Nothing was measured for this selection." in shown(page)

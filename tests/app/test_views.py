@@ -275,7 +275,7 @@ def test_locks_that_do_not_fit_the_budget_are_a_sentence_with_a_way_back(
 
 def test_sensitivity_shows_the_measurement_only_at_its_own_kept_fraction(open_page: Open, analysed_home: Path) -> None:
     assert not open_page("sensitivity").info
-    assert "The measurement was made at 50%" in open_page("sensitivity", cut="0.7").info[0].value
+    assert "The measurement was made at 50.0 %" in open_page("sensitivity", cut="70").info[0].value
 
 
 @pytest.mark.usefixtures("no_worker")

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _GENERATION = "maps.generation"
 _CHOSEN = "maps.chosen"
 _NEXT = "maps.next"
+_COLUMNS: columns.Columns = {
+    "name": "Saved map",
+    "kept": columns.KEPT,
+    "method": "Method",
+    "metric": "Metric",
+    "created": st.column_config.DatetimeColumn("Saved at"),
+}
 
 
 def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
@@ -36,16 +43,11 @@ def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     maps = {m.id: m for m in saved_maps.all_saved(analysis.id)}
     if not maps:
         return
+    named = [m for m in maps.values() if isinstance(m, NamedMap)]
     st.dataframe(
-        tables.saved_maps([m for m in maps.values() if isinstance(m, NamedMap)], analysis),
+        columns.in_percent(tables.saved_maps(named, analysis), _COLUMNS),
         hide_index=True,
-        column_config={
-            "name": "Saved map",
-            "kept": columns.KEPT,
-            "method": "Method",
-            "metric": "Metric",
-            "created": st.column_config.DatetimeColumn("Saved at"),
-        },
+        column_config=_COLUMNS,
     )
     if _NEXT in st.session_state:
         st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
