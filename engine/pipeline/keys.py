@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
+from engine.quantization.precision import ROUNDINGS
 from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
 from engine.types import Metric
@@ -77,10 +78,14 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
     return _key("reference", anonymous, [model, corpus])
 
 
-def evaluation_key(rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None) -> Key:
-    """A measured rank map; its method's name does not matter, its blocks, metric and refinement do."""
+def evaluation_key(
+    rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None, weight_bits: int = 16
+) -> Key:
+    """A measured rank map; its method's name does not matter, its blocks, metric, refinement and rounding do."""
     refined = [] if refinement is None else [refinement.fingerprint]
-    return _key("evaluation", decided(rank_map), [analysis, reference.fingerprint, *refined])
+    rounding = ROUNDINGS.get(weight_bits)
+    subject = decided(rank_map) | ({} if rounding is None else {"rounding": rounding})
+    return _key("evaluation", subject, [analysis, reference.fingerprint, *refined])
 
 
 def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:

@@ -15,6 +15,8 @@ from engine.pipeline.factors import factors_reader, rank_factors_reader
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
+from engine.quantization.precision import ROUNDINGS
+from engine.quantization.rounding import rounded, torchao_version
 from engine.rank_map.identity import map_id
 from engine.specs import ModelSource
 
@@ -46,6 +48,7 @@ class OpenedAnalysis:
         dtype: weights and arithmetic.
         device: where it runs.
         dense: the model, where it is open already.
+        weight_bits: of the projections of compressed models; below 16 they are rounded.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class OpenedAnalysis:
         dtype: str,
         device: str = "auto",
         dense: OpenModel | None = None,
+        weight_bits: int = 16,
     ) -> None:
         self.home = home
         self.store = home.store
@@ -65,14 +69,16 @@ class OpenedAnalysis:
         self.folder = folder
         self.dtype = dtype
         self.device = device
+        self.weight_bits = weight_bits
         self._report = report
         self._dense = dense
         self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
 
-    def of(self, analysis: Analysis) -> OpenedAnalysis:
-        """Return another analysis of the same model, which stays open."""
+    def of(self, analysis: Analysis, weight_bits: int = 16) -> OpenedAnalysis:
+        """Return another analysis of the same model, which stays open, or the same one with other bits."""
+        same = {"dtype": self.dtype, "device": self.device}
         return OpenedAnalysis(
-            self.home, analysis, self.folder, self._report, dtype=self.dtype, device=self.device, dense=self._dense
+            self.home, analysis, self.folder, self._report, **same, dense=self._dense, weight_bits=weight_bits
         )
 
     @property
@@ -106,6 +112,8 @@ class OpenedAnalysis:
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:
             apply_refinement(module, self.store, refinement)
+        if self.weight_bits != 16:
+            return rounded(module, self.analysis.projections, ROUNDINGS[self.weight_bits])
         return module
 
     def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:
@@ -142,11 +150,16 @@ class OpenedAnalysis:
             "model_fingerprint": self.folder.fingerprint,
             "model_revision": self.folder.spec.revision,
             "analysis": None if rank_map is None else self.analysis.id,
-            "map": None if rank_map is None else map_id(rank_map),
+            "map": None if rank_map is None else map_id(rank_map, weight_bits=self.weight_bits),
             "dtype": self.dtype,
             "device": str(resolve_device(self.device)),
-            "versions": versions(),
+            "versions": self.versions(),
+            "weight_bits": 16 if rank_map is None else self.weight_bits,
         }
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions that decide numbers, torchao's among them where it rounds."""
+        return versions() if self.weight_bits == 16 else {**versions(), "torchao": torchao_version()}
 
 
 def open_analysis(

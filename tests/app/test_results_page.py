@@ -90,7 +90,7 @@ def test_every_quality_is_drawn_against_every_cost(open_page: Open, measured_hom
 
 def test_the_front_goes_by_what_is_better(rows: list[ResultRow]) -> None:
     named = {measure.name: measure for measure in measures(rows)}
-    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    size, ratio = named["model_mb"], named["perplexity_ratio[corpus.txt]"]
     speed = named["decode_ratio[batch 1]"]
     smallest = min(rows, key=lambda row: row.size.params)
     assert charts.front_of(rows, size, ratio)[0] is smallest
@@ -175,7 +175,7 @@ def test_provenance_names_every_measurement(rows: list[ResultRow]) -> None:
 
 def test_methods_stand_in_one_order_and_the_front_is_a_staircase(rows: list[ResultRow]) -> None:
     named = {measure.name: measure for measure in measures(rows)}
-    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    size, ratio = named["model_mb"], named["perplexity_ratio[corpus.txt]"]
     for order in (rows, rows[::-1]):
         line, *points = charts.frontier(order, size, ratio).data
         assert [trace.name for trace in points] == ["dense model", "FLRC", "Water-filling"]
