@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from engine.formats import BYTES_PER_PARAM, index_bytes
+from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +75,11 @@ def _shapes_of(block: BlockRank, projections: Mapping[str, Projection]) -> Itera
     members = [projections[name] for name in block.members]
     if block.rank is None:
         yield from ((p.out_features, p.in_features) for p in members)
+        return
+    if block.format is Format.WIDTH:
+        *ups, down = members
+        yield from ((p.out_features // down.in_features * block.rank, p.in_features) for p in ups)
+        yield down.out_features, block.rank
         return
     width = members[0].in_features
     yield block.rank, width - block.rank if block.format.skips else width

@@ -13,6 +13,7 @@ from torch import nn
 from engine.compression.apply import compress
 from engine.errors import ModelError
 from engine.formats import allocated_params, index_bytes
+from engine.model.inventory import take_inventory
 from engine.quantization.precision import ROUNDINGS, matrix_shapes, rounded_bytes
 from engine.quantization.rounding import round_matrix, rounded
 from engine.types import BlockRank, Format
@@ -139,3 +140,13 @@ def test_without_torchao_one_sentence_says_how_to_get_it(llama, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(ModelError, match="pip install torchao, or measure at 16 bits"):
         rounded(module, inventory.by_name, ROUNDINGS[8])
+
+
+def test_a_narrowed_mlp_has_smaller_matrices_and_is_rounded_like_any_other():
+    inventory = take_inventory(toys.build("phi3"))
+    (mlp, *_) = inventory.mlps
+    block = BlockRank(tuple(p.name for p in mlp.members), Format.WIDTH, 20)
+    hidden, fused = mlp.down.out_features, mlp.up[0].out_features // mlp.neurons
+    shapes = list(matrix_shapes([block], inventory))
+    assert shapes[:2] == [(fused * 20, hidden), (hidden, 20)]
+    assert sum(rows * columns for rows, columns in shapes) == allocated_params([block], inventory)
