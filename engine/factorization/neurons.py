@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STEPS: Final = 128
 """In about as many steps the neurons of a large MLP leave; those of one step in the order of their single harms."""
+STEPS_IN_PLACE: Final = 8
+"""After as many steps the rows and columns of neurons that have gone are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def order_neurons(
         moment = moment - torch.outer(offset, offset)
     harm = input_gradient(down, weight, shrunk_gradient(down, weight, statistics, shrinkage))
     factor, used = cholesky_damped(moment, damping, down.name)
-    order = _by_elimination(harm, torch.cholesky_inverse(factor))
+    order = _by_elimination(harm.clone(), torch.cholesky_inverse(factor))
     moment = factor @ factor.T
     ordered, failed = torch.linalg.cholesky_ex(moment[order][:, order])
     if failed:
@@ -131,25 +133,28 @@ def _by_elimination(harm: torch.Tensor, precision: torch.Tensor) -> torch.Tensor
     """Return all neurons, the last to go first, when those whose loss costs least go first.
 
     Args:
-        harm: A (m, m); what remains of it once the rest of the network reads what is left, after every step.
-        precision: C^-1 (m, m).
+        harm: A (m, m); overwritten by what remains of it once the rest of the network reads what is left.
+        precision: C^-1 (m, m); overwritten in the same way.
     """
     left = torch.arange(len(harm), device=harm.device)
     at_once = max(1, len(harm) // STEPS)
-    gone: list[torch.Tensor] = []
+    order: list[torch.Tensor] = []
     while len(left):
-        singly = harm.diagonal() / precision.diagonal()
-        go = singly.argsort(stable=True)[:at_once]
-        gone.append(left[go])
-        stay = torch.ones(len(left), dtype=torch.bool, device=left.device)
-        stay[go] = False
-        stay = stay.nonzero()[:, 0]
-        foreseen = torch.linalg.solve(precision[go][:, go], precision[go][:, stay])
-        across = harm[stay][:, go] @ foreseen
-        harm = harm[stay][:, stay] - across - across.T + foreseen.T @ (harm[go][:, go] @ foreseen)
-        precision = precision[stay][:, stay] - precision[stay][:, go] @ foreseen
-        left = left[stay]
-    return torch.cat(gone).flip(0)
+        is_gone = torch.zeros(len(left), dtype=torch.bool, device=left.device)
+        while not is_gone.all() and is_gone.sum() < STEPS_IN_PLACE * at_once:
+            singly = (harm.diagonal() / precision.diagonal()).masked_fill(is_gone, torch.inf)
+            go = singly.argsort(stable=True)[: min(at_once, int((~is_gone).sum()))]
+            is_gone[go] = True
+            order.append(left[go])
+            foreseen = torch.linalg.solve(precision[go][:, go], precision[go])
+            reads = harm[:, go]
+            harm.addmm_(
+                torch.cat([reads, foreseen.T], 1), torch.cat([foreseen, reads.T - reads[go] @ foreseen]), alpha=-1
+            )
+            precision.addmm_(precision[:, go], foreseen, alpha=-1)
+        stay = (~is_gone).nonzero()[:, 0]
+        harm, precision, left = harm[stay[:, None], stay], precision[stay[:, None], stay], left[stay]
+    return torch.cat(order).flip(0)
 
 
 def fold_triangle(factor: torch.Tensor) -> torch.Tensor:

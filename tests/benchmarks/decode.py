@@ -78,6 +78,11 @@ def narrow_layer(kept: float, dtype: torch.dtype) -> tuple[Layer, int]:
     return [q_k_v, o, [gate, up], [down]], attention + 3 * HIDDEN * neurons
 
 
+def hidden_of(layer: Layer, hidden: torch.Tensor) -> torch.Tensor:
+    down = layer[3][0]
+    return hidden[..., : down.in_features] if isinstance(down, NarrowedLinear) else hidden
+
+
 def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
     begun = clock()
     work()
@@ -114,7 +119,7 @@ def main() -> None:
                 kept_exactly[storage, kept] = params / DENSE_PARAMS
                 for batch in chosen.batches:
                     inputs = [torch.randn(batch, 1, width).to(dtype) for _, width, _ in GROUPS]
-                    own = [*inputs[:3], inputs[3][..., : layer[3][0].in_features]] if storage is Format.WIDTH else inputs
+                    own = [*inputs[:3], hidden_of(layer, inputs[3])]
                     run(layer, own)
                     pairs = []
                     for _ in range(chosen.repetitions):
