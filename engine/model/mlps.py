@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from engine.model.module import device_of, dtype_of, weight_matrix
+from engine.model.module import dtype_of, weight_matrix
 from engine.types import Mlp
 
 if TYPE_CHECKING:
@@ -118,14 +118,14 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
     narrow: dict[str, nn.Module] = {}
     with contextlib.ExitStack() as stack:
         for mlp in mlps:
-            kept = torch.arange(mlp.neurons // 2, device=device_of(module))
+            kept = mlp.neurons // 2
             for p in mlp.up:
-                rows = rows_of_neurons(modules[p.name], kept, mlp.neurons)
                 bias = getattr(modules[p.name], "bias", None)
-                narrow[p.name] = _linear(weight_matrix(modules[p.name])[rows], None if bias is None else bias[rows])
+                weight = _first_rows(weight_matrix(modules[p.name]), kept, mlp.neurons)
+                narrow[p.name] = _linear(weight, None if bias is None else _first_rows(bias, kept, mlp.neurons))
             down = modules[mlp.down.name]
-            narrow[mlp.down.name] = _linear(weight_matrix(down)[:, kept], getattr(down, "bias", None))
-            stack.callback(down.register_forward_pre_hook(_zero_after(len(kept))).remove)
+            narrow[mlp.down.name] = _linear(weight_matrix(down)[:, :kept], getattr(down, "bias", None))
+            stack.callback(down.register_forward_pre_hook(_zero_after(kept)).remove)
         expected = module(input_ids=tokens, use_cache=False).logits
     try:
         with _in_place_of(module, narrow):
@@ -134,6 +134,11 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
         return False
     tolerance = _TOLERANCE.get(dtype_of(module), _COARSE_TOLERANCE)
     return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def _first_rows(rows: torch.Tensor, count: int, n_neurons: int) -> torch.Tensor:
+    """Return the rows of the first ``count`` neurons, a view where nothing is fused."""
+    return rows.unflatten(0, (-1, n_neurons))[:, :count].flatten(0, 1)
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
