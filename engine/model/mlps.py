@@ -138,7 +138,8 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
 
 def _first_rows(rows: torch.Tensor, count: int, n_neurons: int) -> torch.Tensor:
     """Return the rows of the first ``count`` neurons, a view where nothing is fused."""
-    return rows.unflatten(0, (-1, n_neurons))[:, :count].flatten(0, 1)
+    first: torch.Tensor = rows.unflatten(0, (-1, n_neurons))[:, :count].flatten(0, 1)
+    return first
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
