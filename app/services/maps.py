@@ -12,6 +12,7 @@ import streamlit as st
 from app.costed_maps import SAVED, CostedMap
 from app.services import analyses
 from engine.methods import cost
+from engine.methods.editing import holdable
 from engine.rank_map import identity
 from engine.rank_map.document import check_rank_map
 from engine.rank_map.drafts import Drafts
@@ -131,7 +132,7 @@ def keep_draft(analysis_id: str, draft: Draft) -> str:
 
 def recall_draft(analysis_id: str, draft_id: str) -> Draft | None:
     """Return what was changed by hand; ``None`` if it is no longer there."""
-    return _drafts(analysis_id).recall(draft_id, analyses.analysis(analysis_id).projections)
+    return _drafts(analysis_id).recall(draft_id, holdable(analyses.analysis(analysis_id)))
 
 
 def _name_of(file_name: str) -> str:

@@ -20,6 +20,11 @@ HeldRanks = tuple[tuple[str, int], ...]
 """Projection name and the rank a user holds it at, or name of an MLP and the neurons; what saves nothing is dense."""
 
 
+def holdable(analysis: Analysis) -> set[str]:
+    """Return the names that ranks are held by: of the projections, and of the MLPs that can have a width."""
+    return {*analysis.projections, *(mlp.name for mlp in analysis.inventory.mlps)}
+
+
 def held_blocks(held: HeldRanks, formats: frozenset[Format], analysis: Analysis) -> tuple[BlockRank, ...]:
     """Return held ranks as locks: in the cheapest of some formats, or dense where that costs no less.
 

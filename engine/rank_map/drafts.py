@@ -88,8 +88,8 @@ class Drafts:
             ) from error
         return draft_id
 
-    def recall(self, draft_id: str, projections: Collection[str]) -> Draft | None:
-        """Return a draft with the ranks of the projections there are; ``None`` if it is gone or damaged."""
+    def recall(self, draft_id: str, holdable: Collection[str]) -> Draft | None:
+        """Return a draft with the ranks of what there is to hold; ``None`` if it is gone or damaged."""
         if not _ID.fullmatch(draft_id):
             return None
         try:
@@ -98,7 +98,7 @@ class Drafts:
             return None
         if fingerprint_bytes(content)[:16] != draft_id:
             return None
-        return _from_json(json.loads(content), projections)
+        return _from_json(json.loads(content), holdable)
 
     def _make_room(self) -> None:
         kept = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
@@ -114,9 +114,9 @@ def _to_json(draft: Draft) -> dict[str, Any]:
     return {"held": held, "base": {**asdict(draft.base), "held": dict(draft.base.held)}}
 
 
-def _from_json(document: dict[str, Any], projections: Collection[str]) -> Draft:
+def _from_json(document: dict[str, Any], holdable: Collection[str]) -> Draft:
     def known(held: dict[str, int]) -> dict[str, int]:
-        return {name: rank for name, rank in held.items() if name in projections}
+        return {name: rank for name, rank in held.items() if name in holdable}
 
     base = document.get("base")
     if not isinstance(base, dict):

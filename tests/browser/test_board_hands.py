@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
+from app.components.rank_board.curves import presets_json
 from app.components.rank_board.data import BoardState
 from app.costed_maps import SAVED, CostedMap
 from engine.analysis.curves import group_curves
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
-from engine.types import Budget, Metric
+from engine.methods.presets import PRESETS
+from engine.types import Budget, Format, Metric
 from tests.browser.conftest import PATIENCE_MS
 from tests.support.bare_board import made_up_analysis, open_board
 
@@ -42,8 +45,8 @@ def opened(browser: Browser) -> Iterator[Open]:
     errors: list[Any] = []
     page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
 
-    def show(n_layers: int = N_LAYERS, *, is_open: bool = False, **state: Any) -> Locator:
-        analysis = made_up_analysis(n_layers, 64)
+    def show(n_layers: int = N_LAYERS, *, is_open: bool = False, mlps: bool = False, **state: Any) -> Locator:
+        analysis = made_up_analysis(n_layers, 64, mlps=mlps)
         open_board(page, analysis, BoardState(**state), half_of(analysis) if is_open else None)
         return page.get_by_test_id("rank-board")
 
@@ -206,6 +209,105 @@ def test_a_shared_block_moves_as_one(opened: Open) -> None:
     # q, k and v read 64 features and put out 96: a rank costs 160 less the 2 r + 1 that skipping saves.
     assert kept_by(board, "skipcat") - before == 160 - (2 * rank + 1)
     expect(page.get_by_test_id("cell-status")).to_have_text(re.compile("they change together.*, held"))
+
+
+def narrowed(opened: Open, **state: Any) -> tuple[Locator, int, int]:
+    """Open a board on which water-filling may narrow MLPs; return it and layers with an MLP at a width and at ranks."""
+    analysis = made_up_analysis(N_LAYERS, 64, mlps=True)
+    preset = PRESETS["water-filling"]
+    formats = preset.formats | {Format.WIDTH}
+    curves = {Metric.LOSS: group_curves(analysis, Metric.LOSS)}
+    budget = Budget.of_kept_fraction(0.5, analysis.inventory.compressible_params)
+    found = allocate_rank_map(analysis, curves, preset.name, budget, Request(formats=formats))
+    narrow = {analysis.projections[b.members[0]].layer for b in found.blocks if b.format is Format.WIDTH}
+    board = opened(mlps=True, keep=0.5, **state)
+    method = presets_json([replace(preset, formats=formats)])
+    board.page.evaluate(
+        "(method) => send({ methods: [...sent.methods.filter((m) => m.name !== method.name), method] })", method[0]
+    )
+    return board, min(narrow), min(set(range(N_LAYERS)) - narrow)
+
+
+def drag(page: Page, layer: int, row: float, to_height: float) -> None:
+    """Drag the bar of a projection to a height, from 0 at its bottom to 1 at its top."""
+    x, y = spot(page, layer, row)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 42 * (0.5 - to_height) + 5, steps=2)
+    page.mouse.move(x, y + 42 * (0.5 - to_height), steps=2)
+    page.mouse.up()
+
+
+def mlp_in(layer: int) -> str:
+    return "+".join(f"layers.{layer}.{kind}" for kind in ("gate", "up", "down"))
+
+
+GATE, UP, DOWN = 4, 5, 6
+
+
+def test_the_bars_of_an_mlp_at_a_width_move_together(opened: Open) -> None:
+    board, layer, other = narrowed(opened)
+    page = board.page
+    tip = page.get_by_test_id("cell-status")
+    name = mlp_in(layer)
+    drag(page, layer, UP, 0.5)
+    expect(board).to_have_attribute("data-held", f'{{"{name}":96}}')
+    for row, kind in ((GATE, "gate"), (UP, "up"), (DOWN, "down")):
+        page.mouse.move(*spot(page, layer, row))
+        expect(tip).to_have_text(
+            re.compile(rf"^Layer {layer}, {kind}: width, kept 96 of 192 neurons, held.*move together", re.DOTALL)
+        )
+    expect(page.get_by_test_id("said")).to_have_text(re.compile(f"layer {layer}, the MLP is held at 96 of 192 neurons"))
+    page.get_by_label("Neurons").fill("50")
+    page.get_by_label("Neurons").press("Enter")
+    expect(board).to_have_attribute("data-held", f'{{"{name}":50}}')
+    page.get_by_test_id("undo").click()
+    expect(board).to_have_attribute("data-held", f'{{"{name}":96}}')
+    # As wide as it can be it is dense, and still one.
+    page.mouse.dblclick(*spot(page, layer, GATE))
+    expect(board).to_have_attribute("data-held", f'{{"{name}":192}}')
+    expect(tip).to_have_text(re.compile("gate: dense, held"))
+    drag(page, layer, DOWN, 0.25)
+    expect(board).to_have_attribute("data-held", f'{{"{name}":48}}')
+    page.get_by_test_id("hold").click()
+    expect(board).to_have_attribute("data-held", "{}")
+    # At ranks a projection is held by itself.
+    drag(page, other, DOWN, 0.25)
+    expect(board).to_have_attribute("data-held", f'{{"layers.{other}.down":16}}')
+    expect(tip).not_to_have_text(re.compile("width"))
+
+
+def test_a_width_is_held_without_rebalancing_too(opened: Open) -> None:
+    board, layer, _ = narrowed(opened)
+    page = board.page
+    page.get_by_test_id("rebalance").uncheck()
+    before = kept_by(board, "water-filling")
+    drag(page, layer, UP, 0.5)
+    name = mlp_in(layer)
+    expect(board).to_have_attribute("data-held", f'{{"{name}":96}}')
+    page.get_by_test_id("less").click()
+    expect(board).to_have_attribute("data-held", f'{{"{name}":95}}')
+    page.get_by_test_id("more").click()
+    expect(board).to_have_attribute("data-held", f'{{"{name}":96}}')
+    # A neuron is 64 parameters in each of three matrices.
+    at_96 = kept_by(board, "water-filling")
+    assert (at_96 - before) % (3 * 64) == 0
+    page.get_by_test_id("more").click()
+    expect(board).to_have_attribute("data-held", f'{{"{name}":97}}')
+    assert kept_by(board, "water-filling") == at_96 + 3 * 64
+    # The measure of this method knows no widths.
+    expect(page.locator('.rb-card[data-method="svd-llm"]')).to_contain_text("this metric has none")
+    page.get_by_test_id("hold").click()
+    expect(board).to_have_attribute("data-held", "{}")
+    assert kept_by(board, "water-filling") == before
+
+
+def test_a_width_differs_from_ranks(opened: Open) -> None:
+    board, *_ = narrowed(opened, compare="svd-llm")
+    expect(board.page.get_by_test_id("difference")).to_have_text(re.compile(r"with a higher rank or width \(\+\)"))
+    board.page.locator('.rb-card[data-method="svd-llm"]').click()
+    board.page.get_by_test_id("compare").select_option("water-filling")
+    expect(board.page.get_by_test_id("difference")).to_have_text(re.compile("^Against Water-filling at this budget"))
 
 
 def test_a_perplexity_as_the_budget(opened: Open) -> None:

@@ -85,9 +85,9 @@ def made_up_analysis(n_layers: int, width: int, *, mlps: bool = False) -> Analys
     n_params = sum(p.params for group in groups for p in group.members)
     found = tuple(Mlp(up.members, down.members[0]) for up, down in zip(groups[2::4], groups[3::4], strict=True))
     for mlp in found if mlps else ():
-        # As a whole and per parameter about as dear as its projections.
+        # In every other layer dearer than ranks.
         spent = sum(nats[Metric.LOSS][p.name][0] for p in mlp.members)
-        nats[Metric.LOSS][mlp.name] = spent * rng.uniform(0.5, 1.5) * np.linspace(1, 0, mlp.neurons + 1) ** 3
+        nats[Metric.LOSS][mlp.name] = spent * (2.0 if mlp.layer % 2 else 0.2) * np.linspace(1, 0, mlp.neurons + 1) ** 3
     inventory = Inventory("MadeUpForCausalLM", n_layers, tuple(groups), (), n_params + 10**6, found if mlps else ())
     about = {"model": "made up", "model_fingerprint": "0" * 64}
     return Analysis(f"made-up-{n_layers}", about, inventory, {}, nats, importances)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _HELD = "held.{}"
-"""Of the ranks held in an analysis, by projection, in the session."""
+"""Of the ranks held in an analysis, by projection or, for a width, by MLP, in the session."""
 
 
 def held_ranks(analysis: Analysis) -> HeldRanks:
@@ -26,7 +26,11 @@ def held_ranks(analysis: Analysis) -> HeldRanks:
     names = list(analysis.projections)
     for row, cells in changes.get("edited_rows", {}).items():
         if "held" in cells:
-            held[names[int(row)]] = cells["held"]
+            name = names[int(row)]
+            held[name] = cells["held"]
+            # A projection with a rank of its own takes its MLP's width away.
+            if held[name] is not None:
+                held = {other: rank for other, rank in held.items() if other == name or name not in other.split("+")}
     ranks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
     st.session_state[_HELD.format(analysis.id)] = dict(ranks)
     return ranks

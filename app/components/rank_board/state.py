@@ -12,6 +12,7 @@ import streamlit as st
 from app.components.rank_board.data import DTYPES, LOWEST_KEEP, BoardState
 from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED
+from engine.methods.editing import holdable
 from engine.methods.presets import PRESETS
 from engine.rank_map.drafts import MapRequest
 from engine.results.words import method_title, percent
@@ -159,7 +160,8 @@ def _base(given: object, analysis: Analysis) -> MapRequest | None:
 def _held(given: object, analysis: Analysis) -> dict[str, int] | None:
     if not isinstance(given, dict):
         return None
-    return {n: int(r) for n, r in given.items() if n in analysis.projections and isinstance(r, int | float) and r >= 1}
+    known = holdable(analysis)
+    return {n: int(r) for n, r in given.items() if n in known and isinstance(r, int | float) and r >= 1}
 
 
 def _keep(given: object) -> float | None:

@@ -68,7 +68,8 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             ),
         },
     )
-    held = [(analysis.projections[name], rank) for name, rank in held_ranks(analysis)]
+    projections = analysis.projections
+    held = [(projections[name], rank) for name, rank in held_ranks(analysis) if name in projections]
     beyond = [projection_label(p) for p, rank in held if rank > _full_rank(p)]
     if beyond:
         more = f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else ""

@@ -124,19 +124,26 @@ class Board {
     return this.methodOf(method)?.title ?? method;
   }
 
+  /** Return the MLP of a projection that has a width or is held at one, or null; its "ranks" are neurons. */
+  narrowMlp(name) {
+    const mlp = this.planner.mlpOf.get(name);
+    return mlp && (mlp.name in this.state.held || this.decided?.get(name)?.format === "width") ? mlp : null;
+  }
+
   fullRank(name) {
     const { inFeatures, outFeatures } = this.projections.get(name);
-    return Math.min(inFeatures, outFeatures);
+    return this.narrowMlp(name)?.neurons ?? Math.min(inFeatures, outFeatures);
   }
 
   rankOf(name) {
-    return this.decided?.get(name)?.rank ?? this.state.held[name] ?? this.fullRank(name);
+    const held = this.state.held[this.narrowMlp(name)?.name ?? name];
+    return this.decided?.get(name)?.rank ?? held ?? this.fullRank(name);
   }
 
-  /** Return whether a rank is held; without rebalancing a shared block is held as one. */
+  /** Return whether a rank is held, alone or with its MLP; without rebalancing a shared block is held as one. */
   isHeld(name) {
     const { held, base } = this.state;
-    return name in held || (base !== null && (this.decided?.get(name)?.members.some((member) => member in held) ?? false));
+    return name in held || this.narrowMlp(name)?.name in held || (base !== null && (this.decided?.get(name)?.members.some((member) => member in held) ?? false));
   }
 
   schedule() {
@@ -251,17 +258,24 @@ class Board {
     this.reporter.send({ ...this.state, revision: this.revision });
   }
 
-  /** Hold projections at `wanted(name, full rank)`; without rebalancing the members of a shared block move as one. */
+  /** Return what moves with a projection: its MLP at a width, without rebalancing its shared block, or itself. */
+  movedWith(name) {
+    const mlp = this.narrowMlp(name);
+    if (mlp) return { key: mlp.name, members: mlp.members, full: mlp.neurons };
+    const cell = this.state.base && this.decided?.get(name);
+    if (cell && cell.members.length > 1) return { key: cell.members[0], members: cell.members, full: cell.full };
+    return { key: name, members: [name], full: this.fullRank(name) };
+  }
+
+  /** Hold projections, and all that moves with each, at `wanted(name, full rank)`. */
   hold(names, wanted) {
     const { rankStep } = this.curves;
     const held = { ...this.state.held };
     for (const name of names) {
-      const cell = this.state.base && this.decided?.get(name);
-      const isShared = cell && cell.members.length > 1;
-      const full = isShared ? cell.full : this.fullRank(name);
+      const { key, members, full } = this.movedWith(name);
       const rank = Math.max(Math.round(wanted(name, full) / rankStep), 1) * rankStep;
-      if (isShared) for (const member of cell.members) delete held[member];
-      held[isShared ? cell.members[0] : name] = Math.min(rank, full);
+      for (const member of members) delete held[member];
+      held[key] = Math.min(rank, full);
     }
     this.preview({ held: sorted(held) });
   }
@@ -296,7 +310,10 @@ class Board {
 
   release(names) {
     const gone = new Set(names);
-    if (this.state.base) for (const name of names) for (const member of this.decided?.get(name)?.members ?? []) gone.add(member);
+    for (const name of names) {
+      const { key, members } = this.movedWith(name);
+      for (const each of [key, ...members]) gone.add(each);
+    }
     this.preview({ held: Object.fromEntries(Object.entries(this.state.held).filter(([name]) => !gone.has(name))) });
   }
 

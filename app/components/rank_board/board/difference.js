@@ -3,11 +3,11 @@ import { short } from "./text.js";
 
 // engine.rank_map.difference
 
-/** Return projection -> its part of its block's parameters; what a group shares is split by output width. */
+/** Return first projection -> what its block's parameters are split by: output widths. */
 function partsOf(decided) {
   const parts = new Map();
   for (const [first, { members, curve, format, rank }] of decided) {
-    if (members[0] !== first) continue;
+    if (members[0] !== first || format === "width") continue;
     const { inFeatures, outFeatures } = curve;
     const total = rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
     parts.set(first, { members, total, width: outFeatures });
@@ -15,8 +15,14 @@ function partsOf(decided) {
   return parts;
 }
 
+/** Return projection -> its part of its block's parameters; a width leaves every projection its own. */
 export function paramsByProjection(decided, shapeOf) {
   const params = new Map();
+  for (const [name, { format, rank, full }] of decided) {
+    if (format !== "width") continue;
+    const { inFeatures, outFeatures } = shapeOf(name);
+    params.set(name, ((inFeatures * outFeatures) / full) * rank);
+  }
   for (const { members, total, width } of partsOf(decided).values()) {
     let [outs, given] = [0, 0];
     for (const name of members) {
@@ -51,7 +57,7 @@ export function compare(before, now, shapeOf) {
 export function compareInWords(title, { changed, more, less, gained, lost }, nAll) {
   if (!changed) return `The same map as ${title}.`;
   return (
-    `Against ${title}: ${changed} of ${nAll} projections differ, ${more} with a higher rank (+) and ${less} ` +
+    `Against ${title}: ${changed} of ${nAll} projections differ, ${more} with a higher rank or width (+) and ${less} ` +
     `with a lower one (−, hatched); ${short(gained)} parameters are added to some and ${short(lost)} removed from others.`
   );
 }

@@ -5,11 +5,11 @@ export function showLegend(holder, isCompared, meanings) {
   if (holder.dataset.compared === String(isCompared)) return;
   holder.dataset.compared = String(isCompared);
   const colour = (value, kind = "") => `<i class="${kind}" style="background-color:${value}"></i>`;
-  const signs = Object.entries(COLOURS).map(([format, value]) => [colour(value), format]);
+  const signs = Object.entries(COLOURS).map(([format, value]) => [colour(value, format === "width" ? "rb-striped" : ""), format]);
   signs.push(['<i class="rb-mark"></i>', "above this line low-rank saves nothing"], ['<i class="rb-held"></i>', "held"]);
   if (isCompared) {
     signs.push([colour(MORE), "+ higher than in the other map"], [colour(LESS, "rb-hatched"), "− lower"], ['<i class="rb-ghost"></i>', "rank in the other map"]);
   }
   const shown = signs.map(([sign, text]) => `<span title="${meanings[text] ?? ""}">${sign}${text}</span>`).join("");
-  holder.innerHTML = `<span>Height: kept rank over full rank.</span>${shown}`;
+  holder.innerHTML = `<span>Height: kept rank over full rank, in width kept neurons over all.</span>${shown}`;
 }

@@ -1,8 +1,9 @@
 import { shareOf } from "./difference.js";
 import { maxUsefulRank } from "../port/formats.js";
 
-// No method's colours: blues factor, browns leave out columns as well, and the lighter of a pair shares a factor.
-export const COLOURS = { dense: "#8a8f98", "low-rank": "#4554b8", cat: "#bdb2f5", skip: "#7a5c12", "skip+cat": "#c7b46a" };
+// No method's colours: blues factor, browns leave out columns as well, and the lighter of a pair shares a factor; width,
+// which factors nothing, is wine red and striped.
+export const COLOURS = { dense: "#8a8f98", "low-rank": "#4554b8", cat: "#bdb2f5", skip: "#7a5c12", "skip+cat": "#c7b46a", width: "#7a1840" };
 export const MORE = "#009e73";
 export const LESS = "#cc79a7";
 
@@ -117,9 +118,11 @@ export class RankMap {
         const cell = decided?.get(p.name);
         const share = cell ? shareOf(cell) : 0;
         if (cell) this.fill(COLOURS[cell.format], x, top + BAR * (1 - share), w, BAR * share);
+        const isNarrow = cell?.format === "width";
+        if (isNarrow) this.stripe(x, top + BAR * (1 - share), w, BAR * share);
         const other = cell && before?.get(p.name);
         if (other) this.drawDifference(x, top, w, share, shareOf(other));
-        this.fill(this.text, x, Math.round(top + BAR * (1 - p.breakEven)), w, 1);
+        if (!isNarrow) this.fill(this.text, x, Math.round(top + BAR * (1 - p.breakEven)), w, 1);
         if (isHeld(p.name)) this.outline(this.accent, x + 1, top + 1, w - 2, BAR - 2, 2);
         if (p.name === hovered) this.outline(this.text, x, top, w, BAR, 1);
         if (isSelected(p.name)) this.outline(this.text, x, top - 2, w, BAR + 4, p.name === cursor ? 3 : 1.5);
@@ -181,6 +184,11 @@ export class RankMap {
     }
     context.stroke();
     context.restore();
+  }
+
+  /** Mark a bar of kept neurons with upright lines. */
+  stripe(x, y, w, h) {
+    for (let at = 2; at < w; at += 4) this.fill("#fffb", x + at, y, 1, h);
   }
 
   sign(isPlus, x, y) {

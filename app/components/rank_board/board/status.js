@@ -1,5 +1,5 @@
 import { maxUsefulRank, rankParams } from "../port/formats.js";
-import { percentText, ratioText, short } from "./text.js";
+import { counted, percentText, ratioText, short } from "./text.js";
 
 /** Return what is known about one projection, line by line. */
 export function describe(board, name) {
@@ -10,6 +10,7 @@ export function describe(board, name) {
   const who = `Layer ${layer}, ${kind}`;
   if (!cell) return [`${who}: no map${held}`];
   if (cell.rank === null) return [`${who}: dense${held}`, `${short(inFeatures * outFeatures)} parameters, no predicted loss`];
+  if (cell.format === "width") return describeWidth(board, who, cell, held);
   const { curve, rank, full, format, members } = cell;
   const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
   const dense = curve.inFeatures * curve.outFeatures;
@@ -21,6 +22,17 @@ export function describe(board, name) {
     `${short(cost)} parameters, ${share} % of dense`,
     saves,
     `σ at the cut: ${cutText(curve, rank)} of the largest`,
+    `${curve.natsAt(rank).toPrecision(3)} nats per token predicted`,
+  ];
+}
+
+function describeWidth(board, who, { curve, rank, full, format, members }, held) {
+  const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
+  const kinds = members.map((member) => board.projections.get(member).kind);
+  return [
+    `${who}: width, kept ${counted(rank)} of ${counted(full)} neurons${held}`,
+    `${kinds.slice(0, -1).join(", ")} and ${kinds.at(-1)} keep the same neurons and move together`,
+    `${short(cost)} parameters, ${((rank / full) * 100).toFixed(1)} % of dense`,
     `${curve.natsAt(rank).toPrecision(3)} nats per token predicted`,
   ];
 }
@@ -57,6 +69,11 @@ export function sayChange(board, before, now) {
 }
 
 function heldText(board, name, rank) {
+  const mlp = board.planner.mlps.get(name);
+  if (mlp) {
+    const is = rank === undefined ? "is released" : `is held at ${counted(rank)} of ${counted(mlp.neurons)} neurons`;
+    return `layer ${board.projections.get(mlp.members[0]).layer}, the MLP ${is}`;
+  }
   const { layer, kind } = board.projections.get(name);
   return `layer ${layer}, ${kind} ${rank === undefined ? "is released" : `is held at rank ${rank}`}`;
 }

@@ -13,6 +13,8 @@ export function megabytes(bytes) {
   return bytes >= 1e3 ? `${Number((bytes / 1e3).toPrecision(3))} kB` : `${bytes} bytes`;
 }
 
+export const counted = (value) => value.toLocaleString("en");
+
 export const percentText = (fraction) => `${(fraction * 100).toFixed(1)} %`;
 
 export const perplexityText = (value) => (value < 1e4 ? value.toFixed(2) : "over 10,000");

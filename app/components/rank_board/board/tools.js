@@ -5,7 +5,7 @@ import { megabytes, short } from "./text.js";
 export class Toolbar {
   constructor(board) {
     this.board = board;
-    for (const name of ["rank", "fraction", "share", "selected", "rebalance", "balance", "compare"]) {
+    for (const name of ["unit", "rank", "fraction", "share", "selected", "rebalance", "balance", "compare"]) {
       this[name] = board.find(`.rb-${name}`);
     }
     this.buttons = new Map();
@@ -20,7 +20,8 @@ export class Toolbar {
       const rank = Number(this.rank.value);
       if (rank >= 1) board.change(() => board.hold(board.selection.names, () => rank));
       const [name] = board.selection.names;
-      if (rank > board.fullRank(name)) board.budgetControl.say(`The full rank is ${board.fullRank(name)}: it is kept dense.`);
+      const full = board.fullRank(name);
+      if (rank > full) board.budgetControl.say(`${board.narrowMlp(name) ? "All neurons are" : "The full rank is"} ${full}: it is kept dense.`);
     });
     const toShare = (percent) => board.hold(board.selection.names, (_, full) => (percent / 100) * full);
     this.share.addEventListener("change", () => {
@@ -49,6 +50,7 @@ export class Toolbar {
     const isOne = names.size === 1;
     const [name] = names;
     this.selected.textContent = selectionText(names, board.projections);
+    this.unit.textContent = isOne && board.narrowMlp(name) ? "Neurons" : "Rank";
     this.rank.disabled = !isOne;
     const shares = [...names].map((each) => board.rankOf(each) / board.fullRank(each));
     const mean = shares.reduce((sum, value) => sum + value, 0) / shares.length;

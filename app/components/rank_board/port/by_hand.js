@@ -33,7 +33,7 @@ export function editMap(plan, method, held, model, curveOf) {
   let nats = 0;
   for (const { members, format, rank } of blocks) {
     const curve = curveOf(members);
-    if (!curve) throw new NoAllocation("A width is held, but this method's metric has none; release it.");
+    if (!curve) throw new NoAllocation("A width is held, but this metric has none; release it.");
     if (rank !== null && rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
     const { inFeatures, outFeatures } = curve;
     params += rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);

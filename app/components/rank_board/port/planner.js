@@ -13,13 +13,14 @@ export class Planner {
     this.methods = new Methods(curves);
     this.shapeOf = (name) => projections.get(name);
     this.curvesByBlock = {};
-    this.mlps = new Map();
+    [this.mlps, this.mlpOf] = [new Map(), new Map()];
     for (const [metric, groups] of Object.entries(curves.metrics)) {
       const all = groups.flatMap(({ separate, shared, width }) => [...separate, shared, width]).filter(Boolean);
       this.curvesByBlock[metric] = new Map(all.map((curve) => [curve.members.join("+"), curve]));
       for (const { width } of mlpsByFirst(groups).values()) {
-        const name = width.members.join("+");
-        this.mlps.set(name, { name, members: width.members, neurons: width.inFeatures });
+        const mlp = { name: width.members.join("+"), members: width.members, neurons: width.inFeatures };
+        this.mlps.set(mlp.name, mlp);
+        for (const name of mlp.members) this.mlpOf.set(name, mlp);
       }
     }
   }

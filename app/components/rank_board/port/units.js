@@ -88,7 +88,7 @@ export function mlpsByFirst(groups) {
 function locksByName(locks, mlpFrom) {
   const lockOf = new Map();
   for (const lock of locks) {
-    if (lock.format === "width" && !mlpFrom.has(lock.members[0])) throw new NoAllocation("A width is held, but this method's metric has none; release it.");
+    if (lock.format === "width" && !mlpFrom.has(lock.members[0])) throw new NoAllocation("A width is held, but this metric has none; release it.");
     for (const name of lock.members) {
       if (lockOf.has(name)) throw new NoAllocation("A projection is held twice, by itself and with its MLP; release one of them.");
       lockOf.set(name, lock);
