@@ -244,7 +244,7 @@ def test_a_pinned_run_is_what_every_page_compares_with(
     page = page.multiselect(key="runs.chosen").set_value([flrc.id]).run()
     assert len(frame(page, "gained"))
     pinned = query(page)["baseline"]
-    allocation = open_page("allocation", baseline=pinned, keep="0.7")
+    allocation = open_page("allocation", baseline=pinned, keep="0.7", tab="Compare methods")
     assert not allocation.exception
     methods = frame(allocation, "mb_delta").set_index("name")
     assert methods.loc["water-filling", "mb_delta"] < 0

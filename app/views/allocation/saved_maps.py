@@ -54,7 +54,14 @@ def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     if st.session_state.get(_CHOSEN) not in maps:
         # Set, not dropped: the browser keeps what it shows until it is sent another value.
         st.session_state[_CHOSEN] = next(iter(maps))
-    chosen = st.selectbox("Saved map", list(maps), format_func=lambda i: map_label(maps[i]), key=_CHOSEN, width=480)
+    chosen = st.selectbox(
+        "Saved map",
+        list(maps),
+        format_func=lambda i: map_label(maps[i]),
+        key=_CHOSEN,
+        width=480,
+        persist_state="session",
+    )
     changed = offer_actions(analysis, maps[chosen])
     if changed is not None:
         _go_on_with(changed)

@@ -39,6 +39,7 @@ def show_difference(analysis: Analysis, costed: CostedMap, maps: Sequence[Costed
             format_func=lambda name: f"Saved: {named[name].name}" if name in named else method_title(name),
             placeholder="A method at this budget, or a saved map",
             key=COMPARED_KEY,
+            persist_state="session",
             width=480,
         )
         if other is None:
