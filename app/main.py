@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.pages import navigation
+from app.services.of_run import begin_run
 from app.widgets.errors import warn_of_unreadable
 from app.widgets.glossary import glossary_button
 from app.widgets.history import keep_history_tidy
@@ -13,6 +14,7 @@ from app.widgets.presentation import style_presentation
 from app.widgets.url_state import carry_url_state
 
 st.set_page_config(page_title=NAME, page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
+begin_run()
 carry_url_state()
 page = st.navigation(navigation(), position="top")
 warn_of_unreadable()

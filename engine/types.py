@@ -184,6 +184,11 @@ class Inventory:
         return {p.name: p for p in self.projections}
 
     @property
+    def downs(self) -> frozenset[str]:
+        """Names of the projections that read the neurons of an MLP."""
+        return frozenset(mlp.down.name for mlp in self.mlps)
+
+    @property
     def compressible_params(self) -> int:
         """Parameters of all projections when dense; kept fractions are fractions of this."""
         return sum(p.params for p in self.projections)
@@ -246,7 +251,7 @@ class GroupCurves:
 
 @dataclass(frozen=True, slots=True)
 class BlockRank:
-    """The decision for one block: its format and the rank or, in width, the neurons kept (``None``: dense)."""
+    """The decision for one block: its format and the rank, or in width the neurons kept (``None``: dense)."""
 
     members: tuple[str, ...]
     format: Format

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, OKABE_ITO, framed
+from app.charts.style import NEUTRAL, OKABE_ITO, PER_HUNDRED, framed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +33,13 @@ def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: i
         figure.add_trace(
             go.Scatter(
                 x=tokens[: len(values)],
-                y=values,
+                y=[100 * value for value in values],
                 mode="lines",
                 name=name,
                 line={**style, "shape": "hv"},
-                hovertemplate=f"token %{{x}}<br>{name} %{{y:.1%}} of dense<extra></extra>",
+                hovertemplate=f"token %{{x}}<br>{name} %{{y:.1f}} % of dense<extra></extra>",
             )
         )
     figure.update_xaxes(title="generated token", range=[1, max(n_tokens, 2)])
-    figure.update_yaxes(title="share of dense", tickformat=".0%", range=[0, 1.02])
+    figure.update_yaxes(title="share of dense", range=[0, 102], **PER_HUNDRED)
     return framed(figure, 280)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from app.charts.style import TEXT
+from app.charts.style import PER_HUNDRED, TEXT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def colour_bar(title: str, powers: tuple[float, float] | None, *, percent: bool)
     Args:
         title: above the bar.
         powers: the ends of a logarithmic scale, as powers of ten; ``None``: the scale is linear.
-        percent: whether values are fractions.
+        percent: whether values are percentages.
     """
     bar: dict[str, object] = {
         "orientation": "h",
@@ -50,11 +50,14 @@ def colour_bar(title: str, powers: tuple[float, float] | None, *, percent: bool)
         "ypad": 12,
         "title": {"text": title, "side": "top", "font": {"color": TEXT}},
         "tickfont": {"color": TEXT},
-        "tickformat": ".0%" if percent else "",
+        **(PER_HUNDRED if percent else {}),
     }
     if powers is not None:
         ticks = _ticks_between(10 ** powers[0], 10 ** powers[1])
-        bar |= {"tickvals": list(np.log10(ticks)), "ticktext": [_written(tick, percent=percent) for tick in ticks]}
+        bar |= {
+            "tickvals": list(np.log10(ticks)),
+            "ticktext": [_written(tick) + (" %" if percent else "") for tick in ticks],
+        }
     return bar
 
 
@@ -69,9 +72,7 @@ def _ticks_between(low: float, high: float) -> list[float]:
     return [low, high]
 
 
-def _written(value: float, *, percent: bool) -> str:
-    if percent:
-        return f"{100 * value:.3g}%"
+def _written(value: float) -> str:
     if 1e-3 <= value < 1e4:
         return f"{value:.3g}"
     digits, _, power = f"{value:.0e}".partition("e")

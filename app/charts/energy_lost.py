@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.style import TEXT, depth_colours, framed
+from app.charts.style import PER_HUNDRED, TEXT, depth_colours, framed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,10 +43,13 @@ def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame) -> go.Figure:
     figure.add_traces(traces)
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1], tickvals=[0.25, 0.5, 0.75])
-    shares = [10.0**power for power in range(-4, 1)]
-    percents = [f"{100 * share:g}%" for share in shares]
-    figure.update_yaxes(type="log", range=[np.log10(_LEAST), 0.05], tickvals=shares, ticktext=percents)
+    figure.update_xaxes(range=[0, 100], tickvals=[25, 50, 75], **PER_HUNDRED)
+    figure.update_yaxes(
+        type="log",
+        range=[np.log10(100 * _LEAST), 2.05],
+        tickvals=[10.0**power for power in range(-2, 3)],
+        **PER_HUNDRED,
+    )
     figure.update_xaxes(title="rank over full rank", row=n_rows)
     figure.update_yaxes(title="energy lost", col=1)
     return framed(figure, 90 + 180 * n_rows)
@@ -63,24 +66,24 @@ def _lines(curves: pd.DataFrame, axes: Mapping[str, str]) -> Iterator[go.Scatter
     for band, color in enumerate(depth_colours(range(_BANDS))):
         own = parted[bands[parted.index] == band]
         yield go.Scatter(
-            x=own["rank_fraction"].to_numpy(),
-            y=own["lost"].to_numpy(),
+            x=100 * own["rank_fraction"].to_numpy(),
+            y=100 * own["lost"].to_numpy(),
             mode="lines",
             line={"color": color, "width": 1},
             opacity=0.55,
             hovertext=own["block"].to_numpy(),
-            hovertemplate="%{hovertext}<br>%{x:.0%} of the ranks: %{y:.2%} lost<extra></extra>",
+            hovertemplate="%{hovertext}<br>%{x:.1f} % of the ranks: %{y:.2f} % lost<extra></extra>",
             **axes,
         )
 
 
 def _ticks(cuts: pd.DataFrame, axes: Mapping[str, str]) -> go.Scatter:
     return go.Scatter(
-        x=cuts["rank_fraction"],
-        y=cuts["lost"],
+        x=100 * cuts["rank_fraction"],
+        y=100 * cuts["lost"],
         mode="markers",
         marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.5, "color": TEXT}},
         hovertext=cuts["block"],
-        hovertemplate="%{hovertext}: cut at %{x:.0%} of its ranks<br>%{y:.2%} lost<extra></extra>",
+        hovertemplate="%{hovertext}: cut at %{x:.1f} % of its ranks<br>%{y:.2f} % lost<extra></extra>",
         **axes,
     )

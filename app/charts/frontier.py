@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, method_style, ratio_axis
+from app.charts.style import NEUTRAL, PER_HUNDRED, framed, method_style, ratio_axis
 from engine.results.columns import Kind
 from engine.results.palette import shown_place
 from engine.results.pareto import pareto_front
 from engine.results.rows import DENSE
-from engine.results.words import method_title
+from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,9 @@ def frontier(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> go.F
     points = _points(rows, cost, quality)
     on_front = front_of(rows, cost, quality)
     figure = go.Figure()
-    line = [(paid.value, gained.value) for row, paid, gained in points if row in on_front]
+    line = [
+        (_unit(cost) * paid.value, _unit(quality) * gained.value) for row, paid, gained in points if row in on_front
+    ]
     line.sort()
     figure.add_trace(
         go.Scatter(
@@ -71,16 +73,16 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
     dense = method == DENSE
     color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
     texts = [
-        f"{'dense model' if dense else method_title(method)}, {row.size.kept_fraction:.1%} kept<br>"
+        f"{'dense model' if dense else method_title(method)}, {percent(row.size.kept_fraction)} kept<br>"
         f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
         + ("<br>on the Pareto front" if best else "")
         for (row, paid, gained), best in zip(points, on_front, strict=True)
     ]
     return go.Scatter(
-        x=[paid.value for _, paid, _ in points],
-        y=[gained.value for *_, gained in points],
-        error_x=_bars([paid for _, paid, _ in points]),
-        error_y=_bars([gained for *_, gained in points]),
+        x=[_unit(cost) * paid.value for _, paid, _ in points],
+        y=[_unit(quality) * gained.value for *_, gained in points],
+        error_x=_bars(cost, [paid for _, paid, _ in points]),
+        error_y=_bars(quality, [gained for *_, gained in points]),
         mode="markers",
         name="dense model" if dense else method_title(method),
         marker={
@@ -105,24 +107,29 @@ def _harm(measure: Measure, figure: Quantity) -> float:
     return figure.value if measure.lower_is_better else -figure.value
 
 
-def _bars(figures: Sequence[Quantity]) -> dict[str, object] | None:
+def _bars(measure: Measure, figures: Sequence[Quantity]) -> dict[str, object] | None:
     if all(figure.low is None or figure.high is None for figure in figures):
         return None
+    unit = _unit(measure)
     return {
         "type": "data",
         "symmetric": False,
-        "array": [math.nan if f.high is None else f.high - f.value for f in figures],
-        "arrayminus": [math.nan if f.low is None else f.value - f.low for f in figures],
+        "array": [math.nan if f.high is None else unit * (f.high - f.value) for f in figures],
+        "arrayminus": [math.nan if f.low is None else unit * (f.value - f.low) for f in figures],
         "color": NEUTRAL,
         "thickness": 1,
     }
 
 
+def _unit(measure: Measure) -> int:
+    return 100 if measure.kind is Kind.PERCENT else 1
+
+
 def _axis(measure: Measure) -> dict[str, object]:
-    return {"tickformat": ".0%"} if measure.kind is Kind.PERCENT else {}
+    return {**PER_HUNDRED} if measure.kind is Kind.PERCENT else {}
 
 
 def _written(measure: Measure, figure: Quantity) -> str:
-    return {Kind.PERCENT: f"{figure.value:.1%}", Kind.COUNT: f"{figure.value:,.0f}"}.get(
+    return {Kind.PERCENT: percent(figure.value), Kind.COUNT: f"{figure.value:,.0f}"}.get(
         measure.kind, f"{figure.value:.3f}" if measure.kind is Kind.RATIO else f"{figure.value:,.2f}"
     )

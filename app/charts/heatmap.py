@@ -53,7 +53,9 @@ def layer_heatmap(
     layers = list(dict.fromkeys(rows["layer"]))
     heights = {layer: place for place, layer in enumerate(layers)}
     grid = np.full((len(layers), len(kinds)), np.nan)
-    shown = rows[value].to_numpy(dtype=float)
+    unit = 100 if percent else 1
+    shown = unit * rows[value].to_numpy(dtype=float)
+    limits = None if limits is None else (unit * limits[0], unit * limits[1])
     if log:
         low, high = (float(np.log10(v)) for v in limits or log_limits(shown))
         limits = low, high

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, method_dash, method_style, ratio_axis
+from app.charts.style import NEUTRAL, PER_HUNDRED, framed, method_dash, method_style, ratio_axis
 from engine.results.palette import method_place
 from engine.results.words import TIMES, method_title
 
@@ -34,7 +34,7 @@ def quality_curves(
         kept_fractions, ratios, lows, highs = (np.minimum(column, 1e6) for column in zip(*points, strict=True))
         figure.add_trace(
             go.Scatter(
-                x=np.concatenate([kept_fractions, kept_fractions[::-1]]),
+                x=100 * np.concatenate([kept_fractions, kept_fractions[::-1]]),
                 y=np.concatenate([lows, highs[::-1]]),
                 mode="lines",
                 fill="toself",
@@ -47,7 +47,7 @@ def quality_curves(
         )
         figure.add_trace(
             go.Scatter(
-                x=kept_fractions,
+                x=100 * kept_fractions,
                 y=ratios,
                 mode="lines",
                 name=title,
@@ -55,7 +55,7 @@ def quality_curves(
                 line={"color": color, "dash": method_dash(title)},
                 customdata=np.stack([lows, highs], axis=1),
                 hovertemplate=(
-                    f"{title}, predicted<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    f"{title}, predicted<br>%{{x:.1f}} % kept: %{{y:.3f}} {TIMES} dense<br>"
                     "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>"
                 ),
             )
@@ -64,18 +64,18 @@ def quality_curves(
         _add_measured(figure, measured)
     figure.add_trace(
         go.Scatter(
-            x=[1.0],
+            x=[100.0],
             y=[1.0],
             mode="markers",
             name="dense model",
             marker={"color": NEUTRAL, "symbol": "hexagon2", "size": 13, "line": {"width": 1, "color": "#FFFFFF"}},
-            hovertemplate=f"the dense model: 100% kept, 1 {TIMES}<extra></extra>",
+            hovertemplate=f"the dense model: 100 % kept, 1 {TIMES}<extra></extra>",
         )
     )
     if kept is not None:
-        figure.add_vline(x=kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
+        figure.add_vline(x=100 * kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
     figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
-    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_xaxes(title="kept fraction", **PER_HUNDRED)
     figure.update_yaxes(title="perplexity over dense", **ratio_axis(figure))
     return framed(figure)
 
@@ -93,17 +93,17 @@ def comparison_lines(rows: pd.DataFrame, column: str) -> go.Figure:
         color, symbol = method_style(title)
         figure.add_trace(
             go.Scatter(
-                x=points["kept"],
+                x=100 * points["kept"],
                 y=points[column],
                 mode="lines+markers",
                 name=title,
                 line={"color": color},
                 marker={"symbol": symbol, "size": 9},
-                hovertemplate=f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
+                hovertemplate=f"{title}, measured<br>%{{x:.1f}} % kept: %{{y:.3f}} {TIMES} dense<extra></extra>",
             )
         )
     figure.add_hline(y=1.0, line={"dash": "dot", "color": NEUTRAL})
-    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.update_xaxes(title="kept fraction", **PER_HUNDRED)
     figure.update_yaxes(title="perplexity over dense", **ratio_axis(figure))
     return framed(figure)
 
@@ -116,7 +116,7 @@ def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
         color, symbol = method_style(str(title))
         figure.add_trace(
             go.Scatter(
-                x=rows["kept"],
+                x=100 * rows["kept"],
                 y=rows["ratio"],
                 mode="markers",
                 name=title,
@@ -130,7 +130,7 @@ def _add_measured(figure: go.Figure, measured: pd.DataFrame) -> None:
                 },
                 customdata=rows[["text", "perplexity"]].to_numpy(),
                 hovertemplate=(
-                    f"{title}, measured<br>%{{x:.1%}} kept: %{{y:.3f}} {TIMES} dense<br>"
+                    f"{title}, measured<br>%{{x:.1f}} % kept: %{{y:.3f}} {TIMES} dense<br>"
                     "perplexity %{customdata[1]:.2f} on %{customdata[0]}<extra></extra>"
                 ),
             )
@@ -171,9 +171,9 @@ def predicted_against_measured(measured: pd.DataFrame) -> go.Figure:
                 mode="markers",
                 name=str(title),
                 marker={"color": color, "symbol": symbol, "size": 11},
-                customdata=group["kept"],
+                customdata=100 * group["kept"],
                 hovertemplate=(
-                    f"{title}, %{{customdata:.1%}} kept<br>predicted %{{x:.4f}}, measured %{{y:.4f}}<extra></extra>"
+                    f"{title}, %{{customdata:.1f}} % kept<br>predicted %{{x:.4f}}, measured %{{y:.4f}}<extra></extra>"
                 ),
             )
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, OKABE_ITO, framed
+from app.charts.style import NEUTRAL, OKABE_ITO, PER_HUNDRED, framed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,19 +32,19 @@ def score_bars(rows: Mapping[str, ResultRow], measures: Sequence[Measure]) -> go
         figure.add_trace(
             go.Bar(
                 x=[title for title, _ in shown],
-                y=[one.value for _, one in shown],
+                y=[100 * one.value for _, one in shown],
                 error_y={
                     "type": "data",
                     "symmetric": False,
-                    "array": [0.0 if one.high is None else one.high - one.value for _, one in shown],
-                    "arrayminus": [0.0 if one.low is None else one.value - one.low for _, one in shown],
+                    "array": [0.0 if one.high is None else 100 * (one.high - one.value) for _, one in shown],
+                    "arrayminus": [0.0 if one.low is None else 100 * (one.value - one.low) for _, one in shown],
                     "color": NEUTRAL,
                     "thickness": 1.2,
                 },
                 name=name,
                 marker={"color": NEUTRAL if row.is_dense else OKABE_ITO[(place - 1) % len(OKABE_ITO)]},
-                hovertemplate=f"{name}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
+                hovertemplate=f"{name}<br>%{{x}}: %{{y:.1f}} %<extra></extra>",
             )
         )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero", **PER_HUNDRED)
     return framed(figure, 380)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from app.charts.style import PATTERNS, SYMBOLS, framed, line_style
+from app.charts.style import PATTERNS, PER_HUNDRED, SYMBOLS, framed, line_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ def score_shares(shares: pd.DataFrame) -> go.Figure:
     by_layer = shares.index.name == "layer"
     for index, title in enumerate(shares.columns):
         color, dash = line_style(index)
-        style: dict[str, object] = {"name": title, "x": list(shares.index), "y": shares[title].to_numpy()}
+        style: dict[str, object] = {"name": title, "x": list(shares.index), "y": 100 * shares[title].to_numpy()}
         if by_layer:
             marker = {"symbol": SYMBOLS[index]}
             figure.add_trace(
@@ -33,5 +33,5 @@ def score_shares(shares: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
     if not shares.index.is_monotonic_increasing:
         figure.update_xaxes(type="category")
-    figure.update_yaxes(title="share of the score's total", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title="share of the score's total", rangemode="tozero", **PER_HUNDRED)
     return framed(figure, 340)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, depth_colours, framed, line_style, rank_ticks
+from app.charts.style import NEUTRAL, PER_HUNDRED, depth_colours, framed, line_style, rank_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -34,7 +34,7 @@ class Axes:
         title: of the vertical axis.
         log_height: whether that axis is logarithmic; zeros are left out.
         log_rank: whether the axis of ranks is.
-        relative: whether ranks are drawn as fractions of each block's full rank.
+        relative: whether ranks are drawn as percentages of each block's full rank.
     """
 
     title: str
@@ -68,7 +68,7 @@ def spectra(
     styles = _styles(lines, facts)
     for label, (color, dash) in styles.items():
         line = lines[label].dropna()
-        full = facts[label]["full_rank"] if axes.relative else 1
+        full = facts[label]["full_rank"] / 100 if axes.relative else 1
         traces.append(
             go.Scatter(
                 x=line.index / full,
@@ -107,9 +107,9 @@ def spectra(
     figure = go.Figure(traces)
     highest = max((line["full_rank"] for line in facts.values()), default=1)
     figure.update_xaxes(
-        title="rank, as a fraction of full rank" if axes.relative else "rank",
+        title="rank over full rank" if axes.relative else "rank",
         type="log" if axes.log_rank else "linear",
-        tickformat=".0%" if axes.relative else "",
+        **(PER_HUNDRED if axes.relative else {}),
         **(rank_ticks(highest, relative=axes.relative) if axes.log_rank else {}),
     )
     figure.update_yaxes(
@@ -134,7 +134,7 @@ def _faint(lines: pd.DataFrame, facts: _Facts, axes: Axes) -> go.Scatter:
     x, y = [], []
     for label in lines.columns:
         line = lines[label].dropna()
-        x += [*(line.index / (facts[label]["full_rank"] if axes.relative else 1)), None]
+        x += [*(line.index / (facts[label]["full_rank"] / 100 if axes.relative else 1)), None]
         y += [*_heights(line, axes), None]
     style = {"color": NEUTRAL, "width": 0.6}
     return go.Scatter(x=x, y=y, mode="lines", line=style, opacity=0.5, hoverinfo="skip", showlegend=False)
@@ -146,7 +146,7 @@ def _thin(title: str, lines: pd.DataFrame, styles: Mapping[str, tuple[str, str]]
         line = lines[label].dropna()
         color, dash = styles[label]
         yield go.Scatter(
-            x=line.index / (line.index[-1] if axes.relative else 1),
+            x=line.index / (line.index[-1] / 100 if axes.relative else 1),
             y=_heights(line, axes),
             mode="lines",
             legendgroup=label,

@@ -25,6 +25,9 @@ HIGHLIGHT: Final = palette.HIGHLIGHT
 TEXT: Final = "#000037"
 """Streamlit replaces it by its strongest grey in the light and in the dark theme; its own labels are too pale."""
 
+PER_HUNDRED: Final = {"ticksuffix": " %"}
+"""Of an axis whose numbers are percentages: plotly's own format of fractions is not that of the texts."""
+
 _MARGIN: Final = {"l": 10, "r": 36, "t": 30, "b": 10}
 """On the right the toolbar has its place, so that it covers nothing."""
 
@@ -85,8 +88,8 @@ def rank_ticks(highest: int, *, relative: bool) -> dict[str, object]:
     places = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]
     within = [place for place in places if place <= highest]
     if relative:
-        shares = [1 / place for place in within]
-        return {"tickvals": shares, "ticktext": [f"{100 * share:.2g}%" for share in shares]}
+        shares = [100 / place for place in within]
+        return {"tickvals": shares, "ticktext": [f"{share:.2g} %" for share in shares]}
     return {"tickvals": within, "ticktext": [f"{rank:,}" for rank in within]}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from app.charts.style import NEUTRAL, framed, method_style
+from app.charts.style import NEUTRAL, PER_HUNDRED, framed, method_style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,17 +29,17 @@ def searched_maps(trials: pd.DataFrame, title: str, kept: float) -> go.Figure:
     ):
         figure.add_trace(
             go.Scatter(
-                x=of["kept"],
+                x=100 * of["kept"],
                 y=of["ratio"],
                 mode=mode,
                 name=name,
                 opacity=opacity,
                 line={"color": color, "shape": "hv"},
                 marker={"color": color, "symbol": symbol, "size": 8},
-                hovertemplate="%{x:.1%} kept<br>%{y:.3f} × the dense perplexity<extra></extra>",
+                hovertemplate="%{x:.1f} % kept<br>%{y:.3f} × the dense perplexity<extra></extra>",
             )
         )
-    figure.add_vline(x=kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
-    figure.update_xaxes(title="kept fraction", tickformat=".0%")
+    figure.add_vline(x=100 * kept, line={"dash": "dot", "color": NEUTRAL}, annotation_text="budget")
+    figure.update_xaxes(title="kept fraction", **PER_HUNDRED)
     figure.update_yaxes(title="perplexity over dense")
     return framed(figure, 300)

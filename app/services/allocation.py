@@ -10,7 +10,7 @@ import streamlit as st
 from app.components.rank_board.curves import board_step, encode_curves, evaluated_json
 from app.costed_maps import CostedMap, NoMap
 from app.services.analyses import analysis, curves
-from app.services.home import store
+from app.services.home import store, stored_of
 from cache import fingerprint
 from engine.errors import InfeasibleBudgetError, RankScopeError
 from engine.methods import cost
@@ -119,7 +119,7 @@ def _trials_of(method: str) -> str:
 
 def _trials_there() -> str:
     """Name the trials that are stored: they grow while a search runs, unlike all else that is cached."""
-    return fingerprint("trials", [key.fingerprint for key in store().keys("trial")], [], schema_version=1)
+    return fingerprint("trials", list(stored_of("trial")), [], schema_version=1)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

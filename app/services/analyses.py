@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.services.home import store
+from app.services.home import store, stored_of
+from app.services.of_run import of_run
 from engine.analysis.curves import SpectrumSummary, predicted_increase, rank_at_energy, summarise_spectrum
 from engine.pipeline.reading import analyses, measurements
 from engine.types import GroupCurves, Metric
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 def analysis_headings() -> list[AnalysisHeading]:
     """Return every analysis, newest first."""
-    return analyses.analysis_headings(store())
+    return of_run("analyses", lambda: analyses.analysis_headings(store()))
+
+
+def same_factors(analysis_id: str) -> frozenset[str]:
+    """Return the ids of the analyses with one's factors, its own among them."""
+    families = ({heading.id, *heading.replaces} for heading in analysis_headings())
+    return frozenset({analysis_id}.union(*(ids for ids in families if analysis_id in ids)))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the analysis")
@@ -54,4 +61,13 @@ def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, flo
 
 def measured_sensitivity(analysis_id: str) -> MeasuredSensitivity | None:
     """Return the newest measured sensitivity of an analysis."""
+    return _measured_sensitivity(analysis_id, same_factors(analysis_id), stored_of("sensitivity"))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _measured_sensitivity(
+    analysis_id: str,
+    known: frozenset[str],  # noqa: ARG001 - part of the cache's key
+    names: tuple[str, ...],  # noqa: ARG001 - part of the cache's key
+) -> MeasuredSensitivity | None:
     return measurements.measured_sensitivity(store(), analysis_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.services.of_run import of_run
 from cache import DirectoryStore
 from engine.export.specs import check_export_name
 from engine.jobs import JobQueue
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 def store() -> DirectoryStore:
     """Return the store of the configured home."""
     return home().store
+
+
+def stored_of(stage: str) -> tuple[str, ...]:
+    """Return the names of what is stored of a stage, which grow while a job runs."""
+    return of_run(f"stored {stage}", lambda: tuple(map(str, store().keys(stage))))
 
 
 def queue() -> JobQueue:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from app.services import estimates
+from app.services import analyses, estimates
 from app.services.home import queue, store
+from app.services.of_run import of_run
 from engine import operations
 from engine.errors import InvalidRankMapError
 from engine.jobs import Job, JobStatus
-from engine.pipeline.reading.analyses import same_factors
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import map_id
 from engine.results.json_form import from_json
@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 
 def jobs() -> list[Job]:
-    """Return all jobs, the last submitted first."""
-    return queue().jobs()
+    """Return all jobs, the last submitted first, as they were when the run of the page first asked."""
+    return of_run("jobs", lambda: queue().jobs())
 
 
 def job(job_id: str) -> Job:
@@ -51,7 +51,7 @@ def watched_job(operation: str, analysis_id: str | None, rank_map: RankMap | Non
     """
     fitting = [j for j in jobs() if j.operation == operation]
     if analysis_id is not None:
-        known = same_factors(store(), analysis_id)
+        known = analyses.same_factors(analysis_id)
         fitting = [j for j in fitting if j.arguments.get("analysis") in known]
     if rank_map is not None:
         fitting = [j for j in fitting if map_id(rank_map) in maps_of(j)]
@@ -110,7 +110,7 @@ def forget_job(job_id: str) -> None:
 
 def forget_finished() -> None:
     """Delete the records of all jobs that are over; what they computed stays."""
-    for finished in jobs():
+    for finished in queue().jobs():
         if finished.status.is_final:
             forget_job(finished.id)
 

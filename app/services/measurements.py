@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.costed_maps import CostedMap
 from app.services import analyses
-from app.services.home import store
+from app.services.home import store, stored_of
 from engine.methods import cost
 from engine.pipeline import report as reporting
 from engine.pipeline.reading import measurements, results
@@ -24,7 +24,7 @@ _STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
 
 def stored() -> tuple[str, ...]:
     """Return the names of all stored measurements, which grow while a job runs."""
-    return tuple(str(key) for stage in _STAGES for key in store().keys(stage))
+    return tuple(name for stage in _STAGES for name in stored_of(stage))
 
 
 def result_rows(analysis_id: str) -> tuple[ResultRow, ...]:
@@ -64,4 +64,13 @@ def results_json(analysis_id: str) -> str:
 
 def comparison(analysis_id: str) -> Comparison | None:
     """Return the newest table of every method at every budget."""
+    return _comparison(analysis_id, analyses.same_factors(analysis_id), stored_of("comparison"))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _comparison(
+    analysis_id: str,
+    known: frozenset[str],  # noqa: ARG001 - part of the cache's key
+    names: tuple[str, ...],  # noqa: ARG001 - part of the cache's key
+) -> Comparison | None:
     return measurements.newest_comparison(store(), analysis_id)

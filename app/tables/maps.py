@@ -87,7 +87,8 @@ def projections(costed: CostedMap, analysis: Analysis) -> pd.DataFrame:
     for p in analysis.inventory.projections:
         block = decided.get(p.name, BlockRank((p.name,), Format.DENSE, None))
         members = [analysis.projections[name] for name in block.members]
-        full = min(p.in_features, sum(m.out_features for m in members))
+        is_width = block.format is Format.WIDTH
+        full = members[-1].in_features if is_width else min(p.in_features, sum(m.out_features for m in members))
         rank = full if block.rank is None else block.rank
         rows.append(
             {

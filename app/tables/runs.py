@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
 
-_ALWAYS = ("kept_fraction", "model_mb_float16")
+_ALWAYS = ("kept_fraction", "model_mb")
 _SHOWN = ("zero_shot_mean[", "acc[", "rougeL[", "decode_ratio[", "decode_multiply_adds", "peak_memory_mb")
 _OF_TEXT = ("perplexity[", "perplexity_ratio[")
 _OF_ONE_TEXT = ("predicted_perplexity_ratio[", "divergence[", "agreement[")

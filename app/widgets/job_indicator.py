@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.pages import page_file
 from app.services import jobs, measurements
+from app.services.of_run import begin_run
 from app.widgets.errors import errors_shown
 from app.wording.labels import plain
 from engine.jobs import JobStatus
@@ -47,6 +48,7 @@ def jobs_indicator(page_title: str) -> None:
 
 def _show(page_title: str, seen: frozenset[str], stored: tuple[str, ...]) -> None:
     """Show what runs; draw the page anew when a job begins or ends, or a measurement has arrived."""
+    begin_run()
     with errors_shown():
         active = [job for job in jobs.jobs() if not job.status.is_final]
         if {job.id for job in active} != seen or measurements.stored() != stored:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.services import jobs
 from app.services.estimates import jobs_ahead
+from app.services.of_run import begin_run
 from app.widgets.errors import errors_shown
 from app.wording.labels import plain
 from engine.jobs import JobStatus
@@ -54,6 +55,7 @@ def follow(job: Job) -> None:
 
 @st.fragment(run_every="1s")
 def _progress(job_id: str) -> None:
+    begin_run()
     with errors_shown():
         job = jobs.job(job_id)
         if job.status.is_final:

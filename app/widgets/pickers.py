@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components.rank_board.data import LOWEST_KEEP
 from app.components.rank_board.state import chosen_budget, remember_budget
+from app.widgets.columns import PERCENT
 from engine.types import Budget
 
 if TYPE_CHECKING:
@@ -20,27 +21,28 @@ Option = TypeVar("Option", bound=str)
 
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
     """Ask for a kept fraction from 0.3 to 1.0; kept in the URL."""
-    return float(
-        st.slider(label, 0.3, 1.0, default, 0.01, format="percent", key=key, help=help_text, bind="query-params")
-    )
+    usual = round(100 * default, 1)
+    shown = st.slider(label, 30.0, 100.0, usual, 1.0, format=PERCENT, key=key, help=help_text, bind="query-params")
+    return round(shown / 100, 3)
 
 
 def budget_slider(analysis: Analysis) -> Budget:
     """Ask how much of the compressible parameters may stay: the same budget as the rank board's."""
     chosen = chosen_budget()
     # What was chosen on the board or comes with a link is what the slider shows, unless it was just moved.
-    if "budget" in st.session_state and st.session_state.get("budget.shown") != chosen:
-        st.session_state["budget"] = chosen
-    kept = st.slider(
+    if "budget" not in st.session_state or st.session_state.get("budget.shown") != chosen:
+        st.session_state["budget"] = 100 * chosen
+    st.slider(
         "Budget: kept fraction of the compressible parameters",
-        LOWEST_KEEP,
-        1.0,
-        None if "budget" in st.session_state else chosen,
-        0.01,
-        format="percent",
+        100 * LOWEST_KEEP,
+        100.0,
+        step=1.0,
+        format=PERCENT,
         key="budget",
         help="A hard limit on all projections together; embeddings and norms are never compressed.",
     )
+    moved = st.session_state["budget"]
+    kept = chosen if moved == 100 * chosen else round(moved / 100, 3)
     if kept != chosen:
         remember_budget(analysis, kept)
     st.session_state["budget.shown"] = kept

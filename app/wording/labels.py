@@ -26,6 +26,7 @@ FORMATS: Final[Mapping[Format, str]] = {
     Format.CAT: "cat (shared)",
     Format.SKIP: "skip",
     Format.SKIP_CAT: "skip+cat (shared)",
+    Format.WIDTH: "width (fewer neurons)",
 }
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")

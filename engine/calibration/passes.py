@@ -56,7 +56,7 @@ def plan_passes(inventory: Inventory, layers: Sequence[int], n_sequences: int, m
 
 def layer_bytes(inventory: Inventory, layers: Sequence[int], n_sequences: int) -> int:
     """Return the bytes that the moments of ``layers`` take while they are collected together."""
-    return statistics_bytes([g for g in inventory.groups if g.layer in layers], n_sequences)
+    return statistics_bytes([g for g in inventory.groups if g.layer in layers], n_sequences, inventory.downs)
 
 
 def collect_statistics(
@@ -87,7 +87,7 @@ def collect_statistics(
         NumericalError: the loss or a moment is not finite; the message names the projection.
     """
     groups = [group for group in inventory.groups if group.layer in set(layers)]
-    sums = {layer: LayerSums(layer, len(tokens), n_start) for layer in sorted(layers)}
+    sums = {layer: LayerSums(layer, len(tokens), n_start, inventory.downs) for layer in sorted(layers)}
     modules = dict(module.named_modules())
     device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]

@@ -15,7 +15,7 @@ import torch
 from engine.errors import NumericalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from engine.types import InputGroup, Projection
 
@@ -27,9 +27,9 @@ class LayerStatistics:
     Attributes:
         layer: index of the decoder layer.
         n_tokens: tokens averaged over.
-        inputs: group name -> G (in, in), for groups that need it.
+        inputs: group name -> G (in, in), for groups that need it (see :func:`keeps_input_moment`).
         means: group name -> (n_sequences, in), the mean input of every sequence.
-        outputs: projection name -> Y (out, out), for projections alone in their group with out <= in.
+        outputs: projection name -> Y (out, out), for the projections of all other groups.
         gradients: projection name -> H (out, out) where out <= in, else K (in, in); nats squared.
         importances: projection name -> FLRC importances in the order of :class:`engine.types.Importance`.
     """
@@ -75,12 +75,14 @@ class LayerSums:
         n_sequences: of the whole text.
         n_start: tokens at the beginning of every sequence whose gradients are left out: attention makes a sink of a
             start token, whose enormous input meets none of the other tokens' gradients.
+        downs: names of the projections that read the neurons of an MLP.
     """
 
-    def __init__(self, layer: int, n_sequences: int, n_start: int = 0) -> None:
+    def __init__(self, layer: int, n_sequences: int, n_start: int = 0, downs: Collection[str] = ()) -> None:
         self._layer = layer
         self._n_sequences = n_sequences
         self._n_start = n_start
+        self._downs = downs
         self._inputs: dict[str, torch.Tensor] = {}
         self._means: dict[str, torch.Tensor] = {}
         self._outputs: dict[str, torch.Tensor] = {}
@@ -94,12 +96,12 @@ class LayerSums:
             self._means[group.name] = rows.new_zeros(self._n_sequences, rows.shape[1])
         by_sequence = rows.view(sequences.stop - sequences.start, -1, rows.shape[1])
         self._means[group.name][sequences] = by_sequence.mean(1)
-        if needs_input_moment(group):
+        if keeps_input_moment(group, self._downs):
             _add_outer(self._inputs, group.name, rows)
 
     def add_output(self, group: InputGroup, y: torch.Tensor, bias: torch.Tensor | None) -> None:
-        """Add the output y (..., out) of a group's first projection, unless the group needs the input's moment."""
-        if not needs_input_moment(group):
+        """Add the output y (..., out) of a group's first projection, unless the input's moment is kept."""
+        if not keeps_input_moment(group, self._downs):
             rows = _rows(y)
             _add_outer(self._outputs, group.members[0].name, rows if bias is None else rows - bias)
 
@@ -164,12 +166,17 @@ def needs_input_moment(group: InputGroup) -> bool:
     return len(group.members) > 1 or not is_wide(group.members[0])
 
 
-def statistics_bytes(groups: Sequence[InputGroup], n_sequences: int) -> int:
+def keeps_input_moment(group: InputGroup, downs: Collection[str]) -> bool:
+    """Whether G of a group is kept: a block of it is decomposed on that side, or it reads the neurons of an MLP."""
+    return needs_input_moment(group) or group.name in downs
+
+
+def statistics_bytes(groups: Sequence[InputGroup], n_sequences: int, downs: Collection[str]) -> int:
     """Return the bytes that the moments of these groups take while they are collected."""
     total = 0
     for group in groups:
         total += 4 * n_sequences * group.in_features
-        if needs_input_moment(group):
+        if keeps_input_moment(group, downs):
             total += 4 * group.in_features**2
         else:
             total += 4 * group.out_features**2

@@ -44,7 +44,7 @@ def allocate(
     method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
-        typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat."),
+        typer.Option("--format", help="Formats allowed instead of the method's: low-rank, cat, skip, skip+cat, width."),
     ] = "",
     lock: Annotated[Path | None, typer.Option(help='JSON file of held ranks: {projection: rank or "dense"}.')] = None,
     importance: Annotated[

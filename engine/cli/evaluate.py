@@ -46,10 +46,15 @@ def evaluate(
 def print_rows(rows: Sequence[ResultRow]) -> None:
     """Print a column per model; where a row measured something more than once, the newest."""
     columns = [_figures(row) for row in rows]
-    table = Table("", *(f"{row.method} {row.size.kept_fraction:.3f}" for row in rows))
+    table = Table("", *(_title(row) for row in rows))
     for name in dict.fromkeys(name for column in columns for name in column):
         table.add_row(name, *(column.get(name, "") for column in columns))
     out.print(table)
+
+
+def _title(row: ResultRow) -> str:
+    rounded = "" if row.weight_bits == 16 else f", {row.weight_bits} bits"
+    return f"{row.method} {row.size.kept_fraction:.3f}{rounded}"
 
 
 def _predicted(prediction: PredictedPerplexity | None) -> str:
@@ -57,7 +62,7 @@ def _predicted(prediction: PredictedPerplexity | None) -> str:
 
 
 def _figures(row: ResultRow) -> dict[str, str]:
-    figures: dict[str, str] = {}
+    figures = {"MB": f"{row.model_bytes / 1e6:,.1f}"}
     for text in row.perplexities:
         figures.setdefault(f"perplexity, {text.measured_on}", f"{text.perplexity:.2f}{_predicted(text.prediction)}")
     for task in row.tasks:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
-from engine.compression.layers import LowRankInner, SkipInner, factored_group
+from engine.compression.layers import LowRankInner, NarrowedLinear, SkipInner, factored_group
 from engine.factorization.blocks import Factors
+from engine.factorization.neurons import Neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.factorization.skip import skip_at_rank, to_skip
+from engine.model.mlps import rows_of_neurons
 from engine.model.module import device_of, weight_matrix
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class BlockFactors(Protocol):
 
 
 def compress(
-    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], BlockFactors]
+    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], BlockFactors | Neurons]
 ) -> nn.Module:
     """Return a model in which ``blocks`` run at their ranks; everything untouched is shared with ``module``.
 
@@ -43,12 +45,42 @@ def compress(
         blocks: checked decisions; dense ones and projections not mentioned stay as they are.
         factors_of: member names -> the stored factors of that block.
     """
-    factored = {block.members: block for block in blocks if block.rank is not None}
+    decided = {block.members: block for block in blocks if block.rank is not None}
 
-    def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[FactoredLinear]:
-        return factored_modules(linears, factored[members], factors_of(members))
+    def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> Sequence[nn.Module]:
+        return compressed_modules(linears, decided[members], factors_of(members))
 
-    return with_replacements(module, list(factored), replacements)
+    return with_replacements(module, list(decided), replacements)
+
+
+def compressed_modules(
+    linears: Sequence[nn.Module], block: BlockRank, factors: BlockFactors | Neurons
+) -> Sequence[nn.Module]:
+    """Return the replacements of the linear modules of one block, in order."""
+    assert block.rank is not None
+    if isinstance(factors, Neurons):
+        return narrowed_modules(linears, block.rank, factors)
+    return factored_modules(linears, block, factors)
+
+
+@torch.no_grad()
+def narrowed_modules(linears: Sequence[nn.Module], count: int, neurons: Neurons) -> list[NarrowedLinear]:
+    """Return the linear modules of an MLP with ``count`` neurons, ``down`` last."""
+    *ups, down = linears
+    weight = weight_matrix(down)
+    whole = weight.float()
+    bias: torch.Tensor | None = getattr(down, "bias", None)
+    shift = neurons.shift(count, whole)
+    if bias is not None and shift is not None:
+        bias = (bias.float() + shift).to(weight)
+    narrow = NarrowedLinear(neurons.down(count, whole).to(weight).contiguous(), None if bias is None else bias.detach())
+    return [*(_narrowed_up(up, neurons.kept(count), whole.shape[1]) for up in ups), narrow]
+
+
+def _narrowed_up(linear: nn.Module, kept: torch.Tensor, n_neurons: int) -> NarrowedLinear:
+    rows = rows_of_neurons(linear, kept, n_neurons)
+    bias: torch.Tensor | None = getattr(linear, "bias", None)
+    return NarrowedLinear(weight_matrix(linear).detach()[rows], None if bias is None else bias.detach()[rows])
 
 
 def with_replacements(

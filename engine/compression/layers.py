@@ -157,6 +157,21 @@ class FactoredLinear(nn.Module):
         return functional.linear(self.inner(x), self.left, self.bias)
 
 
+class NarrowedLinear(nn.Linear):
+    """A linear module of an MLP with fewer neurons: an ordinary one, and known as compressed by its class.
+
+    Args:
+        weight: (out, in); neither copied nor initialised.
+        bias: (out,) or ``None``.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        if bias is not None:
+            self.bias = nn.Parameter(bias, requires_grad=False)
+
+
 def factored_group(
     inner: nn.Module, lefts: Sequence[torch.Tensor], biases: Sequence[torch.Tensor | None]
 ) -> list[FactoredLinear]:

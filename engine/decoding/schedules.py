@@ -128,8 +128,13 @@ def require_sliceable(storage: Format, what: str) -> None:
         what: is stored so, for the message.
 
     Raises:
-        InvalidSpecError: it is a skip format.
+        InvalidSpecError: it is a skip format or width.
     """
+    if storage is Format.WIDTH:
+        raise InvalidSpecError(
+            f"{what} is stored as {storage}, which has no ranks that could shrink while decoding; use the format "
+            "low-rank or cat for progressive decoding."
+        )
     if storage.skips:
         raise InvalidSpecError(
             f"{what} is stored as {storage}, whose inner factor holds for one rank only and cannot be sliced while "

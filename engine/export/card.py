@@ -127,9 +127,15 @@ def _body(facts: CardFacts) -> list[str]:
 def _storage(facts: CardFacts) -> list[str]:
     if facts.is_factored:
         return [
-            "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`. "
+            "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`; those of "
+            "MLPs with fewer neurons are ordinary and smaller, listed under `narrowed_linears`. "
             "`modeling_factored.py` subclasses the transformers model and runs them; it needs nothing but torch and "
             "transformers."
+        ]
+    if facts.params < facts.dense_params:
+        return [
+            "The MLPs have fewer neurons, as `config.json` says, and everything else has its original size: an "
+            "ordinary model of its architecture, which any runtime opens."
         ]
     return [
         "**This folder saves nothing.** The factors are multiplied out into weights of the original size, so that any "

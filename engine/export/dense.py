@@ -1,4 +1,8 @@
-"""Multiply factors out, so that a compressed model is an ordinary one again; it then saves nothing."""
+"""Make a compressed model an ordinary one again.
+
+Factors are multiplied out and save nothing then. MLPs with fewer neurons stay narrow where all have the same width and
+the configuration has a name for it; otherwise zeros stand for the neurons that are gone.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from engine.compression.apply import with_replacements
-from engine.compression.layers import FactoredLinear, SharedInner, SkipInner
+from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ExportError
 from engine.model.module import weight_matrix
 
@@ -16,25 +22,75 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import nn
+    from engine.types import Mlp
 
 
-def multiplied_out(module: nn.Module, compressed: nn.Module) -> nn.Module:
+def multiplied_out(module: nn.Module, compressed: nn.Module, mlps: Sequence[Mlp]) -> nn.Module:
     """Return the model with left @ right in the place of its weights; the rest is shared with ``module``.
 
     Args:
         module: the dense model; it is not changed.
-        compressed: the same model with factored modules.
+        compressed: the same model with factored and narrowed modules.
+        mlps: those of the dense model.
 
     Raises:
         ExportError: compression added a bias, which the original modules have no place for.
     """
-    factored = {name: part for name, part in compressed.named_modules() if isinstance(part, FactoredLinear)}
+    changed = {n: part for n, part in compressed.named_modules() if isinstance(part, FactoredLinear | NarrowedLinear)}
+    neurons = {p.name: mlp.neurons for mlp in mlps for p in mlp.members}
+    config = _narrow_config(compressed, mlps)
 
     def plain(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[nn.Module]:
-        return [_plain_linear(name, linear, factored[name]) for name, linear in zip(members, linears, strict=True)]
+        return [ordinary(name, linear, changed[name]) for name, linear in zip(members, linears, strict=True)]
 
-    return with_replacements(module, [(name,) for name in factored], plain)
+    def ordinary(name: str, linear: nn.Module, part: FactoredLinear | NarrowedLinear) -> nn.Module:
+        if isinstance(part, FactoredLinear):
+            return _plain_linear(name, linear, part)
+        return _filled_up(linear, part, neurons[name]) if config is None else _narrow_like(linear, part)
+
+    result = with_replacements(module, [(name,) for name in changed], plain)
+    if config is not None:
+        result.config = config
+    return result
+
+
+def _narrow_config(compressed: nn.Module, mlps: Sequence[Mlp]) -> Any:
+    """Return the configuration with which the model's class builds the MLPs as they are here; ``None``: there is none.
+
+    The entry is not known by name: it is the one that gives exactly these shapes.
+    """
+    downs = [compressed.get_submodule(mlp.down.name) for mlp in mlps]
+    widths = {down.in_features if isinstance(down, NarrowedLinear) else None for down in downs}
+    if len(widths) != 1 or None in widths:
+        return None
+    (width,) = widths
+    causal: Any = compressed
+    for entry, value in causal.config.to_dict().items():
+        # What is not set follows from other entries, as GPT-2's inner width does.
+        if value is None or (isinstance(value, int) and value == mlps[0].neurons):
+            config = copy.deepcopy(causal.config)
+            setattr(config, entry, width)
+            if _builds(type(causal), config, compressed):
+                return config
+    return None
+
+
+def _builds(kind: Any, config: Any, compressed: nn.Module) -> bool:
+    """Whether a class makes every weight that is not factored in the shape it has."""
+    try:
+        with torch.device("meta"):
+            built = kind(config)
+        for name, part in compressed.named_modules():
+            original = built.get_submodule(name) if isinstance(part, nn.Linear | Conv1D | nn.Embedding) else None
+            if original is not None and _shape(original) != _shape(part):
+                return False
+    except Exception:  # noqa: BLE001 whatever a configuration's own checks raise at a value they do not expect
+        return False
+    return True
+
+
+def _shape(part: nn.Module) -> torch.Size:
+    return part.weight.shape if isinstance(part, nn.Embedding) else weight_matrix(part).shape
 
 
 def export_dense(module: nn.Module, tokenizer: Any, folder: Path) -> None:
@@ -46,6 +102,37 @@ def export_dense(module: nn.Module, tokenizer: Any, folder: Path) -> None:
     causal: Any = module
     causal.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@torch.no_grad()
+def _narrow_like(linear: nn.Module, part: NarrowedLinear) -> nn.Module:
+    """Return a narrowed module as one of the original's class."""
+    if not isinstance(linear, Conv1D):
+        return part
+    result: nn.Module = Conv1D(part.out_features, part.in_features)
+    result.weight = nn.Parameter(part.weight.T.contiguous(), requires_grad=False)
+    if part.bias is not None:
+        result.bias = nn.Parameter(part.bias, requires_grad=False)
+    return result
+
+
+@torch.no_grad()
+def _filled_up(linear: nn.Module, part: NarrowedLinear, neurons: int) -> nn.Module:
+    """Return a module of the original's size, in which zeros follow the rows or the columns of the kept neurons."""
+    result = copy.deepcopy(linear)
+    whole = weight_matrix(result)
+    whole.zero_()
+    rows = torch.arange(part.out_features, device=whole.device)
+    if len(whole) > part.out_features:
+        n_parts = len(whole) // neurons
+        kept = part.out_features // n_parts
+        rows = rows % kept + rows // kept * neurons
+    whole[rows[:, None], torch.arange(part.in_features, device=whole.device)] = part.weight
+    if part.bias is not None:
+        bias: torch.Tensor = result.bias  # type: ignore[assignment]
+        bias.zero_()
+        bias[rows] = part.bias
+    return result
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import transformers
 from huggingface_hub import save_torch_state_dict
 
 from engine.compression import layers
-from engine.compression.layers import FactoredLinear, SharedInner, SkipInner
+from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ModelError
 from engine.export import modeling
 from engine.model.module import dtype_of
@@ -62,7 +62,8 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
     """Write a compressed model so that transformers opens it with ``trust_remote_code=True``.
 
     Args:
-        module: of transformers' own class, with :class:`FactoredLinear` in the places of linear modules.
+        module: of transformers' own class, with :class:`FactoredLinear` and :class:`NarrowedLinear` in the places of
+            linear modules.
         tokenizer: of the model.
         folder: there and empty.
         shard_bytes: largest weight file; more weights go into several.
@@ -87,6 +88,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
         },
         "dtype": str(dtype_of(module)).removeprefix("torch."),
         "factored_blocks": factored_blocks(module),
+        "narrowed_linears": narrowed_linears(module),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     causal.generation_config.save_pretrained(folder)
@@ -124,6 +126,20 @@ def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
             }
         )
     return blocks
+
+
+def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what the configuration lists of MLPs with fewer neurons."""
+    return [
+        {
+            "name": name,
+            "in_features": part.in_features,
+            "out_features": part.out_features,
+            "bias": part.bias is not None,
+        }
+        for name, part in module.named_modules()
+        if isinstance(part, NarrowedLinear)
+    ]
 
 
 def stored_bytes(module: nn.Module) -> int:

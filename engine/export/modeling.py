@@ -1,4 +1,4 @@
-"""A transformers model whose linear modules are factored as its configuration says.
+"""A transformers model whose linear modules are factored or narrowed as its configuration says.
 
 This file is part of every factored export, with the original classes of the exported model in its imports.
 """
@@ -12,7 +12,7 @@ from transformers import LlamaConfig as OriginalConfig
 from transformers import LlamaForCausalLM as OriginalForCausalLM
 from transformers import LlamaModel as OriginalModel
 
-from engine.compression.layers import FactoredLinear, LowRankInner, SkipInner, factored_group
+from engine.compression.layers import FactoredLinear, LowRankInner, NarrowedLinear, SkipInner, factored_group
 
 
 class FactoredConfig(OriginalConfig):
@@ -21,6 +21,8 @@ class FactoredConfig(OriginalConfig):
     Attributes:
         factored_blocks: each with ``projections`` (names in the causal model, in the order they run), ``format``,
             ``rank``, ``in_features``, and ``out_features`` and ``bias`` for every projection.
+        narrowed_linears: of MLPs with fewer neurons, each with ``name``, ``in_features``, ``out_features``
+            and ``bias``.
     """
 
     model_type = f"factored-{OriginalConfig.model_type}"
@@ -29,6 +31,7 @@ class FactoredConfig(OriginalConfig):
     base_model_ep_plan = None
 
     factored_blocks: list[dict[str, Any]] | None = None
+    narrowed_linears: list[dict[str, Any]] | None = None
 
 
 class FactoredModel(OriginalModel):
@@ -57,8 +60,11 @@ def _put_factors(model: Any, prefix: str) -> None:
     """Replace the linear modules that the configuration lists; their tensors come from the checkpoint."""
     for block in model.config.factored_blocks or ():
         for name, part in zip(block["projections"], _empty_group(block), strict=True):
-            parent, _, last = name.removeprefix(prefix).rpartition(".")
-            setattr(model.get_submodule(parent), last, part)
+            model.set_submodule(name.removeprefix(prefix), part)
+    for linear in model.config.narrowed_linears or ():
+        weight = torch.zeros(linear["out_features"], linear["in_features"])
+        bias = torch.zeros(len(weight)) if linear["bias"] else None
+        model.set_submodule(linear["name"].removeprefix(prefix), NarrowedLinear(weight, bias))
 
 
 def _empty_group(block: dict[str, Any]) -> list[FactoredLinear]:

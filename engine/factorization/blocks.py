@@ -155,7 +155,7 @@ def _blocks(
     means = statistics.means[group.name].double()
     centre = means.mean(0) if metric is Metric.FEATURE else None
     doubles = {p.name: weights[p.name].double() for p in group.members}
-    gradients = {p.name: _shrunk_gradient(p, doubles[p.name], statistics, shrinkage) for p in group.members}
+    gradients = {p.name: shrunk_gradient(p, doubles[p.name], statistics, shrinkage) for p in group.members}
     moment = spread = torch.empty(0)
     if needs_input_moment(group):
         raw = statistics.inputs[group.name].double()
@@ -173,9 +173,7 @@ def _blocks(
             gram = gradient if metric is Metric.LOSS else weight.T @ weight
             yield _Block((projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre)
     if len(group.members) > 1:
-        sensitivity = torch.stack([_input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(
-            0
-        )
+        sensitivity = torch.stack([input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(0)
         stacked = torch.cat(list(doubles.values()))
         gram = sensitivity if metric is Metric.LOSS else stacked.T @ stacked
         members = tuple(p.name for p in group.members)
@@ -199,12 +197,12 @@ def _output_moment(
     group: InputGroup, projection: Projection, weight: torch.Tensor, statistics: LayerStatistics
 ) -> torch.Tensor:
     """Return W G W^T (out, out), measured or derived."""
-    if needs_input_moment(group):
+    if projection.name not in statistics.outputs:
         return weight @ statistics.inputs[group.name].double() @ weight.T
     return statistics.outputs[projection.name].double()
 
 
-def _shrunk_gradient(
+def shrunk_gradient(
     projection: Projection, weight: torch.Tensor, statistics: LayerStatistics, shrinkage: float
 ) -> torch.Tensor:
     """Return H (out, out), or W^T H W (in, in) of a tall weight, with H shrunk towards a multiple of the identity.
@@ -220,7 +218,7 @@ def _shrunk_gradient(
     return torch.lerp(gradient, even * scale, shrinkage)
 
 
-def _input_gradient(projection: Projection, weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+def input_gradient(projection: Projection, weight: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """Return W^T H W (in, in) from the gradients' moment on the smaller side."""
     return weight.T @ gradient @ weight if is_wide(projection) else gradient
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import InvalidSpecError
 from engine.registry import unknown_name
-from engine.types import Format, Metric
+from engine.types import RANK_FORMATS, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +90,17 @@ _ALL = (
         title="Water-filling",
         metric=Metric.LOSS,
         allocator="water-filling",
-        formats=frozenset({Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT}),
-        summary="The least predicted loss increase at the budget, over every rank and format.",
+        formats=RANK_FORMATS | {Format.WIDTH},
+        summary="The least predicted loss increase at the budget, over every rank, width and format.",
+        paper=None,
+    ),
+    Preset(
+        name="width",
+        title="Width",
+        metric=Metric.LOSS,
+        allocator="uniform",
+        formats=frozenset({Format.WIDTH}),
+        summary="Every MLP keeps the same share of its neurons and nothing is factored: runs wherever the model runs.",
         paper=None,
     ),
 )

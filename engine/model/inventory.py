@@ -17,6 +17,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.errors import ModelError
+from engine.model.mlps import find_mlps
 from engine.model.module import decoder_layers, device_of, embedding_rows, weight_matrix
 from engine.types import InputGroup, Inventory, Projection, SkippedWeight
 
@@ -67,7 +68,8 @@ def take_inventory(module: nn.Module) -> Inventory:
             f"{type(module).__name__} has no linear weight that runs on every token; nothing can be compressed."
         )
     total = sum(p.numel() for p in module.parameters())
-    return Inventory(type(module).__name__, len(layers), tuple(groups), tuple(skipped), total)
+    mlps = find_mlps(module, groups, trace_tokens(module))
+    return Inventory(type(module).__name__, len(layers), tuple(groups), tuple(skipped), total, mlps)
 
 
 @dataclass(frozen=True, slots=True)

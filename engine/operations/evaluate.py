@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
+from engine.errors import InvalidSpecError
 from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.operations._base import setting
@@ -73,6 +74,11 @@ class Evaluate(OnTexts):
     dtype: AutoDtype = setting(
         EvaluationSpec, "dtype", "Weights and arithmetic; auto: bfloat16, or float32 where the machine is faster in it."
     )
+    bits: Literal["16", "8", "4"] = Field(
+        default="16",
+        description="Bits of the projections' weights: 8 (a scale per row) or 4 (a scale per 32 weights), rounded to "
+        "the nearest; the dense model is measured so as well. Not for speed and memory.",
+    )
     batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
     tasks: tuple[str, ...] = Field(
         default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
@@ -100,7 +106,9 @@ class Evaluate(OnTexts):
     @classmethod
     def _with_presets(cls, values: Any) -> Any:
         level = values.get("level") if isinstance(values, dict) else None
-        return {**LEVELS[level], **values} if isinstance(level, str) and level in LEVELS else values
+        if not isinstance(level, str) or level not in LEVELS:
+            return values
+        return {**_presets(level, values.get("bits", "16")), **values}
 
     @classmethod
     def default_text(cls, name: str) -> str:
@@ -111,7 +119,7 @@ class Evaluate(OnTexts):
 
     def presets(self) -> Mapping[str, object]:
         """Return the defaults that the level changes."""
-        return LEVELS[self.level]
+        return _presets(self.level, self.bits)
 
     def parsed_maps(self) -> list[RankMap]:
         """Return the rank maps.
@@ -159,10 +167,16 @@ class Evaluate(OnTexts):
         self.parsed_maps()
         self.texts()
         self.summaries()
+        if self.bits != "16" and (self.repetitions or self.memory):
+            raise InvalidSpecError(
+                f"Speed or memory at {self.bits} bits was asked for, but rounded weights run here in the type of the "
+                "model, which shows their quality and not their speed; ask for the quality alone, or for 16 bits."
+            )
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
-        return f"Measure {named_maps(store, self.analysis, self.parsed_maps())}"
+        rounded = "" if self.bits == "16" else f" at {self.bits} bits"
+        return f"Measure {named_maps(store, self.analysis, self.parsed_maps())}{rounded}"
 
     def plan(self) -> Plan:
         """Return what is measured.
@@ -180,6 +194,7 @@ class Evaluate(OnTexts):
             self.into(CostSpec, batch_sizes=self.speed_batches) if self.repetitions else None,
             MemorySpec(self.dtype, self.prompt_tokens) if self.memory else None,
             self.dtype,
+            int(self.bits),
         )
 
     def run(self, home: Home, report: Report) -> Evaluation:
@@ -196,3 +211,9 @@ class Evaluate(OnTexts):
                 asked = self.changed(dtype=pass_type(self.device))
         dense, *rows = measure_all(home, self.analysis, maps, asked.plan(), report, device=self.device)
         return Evaluation(self.analysis, self.level, dense, tuple(rows))
+
+
+def _presets(level: str, bits: str) -> Mapping[str, object]:
+    """Return the defaults a level changes; speed and memory of rounded weights are not measured."""
+    running = set() if bits == "16" else {"repetitions", "memory"}
+    return {name: value for name, value in LEVELS[level].items() if name not in running}

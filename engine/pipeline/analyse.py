@@ -18,19 +18,20 @@ from engine.calibration.passes import collect_statistics, layer_bytes, plan_pass
 from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
 from engine.factorization.blocks import factorize_group, group_energies
+from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
 from engine.model.opening import OpenModel, open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
-from engine.pipeline.factors import factors_reader, write_factors
+from engine.pipeline.factors import rank_factors_reader, write_factors
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
-from engine.types import Budget, Metric, block_name
+from engine.types import RANK_FORMATS, Budget, Metric, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,8 +140,10 @@ def _compressed_to(
     if kept_fraction is None or base is None:
         return contextlib.nullcontext()
     budget = Budget.of_kept_fraction(kept_fraction, base.inventory.compressible_params)
-    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget)
-    return truncated_weights(model.module, rank_map.blocks, factors_reader(base, store, rank_map.metric))
+    # Around a narrowed model, what its dropped neurons would need at a rank could not be seen.
+    ranks_only = Request(formats=RANK_FORMATS)
+    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget, ranks_only)
+    return truncated_weights(model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric))
 
 
 def _calibrate(
@@ -208,12 +211,23 @@ def _factorize_layer(
         about = {"model": spec.model.label, "layer": layer, "metric": metric}
         with store.writing(keys_of[metric], about) as into:
             if metric in spec.metrics:
-                write_factors(into, [block for i in inputs for block in factorize_group(*i)])
+                neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons)
             else:
                 energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
                 arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
                 write_arrays(into / "spectrum.safetensors", arrays)
     return list(keys_of.items())
+
+
+def _order_neurons(
+    spec: AnalysisSpec, model: OpenModel, layer: int, weights: dict[str, torch.Tensor], statistics: LayerStatistics
+) -> list[Neurons]:
+    biases = {mlp: model.module.get_submodule(mlp.down.name).bias for mlp in model.inventory.mlps if mlp.layer == layer}
+    return [
+        order_neurons(mlp, weights, statistics, spec.damping, spec.gradient_shrinkage, has_bias=bias is not None)
+        for mlp, bias in biases.items()
+    ]
 
 
 def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> LayerStatistics:

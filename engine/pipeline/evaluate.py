@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from cache import Key, write_json
 from engine.evaluation.perplexity import DenseReference, measure, take_reference
-from engine.machine import peak_memory_bytes, versions
+from engine.machine import peak_memory_bytes
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
 from engine.pipeline import keys
@@ -88,7 +88,8 @@ class EvaluationSession:
         """
         check_rank_map(rank_map, self.analysis.inventory, self.analysis.about["model_fingerprint"])
         cost = cost_of(self.analysis, rank_map)
-        key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement)
+        weight_bits = self.opened.weight_bits
+        key = keys.evaluation_key(rank_map, self.analysis.id, self._reference_key, refinement, weight_bits)
         if key not in self.store:
             begun = time.monotonic()
             report(
@@ -120,7 +121,8 @@ class EvaluationSession:
                 "model": self.analysis.about["model"],
                 "dtype": self.spec.dtype,
                 "device": str(device_of(module)),
-                "versions": versions(),
+                "versions": self.opened.versions(),
+                "weight_bits": weight_bits,
             }
             about = {
                 "analysis": self.analysis.id,

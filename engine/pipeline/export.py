@@ -87,8 +87,8 @@ def export(
     module = opened.compress(rank_map, refinement)
     is_factored = spec.format is ExportFormat.FACTORED
     if not is_factored:
-        module = multiplied_out(model.module, module)
-    weight_bytes = stored_bytes(module)
+        module = multiplied_out(model.module, module, model.inventory.mlps)
+    weight_bytes, params = stored_bytes(module), sum(p.numel() for p in module.parameters())
     dtype = dtype_of(module)
     require_space(folder, weight_bytes + _OTHER_BYTES)
     with appearing(folder) as partial:
@@ -110,7 +110,7 @@ def export(
             metric=rank_map.metric,
             refined=None if refinement is None else store.read(refinement).json("refinement.json")["kind"],
             kept_fraction=cost.kept_fraction,
-            params=cost.model_params if is_factored else inventory.total_params,
+            params=params,
             dense_params=inventory.total_params,
             is_factored=is_factored,
             dtype=str(dtype).removeprefix("torch."),
@@ -124,7 +124,7 @@ def export(
         (partial / RANK_MAP).write_text(rank_map.to_json(), encoding="utf-8")
         for path in _terms(base):
             shutil.copyfile(path, partial / path.name)
-        predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else facts.dense_params * dtype.itemsize
+        predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else params * dtype.itemsize
         exported = ExportedModel(
             folder=str(folder),
             format=spec.format,
@@ -138,7 +138,7 @@ def export(
             kept_fraction=facts.kept_fraction,
             model_params=facts.params,
             dense_params=facts.dense_params,
-            saves_memory=is_factored,
+            saves_memory=params < inventory.total_params,
             weight_bytes=weight_bytes,
             predicted_weight_bytes=predicted_bytes,
             dense_weight_bytes=facts.dense_weight_bytes,

@@ -11,19 +11,25 @@ from safetensors.torch import save_file
 
 from cache import Key, write_arrays, write_json
 from engine.factorization.blocks import Factors
+from engine.factorization.neurons import Neurons, fold_triangle, unfold_triangle
 from engine.types import Metric, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
 
 
-def write_factors(folder: Path, factors: Sequence[Factors]) -> None:
+def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Neurons] = ()) -> None:
     """Write factors.safetensors, spectrum.safetensors and blocks.json; the dual of an orthonormal basis is left out."""
-    tensors, arrays, blocks = {}, {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    arrays: dict[str, NDArray[np.float64]] = {}
+    blocks: dict[str, dict[str, object]] = {}
     for block in factors:
         name = block_name(block.members)
         tensors[f"basis/{name}"] = block.basis.cpu()
@@ -34,6 +40,14 @@ def write_factors(folder: Path, factors: Sequence[Factors]) -> None:
         arrays[f"energies/{name}"] = block.energies.cpu().numpy()
         arrays[f"nats/{name}"] = block.nats.cpu().numpy()
         blocks[name] = {"damping": block.damping, "on_output_side": block.on_output_side}
+    for mlp in neurons:
+        name = block_name(mlp.members)
+        tensors[f"order/{name}"] = mlp.order.to(torch.int32).cpu()
+        tensors[f"triangle/{name}"] = fold_triangle(mlp.factor).cpu()
+        if mlp.offset is not None:
+            tensors[f"offset/{name}"] = mlp.offset.cpu()
+        arrays[f"nats/{name}"] = mlp.nats.cpu().numpy()
+        blocks[name] = {"damping": mlp.damping}
     save_file(tensors, folder / "factors.safetensors")
     write_arrays(folder / "spectrum.safetensors", arrays)
     write_json(folder / "blocks.json", blocks)
@@ -48,8 +62,10 @@ class _LayerFile:
         self._arrays = artifact.arrays("spectrum.safetensors")
         self._blocks = artifact.json("blocks.json")
 
-    def block(self, members: tuple[str, ...]) -> Factors:
+    def block(self, members: tuple[str, ...]) -> Factors | Neurons:
         name = block_name(members)
+        if f"order/{name}" in self._names:
+            return self._neurons(members)
         basis = self._tensors.get_tensor(f"basis/{name}")
         dual, offset = f"dual/{name}", f"offset/{name}"
         return Factors(
@@ -63,9 +79,21 @@ class _LayerFile:
             self._blocks[name]["damping"],
         )
 
+    def _neurons(self, members: tuple[str, ...]) -> Neurons:
+        name = block_name(members)
+        order, offset = self._tensors.get_tensor(f"order/{name}").long(), f"offset/{name}"
+        return Neurons(
+            members,
+            order,
+            unfold_triangle(self._tensors.get_tensor(f"triangle/{name}"), len(order)),
+            torch.from_numpy(self._arrays[f"nats/{name}"]),
+            self._tensors.get_tensor(offset) if offset in self._names else None,
+            self._blocks[name]["damping"],
+        )
 
-def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
-    """Return a function from member names to the stored factors in ``metric``.
+
+def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:
+    """Return a function from member names to the stored factors in ``metric``, or to the neurons of an MLP.
 
     Raises:
         RankScopeError: the analysis stored none in this metric.
@@ -79,3 +107,19 @@ def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable
         return _LayerFile(store.read(Key("factors", keys[layer])))
 
     return lambda members: opened(analysis.projections[members[0]].layer).block(members)
+
+
+def rank_factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+    """Return :func:`factors_reader` for blocks that are stored at a rank.
+
+    Raises:
+        RankScopeError: the analysis stored none in this metric.
+    """
+    stored = factors_reader(analysis, store, metric)
+
+    def of_block(members: tuple[str, ...]) -> Factors:
+        factors = stored(members)
+        assert isinstance(factors, Factors)
+        return factors
+
+    return of_block

@@ -186,7 +186,9 @@ class GenerationSession:
 
         stages = allocate_stages(schedule, allocate)
         self._require_factors_memory(inventory.compressible_params)
-        decoder = make_progressive(self.model.module, schedule, stages, inventory, self.opened.factors(preset.metric))
+        decoder = make_progressive(
+            self.model.module, schedule, stages, inventory, self.opened.rank_factors(preset.metric)
+        )
         return Variant("progressive", decoder, decoder.params_by_stage[0], decoder.resident_params)
 
     def encode(self, text: str, spec: GenerationSpec, *, chat: bool | None = None) -> list[int]:

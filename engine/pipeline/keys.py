@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
+from engine.quantization.precision import ROUNDINGS
 from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
 from engine.types import Metric
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from engine.specs import PostTrainingSpec
 
 
+_NEURONS = {"neurons": True}
+"""What tells statistics and factors with the neurons of MLPs from older ones without."""
 _WITHOUT_START = {"start_gradients": False}
 """What tells statistics of sequences that begin with a token of the tokenizer's from those that had its gradients."""
 
@@ -31,7 +34,7 @@ def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, b
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
     where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
-    decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where)}
+    decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where), **_NEURONS}
     decided |= _WITHOUT_START if begun else {}
     return _key("statistics", decided, [model, corpus])
 
@@ -64,6 +67,7 @@ def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool) ->
     decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
     if spec.feature_groups is None:
         del decided["feature_groups"]
+    decided |= _NEURONS
     decided |= _WITHOUT_START if begun else {}
     return _key("analysis", decided, [model, corpus])
 
@@ -74,10 +78,14 @@ def reference_key(spec: EvaluationSpec, model: str, corpus: str) -> Key:
     return _key("reference", anonymous, [model, corpus])
 
 
-def evaluation_key(rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None) -> Key:
-    """A measured rank map; its method's name does not matter, its blocks, metric and refinement do."""
+def evaluation_key(
+    rank_map: RankMap, analysis: str, reference: Key, refinement: Key | None = None, weight_bits: int = 16
+) -> Key:
+    """A measured rank map; its method's name does not matter, its blocks, metric, refinement and rounding do."""
     refined = [] if refinement is None else [refinement.fingerprint]
-    return _key("evaluation", decided(rank_map), [analysis, reference.fingerprint, *refined])
+    rounding = ROUNDINGS.get(weight_bits)
+    subject = decided(rank_map) | ({} if rounding is None else {"rounding": rounding})
+    return _key("evaluation", subject, [analysis, reference.fingerprint, *refined])
 
 
 def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:

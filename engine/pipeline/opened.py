@@ -11,10 +11,12 @@ from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
 from engine.model.places import places_of
 from engine.model.sources import ModelFolder, converted_gguf, resolve_model, resolve_texts
-from engine.pipeline.factors import factors_reader
+from engine.pipeline.factors import factors_reader, rank_factors_reader
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
+from engine.quantization.precision import ROUNDINGS
+from engine.quantization.rounding import rounded, torchao_version
 from engine.rank_map.identity import map_id
 from engine.specs import ModelSource
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from cache import Key
     from engine.analysis.value import Analysis
     from engine.factorization.blocks import Factors
+    from engine.factorization.neurons import Neurons
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.settings import Home
@@ -45,6 +48,7 @@ class OpenedAnalysis:
         dtype: weights and arithmetic.
         device: where it runs.
         dense: the model, where it is open already.
+        weight_bits: of the projections of compressed models; below 16 they are rounded.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class OpenedAnalysis:
         dtype: str,
         device: str = "auto",
         dense: OpenModel | None = None,
+        weight_bits: int = 16,
     ) -> None:
         self.home = home
         self.store = home.store
@@ -64,14 +69,16 @@ class OpenedAnalysis:
         self.folder = folder
         self.dtype = dtype
         self.device = device
+        self.weight_bits = weight_bits
         self._report = report
         self._dense = dense
         self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
 
-    def of(self, analysis: Analysis) -> OpenedAnalysis:
-        """Return another analysis of the same model, which stays open."""
+    def of(self, analysis: Analysis, weight_bits: int = 16) -> OpenedAnalysis:
+        """Return another analysis of the same model, which stays open, or the same one with other bits."""
+        same = {"dtype": self.dtype, "device": self.device}
         return OpenedAnalysis(
-            self.home, analysis, self.folder, self._report, dtype=self.dtype, device=self.device, dense=self._dense
+            self.home, analysis, self.folder, self._report, **same, dense=self._dense, weight_bits=weight_bits
         )
 
     @property
@@ -105,15 +112,25 @@ class OpenedAnalysis:
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:
             apply_refinement(module, self.store, refinement)
+        if self.weight_bits != 16:
+            return rounded(module, self.analysis.projections, ROUNDINGS[self.weight_bits])
         return module
 
-    def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
-        """Return a function from member names to the stored factors in ``metric``.
+    def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:
+        """Return a function from member names to the stored factors in ``metric``, or to the neurons of an MLP.
 
         Raises:
             RankScopeError: the analysis stored none in this metric.
         """
         return factors_reader(self.analysis, self.store, metric)
+
+    def rank_factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+        """Return :meth:`factors` for the members of blocks that are stored at a rank.
+
+        Raises:
+            RankScopeError: the analysis stored none in this metric.
+        """
+        return rank_factors_reader(self.analysis, self.store, metric)
 
     def sequences(self, spec: CorpusSpec, report: Report) -> torch.Tensor:
         """Return the token ids (n_sequences, length) the model reads of a text.
@@ -133,11 +150,16 @@ class OpenedAnalysis:
             "model_fingerprint": self.folder.fingerprint,
             "model_revision": self.folder.spec.revision,
             "analysis": None if rank_map is None else self.analysis.id,
-            "map": None if rank_map is None else map_id(rank_map),
+            "map": None if rank_map is None else map_id(rank_map, weight_bits=self.weight_bits),
             "dtype": self.dtype,
             "device": str(resolve_device(self.device)),
-            "versions": versions(),
+            "versions": self.versions(),
+            "weight_bits": 16 if rank_map is None else self.weight_bits,
         }
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions that decide numbers, torchao's among them where it rounds."""
+        return versions() if self.weight_bits == 16 else {**versions(), "torchao": torchao_version()}
 
 
 def open_analysis(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.compression.layers import FactoredLinear
+from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.model.module import decoder_layers
 from engine.pipeline import keys
 
@@ -40,10 +40,10 @@ def read_layer(layer: nn.Module, artifact: Artifact) -> None:
 
 
 def _factors(layer: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a layer's factors and column orders by name, shared ones once under the name of their first reader."""
+    """Return a layer's factors, column orders and narrowed matrices by name, shared ones once by their first reader."""
     found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, module in layer.named_modules():
-        if isinstance(module, FactoredLinear):
+        if isinstance(module, FactoredLinear | NarrowedLinear):
             for part, tensor in (*module.named_parameters(), *module.named_buffers()):
                 found.setdefault(id(tensor), (f"{name}.{part}", tensor))
     return dict(found.values())

@@ -72,7 +72,7 @@ class SearchSession:
         self.space = SearchSpace.of(self.analysis.inventory, space)
         opened = open_analysis(home, self.analysis, part_of(report, 0.4, 0.5), dtype=spec.dtype, device=device)
         module = opened.dense.module
-        self.factors_of = SlicingReader(module, opened.factors(SEARCHED.metric))
+        self.factors_of = SlicingReader(module, opened.rank_factors(SEARCHED.metric))
         self.tokens, reference, self.subset_key = self._subset(opened, part_of(report, 0.5, 1.0))
         self._objective = Objective(module, self.tokens, reference, self.factors_of, spec)
 

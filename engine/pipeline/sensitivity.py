@@ -49,7 +49,7 @@ def measure_each_projection(
             opened.dense.module,
             opened.dense.inventory,
             tokens,
-            opened.factors(metric),
+            opened.rank_factors(metric),
             kept_fraction,
             part_of(report, 0.1, 1.0),
             compute_dtype=compute_dtype,

@@ -93,8 +93,12 @@ def decisions(rank_map: RankMap, inventory: Inventory) -> Mapping[str, Decision]
 
 def _parts(block: BlockRank, projections: Mapping[str, Projection]) -> dict[str, Decision]:
     """Split a block's parameters by output width; rounding is done on sums, so that nothing is lost."""
-    total = block_params(block, projections)
     members = [projections[name] for name in block.members]
+    if block.format is Format.WIDTH:
+        assert block.rank is not None
+        neurons = members[-1].in_features
+        return {p.name: Decision(block.format, block.rank, block.rank * p.params // neurons) for p in members}
+    total = block_params(block, projections)
     width = sum(p.out_features for p in members)
     parts, outs, given = {}, 0, 0
     for p in members:

@@ -94,6 +94,13 @@ class FactoredEntry(_Entry):
     rank: Count
 
 
+class WidthEntry(_Entry):
+    """All projections of one MLP (up, or gate and up, then down); the rank is the number of neurons kept."""
+
+    format: Literal["width"]
+    rank: Count
+
+
 class ModelEntry(_Strict):
     """The model the ranks are for."""
 
@@ -116,7 +123,7 @@ class Document(_Strict):
     method: Name
     metric: Metric
     budget: BudgetEntry | None
-    blocks: list[Annotated[DenseEntry | FactoredEntry, Field(discriminator="format")]]
+    blocks: list[Annotated[DenseEntry | FactoredEntry | WidthEntry, Field(discriminator="format")]]
 
 
 def parse_rank_map(data: bytes) -> RankMap:
@@ -173,14 +180,19 @@ def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: s
             f"({rank_map.model_fingerprint[:12]}), but this one is {model_fingerprint[:12]}; open "
             "that model or allocate again."
         )
-    check_membership(rank_map.blocks, [tuple(p.name for p in group.members) for group in inventory.groups])
+    groups, mlps = ([tuple(p.name for p in one.members) for one in each] for each in (inventory.groups, inventory.mlps))
+    check_membership(rank_map.blocks, groups, mlps)
     projections = inventory.by_name
     for block in rank_map.blocks:
         members = [projections[name] for name in block.members]
-        highest = min(members[0].in_features, sum(p.out_features for p in members))
+        is_width = block.format is Format.WIDTH
+        highest = (
+            members[-1].in_features if is_width else min(members[0].in_features, sum(p.out_features for p in members))
+        )
         if block.rank is not None and not 1 <= block.rank <= highest:
+            given, of = ("width", "number of neurons") if is_width else ("rank", "rank")
             raise InvalidRankMapError(
-                f"{block.name} was given rank {block.rank}; expected a rank from 1 to {highest}, or dense."
+                f"{block.name} was given {given} {block.rank}; expected a {of} from 1 to {highest}, or dense."
             )
     params = allocated_params(rank_map.blocks, inventory)
     if rank_map.budget_params is not None and params > rank_map.budget_params:

@@ -26,16 +26,19 @@ def decided(rank_map: RankMap) -> dict[str, object]:
     return {"blocks": blocks, "metric": rank_map.metric}
 
 
-def map_id(rank_map: RankMap, refinement: str | None = None) -> str:
-    """Return what identifies a rank map by what it does, and its refined factors if there are any.
+def map_id(rank_map: RankMap, refinement: str | None = None, weight_bits: int = 16) -> str:
+    """Return what identifies a rank map by what it does, its refined factors if there are any, and rounded weights.
 
     Two maps are the same, and what was measured of one is measured of the other, exactly if these are equal.
     """
     plain = fingerprint("rank-map", decided(rank_map), schema_version=SCHEMA_VERSION)
-    return plain if refinement is None else f"{plain}+{refinement}"
+    factors = plain if refinement is None else f"{plain}+{refinement}"
+    return factors if weight_bits == 16 else f"{factors}@{weight_bits}"
 
 
-def part_key(stage: str, spec: object, model: str, data: str, subject: tuple[str, RankMap] | None) -> Key:
+def part_key(
+    stage: str, spec: object, model: str, data: str, subject: tuple[str, RankMap] | None, rounding: object = None
+) -> Key:
     """Return the key of a part of an evaluation beside its perplexity.
 
     Args:
@@ -44,6 +47,9 @@ def part_key(stage: str, spec: object, model: str, data: str, subject: tuple[str
         model: fingerprint of the dense model.
         data: fingerprint of the text or items; empty where there are none.
         subject: the analysis and the rank map; ``None`` for the dense model, which all analyses of it share.
+        rounding: of the subject's weights, if they are rounded.
     """
     mapped = [] if subject is None else [subject[0], map_id(subject[1])]
+    if rounding is not None and subject is not None:
+        mapped.append(fingerprint("rounding", rounding, schema_version=SCHEMA_VERSION))
     return Key(stage, fingerprint(stage, spec, [model, data, *mapped], schema_version=SCHEMA_VERSION))

@@ -2,7 +2,7 @@
 
 The columns are ``projection``, ``kind``, ``layer``, ``format``, ``rank`` and ``metric``; kind, layer and metric may
 be left out. A dense projection has no rank (an empty field or ``dense``). Where a whole input group shares its inner
-factor, each of its lines repeats the format and the rank.
+factor, or an MLP has fewer neurons, each of its lines repeats the format and the rank (of an MLP: the neurons kept).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.registry import did_you_mean, shown
 from engine.types import BlockRank, Format, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from engine.rank_map.document import RankMap
     from engine.types import Inventory, Projection
@@ -152,25 +152,34 @@ def _metric(number: int, name: str) -> Metric:
 
 
 def _blocks(lines: Mapping[str, _Line], inventory: Inventory) -> tuple[BlockRank, ...]:
-    blocks: list[BlockRank] = []
+    mlp_of = {p.name: tuple(member.name for member in mlp.members) for mlp in inventory.mlps for p in mlp.members}
+    blocks: dict[tuple[str, ...], BlockRank] = {}
     for group in inventory.groups:
         names = tuple(p.name for p in group.members)
         shared = [(name, lines[name]) for name in names if name in lines and lines[name].format.is_shared]
         if shared:
-            blocks.append(_shared_block(shared, names, lines))
+            blocks[names] = _joint_block(shared[0], names, lines, "reads the same input")
             continue
-        blocks += [BlockRank((n,), lines[n].format, lines[n].rank) for n in names if n in lines]
-    return tuple(blocks)
+        for name in (n for n in names if n in lines):
+            line = lines[name]
+            if line.format is Format.WIDTH:
+                if name not in mlp_of:
+                    _refuse(line.number, f"the format width for {name}", "a projection of an MLP, or another format")
+                mlp = mlp_of[name]
+                blocks[mlp] = _joint_block((name, line), mlp, lines, "belongs to the same MLP")
+            else:
+                blocks[(name,)] = BlockRank((name,), line.format, line.rank)
+    return tuple(blocks.values())
 
 
-def _shared_block(shared: Sequence[tuple[str, _Line]], names: tuple[str, ...], lines: Mapping[str, _Line]) -> BlockRank:
-    first_name, first = shared[0]
+def _joint_block(named: tuple[str, _Line], names: tuple[str, ...], lines: Mapping[str, _Line], why: str) -> BlockRank:
+    first_name, first = named
     for name in names:
         other = lines.get(name)
         if other is None:
             _refuse(
                 first.number,
-                f"the format {first.format} for {first_name}, but no line has {name}, which reads the same input",
+                f"the format {first.format} for {first_name}, but no line has {name}, which {why}",
                 f"a line for each of {'+'.join(names)}",
             )
         if (other.format, other.rank) != (first.format, first.rank):

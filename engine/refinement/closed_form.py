@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.compression.layers import FactoredLinear
+from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.refinement.replay import run_until
 from engine.refinement.targets import Target, find_target, token_weights
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from engine.refinement.sweep import LayerPair
-    from engine.types import Inventory
+    from engine.types import Inventory, Projection
 
 
 class LeftCorrection:
@@ -51,8 +51,13 @@ class LeftCorrection:
     @property
     def watched(self) -> list[str]:
         """The projections whose dense outputs a correction wants to see."""
-        names = (p.name for p in self._inventory.projections)
-        return [name for name in names if isinstance(self._modules[name], FactoredLinear)]
+        return [p.name for p in self._inventory.projections if self._has_left(p)]
+
+    def _has_left(self, projection: Projection) -> bool:
+        """Whether a projection has a left factor; that of a narrowed ``down`` is its weight."""
+        module = self._modules[projection.name]
+        is_down = projection.name in self._inventory.downs
+        return isinstance(module, FactoredLinear) or (is_down and isinstance(module, NarrowedLinear))
 
     @torch.no_grad()
     def __call__(self, pair: LayerPair) -> None:
@@ -60,13 +65,12 @@ class LeftCorrection:
         for group in (g for g in self._inventory.groups if g.layer == pair.index):
             fits = []
             for p in group.members:
-                module = self._modules[p.name]
-                if isinstance(module, FactoredLinear):
+                if self._has_left(p):
                     if p.kind not in self._targets:
                         entering = pair.dense_entering[0]
                         found = find_target(pair.dense, self._originals[p.name], entering, pair.calls)
                         self._targets[p.kind] = found
-                    fits.append(_Fit(module, self._targets[p.kind], pair.outputs[p.name]))
+                    fits.append(_Fit(self._modules[p.name], self._targets[p.kind], pair.outputs[p.name]))
             if fits:
                 _correct_group(pair, fits, self._damping)
 
@@ -75,9 +79,22 @@ class LeftCorrection:
 class _Fit:
     """One projection, what its output is fitted to, and per batch the dense projection's output."""
 
-    module: FactoredLinear
+    module: nn.Module
     target: Target
     wanted: Sequence[torch.Tensor]
+
+    @property
+    def left(self) -> torch.Tensor:
+        """What is fitted, (out, r)."""
+        module = self.module
+        if isinstance(module, FactoredLinear):
+            return module.left
+        assert isinstance(module, NarrowedLinear)
+        return module.weight
+
+    def inner(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what ``left`` reads."""
+        return self.module.inner(x) if isinstance(self.module, FactoredLinear) else x
 
 
 def _correct_group(pair: LayerPair, fits: Sequence[_Fit], damping: float) -> None:
@@ -98,9 +115,9 @@ def _correct_group(pair: LayerPair, fits: Sequence[_Fit], damping: float) -> Non
                 error = size - entering - z.view_as(entering)
             else:
                 size, error = None, wanted - z
-            total.add(fit.module.inner(x), error, size)
+            total.add(fit.inner(x), error, size)
     for fit, total in zip(fits, sums, strict=True):
-        fit.module.left.add_(total.correction(damping))
+        fit.left.add_(total.correction(damping))
 
 
 class _Sums:

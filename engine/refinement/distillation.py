@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from engine.compression.layers import FactoredLinear, LowRankInner, SkipInner
+from engine.compression.layers import FactoredLinear, LowRankInner, NarrowedLinear, SkipInner
 from engine.errors import NumericalError
 from engine.model.module import device_of
 
@@ -167,11 +167,11 @@ class _Scaled(nn.Module):
 
 @contextlib.contextmanager
 def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Yield the factors of a model, shared ones once, as parameters of ordinary size; they stay as they end up.
+    """Yield factors and narrowed matrices, shared ones once, as parameters of ordinary size; they stay as they end up.
 
     Meanwhile nothing else takes gradients: the rest is shared with the dense model.
     """
-    modules = [m for m in model.modules() if isinstance(m, (FactoredLinear, LowRankInner, SkipInner))]
+    modules = [m for m in model.modules() if isinstance(m, FactoredLinear | NarrowedLinear | LowRankInner | SkipInner)]
     places = [
         (module, name)
         for module in modules

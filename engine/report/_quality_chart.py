@@ -11,7 +11,7 @@ from markupsafe import Markup
 from engine.report._svg import drawing, element, linear_ticks, log_ticks
 from engine.results.palette import OKABE_ITO, method_place
 from engine.results.pareto import pareto_front
-from engine.results.words import TIMES, method_title
+from engine.results.words import TIMES, method_title, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +120,7 @@ def _series(method: str, points: Sequence[QualityPoint], scale: _Scale) -> Marku
 
 
 def _marker(method: str, point: QualityPoint, scale: _Scale) -> Markup:
-    words = f"{_name(method)}: {point.kept_fraction:.1%} kept, {point.megabytes:.1f} MB, {point.ratio:.3f} {TIMES}"
+    words = f"{_name(method)}: {percent(point.kept_fraction)} kept, {point.megabytes:.1f} MB, {point.ratio:.3f} {TIMES}"
     return shape(method, scale.x(point.megabytes), scale.y(point.ratio), 5.0, element("title", words))
 
 

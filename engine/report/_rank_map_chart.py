@@ -8,10 +8,13 @@ from markupsafe import Markup
 
 from engine.rank_map.difference import decisions
 from engine.report._svg import drawing, element
+from engine.results.words import percent
+from engine.types import Format
 
 if TYPE_CHECKING:
+    from engine.rank_map.difference import Decision
     from engine.rank_map.document import RankMap
-    from engine.types import Inventory
+    from engine.types import Inventory, Projection
 
 WIDTH, LEFT, TOP = 760.0, 64.0, 26.0
 ROW = 26.0
@@ -39,11 +42,11 @@ def rank_map_chart(rank_map: RankMap, inventory: Inventory) -> Markup:
         decision = decided[p.name]
         dense = decision.rank is None
         kept = decision.params / p.params
-        what = "dense" if dense else f"rank {decision.rank} of {min(p.out_features, p.in_features)}, {decision.format}"
+        what = "dense" if dense else _what(decision, p, inventory)
         parts.append(
             element(
                 "rect",
-                element("title", f"Layer {p.layer}, {p.kind}: {what}, {kept:.0%} of its parameters"),
+                element("title", f"Layer {p.layer}, {p.kind}: {what}, {percent(kept, 0)} of its parameters"),
                 x=LEFT + layers.index(p.layer) * step,
                 y=TOP + kinds.index(p.kind) * ROW,
                 width=step - min(1.5, 0.15 * step),
@@ -62,6 +65,13 @@ def rank_map_chart(rank_map: RankMap, inventory: Inventory) -> Markup:
     return drawing(
         WIDTH, bottom + 46, "Kept fraction of every projection, by layer and kind", *parts, _key(bottom + 12)
     )
+
+
+def _what(decision: Decision, projection: Projection, inventory: Inventory) -> str:
+    if decision.format is Format.WIDTH:
+        neurons = next(mlp.neurons for mlp in inventory.mlps if projection in mlp.members)
+        return f"{decision.rank} of {neurons} neurons"
+    return f"rank {decision.rank} of {min(projection.out_features, projection.in_features)}, {decision.format}"
 
 
 def _hatch() -> Markup:

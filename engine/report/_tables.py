@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _COSTS = (
-    *("model_mb_float16", "params", "decode_tokens_per_s[", "prefill_tokens_per_s[", "decode_multiply_adds"),
+    *("model_mb", "params", "decode_tokens_per_s[", "prefill_tokens_per_s[", "decode_multiply_adds"),
     *("prefill_multiply_adds", "cache_bytes_per_token", "peak_memory_mb", "memory_without_model_mb"),
 )
 

@@ -23,9 +23,19 @@ TERMS: Final = (
     Term(
         "Compression",
         "A large weight matrix is replaced by a product of two thin ones, which have fewer parameters. Their inner "
-        "width is the rank.",
+        "width is the rank. Or an MLP keeps fewer neurons, and all its matrices become smaller.",
     ),
-    Term("Rank map", "The rank that each weight matrix keeps. The methods differ in how they choose it."),
+    Term(
+        "Rank map",
+        "The rank that each weight matrix keeps, or the number of neurons an MLP keeps. The methods differ in how they "
+        "choose it.",
+    ),
+    Term(
+        "Neurons and width",
+        "The entries of the vector between an MLP's first matrices (gate and up) and its last (down); their number is "
+        "its width. A dropped neuron takes a row of the first and a column of the last matrix with it, and down is "
+        "corrected so that the kept neurons stand in for it.",
+    ),
     Term(
         "Kept fraction",
         "What remains of the parameters that can be compressed: the matrices of the layers. Embeddings, head and norms "
@@ -81,6 +91,8 @@ FORMATS: Final[Mapping[Format, str]] = {
     Format.SKIP: "Two thin matrices, one of which contains an identity block that is neither stored nor multiplied: "
     "more rank for the same parameters, and smaller than dense at every rank below full.",
     Format.SKIP_CAT: "Both at once: a shared inner matrix with an identity block.",
+    Format.WIDTH: "An MLP with fewer neurons: gate, up and down are ordinary matrices, merely smaller, and as fast as "
+    "their size says in every runtime.",
 }
 """How the factors of a matrix are stored and run."""
 
@@ -126,9 +138,15 @@ METHODS: Final[Mapping[str, MethodCard]] = {
     ),
     "water-filling": MethodCard(
         "Every projection has a curve: parameters against the predicted increase of the loss. The budget goes where a "
-        "parameter buys most, over all layers, ranks and formats at once.",
+        "parameter buys most, over all layers, ranks, widths and formats at once.",
         "minimise \u03a3 \u00bd \u03a3 \u03c3\u00b2 discarded, at the budget",
         "Milliseconds: one sorted list answers every budget.",
+    ),
+    "width": MethodCard(
+        "Neurons whose output the others foretell can go, and the last matrix of the MLP makes up for them. Every MLP "
+        "keeps the same number, attention stays as it is, so the result is an ordinary, smaller model.",
+        "down ← W C[:, S] C[S, S]⁻¹, with C = E[h hᵀ] of the neurons h and S those kept",
+        "Nothing: the widths follow from the shapes.",
     ),
 }
 """Cards of the presets by name."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engine.evaluation.bootstrap import Interval
+from engine.quantization.precision import STORED_AS
 from engine.rank_map.document import RankMap
 
 if TYPE_CHECKING:
@@ -302,7 +303,8 @@ class SizeResult:
         kept_fraction: of their dense parameters.
         model_params: of the whole model.
         index_bytes: column orders of the skip formats, on top of the parameters.
-        model_bytes: type -> bytes of the whole model stored so.
+        model_bytes: type -> bytes of the whole model stored so; as int8 or int4 its projections, with their scales,
+            and everything else in 16 bits.
         predicted_nats: half the discarded energy of the loss metric, in nats per token; what predictions start from.
     """
 
@@ -323,7 +325,8 @@ class ResultRow:
         method: as the map says, or ``dense``.
         metric: of the factors; ``None`` for the dense model.
         refinement: ``corrected``, ``trained`` or ``None``.
-        rank_map: ``None`` for the dense model.
+        rank_map: ``None`` for the dense model; that of rounding alone has no block.
+        weight_bits: of the projections; below 16 their weights were rounded.
     """
 
     id: str
@@ -337,21 +340,32 @@ class ResultRow:
     summaries: tuple[SummaryResult, ...] = ()
     costs: tuple[CostResult, ...] = ()
     memories: tuple[MemoryResult, ...] = ()
+    weight_bits: int = 16
 
     @property
     def is_dense(self) -> bool:
-        """Whether this is the dense model."""
+        """Whether this is the dense model, not rounded."""
         return self.id == DENSE
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a rank map as computed: neither refined nor rounded."""
+        return not self.is_dense and self.refinement is None and self.weight_bits == 16
+
+    @property
+    def model_bytes(self) -> int:
+        """Of the whole model in 16 bits, with its projections in fewer where they were rounded."""
+        return self.size.model_bytes[STORED_AS[self.weight_bits]]
 
     @property
     def map_id(self) -> str:
         """Of the rank map, whichever factors it was measured with."""
-        return self.id.partition("+")[0]
+        return self.id.partition("@")[0].partition("+")[0]
 
     @property
     def refinement_id(self) -> str:
         """Of the refined factors; empty where they are as computed."""
-        return self.id.partition("+")[2]
+        return self.id.partition("@")[0].partition("+")[2]
 
 
 class Measured(Protocol):

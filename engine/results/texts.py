@@ -24,7 +24,7 @@ class MeasuredText:
         about: the name with its amount and type.
         setting: of the perplexities measured on it; no other perplexity compares with them.
         dense_perplexity: of the dense model.
-        rows: the rank maps measured on it, without the dense model and without refined factors.
+        rows: the rank maps measured on it, without the dense model, refined factors and rounded weights.
     """
 
     name: str
@@ -44,10 +44,10 @@ def measured_texts(rows: Sequence[ResultRow]) -> tuple[MeasuredText, ...]:
 
     The first is the text with the most measured maps, because predictions are steadiest there and most maps compare.
     Of texts with as many the one with more tokens comes first, then the one measured last. Neither the dense model nor
-    refined factors count.
+    refined factors nor rounded weights count.
     """
     every = sorted((p for row in rows for p in row.perplexities), key=lambda p: p.provenance.created, reverse=True)
-    maps = [row for row in rows if not row.is_dense and row.refinement is None]
+    maps = [row for row in rows if row.is_plain]
     measured = {
         p.setting: tuple(row for row in maps if of_setting(row.perplexities, p.setting)) for p in by_setting(every)
     }

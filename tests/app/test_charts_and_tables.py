@@ -252,15 +252,15 @@ def ticks_of(rows: pd.DataFrame, **settings: bool) -> list[str]:
     figure = charts.layer_heatmap(rows, "value", title="rank (dark: compressible)", hover=["h"] * 5, **settings)
     bar = figure.data[0].colorbar
     assert bar.title.text == "rank (dark: compressible)"
-    return list(bar.ticktext or [bar.tickformat])
+    return list(bar.ticktext or [bar.ticksuffix])
 
 
 def test_a_colour_bar_has_a_title_and_numbers_that_can_be_read() -> None:
     rows = heatmap_rows()
-    assert ticks_of(rows, percent=True) == [".0%"]
+    assert ticks_of(rows, percent=True) == [" %"]
     assert ticks_of(rows, log=True) == ["0.1", "0.3", "1", "3", "10"]
     shares = ticks_of(rows.assign(value=[2e-3, 1e-2, 3e-2, 0.1, 1]), percent=True, log=True)
-    assert shares == ["0.3%", "1%", "3%", "10%", "30%", "100%"]
+    assert shares == ["0.3 %", "1 %", "3 %", "10 %", "30 %", "100 %"]
     assert ticks_of(rows.assign(value=0.4), log=True) == ["0.4", "0.4"]
     wide = ticks_of(rows.assign(value=[1e-9, 1e-5, 1e-4, 1e-3, 1e-2]), log=True)
     assert wide == [f"10<sup>{power}</sup>" for power in (-7, -6, -5, -4)] + ["0.001", "0.01"]

@@ -31,7 +31,7 @@ from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
 from engine.types import Budget
 from tests.app.conftest import sent_to_browser
-from tests.app.test_views import shown
+from tests.app.test_views import in_tab, shown
 from tests.end_to_end.test_command_line import Terminal
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def test_pages_show_the_text_and_what_was_measured_on_it(
     assert not allocated.exception
     assert next(m.value for m in allocated.metric if m.label == "Measured") == f"{made.found.perplexity:.2f}"
     assert f"On other\\.txt, {made.found.n_tokens:,} tokens" in shown(allocated)
-    methods = next(frame.value for frame in allocated.dataframe if "predicted_ratio" in frame.value)
+    compared = in_tab(allocated, "Compare methods")
+    methods = next(frame.value for frame in compared.dataframe if "predicted_ratio" in frame.value)
     assert methods.set_index("name").loc["water-filling", "measured_ratio"] == made.found.ratio
     results_page = open_page("results")
     assert results_page.selectbox(key="runs.text").options[1] == made.text.title

@@ -23,7 +23,7 @@ def go(page: AppTest, path: str) -> AppTest:
 
 def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_page: Callable[..., AppTest]) -> None:
     page = open_page("playground")
-    page.slider(key="budget").set_value(0.6).run()
+    page.slider(key="budget").set_value(60.0).run()
     assert page.query_params["keep"] == "0.6"
     page = go(page, "allocation")
     assert page.query_params["keep"] == "0.6"
@@ -33,8 +33,8 @@ def test_the_budget_chosen_last_wins_on_both_pages(analysed_home: Path, open_pag
     assert sent_to_browser(page, "lines")["keep"] == 0.537
     assert page.session_state["board"].target == 30.0
     page = go(page, "playground")
-    assert page.slider(key="budget").value == 0.537
-    page.slider(key="budget").set_value(0.7).run()
+    assert page.slider(key="budget").value == 53.7
+    page.slider(key="budget").set_value(70.0).run()
     page = go(page, "allocation")
     assert page.query_params["keep"] == "0.7"
     assert "ppl" not in page.query_params

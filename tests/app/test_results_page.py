@@ -56,7 +56,7 @@ def test_the_table_has_the_dense_model_first_and_the_stores_numbers(
     assert list(table["method"]) == ["dense", "Water-filling", "FLRC"]
     assert list(table["perplexity_ratio[corpus.txt]"]) == [row.perplexities[0].ratio for row in rows]
     assert list(table["acc[demo_piqa]"]) == [
-        next(task.acc.value for task in row.tasks if task.task == "demo_piqa") for row in rows
+        100 * next(task.acc.value for task in row.tasks if task.task == "demo_piqa") for row in rows
     ]
     assert list(table["decode_multiply_adds"]) == [row.costs[0].decode_multiply_adds for row in rows]
     assert "divergence[corpus.txt]" not in table
@@ -67,11 +67,11 @@ def test_filters_leave_the_dense_model_and_one_text_shows_more(open_page: Open, 
     page = page.multiselect(key="runs.methods").set_value(["flrc"]).run()
     assert list(frame(page, "kept_fraction")["method"]) == ["dense", "FLRC"]
     page = page.multiselect(key="runs.methods").set_value([]).run()
-    page = page.slider(key="runs.kept").set_value((0.7, 1.0)).run()
+    page = page.slider(key="runs.kept").set_value((70, 100)).run()
     assert list(frame(page, "kept_fraction")["method"]) == ["dense", "Water-filling"]
     page = page.selectbox(key="runs.text").set_value("corpus.txt").run()
     assert "divergence[corpus.txt]" in frame(page, "kept_fraction")
-    page = page.slider(key="runs.kept").set_value((0.0, 0.2)).run()
+    page = page.slider(key="runs.kept").set_value((0, 20)).run()
     assert not page.exception
     assert list(frame(page, "kept_fraction")["method"]) == ["dense"]
     assert "Nothing was measured for this selection." in shown(page)
@@ -90,7 +90,7 @@ def test_every_quality_is_drawn_against_every_cost(open_page: Open, measured_hom
 
 def test_the_front_goes_by_what_is_better(rows: list[ResultRow]) -> None:
     named = {measure.name: measure for measure in measures(rows)}
-    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    size, ratio = named["model_mb"], named["perplexity_ratio[corpus.txt]"]
     speed = named["decode_ratio[batch 1]"]
     smallest = min(rows, key=lambda row: row.size.params)
     assert charts.front_of(rows, size, ratio)[0] is smallest
@@ -175,7 +175,7 @@ def test_provenance_names_every_measurement(rows: list[ResultRow]) -> None:
 
 def test_methods_stand_in_one_order_and_the_front_is_a_staircase(rows: list[ResultRow]) -> None:
     named = {measure.name: measure for measure in measures(rows)}
-    size, ratio = named["model_mb_float16"], named["perplexity_ratio[corpus.txt]"]
+    size, ratio = named["model_mb"], named["perplexity_ratio[corpus.txt]"]
     for order in (rows, rows[::-1]):
         line, *points = charts.frontier(order, size, ratio).data
         assert [trace.name for trace in points] == ["dense model", "FLRC", "Water-filling"]
@@ -244,7 +244,7 @@ def test_a_pinned_run_is_what_every_page_compares_with(
     page = page.multiselect(key="runs.chosen").set_value([flrc.id]).run()
     assert len(frame(page, "gained"))
     pinned = query(page)["baseline"]
-    allocation = open_page("allocation", baseline=pinned, keep="0.7")
+    allocation = open_page("allocation", baseline=pinned, keep="0.7", tab="Compare methods")
     assert not allocation.exception
     methods = frame(allocation, "mb_delta").set_index("name")
     assert methods.loc["water-filling", "mb_delta"] < 0

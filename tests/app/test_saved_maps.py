@@ -17,7 +17,7 @@ from engine.rank_map.named import NamedMap
 from engine.rank_map.table import rank_map_to_csv
 from engine.types import Budget
 from tests.app.conftest import sent_to_browser
-from tests.app.test_views import button, shown
+from tests.app.test_views import button, in_tab, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,7 @@ def a_map(analysis: Analysis, method: str = "flrc", kept: float = 0.6) -> Costed
 
 
 def save_in(page: AppTest, name: str) -> AppTest:
+    page = in_tab(page, "Saved maps")
     page.text_input(key="maps.name.0").set_value(name)
     return button(page, "Save").click().run()
 
@@ -83,7 +84,7 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
     # A link with nothing but the map shows it, too.
     short = open_page("allocation", map=saved.id)
     assert active_method(short) == "saved map"
-    closed = button(reloaded, "Close map").click().run()
+    closed = button(in_tab(reloaded, "Saved maps"), "Close map").click().run()
     assert not closed.error
     assert "map" not in closed.query_params
     assert active_method(closed) == "water-filling"
@@ -101,7 +102,7 @@ def test_a_measurement_uses_the_open_map(open_page: Open, toy_analysis: Analysis
 
 def test_maps_are_renamed_duplicated_and_deleted_after_a_question(open_page: Open, toy_analysis: Analysis) -> None:
     saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
-    page = open_page("allocation", map=saved.id)
+    page = open_page("allocation", map=saved.id, tab="Saved maps")
     page.text_input(key=f"maps.rename.{saved.id}.one").set_value("two")
     page = button(page, "Rename it").click().run()
     assert names(toy_analysis) == ["two"]
@@ -130,7 +131,7 @@ def test_a_name_that_is_taken_or_empty_is_a_sentence(open_page: Open, toy_analys
 def test_an_imported_file_is_saved_and_open_at_once(open_page: Open, toy_analysis: Analysis, kind: str) -> None:
     rank_map = a_map(toy_analysis).rank_map
     text = rank_map.to_json() if kind == "json" else rank_map_to_csv(rank_map, toy_analysis.inventory)
-    page = open_page("allocation")
+    page = open_page("allocation", tab="Saved maps")
     file = (f"..\\my map.{kind}", text.encode(), "text/plain")
     page = page.file_uploader(key="maps.import.0").set_value(file).run()
     assert not page.exception
@@ -152,7 +153,7 @@ def test_an_imported_file_is_saved_and_open_at_once(open_page: Open, toy_analysi
 def test_a_file_that_is_no_map_is_a_sentence(
     open_page: Open, toy_analysis: Analysis, name: str, content: bytes, sentence: str
 ) -> None:
-    page = open_page("allocation")
+    page = open_page("allocation", tab="Saved maps")
     page = page.file_uploader(key="maps.import.0").set_value((name, content, "text/plain")).run()
     assert not page.exception
     assert sentence in page.error[0].value.replace("\\", "")
@@ -171,7 +172,7 @@ def test_a_map_that_is_gone_or_damaged_is_closed_with_a_sentence(
     saved_maps.save_map(toy_analysis.id, "two", a_map(toy_analysis).rank_map)
     (path,) = (home / "maps").rglob(f"{saved.id}.json")
     path.write_bytes(path.read_bytes()[:-9])
-    page = open_page("allocation", map=saved.id)
+    page = open_page("allocation", map=saved.id, tab="Saved maps")
     assert "is damaged" in page.error[0].value
     page = page.selectbox(key="maps.chosen").set_value(saved.id).run()
     page = page.button(key=f"maps.delete.{saved.id}").click().run()
@@ -182,7 +183,7 @@ def test_a_map_that_is_gone_or_damaged_is_closed_with_a_sentence(
 
 def test_held_ranks_survive_a_reload_and_a_release(open_page: Open, toy_analysis: Analysis) -> None:
     first = next(iter(toy_analysis.projections))
-    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}})
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}}, tab="Heatmap & table")
     assert button(page, "Release 1 held rank")
     link = query(page)
     reloaded = open_page("allocation", **link)
@@ -231,18 +232,18 @@ def test_a_saved_map_opens_as_it_was_saved_and_changes_by_hand(
 ) -> None:
     saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
     first = next(iter(toy_analysis.projections))
-    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 3}})
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 3}}, tab="Saved maps")
     page = button(page, "Open map").click().run()
     assert not page.error
     assert "held" not in page.query_params
-    assert map_measured(page, home) == saved.rank_map
+    assert map_measured(in_tab(page, "Measure & export"), home) == saved.rank_map
     changed = map_measured(open_page("allocation", {f"held.{toy_analysis.id}": {first: 3}}, map=saved.id), home)
     assert {b.rank for b in changed.blocks if first in b.members} == {3}
 
 
 def test_an_older_url_never_undoes_an_edit(open_page: Open, toy_analysis: Analysis) -> None:
     first, second, *_ = toy_analysis.projections
-    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}})
+    page = open_page("allocation", {f"held.{toy_analysis.id}": {first: 5}}, tab="Heatmap & table")
     older = query(page)["held"]
     page.session_state[f"held.{toy_analysis.id}"] = {first: 5, second: 6}
     page.session_state[f"held.base.{toy_analysis.id}"] = {first: 5, second: 6}
@@ -256,7 +257,7 @@ def test_an_older_url_never_undoes_an_edit(open_page: Open, toy_analysis: Analys
 
 def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis: Analysis) -> None:
     saved = saved_maps.save_map(toy_analysis.id, "one", a_map(toy_analysis).rank_map)
-    page = open_page("allocation", keep="0.6", method="FLRC")
+    page = open_page("allocation", keep="0.6", method="FLRC", tab="Compare methods")
     page = page.selectbox(key="difference.other").set_value("svd-llm").run()
     assert not page.exception
     assert f"of {len(toy_analysis.projections)} projections differ" in shown(page)
@@ -272,3 +273,7 @@ def test_the_difference_to_another_map_is_a_table(open_page: Open, toy_analysis:
     page = page.run()
     page = page.selectbox(key="difference.other").set_value(saved.id).run()
     assert "0 of" in shown(page)
+    # The board goes on comparing while another tab is open, and the choice is there on the way back.
+    page = in_tab(page, "Saved maps")
+    assert sent_to_browser(page, "curves")["state"]["compare"] == saved.id
+    assert in_tab(page, "Compare methods").selectbox(key="difference.other").value == saved.id

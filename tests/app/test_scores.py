@@ -39,7 +39,7 @@ def test_score_shares_add_up_to_one_and_are_drawn(toy_analysis: Analysis, analys
     assert list(shares.columns) == ["FLRC importance", "Predicted nats"]
     np.testing.assert_allclose(shares.sum(), 1)
     for trace in charts.score_shares(shares).data:
-        np.testing.assert_allclose(trace.y, shares[trace.name])
+        np.testing.assert_allclose(trace.y, 100 * shares[trace.name])
 
 
 def test_a_score_of_nothing_has_no_shares() -> None:

@@ -69,10 +69,10 @@ def test_marks_sit_on_the_line_at_their_ranks() -> None:
     lines = tables.spectrum_lines(ENERGIES, "kept")
     figure = charts.spectra(lines, BLOCKS, charts.Axes("kept", relative=True), MARKS, NOTHING)
     line, cut, plain, skip = [t for t in figure.data if t.legendgroup == "L0 q"]
-    np.testing.assert_allclose(line.x, [0.25, 0.5, 0.75, 1])
-    assert (list(cut.x), list(cut.y)) == ([0.25], [0.64])
-    assert (list(plain.x), list(plain.y)) == ([0.5], [0.8])
-    assert (list(skip.x), list(skip.y)) == ([0.75], [0.96])
+    np.testing.assert_allclose(line.x, [25, 50, 75, 100])
+    assert (list(cut.x), list(cut.y)) == ([25], [0.64])
+    assert (list(plain.x), list(plain.y)) == ([50], [0.8])
+    assert (list(skip.x), list(skip.y)) == ([75], [0.96])
     assert len({mark.marker.symbol for mark in (cut, plain, skip)}) == 3
     assert len([t for t in figure.data if t.legendgroup == "L0 k"]) == 2
     named = [t.name for t in figure.data if t.mode == "markers" and t.showlegend is not False]
@@ -111,9 +111,9 @@ def test_what_all_lose_is_drawn_by_kind_with_a_tick_at_each_cut() -> None:
     figure = charts.energy_lost(curves, cuts)
     assert [note.text for note in figure.layout.annotations] == ["q", "k"]
     (ticks,) = [t for t in figure.data if t.mode == "markers" and len(t.x)]
-    assert (list(ticks.x), list(ticks.y), ticks.xaxis) == ([0.25], [pytest.approx(0.36)], "x")
+    assert (list(ticks.x), list(ticks.y), ticks.xaxis) == ([25], [pytest.approx(36)], "x")
     drawn = np.concatenate([t.y for t in figure.data if t.mode == "lines" and t.xaxis == "x" and len(t.y)])
-    np.testing.assert_allclose(drawn[:4], [1, 0.36, 0.2, 0.04], atol=1e-12)
+    np.testing.assert_allclose(drawn[:4], [100, 36, 20, 4], atol=1e-10)
     assert np.isnan(drawn[4:]).all()
 
 
@@ -187,7 +187,7 @@ def test_the_cut_is_that_of_the_address(open_page: Open, analysed_home: Path, to
 def test_the_rank_at_an_energy_follows_the_slider(open_page: Open, analysed_home: Path) -> None:
     ranks = [
         open_page("spectra", energy=energy).dataframe[-1].value[f"Rank at {shown} energy"].sum()
-        for energy, shown in (("0.5", "50.0 %"), ("0.9", "90.0 %"))
+        for energy, shown in (("50", "50.0 %"), ("90", "90.0 %"))
     ]
     assert ranks[0] < ranks[1]
 

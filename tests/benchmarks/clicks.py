@@ -29,7 +29,7 @@ def keep(page: AppTest) -> Iterator[AppTest]:
 
 def cut(page: AppTest) -> Iterator[AppTest]:
     for step in range(20):
-        yield page.slider(key="cut").set_value(round(0.45 + 0.02 * step, 2))
+        yield page.slider(key="cut").set_value(45.0 + 2 * step)
 
 
 def kinds(page: AppTest) -> Iterator[AppTest]:

@@ -15,14 +15,15 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from engine.compression.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
+from engine.compression.layers import FactoredLinear, LowRankInner, NarrowedLinear, SharedInner, SkipInner
 from engine.formats import rank_params, uniform_rank
 from engine.types import Format
 
 HIDDEN, WIDE = 4096, 11008
 GROUPS = ((3, HIDDEN, HIDDEN), (1, HIDDEN, HIDDEN), (2, HIDDEN, WIDE), (1, WIDE, HIDDEN))
 """Projections that read the same input: how many, their input and their output width."""
-FORMATS = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT)
+FORMATS = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT, Format.WIDTH)
+DENSE_PARAMS = sum(n * width * out for n, width, out in GROUPS)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Layer = list[list[nn.Module]]
@@ -49,7 +50,9 @@ def inner_factor(storage: Format, rank: int, width: int, dtype: torch.dtype) -> 
 
 
 def factored_layer(storage: Format, kept: float, dtype: torch.dtype) -> tuple[Layer, int]:
-    """Return the modules by input group, and their parameters by the formulas."""
+    """Return the modules by input group, and their parameters by the formulas; in width, attention stays dense."""
+    if storage is Format.WIDTH:
+        return narrow_layer(kept, dtype)
     result: Layer = []
     params = 0
     for n_members, width, out in GROUPS:
@@ -64,6 +67,20 @@ def factored_layer(storage: Format, kept: float, dtype: torch.dtype) -> tuple[La
             params += rank_params(storage, rank, width, per_block * out)
         result.append(members)
     return result, params
+
+
+def narrow_layer(kept: float, dtype: torch.dtype) -> tuple[Layer, int]:
+    attention = 4 * HIDDEN * HIDDEN
+    neurons = (int(kept * DENSE_PARAMS) - attention) // (3 * HIDDEN)
+    q_k_v, o = dense_layer(dtype)[:2]
+    shapes = [(neurons, HIDDEN), (neurons, HIDDEN), (HIDDEN, neurons)]
+    gate, up, down = (NarrowedLinear(filled(rows, columns, dtype), None) for rows, columns in shapes)
+    return [q_k_v, o, [gate, up], [down]], attention + 3 * HIDDEN * neurons
+
+
+def hidden_of(layer: Layer, hidden: torch.Tensor) -> torch.Tensor:
+    down = layer[3][0]
+    return hidden[..., : down.in_features] if isinstance(down, NarrowedLinear) else hidden
 
 
 def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -92,7 +109,6 @@ def main() -> None:
     torch.manual_seed(0)
     ratios: dict[tuple[Format, float], list[float]] = {}
     dense_ms = []
-    dense_params = sum(n * width * out for n, width, out in GROUPS)
     kept_exactly = {}
     for dtype in dtypes:
         dense = dense_layer(dtype)
@@ -100,13 +116,14 @@ def main() -> None:
         for kept in chosen.kept:
             for storage in FORMATS:
                 layer, params = factored_layer(storage, kept, dtype)
-                kept_exactly[storage, kept] = params / dense_params
+                kept_exactly[storage, kept] = params / DENSE_PARAMS
                 for batch in chosen.batches:
                     inputs = [torch.randn(batch, 1, width).to(dtype) for _, width, _ in GROUPS]
-                    run(layer, inputs)
+                    own = [*inputs[:3], hidden_of(layer, inputs[3])]
+                    run(layer, own)
                     pairs = []
                     for _ in range(chosen.repetitions):
-                        ours = timed(lambda x=inputs, m=layer: run(m, x), clock)
+                        ours = timed(lambda x=own, m=layer: run(m, x), clock)
                         theirs = timed(lambda x=inputs, m=dense: run(m, x), clock)
                         pairs.append(ours / theirs)
                         measured[batch].append(theirs)

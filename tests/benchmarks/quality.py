@@ -23,7 +23,7 @@ from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import Home, home
 from engine.specs import CorpusSpec, EvaluationSpec
-from engine.types import Budget, Format
+from engine.types import RANK_FORMATS, Budget, Format
 
 ROWS: tuple[tuple[str, str, frozenset[Format] | None], ...] = (
     ("svd-llm: input metric, uniform, low-rank", "svd-llm", None),
@@ -32,7 +32,10 @@ ROWS: tuple[tuple[str, str, frozenset[Format] | None], ...] = (
     ("skipcat: skip+cat", "skipcat", None),
     ("flrc: input metric, rank ∝ Σ(g·w)², low-rank", "flrc", None),
     ("water-filling on the loss metric, low-rank or cat", "water-filling", frozenset({Format.LOW_RANK, Format.CAT})),
-    ("water-filling on the loss metric, best of all formats", "water-filling", None),
+    ("water-filling on the loss metric, best of all ranks", "water-filling", RANK_FORMATS),
+    ("water-filling on the loss metric, best of all ranks and widths", "water-filling", None),
+    ("water-filling on the loss metric, widths only", "water-filling", frozenset({Format.WIDTH})),
+    ("width: every MLP keeps the same share of its neurons", "width", None),
 )
 TEXTS = (("demo", 20), ("demo:news", 10))
 

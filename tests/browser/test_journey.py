@@ -144,6 +144,7 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, das
     go(page, "Spectra")
     go(page, "Allocation")
     expect(board).to_have_attribute("data-kept-fraction", "0.799")
+    page.get_by_role("tab", name="Measure & export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download this rank map").click()
     blocks = json.loads(download.value.path().read_text())["blocks"]

@@ -112,6 +112,7 @@ def test_held_ranks_outlive_a_reload(page: Page, dashboard: Dashboard) -> None:
     expect(page).to_have_url(re.compile("held=[0-9a-f]{16}"))
     page.reload()
     settled(page)
+    page.get_by_role("tab", name="Measure & export").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download this rank map").click()
     blocks = json.loads(download.value.path().read_text())["blocks"]

@@ -239,3 +239,27 @@ def test_a_first_analysis_is_followed_by_measurements_of_every_method(tmp_path, 
     assert {row.method for row in rows} >= {"water-filling", "svd-llm", "flrc", "skipcat"}
     assert len({p.setting for row in rows for p in row.perplexities}) == 1
     assert reference_text(rows).rows == tuple(rows)
+
+
+def test_rounded_weights_are_measured_beside_the_rounded_dense_model_in_rows_of_their_own(
+    store, tmp_path, analysis, plan
+):
+    (rank_map,) = rank_maps(analysis, 0.7)
+    whole = replace(plan, cost=None)
+    _, plain = run(store, tmp_path, analysis, [rank_map], whole)
+    rounded = {bits: run(store, tmp_path, analysis, [rank_map], replace(whole, weight_bits=bits)) for bits in (8, 4)}
+    for bits, (dense, alone, row) in rounded.items():
+        assert (dense.weight_bits, alone.weight_bits, row.weight_bits) == (16, bits, bits)
+        assert (alone.method, alone.rank_map.blocks, row.map_id) == ("dense", (), plain.id)
+        assert row.perplexities[0].setting == plain.perplexities[0].setting == dense.perplexities[0].setting
+        assert len(row.tasks) == len(row.summaries) == len(alone.tasks) == 1
+        assert "torchao" in row.perplexities[0].provenance.versions
+        assert row.model_bytes == row.size.model_bytes[f"int{bits}"] < plain.model_bytes
+    errors = [abs(rounded[bits][1].perplexities[0].increase) for bits in (8, 4)]
+    assert 0 < errors[0] < errors[1]
+    every = results(store, analysis.id)
+    assert [row.weight_bits for row in every] == [16, 8, 4, 16, 8, 4]
+    assert reference_text(every).rows == tuple(row for row in every if row.id == plain.id)
+    kept = set(store.keys())
+    assert run(store, tmp_path, analysis, [rank_map], replace(whole, weight_bits=4)) == rounded[4]
+    assert set(store.keys()) == kept

@@ -14,7 +14,7 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 from app.wording.labels import plain
 from engine.pipeline.reading.results import measured_row
-from engine.results.words import calibrated, ratio
+from engine.results.words import calibrated, percent, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def show_measurement(result: PerplexityResult) -> None:
         )
     tiles[3].metric(
         "Same top token",
-        f"{result.agreement:.1%}",
+        percent(result.agreement),
         border=True,
         height="stretch",
         help="Share of positions where the compressed model's likeliest token is the dense model's.",

@@ -10,7 +10,7 @@ from app import charts, tables
 from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
 from engine.formats import BYTES_PER_PARAM
-from engine.results.words import count, megabytes
+from engine.results.words import count, megabytes, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,6 @@ def _hover(rows: pd.DataFrame) -> list[str]:
         joined = f", decided as {row['decided_with']}" if row["decided_with"] != row["block"] else ""
         texts.append(
             f"{row['block']} ({row['format']}{joined})<br>rank {row['rank']} of {row['full_rank']}<br>"
-            f"{row['kept']:.1%} of its parameters<br>{row['nats']:.4g} nats per token"
+            f"{percent(row['kept'])} of its parameters<br>{row['nats']:.4g} nats per token"
         )
     return texts

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components.rank_board.held import editor_key, held_base, held_ranks
+from app.widgets import columns
 from app.wording.labels import projection_label
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 5
 """Projections that a sentence names."""
+
+_KEPT: Final = columns.share("Kept", help_text="Fraction of the block's dense parameters.")
 
 
 def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
@@ -27,7 +30,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
     shown = rows.assign(held=pd.array([base.get(name) for name in rows["name"]], dtype="Int64"))
     number = st.column_config.NumberColumn
     st.data_editor(
-        shown,
+        columns.in_percent(shown, {"kept": _KEPT}),
         key=editor_key(analysis.id),
         hide_index=True,
         height=420,
@@ -54,7 +57,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "decided_with": st.column_config.TextColumn("Decided with", help="The projections of its block."),
             "rank": number("Rank", help="Of the block; a dense block has its full rank."),
             "full_rank": number("Full rank"),
-            "kept": number("Kept", format="percent", help="Fraction of the block's dense parameters."),
+            "kept": _KEPT,
             "nats": number("Predicted nats", format="%.4g", help="Of the block, per token."),
             "held": number(
                 "Hold at rank",

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _GENERATION = "maps.generation"
 _CHOSEN = "maps.chosen"
 _NEXT = "maps.next"
+_COLUMNS: columns.Columns = {
+    "name": "Saved map",
+    "kept": columns.KEPT,
+    "method": "Method",
+    "metric": "Metric",
+    "created": st.column_config.DatetimeColumn("Saved at"),
+}
 
 
 def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
@@ -36,23 +43,25 @@ def show_saved_maps(analysis: Analysis, costed: CostedMap | None) -> None:
     maps = {m.id: m for m in saved_maps.all_saved(analysis.id)}
     if not maps:
         return
+    named = [m for m in maps.values() if isinstance(m, NamedMap)]
     st.dataframe(
-        tables.saved_maps([m for m in maps.values() if isinstance(m, NamedMap)], analysis),
+        columns.in_percent(tables.saved_maps(named, analysis), _COLUMNS),
         hide_index=True,
-        column_config={
-            "name": "Saved map",
-            "kept": columns.KEPT,
-            "method": "Method",
-            "metric": "Metric",
-            "created": st.column_config.DatetimeColumn("Saved at"),
-        },
+        column_config=_COLUMNS,
     )
     if _NEXT in st.session_state:
         st.session_state[_CHOSEN] = st.session_state.pop(_NEXT)
     if st.session_state.get(_CHOSEN) not in maps:
         # Set, not dropped: the browser keeps what it shows until it is sent another value.
         st.session_state[_CHOSEN] = next(iter(maps))
-    chosen = st.selectbox("Saved map", list(maps), format_func=lambda i: map_label(maps[i]), key=_CHOSEN, width=480)
+    chosen = st.selectbox(
+        "Saved map",
+        list(maps),
+        format_func=lambda i: map_label(maps[i]),
+        key=_CHOSEN,
+        width=480,
+        persist_state="session",
+    )
     changed = offer_actions(analysis, maps[chosen])
     if changed is not None:
         _go_on_with(changed)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.pages import page_link
 from app.services import jobs
+from app.services.of_run import begin_run
 from app.views.jobs.card import show_job
 from app.widgets.errors import errors_shown
 from engine.jobs import JobStatus
@@ -32,6 +33,7 @@ def _any_active(every: list[Job]) -> bool:
 
 
 def _show_jobs(was_active: bool) -> None:
+    begin_run()
     with errors_shown():
         every = jobs.jobs()
         if _any_active(every) != was_active:

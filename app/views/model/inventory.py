@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import tables
+from app.widgets import columns
 from app.wording.labels import plain
 from engine.results.words import count, duration, megabytes, percent
 
@@ -50,11 +51,11 @@ def show_analysis(analysis: Analysis) -> None:
 
 def _show_table(table: pd.DataFrame) -> None:
     number = st.column_config.NumberColumn
-    columns = {
-        "share of the model": number(format="percent", help="Of all parameters, embeddings included."),
+    config = {
+        "share of the model": columns.share(help_text="Of all parameters, embeddings included."),
         "parameters": number(format="localized"),
     }
-    st.dataframe(table, hide_index=True, column_config=columns)
+    st.dataframe(columns.in_percent(table, config), hide_index=True, column_config=config)
 
 
 def _provenance(analysis: Analysis) -> dict[str, object]:

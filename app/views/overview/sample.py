@@ -36,7 +36,7 @@ def show_sample(rows: Sequence[ResultRow], kept_fraction: float) -> None:
             ],
         )
         return
-    summarised = [row for row in rows if row.summaries and not row.is_dense and row.refinement is None]
+    summarised = [row for row in rows if row.summaries and row.is_plain]
     if summarised:
         nearest = min(summarised, key=lambda row: abs(row.size.kept_fraction - kept_fraction))
         first, *_ = measurements.summary_texts(nearest.summaries[0])

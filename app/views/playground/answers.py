@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, tables
 from app.services import playground
 from app.views.shared.presence import presence
+from app.widgets import columns
 from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
 from app.wording.labels import plain
@@ -164,14 +165,10 @@ def _show_schedule(answer: Answer, choice: ProgressiveChoice) -> None:
     figure = charts.active_curve(fractions, choice.schedule, answer.question.spec.max_new_tokens)
     st.plotly_chart(figure, key="playground.active", alt="Active parameters over dense for every generated token")
     with st.expander("As a table"):
-        number = st.column_config.NumberColumn
-        st.dataframe(
-            tables.stages(fractions, choice.schedule),
-            hide_index=True,
-            placeholder="–",
-            column_config={
-                "first": number("From token", help="The first token that runs at this budget."),
-                "budget": number("Budget", format="percent", help="Kept fraction that was allowed."),
-                "active": number("Active", format="percent", help="Share of the compressible parameters that ran."),
-            },
-        )
+        config = {
+            "first": st.column_config.NumberColumn("From token", help="The first token that runs at this budget."),
+            "budget": columns.share("Budget", help_text="Kept fraction that was allowed."),
+            "active": columns.share("Active", help_text="Share of the compressible parameters that ran."),
+        }
+        stages = columns.in_percent(tables.stages(fractions, choice.schedule), config)
+        st.dataframe(stages, hide_index=True, placeholder="–", column_config=config)

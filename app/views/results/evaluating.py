@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.services import jobs
 from app.services import measurements as measured
+from app.services.of_run import begin_run
 from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
@@ -46,5 +47,6 @@ def watch_measurements(analysis: Analysis) -> None:
 @st.fragment(run_every="2s")
 def _await_more(seen: tuple[str, ...]) -> None:
     """Draw the page again once there is a measurement that it does not show."""
+    begin_run()
     if measured.stored() != seen:
         st.rerun()

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _number = st.column_config.NumberColumn
-_AGREEMENT = _number("Same top token", format="percent", help="Share of positions where both models agree.")
+_AGREEMENT = columns.share("Same top token", help_text="Share of positions where both models agree.")
+_BUDGET = columns.share("Budget", help_text="Kept fraction that was allowed.")
+_SHARES = {"target": _BUDGET, "kept": columns.KEPT, "agreement": _AGREEMENT}
 
 
 def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) -> None:
     """Show :func:`app.tables.comparison`."""
     other = [] if other_text is None else ["other_ratio"]
     st.dataframe(
-        table,
+        columns.in_percent(table, _SHARES),
         hide_index=True,
         placeholder="–",
         column_order=[
@@ -28,7 +30,7 @@ def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) 
             *(*other, "agreement", "search_s"),
         ],
         column_config={
-            "target": _number("Budget", format="percent", help="Kept fraction that was allowed."),
+            "target": _BUDGET,
             "method": "Method",
             "kept": columns.KEPT,
             "mb": columns.MB,
@@ -50,7 +52,7 @@ def comparison_frame(table: pd.DataFrame, *, text: str, other_text: str | None) 
 def refined_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.refined`."""
     st.dataframe(
-        table,
+        columns.in_percent(table, _SHARES),
         hide_index=True,
         column_order=["method", "refined", "kept", "mb", "perplexity", "ratio", "divergence", "agreement", "text"],
         column_config={

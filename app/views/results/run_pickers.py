@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import streamlit as st
 
 from app.tables.runs import run_label
+from app.widgets.columns import PERCENT
 from engine.results.palette import shown_place
 from engine.results.words import method_title
 
@@ -50,7 +51,7 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
         persist_state="session",
     )
     low, high = right.slider(
-        "Kept fraction", 0.0, 1.0, (0.0, 1.0), 0.05, format="percent", key="runs.kept", persist_state="session"
+        "Kept fraction", 0, 100, (0, 100), 5, format=PERCENT, key="runs.kept", persist_state="session"
     )
     measured = {one.title: one for one in texts}
     fitting = [
@@ -59,7 +60,7 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
         if row.is_dense
         or (
             (not chosen or row.method in chosen)
-            and low <= row.size.kept_fraction <= high
+            and low <= 100 * row.size.kept_fraction <= high
             and (text not in measured or measured[text].of(row) is not None)
         )
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.widgets import columns
 from engine.results.columns import Kind
 from engine.results.words import TIMES
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _FORMATS: Mapping[Kind, str] = {
     Kind.RATIO: f"%.3f {TIMES}",
     Kind.NUMBER: "%.2f",
-    Kind.PERCENT: "percent",
+    Kind.PERCENT: columns.PERCENT,
     Kind.MB: "%.1f",
     Kind.COUNT: "localized",
 }
@@ -31,20 +32,20 @@ _INTERVAL = (("low", "at least", "Lower end of the interval."), ("high", "at mos
 def runs_frame(table: pd.DataFrame, measures: Sequence[Measure], *, on_select: Callable[[], None]) -> None:
     """Show :func:`app.tables.runs` with the columns of ``measures``, uncertainties beside their numbers."""
     number = st.column_config.NumberColumn
-    columns = set(table.columns)
+    present = set(table.columns)
     config: dict[str, ColumnConfig | str | None] = {"method": st.column_config.TextColumn("Method", pinned=True)}
-    config |= {field: title for field, title in (("name", "Name"), ("note", "Note")) if field in columns}
+    config |= {field: title for field, title in (("name", "Name"), ("note", "Note")) if field in present}
     for measure in measures:
         config[measure.name] = number(measure.title, format=_FORMATS[measure.kind], help=measure.about)
-        if f"{measure.name}_delta" in columns:
+        if f"{measure.name}_delta" in present:
             about = f"{measure.title}: difference from the baseline."
             config[f"{measure.name}_delta"] = number("\u0394", format=_FORMATS[measure.kind], help=about)
-        for end, title, about in _ENDS if f"{measure.name}_stderr" in columns else _INTERVAL:
+        for end, title, about in _ENDS if f"{measure.name}_stderr" in present else _INTERVAL:
             name = f"{measure.name}_{end}"
-            if name in columns:
+            if name in present:
                 config[name] = number(title, format=_FORMATS[measure.kind], help=f"{about} {measure.about}")
     st.dataframe(
-        table,
+        columns.in_percent(table, config),
         hide_index=True,
         placeholder="–",
         column_order=list(config),
@@ -57,19 +58,15 @@ def runs_frame(table: pd.DataFrame, measures: Sequence[Measure], *, on_select: C
 
 def differences_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.differences`."""
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={
-            "score": "Score",
-            "run": "Run",
-            "difference": number("Minus dense", format="percent", help="Mean difference, paired by item."),
-            "low": number("at least", format="percent", help="Lower end of its 95 % bootstrap interval."),
-            "high": number("at most", format="percent", help="Upper end of its 95 % bootstrap interval."),
-            "settled": st.column_config.TextColumn("Verdict", help="Not significant: the interval contains 0."),
-        },
-    )
+    config: columns.Columns = {
+        "score": "Score",
+        "run": "Run",
+        "difference": columns.share("Minus dense", help_text="Mean difference, paired by item."),
+        "low": columns.share("at least", help_text="Lower end of its 95 % bootstrap interval."),
+        "high": columns.share("at most", help_text="Upper end of its 95 % bootstrap interval."),
+        "settled": st.column_config.TextColumn("Verdict", help="Not significant: the interval contains 0."),
+    }
+    st.dataframe(columns.in_percent(table, config), hide_index=True, column_config=config)
 
 
 def provenance_frame(table: pd.DataFrame) -> None:

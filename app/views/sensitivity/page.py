@@ -20,6 +20,7 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import kept_fraction_slider, option_picker
 from app.widgets.text_form import measuring_form
 from engine.operations import Sensitivity
+from engine.results.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,10 @@ def render() -> None:
             scale = colour_scale()
             order = option_picker("Layers and kinds", _ORDERS, key="order", help_text=_ORDER_HELP, in_url=True)
         if measured is not None and measured.kept_fraction != kept:
-            st.info(f"The measurement was made at {measured.kept_fraction:.0%} kept; it is not shown at {kept:.0%}.")
+            st.info(
+                f"The measurement was made at {percent(measured.kept_fraction)} kept; "
+                f"it is not shown at {percent(kept)}."
+            )
             measured = None
         predicted = analyses.predicted_increases(analysis.id, kept)
         scores = tables.sensitivity(analysis, kept, predicted, measured.nll_increase if measured else None)
@@ -70,7 +74,7 @@ def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> No
     label = "Measure again, on another text or amount" if is_measured else "Measure it"
     with st.expander(label, expanded=not is_measured):
         number = len(analysis.projections)
-        st.caption(f"Cuts each of the {number} projections alone to {kept:.0%} and measures the loss.")
+        st.caption(f"Cuts each of the {number} projections alone to {percent(kept)} and measures the loss.")
         usual = Sensitivity(analysis=analysis.id, kept_fraction=kept)
         operation = measuring_form(analysis, usual, key="sensitivity")
         if operation is not None:

@@ -10,6 +10,7 @@ from app import tables
 from app.components.rank_board.held import hold_instead
 from app.costed_maps import NoMap
 from app.pages import page_link
+from app.widgets import columns
 from engine.results.words import counted, method_title, percent
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ _COLUMNS: Final[Mapping[str, Any]] = {
     ),
     "predicted": _number("Predicted nats", format="%.3g", help="Per token, if this projection alone is cut."),
     "measured": _number("Measured nats", format="%.3g", help="Per token, when this projection alone was cut."),
-    "importance": _number("Importance", format="%.3g %%", help="FLRC's, as a share of the total."),
+    "importance": columns.share("Importance", is_small=True, help_text="FLRC's, as a share of the total."),
     "effective_rank": _number("Effective rank", format="%.1f"),
     "format": "Format",
     "rank": _number("Rank", help="In the current map; a dense projection has its full rank."),
-    "kept": _number("Kept", format="percent", help="Of the parameters of its block, in the current map."),
+    "kept": columns.share("Kept", help_text="Of the parameters of its block, in the current map."),
     "held": st.column_config.CheckboxColumn("Held", help="On the rank board."),
 }
 
@@ -59,7 +60,6 @@ def show_projections(
     """
     st.subheader("Projections", help="Select rows to hold their ranks on the rank board, or to release them.")
     table = tables.importance_shares(scores)
-    table["importance"] *= 100
     table["effective_rank"] = table["name"].map(lambda name: summaries[name].effective_rank)
     table["held"] = table["name"].isin(dict(held))
     if not isinstance(current, NoMap):
@@ -68,7 +68,7 @@ def show_projections(
         st.caption(f"Current map: {method_title(current.method)}, {percent(current.cost.kept_fraction)} kept.")
     shown = [column for column in _COLUMNS if column in table]
     event = st.dataframe(
-        table[shown],
+        columns.in_percent(table[shown], _COLUMNS),
         column_config=_COLUMNS,
         hide_index=True,
         placeholder="–",

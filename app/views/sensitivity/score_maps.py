@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
+from app.widgets import columns
 from app.widgets.beside import beside
 from app.wording.labels import plain
+from engine.results.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,7 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity |
     shown = tables.importance_shares(scores)
     nats = charts.log_limits(shown[["predicted", "measured"]].to_numpy())
     for column, place in zip(tables.SCORES, beside("score-map", 340, 340, 340), strict=True):
-        place.markdown(f"**{tables.SCORES[column]}**" + ("" if column == "importance" else f" at {kept:.0%} kept"))
+        place.markdown(f"**{tables.SCORES[column]}**" + ("" if column == "importance" else f" at {percent(kept)} kept"))
         if column == "measured" and measured is None:
             place.info("Not measured yet. The button below cuts each projection alone and runs the model.")
             continue
@@ -40,7 +42,8 @@ def show_maps(scores: pd.DataFrame, kept: float, measured: MeasuredSensitivity |
             column,
             title=f"{_TITLES[column]}<br>(dark: safe to cut)",
             hover=[
-                f"{row['block']}<br>" + (f"{row[column]:.3%} of the total" if in_percent else f"{row[column]:.3g} nats")
+                f"{row['block']}<br>"
+                + (f"{percent(row[column], 3)} of the total" if in_percent else f"{row[column]:.3g} nats")
                 for row in shown.to_dict("records")
             ],
             percent=in_percent,
@@ -63,8 +66,8 @@ def show_agreement(scores: pd.DataFrame) -> None:
         place.plotly_chart(charts.score_shares(share), key=f"sensitivity.{by}", alt=f"Share of each score by {by}")
     with st.expander("Table by layer and by kind"):
         for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
-            percents = dict.fromkeys(share.columns, st.column_config.NumberColumn(format="percent"))
-            place.dataframe(share, column_config=percents, key=f"sensitivity.{by}.table")
+            percents = {title: columns.share() for title in share.columns}
+            place.dataframe(columns.in_percent(share, percents), column_config=percents, key=f"sensitivity.{by}.table")
     st.subheader(
         "Do the scores agree?", help="Spearman's rank correlation: 1 = same order, 0 = unrelated, -1 = reversed."
     )

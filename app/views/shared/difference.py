@@ -10,6 +10,7 @@ from app import tables
 from app.components.rank_board.state import COMPARED_KEY
 from app.costed_maps import SAVED, CostedMap
 from app.services import maps as saved_maps
+from app.widgets import columns
 from engine.rank_map.difference import difference_to_csv, params_moved, rank_map_difference
 from engine.rank_map.named import NamedMap
 from engine.results.words import count, method_title
@@ -38,6 +39,7 @@ def show_difference(analysis: Analysis, costed: CostedMap, maps: Sequence[Costed
             format_func=lambda name: f"Saved: {named[name].name}" if name in named else method_title(name),
             placeholder="A method at this budget, or a saved map",
             key=COMPARED_KEY,
+            persist_state="session",
             width=480,
         )
         if other is None:
@@ -67,17 +69,13 @@ def show_map_difference(analysis: Analysis, before: RankMap, after: RankMap) -> 
 
 
 def _show_table(changes: pd.DataFrame) -> None:
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        changes,
-        hide_index=True,
-        column_config={
-            "block": "Projection",
-            "layer": "Layer",
-            "kind": "Kind",
-            "before": "Rank before",
-            "after": "Rank after",
-            "gained": number("Parameters gained", format="localized", help="Negative: removed."),
-            "share": number("of dense", format="percent", help="Fraction of the projection's dense parameters."),
-        },
-    )
+    config: columns.Columns = {
+        "block": "Projection",
+        "layer": "Layer",
+        "kind": "Kind",
+        "before": "Rank before",
+        "after": "Rank after",
+        "gained": st.column_config.NumberColumn("Parameters gained", format="localized", help="Negative: removed."),
+        "share": columns.share("of dense", help_text="Fraction of the projection's dense parameters."),
+    }
+    st.dataframe(columns.in_percent(changes, config), hide_index=True, column_config=config)

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _number = st.column_config.NumberColumn
+_SHARES = {"kept": columns.KEPT}
 
 
 def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
     """Show :func:`app.tables.methods`; ``perplexity_of`` says on which text the dense perplexity is known."""
     st.dataframe(
-        table,
+        columns.in_percent(table, _SHARES),
         hide_index=True,
         placeholder="–",
         column_order=[
@@ -48,7 +49,7 @@ def methods_frame(table: pd.DataFrame, *, perplexity_of: str) -> None:
 def quality_frame(table: pd.DataFrame) -> None:
     """Show :func:`app.tables.quality`."""
     st.dataframe(
-        table,
+        columns.in_percent(table, _SHARES),
         hide_index=True,
         placeholder="–",
         column_config={

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app import charts, tables
+from app.widgets import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +34,12 @@ def show_all(energies: Mapping[str, NDArray[np.float64]], table: pd.DataFrame, c
     ticks = "" if cut is None else f" Ticks: {cut}."
     st.caption(f"A line per projection, from the first layer (blue) to the last (ochre).{ticks}")
     with st.expander("Table of this chart"):
-        st.dataframe(
-            cuts[["block", "cut", "full_rank", "rank_fraction", "lost"]],
-            column_config={
-                "block": "Block",
-                "cut": st.column_config.NumberColumn("Rank kept", format="%d"),
-                "full_rank": "Full rank",
-                "rank_fraction": st.column_config.NumberColumn("Share of the ranks", format="percent"),
-                "lost": st.column_config.NumberColumn("Energy lost", format="percent"),
-            },
-            hide_index=True,
-            key="spectra.cuts",
-        )
+        config: columns.Columns = {
+            "block": "Block",
+            "cut": st.column_config.NumberColumn("Rank kept", format="%d"),
+            "full_rank": "Full rank",
+            "rank_fraction": columns.share("Share of the ranks"),
+            "lost": columns.share("Energy lost"),
+        }
+        shown = columns.in_percent(cuts[list(config)], config)
+        st.dataframe(shown, column_config=config, hide_index=True, key="spectra.cuts")

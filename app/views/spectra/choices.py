@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import tables
 from app.widgets.colour_scale import ColourScale, colour_scale
+from app.widgets.columns import PERCENT
 from app.widgets.pickers import option_picker
 from engine.types import Metric
 
@@ -65,11 +66,11 @@ def choose(analysis: Analysis) -> Choices:
         summary = option_picker("Heatmap", tables.SUMMARIES, key="summary", help_text=_SUMMARY_HELP, in_url=True)
         energy = st.slider(
             "Energy",
-            0.5,
-            0.999,
-            0.99,
-            0.001,
-            format="percent",
+            50.0,
+            99.9,
+            99.0,
+            0.1,
+            format=PERCENT,
             key="energy",
             width=180,
             help="The rank that holds this share of a block's energy is marked on its line.",
@@ -77,4 +78,4 @@ def choose(analysis: Analysis) -> Choices:
         )
         scale = colour_scale()
         relative = st.toggle("Over full rank", True, key="relative", bind="query-params")
-    return Choices(metric, summary, energy, relative, scale)
+    return Choices(metric, summary, round(energy / 100, 3), relative, scale)

@@ -71,13 +71,17 @@ def _values(table: pd.DataFrame, choices: Choices) -> pd.Series:
 def _hover(rows: pd.DataFrame, title: str, choices: Choices, difference: pd.Series | None) -> list[str]:
     summary = choices.summary
     texts = [
-        f"{row['block']}<br>{title}: {row[summary]:.4g} of {row['full_rank']} ({row[summary] / row['full_rank']:.1%})"
-        for row in rows.to_dict("records")
+        f"{row['block']}<br>{title}: {row[summary]:.4g} of {full} ({percent(row[summary] / full)})"
+        for row, full in zip(rows.to_dict("records"), rows["full_rank"], strict=True)
     ]
     if difference is None:
         return texts
-    form = "+.1%" if choices.relative else "+.4g"
-    return [f"{text}<br>{value:{form}} against what is compared" for text, value in zip(texts, difference, strict=True)]
+    unit, form = (100, "+.1f") if choices.relative else (1, "+.4g")
+    sign = " %" if choices.relative else ""
+    return [
+        f"{text}<br>{unit * value:{form}}{sign} against what is compared"
+        for text, value in zip(texts, difference, strict=True)
+    ]
 
 
 def _toggle_clicked() -> None:

@@ -16,17 +16,18 @@ from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import ignore_progress, part_of
-from engine.rank_map.document import check_rank_map
+from engine.rank_map.document import RankMap, check_rank_map
 from engine.rank_map.identity import map_id
 from engine.results.rows import DENSE
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.analysis.value import Analysis
     from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
     from engine.pipeline.measure.part import Part
     from engine.progress import Report
-    from engine.rank_map.document import RankMap
     from engine.results.rows import ResultRow
     from engine.settings import Home
     from engine.specs import EvaluationSpec
@@ -44,6 +45,7 @@ class Plan:
         cost: multiply-adds and tokens per second; ``None`` for neither.
         memory: peak of a process that only loads and runs the model; ``None`` for none.
         dtype: weights and arithmetic.
+        weight_bits: of the maps' projections; below 16 they are rounded, the dense model's beside them as well.
     """
 
     texts: tuple[EvaluationSpec, ...]
@@ -53,6 +55,7 @@ class Plan:
     cost: CostSpec | None = None
     memory: MemorySpec | None = None
     dtype: str = "float32"
+    weight_bits: int = 16
 
     def __post_init__(self) -> None:
         """Check that the type is one."""
@@ -92,11 +95,14 @@ def measure_all(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     folder = reopen_folder(home, analysis, part_of(report, 0.0, 0.02))
-    distinct = {map_id(rank_map): rank_map for rank_map in rank_maps}
+    bits = plan.weight_bits
+    asked = rank_maps if bits == 16 else (dense_map(analysis), *rank_maps)
+    distinct = {map_id(rank_map, weight_bits=bits): rank_map for rank_map in asked}
     for rank_map in distinct.values():
         check_rank_map(rank_map, analysis.inventory, folder.fingerprint)
         analysis.require_factors(rank_map.metric)
-    opened = OpenedAnalysis(home, analysis, folder, part_of(report, 0.03, 0.1), dtype=plan.dtype, device=device)
+    within = part_of(report, 0.03, 0.1)
+    opened = OpenedAnalysis(home, analysis, folder, within, dtype=plan.dtype, device=device, weight_bits=bits)
     parts = _parts(opened, plan, part_of(report, 0.02, 0.03))
     subjects = (None, *distinct.values())
     work = [(subject, part) for subject in subjects for part in parts if not part.is_stored(subject)]
@@ -121,9 +127,16 @@ def is_measured(home: Home, analysis_id: str, rank_maps: Sequence[RankMap], plan
         RankScopeError: the analysis or its model is gone, or a task or a text cannot be had.
     """
     analysis = load_analysis(home.store, analysis_id)
-    opened = open_analysis(home, analysis, ignore_progress, dtype=plan.dtype)
+    opened = open_analysis(home, analysis, ignore_progress, dtype=plan.dtype).of(analysis, plan.weight_bits)
     parts = _parts(opened, plan, ignore_progress)
     return all(part.is_stored(subject) for subject in (None, *rank_maps) for part in parts)
+
+
+def dense_map(analysis: Analysis) -> RankMap:
+    """Return the rank map that leaves every projection dense; rounded, it is what rounding alone does."""
+    metric = next(metric for metric in reversed(Metric) if metric in analysis.nats)
+    about = analysis.about
+    return RankMap(about["model"], about["model_fingerprint"], analysis.id, DENSE, metric, None, ())
 
 
 def _parts(opened: OpenedAnalysis, plan: Plan, report: Report) -> list[Part]:
@@ -160,7 +173,8 @@ class PerplexityPart:
         )
         if rank_map is None:
             return reference in opened.store
-        return keys.evaluation_key(rank_map, opened.analysis.id, reference) in opened.store
+        key = keys.evaluation_key(rank_map, opened.analysis.id, reference, weight_bits=opened.weight_bits)
+        return key in opened.store
 
     def measure(self, rank_map: RankMap | None, report: Report) -> None:
         """Measure and store."""

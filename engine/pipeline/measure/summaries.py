@@ -11,6 +11,7 @@ from engine.evaluation.bootstrap import bootstrap_difference
 from engine.evaluation.summaries import MEASURES, Summaries, build_prompts, write_summaries
 from engine.model.sources import corpus_fingerprint, resolve_texts
 from engine.pipeline.measure.part import write_part
+from engine.quantization.precision import ROUNDINGS
 from engine.rank_map.identity import ARTICLES, part_key
 from engine.text.pairs import TextPair, load_pairs
 
@@ -49,7 +50,8 @@ class SummariesPart:
         """Return where the summaries are stored; how many are generated at once does not matter."""
         anonymous = replace(self.spec, corpus=replace(self.spec.corpus, location=""), batch_size=1)
         subject = None if rank_map is None else (self.opened.analysis.id, rank_map)
-        return part_key("summaries", anonymous, self.opened.folder.fingerprint, self._data, subject)
+        model, rounding = self.opened.folder.fingerprint, ROUNDINGS.get(self.opened.weight_bits)
+        return part_key("summaries", anonymous, model, self._data, subject, rounding)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the summaries are there."""

@@ -12,6 +12,7 @@ from engine.evaluation.tasks import LoadedTask, lm_eval_version, load_tasks, run
 from engine.machine import versions
 from engine.model.demo import fetch_demo
 from engine.pipeline.measure.part import write_part
+from engine.quantization.precision import ROUNDINGS
 from engine.rank_map.identity import ITEMS, part_key
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class TaskPart:
         """Return where the score is stored; the items' fingerprint covers prompts, limit and lm-eval's version."""
         spec = {"task": self.task.name, "dtype": self.opened.dtype}
         subject = None if rank_map is None else (self.opened.analysis.id, rank_map)
-        return part_key("task-scores", spec, self.opened.folder.fingerprint, self.task.fingerprint, subject)
+        model, rounding = self.opened.folder.fingerprint, ROUNDINGS.get(self.opened.weight_bits)
+        return part_key("task-scores", spec, model, self.task.fingerprint, subject, rounding)
 
     def is_stored(self, rank_map: RankMap | None) -> bool:
         """Return whether the score is there."""

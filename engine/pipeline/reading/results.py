@@ -11,6 +11,7 @@ from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
 from engine.prediction.runs import with_predictions
+from engine.quantization.precision import ROUNDINGS, STORED_AS, rounded_bytes
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import EVALUATION, MEASUREMENT, map_id
 from engine.results.rows import DENSE, ResultRow, SizeResult, SummaryTexts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
     from engine.results.rows import CostResult, PerplexityResult, SummaryResult
     from engine.results.texts import MeasuredText
+    from engine.types import BlockRank
 
 
 def results(store: Store, analysis_id: str) -> list[ResultRow]:
@@ -48,11 +50,13 @@ def results(store: Store, analysis_id: str) -> list[ResultRow]:
     for stage, column, read in _PARTS:
         for artifact in _newest_first(store, stage, analysis, known):
             document = artifact.json(MEASUREMENT)
-            row = _row_of(rows, analysis, artifact, document["map"])
+            row = _row_of(rows, analysis, artifact, document)
             rows[row.id] = _with(row, column, read(document, artifact))
             if stage == "cost":
                 _add_dense_once(rows, column, read_cost(document, artifact, "dense"))
-    ordered = sorted(rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, row.id))
+    ordered = sorted(
+        rows.values(), key=lambda row: (not row.is_dense, -row.size.params, row.method, -row.weight_bits, row.id)
+    )
     return with_predictions(ordered)
 
 
@@ -108,27 +112,43 @@ def _newest_first(store: Store, stage: str, analysis: Analysis, known: frozenset
     return sorted(artifacts, key=lambda artifact: artifact.manifest.created, reverse=True)
 
 
-def _row_of(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, row_id: str | None) -> ResultRow:
+def _row_of(
+    rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact, document: Mapping[str, Any]
+) -> ResultRow:
+    row_id = document["map"]
     if row_id is None:
         return rows[DENSE]
     if row_id not in rows:
-        rows[row_id] = new_row(analysis, row_id, parse_rank_map(artifact.path("rank-map.json").read_bytes()))
+        rank_map = parse_rank_map(artifact.path("rank-map.json").read_bytes())
+        rows[row_id] = new_row(analysis, row_id, rank_map, weight_bits=document.get("weight_bits", 16))
     return rows[row_id]
 
 
-def new_row(analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None) -> ResultRow:
+def new_row(
+    analysis: Analysis, row_id: str, rank_map: RankMap, refinement: str | None = None, weight_bits: int = 16
+) -> ResultRow:
     """Return the row of a rank map of which nothing was measured."""
     size = _size(analysis, rank_map)
-    return ResultRow(row_id, rank_map.method, rank_map.metric, refinement, rank_map, size)
+    method, metric = rank_map.method, rank_map.metric
+    return ResultRow(row_id, method, metric, refinement, rank_map, size, weight_bits=weight_bits)
 
 
 def _size(analysis: Analysis, rank_map: RankMap | None) -> SizeResult:
     if rank_map is None:
         params, whole = analysis.inventory.compressible_params, analysis.inventory.total_params
-        return SizeResult(params, 1.0, whole, 0, {name: whole * size for name, size in BYTES_PER_PARAM.items()}, 0.0)
+        stored = {name: whole * size for name, size in BYTES_PER_PARAM.items()}
+        return SizeResult(params, 1.0, whole, 0, stored | _rounded(analysis, (), whole), 0.0)
     cost = cost_of(analysis, rank_map)
     stored = {name: cost.bytes_at(size) for name, size in BYTES_PER_PARAM.items()}
+    stored |= _rounded(analysis, rank_map.blocks, cost.model_params)
     return SizeResult(cost.params, cost.kept_fraction, cost.model_params, cost.index_bytes, stored, cost.nats)
+
+
+def _rounded(analysis: Analysis, blocks: Sequence[BlockRank], model_params: int) -> dict[str, int]:
+    return {
+        STORED_AS[bits]: rounded_bytes(rounding, blocks, analysis.inventory, model_params)
+        for bits, rounding in ROUNDINGS.items()
+    }
 
 
 def _with(row: ResultRow, column: str, value: object) -> ResultRow:
@@ -139,10 +159,11 @@ def _with(row: ResultRow, column: str, value: object) -> ResultRow:
 def _add_perplexity(rows: dict[str, ResultRow], analysis: Analysis, artifact: Artifact) -> None:
     """Enter a measured text, and the dense model's perplexity on it once."""
     rank_map = parse_rank_map(artifact.path("rank-map.json").read_bytes())
-    refinement = artifact.json(EVALUATION).get("refinement") or {}
-    row_id = map_id(rank_map, refinement.get("id"))
+    run = artifact.json(EVALUATION)
+    refinement, bits = run.get("refinement") or {}, run.get("weight_bits", 16)
+    row_id = map_id(rank_map, refinement.get("id"), bits)
     result = read_perplexity(analysis, artifact)
-    row = rows.get(row_id) or new_row(analysis, row_id, rank_map, refinement.get("kind"))
+    row = rows.get(row_id) or new_row(analysis, row_id, rank_map, refinement.get("kind"), bits)
     rows[row_id] = _with(row, "perplexities", result)
     dense = replace(result, perplexity=result.dense_perplexity, divergence=0.0, agreement=1.0)
     _add_dense_once(rows, "perplexities", dense)

@@ -18,13 +18,23 @@ def size_measures() -> tuple[Measure, ...]:
             of=lambda row: Quantity(row.size.kept_fraction),
         ),
         Measure(
-            "model_mb_float16",
+            "model_mb",
             "Size, MB",
-            "Whole model at float16, column orders included.",
+            "Weights of the whole model in 16 bits, column orders included; rounded projections in 8 or 4 bits, with "
+            "their scales.",
             Kind.MB,
             Role.COST,
             lower_is_better=True,
-            of=lambda row: Quantity(row.size.model_bytes["float16"] / 1e6),
+            of=lambda row: Quantity(row.model_bytes / 1e6),
+        ),
+        Measure(
+            "weight_bits",
+            "Weight bits",
+            "Bits of the projections' weights; below 16 they were rounded to the nearest.",
+            Kind.COUNT,
+            Role.DETAIL,
+            lower_is_better=True,
+            of=lambda row: Quantity(row.weight_bits),
         ),
         Measure(
             "params",

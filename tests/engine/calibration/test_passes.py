@@ -278,7 +278,7 @@ def test_numbers_that_are_not_finite_are_named(value):
 
 def test_a_pass_takes_as_many_layers_as_memory_allows_from_the_top():
     inventory = take_inventory(toys.build("llama"))
-    one = statistics_bytes([g for g in inventory.groups if g.layer == 0], 5)
+    one = statistics_bytes([g for g in inventory.groups if g.layer == 0], 5, inventory.downs)
     assert plan_passes(inventory, [0, 1, 2], 5, 10 * one) == [[0, 1, 2]]
     assert plan_passes(inventory, [0, 1, 2], 5, 2 * one) == [[1, 2], [0]]
     assert plan_passes(inventory, [0, 2], 5, one) == [[2], [0]]

@@ -15,12 +15,13 @@ from engine.errors import NumericalError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.evaluation.sensitivity import measure_sensitivity
 from engine.factorization import factorize_group
+from engine.factorization.neurons import order_neurons
 from engine.formats import max_useful_rank
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
 from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec, CorpusSource, CorpusSpec, EvaluationSpec
-from engine.types import BlockRank, Format, Metric
+from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.support import toys
 
 SPEC = EvaluationSpec(CorpusSpec(CorpusSource.FILE, "x", n_sequences=4, length=20), batch_size=3)
@@ -45,11 +46,19 @@ class Toy:
             for g in self.inventory.groups
             for f in factorize_group(g, self.weights, statistics[g.layer], metric, 1e-6)
         }
+        modules = dict(self.module.named_modules())
+        for mlp in self.inventory.mlps if metric is Metric.LOSS else ():
+            has_bias = modules[mlp.down.name].bias is not None
+            neurons = order_neurons(mlp, self.weights, statistics[mlp.layer], 1e-6, has_bias=has_bias)
+            self.factors[neurons.members] = neurons
         self.projections = self.inventory.by_name
 
     def blocks(self, storage: Format, fraction: float) -> list[BlockRank]:
-        """Every group in one format at a fraction of its largest rank."""
+        """Every group, or every MLP, in one format at a fraction of its largest rank."""
         result = []
+        if storage is Format.WIDTH:
+            members = {mlp: tuple(p.name for p in mlp.members) for mlp in self.inventory.mlps}
+            return [BlockRank(names, storage, max(1, int(fraction * m.neurons))) for m, names in members.items()]
         for group in self.inventory.groups:
             shared = storage.is_shared and len(group.members) > 1
             names = [tuple(p.name for p in group.members)] if shared else [(p.name,) for p in group.members]
@@ -111,7 +120,7 @@ def test_generate_gives_the_same_tokens_with_and_without_a_cache(storage):
     assert torch.equal(kept, plain)
 
 
-@pytest.mark.parametrize("storage", FACTORED)
+@pytest.mark.parametrize("storage", sorted(RANK_FORMATS))
 @pytest.mark.parametrize("fraction", [0.3, 0.8])
 def test_feature_factors_move_the_bias_so_that_the_mean_output_is_kept(storage, fraction):
     toy = Toy("gpt2", Metric.FEATURE)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.formats import block_params, index_bytes, uniform_rank
-from engine.types import BlockRank, Format
+from engine.formats import allocated_params, block_params, index_bytes, uniform_rank
+from engine.types import RANK_FORMATS, BlockRank, Format
 from tests.engine.compression.test_apply import FACTORED, TOKENS, Toy
 from tests.support import toys
 
@@ -22,11 +22,12 @@ def toy(name: str) -> Toy:
 
 def mixed(made: Toy) -> list[BlockRank]:
     """Every group in another format, dense included."""
-    by_format = {storage: made.blocks(storage, 0.4) for storage in FACTORED}
+    formats = sorted(RANK_FORMATS)
+    by_format = {storage: made.blocks(storage, 0.4) for storage in formats}
     result = []
     for i, group in enumerate(made.inventory.groups):
         names = {p.name for p in group.members}
-        storage = (*FACTORED, Format.DENSE)[i % 5]
+        storage = (*formats, Format.DENSE)[i % 5]
         if storage is Format.DENSE:
             result += [BlockRank((name,), Format.DENSE, None) for name in sorted(names)]
         else:
@@ -48,6 +49,18 @@ def matrices(modules: list[nn.Module]) -> int:
     """Count parameters, biases apart, each tensor once."""
     found = {id(p): p.numel() for m in modules for n, p in m.named_parameters() if n.rpartition(".")[2] != "bias"}
     return sum(found.values())
+
+
+def dropped_biases(made: Toy, blocks: list[BlockRank]) -> int:
+    """Count the biases that go with dropped neurons; they are no compressible parameters."""
+    whole = dict(made.module.named_modules())
+    widths = {block.members: block.rank for block in blocks if block.format is Format.WIDTH}
+    return sum(
+        (1 - widths[tuple(p.name for p in mlp.members)] / mlp.neurons) * getattr(whole[p.name].bias, "numel", int)()
+        for mlp in made.inventory.mlps
+        if tuple(p.name for p in mlp.members) in widths
+        for p in mlp.up
+    )
 
 
 @pytest.mark.parametrize("storage", [*FACTORED, Format.DENSE, None])
@@ -72,9 +85,9 @@ def test_every_block_holds_and_does_what_the_formula_says(name, storage):
             b.data_ptr(): b.nbytes for name in block.members for _, b in modules[name].named_buffers() if b.numel()
         }
         assert sum(columns.values()) == index_bytes(block, made.projections[block.members[0]].in_features)
-    kept = sum(block_params(b, made.projections) for b in blocks)
+    kept = allocated_params(blocks, made.inventory)
     outside = made.inventory.total_params - made.inventory.compressible_params
-    assert sum(p.numel() for p in model.parameters()) == outside + kept
+    assert sum(p.numel() for p in model.parameters()) == outside + kept - dropped_biases(made, blocks)
     dense = multiply_adds(made.module)
     assert dense["Global"] - done["Global"] == made.inventory.compressible_params - kept
 

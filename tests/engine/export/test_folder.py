@@ -20,8 +20,8 @@ from engine.errors import ExportError, ModelError
 from engine.export.dense import export_dense, multiplied_out
 from engine.export.factored import export_factored, factored_blocks, original_classes, stored_bytes
 from engine.export.verification import take_logits, verify
-from engine.types import BlockRank, Format, Metric
-from tests.engine.compression.test_apply import FACTORED, Toy
+from engine.types import RANK_FORMATS, BlockRank, Format, Metric
+from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 
 TOKENS = toys.tokens(3, 14, seed=5)
@@ -30,9 +30,9 @@ _CHILD = Path(__file__).parents[2] / "support" / "export_child.py"
 
 def mixed(toy: Toy) -> list[BlockRank]:
     """Every format in turn, and dense groups between them."""
-    by_format = {storage: toy.blocks(storage, 0.5) for storage in FACTORED}
+    by_format = {storage: toy.blocks(storage, 0.5) for storage in RANK_FORMATS}
     chosen = []
-    for group, storage in zip(toy.inventory.groups, itertools.cycle([*FACTORED, None])):
+    for group, storage in zip(toy.inventory.groups, itertools.cycle([*sorted(RANK_FORMATS), None])):
         names = {p.name for p in group.members}
         chosen += [b for b in by_format.get(storage, []) if names.issuperset(b.members)]
     return chosen
@@ -61,9 +61,16 @@ def cases() -> list[Case]:
         toy = Toy(name)
         module = toy.compressed(mixed(toy))
         found.append(Case(name, toy, module))
-        found.append(Case(f"{name}-dense", toy, multiplied_out(toy.module, module), is_factored=False))
+        mlps = toy.inventory.mlps
+        found.append(Case(f"{name}-dense", toy, multiplied_out(toy.module, module, mlps), is_factored=False))
+        if mlps:
+            even = toy.compressed(toy.blocks(Format.WIDTH, 0.6))
+            uneven = toy.compressed([*toy.blocks(Format.WIDTH, 0.6)[:1], *toy.blocks(Format.WIDTH, 0.4)[1:]])
+            found.append(Case(f"{name}-width", toy, uneven))
+            found.append(Case(f"{name}-narrow", toy, multiplied_out(toy.module, even, mlps), is_factored=False))
+            found.append(Case(f"{name}-filled-up", toy, multiplied_out(toy.module, uneven, mlps), is_factored=False))
         if name in {"llama-gqa", "gpt2"}:
-            for storage in FACTORED:
+            for storage in sorted(RANK_FORMATS):
                 label = f"{name}-{storage.replace('+', '-')}"
                 found.append(Case(label, toy, toy.compressed(toy.blocks(storage, 0.5)), shard_bytes=20_000))
             found.append(Case(f"{name}-bfloat16", toy, in_bfloat16(module)))
@@ -150,7 +157,7 @@ def test_exports_keep_ties_types_tokenizer_and_shared_work(opened):
         kind = type(found.case.module.base_model)
         assert found.facts["attention_backend"] == kind._supports_attention_backend, label
         if found.case.is_factored:
-            assert found.facts["inner_calls"] == [1], label
+            assert found.facts["inner_calls"] == ([] if label.endswith("-width") else [1]), label
             assert found.facts["model_type"] == f"factored-{config.model_type}", label
             assert found.facts["opens_without_its_code"] is False, label
             assert found.facts["tp_plan"] is False, label
@@ -173,7 +180,7 @@ def test_folders_hold_every_tensor_once_in_the_type_and_format_asked_for(opened)
     assert len(biased) == 3 * 7
     listed = json.loads((opened["llama"].folder / "config.json").read_text())["factored_blocks"]
     assert listed == factored_blocks(opened["llama"].case.module)
-    assert {block["format"] for block in listed} == {str(f) for f in FACTORED}
+    assert {block["format"] for block in listed} == {str(f) for f in RANK_FORMATS}
 
 
 @torch.no_grad()
@@ -183,10 +190,29 @@ def test_products_are_the_factors_multiplied(opened):
         assert close(plain, factored, 1e-4), name
 
 
+@torch.no_grad()
+def test_even_widths_become_a_smaller_model_of_the_same_class_and_uneven_ones_are_filled_up(opened):
+    for name in toys.ARCHITECTURES:
+        if f"{name}-narrow" not in opened:
+            assert name == "mixtral"
+            continue
+        narrow, filled = opened[f"{name}-narrow"], opened[f"{name}-filled-up"]
+        whole = stored_bytes(narrow.case.toy.module)
+        smaller = sum(m.params_per_neuron * (m.neurons - int(0.6 * m.neurons)) for m in narrow.case.toy.inventory.mlps)
+        biases = sum(
+            len(m.up) * (m.neurons - int(0.6 * m.neurons))
+            for m in narrow.case.toy.inventory.mlps
+            if getattr(narrow.case.toy.module.get_submodule(m.up[0].name), "bias", None) is not None
+        )
+        assert stored_bytes(narrow.case.module) == whole - 4 * (smaller + biases), name
+        assert stored_bytes(filled.case.module) == whole, name
+        assert close(filled.tensors["logits"], opened[f"{name}-width"].tensors["logits"], 1e-4), name
+
+
 def test_a_bias_that_the_original_has_no_place_for_is_not_multiplied_out(opened):
     case = opened["feature"].case
     with pytest.raises(ExportError, match="no place"):
-        multiplied_out(case.toy.module, case.module)
+        multiplied_out(case.toy.module, case.module, ())
 
 
 def test_classes_of_another_origin_are_refused():

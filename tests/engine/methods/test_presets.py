@@ -8,10 +8,10 @@ from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.methods.allocate import AS_PUBLISHED, Request, rule_of
 from engine.methods.presets import PRESETS, AllocationSettings, get_preset
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
-from tests.support.strategies import FACTORED, assert_keeps_the_contract, toy_model
+from tests.support.strategies import EVERY, FACTORED, assert_keeps_the_contract, toy_model
 
-MODEL = toy_model(11, 5, 30, "spectrum")
-OTHER = toy_model(11, 5, 30, "random")  # the same shapes and names, other curves
+MODEL = toy_model(11, 5, 30, "spectrum", mlps=True)
+OTHER = toy_model(11, 5, 30, "random", mlps=True)  # the same shapes and names, other curves
 BY_METRIC = {Metric.INPUT: MODEL.groups, Metric.LOSS: OTHER.groups}
 COMPUTED = [name for name, preset in PRESETS.items() if not preset.needs_search]
 BUDGET = MODEL.budget(MODEL.total * 7 // 10)
@@ -28,7 +28,8 @@ def test_the_presets_are_those_offered():
         "flrc": (Metric.INPUT, "flrc", {Format.LOW_RANK}),
         "bolaco": (Metric.FEATURE, "best-searched", {Format.LOW_RANK}),
         "skipcat": (Metric.INPUT, "uniform", {Format.SKIP_CAT}),
-        "water-filling": (Metric.LOSS, "water-filling", set(FACTORED)),
+        "water-filling": (Metric.LOSS, "water-filling", set(EVERY)),
+        "width": (Metric.LOSS, "uniform", {Format.WIDTH}),
     }
     assert [name for name, preset in PRESETS.items() if name != preset.name] == []
 

@@ -17,6 +17,8 @@ from engine.jobs.queue import job_fingerprint
 from engine.jobs.run import run as run_job
 from engine.operations import Evaluate, Operation, Refine, operations
 from engine.operations.evaluate import LEVELS
+from engine.rank_map.document import RankMap
+from engine.types import Metric
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
 from tests.support.terminal import Terminal
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
 
+MAP = RankMap("toy", "a" * 64, None, "by hand", Metric.LOSS, None, ())
 REQUIRED = {"analysis": "a" * 64, "rank_map": "{}", "rank_maps": ["{}"], "folder": "somewhere"}
 OPTIONS = {
     ("search", "divergence_weight"): "--lambda",
@@ -199,3 +202,18 @@ def test_neither_the_operations_nor_the_command_line_load_torch() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels_measure_no_speed_and_no_memory_of_rounded_weights(level: str) -> None:
+    rounded = Evaluate(analysis="a", rank_maps=(MAP.to_json(),), level=level, bits="4")
+    assert (rounded.repetitions, rounded.memory) == (0, False)
+    assert rounded.changed(limit=7).repetitions == 0
+    rounded.check()
+
+
+def test_speed_of_rounded_weights_is_refused_in_one_sentence() -> None:
+    with pytest.raises(InvalidSpecError, match="at 8 bits was asked for"):
+        Evaluate(analysis="a", rank_maps=(MAP.to_json(),), bits="8", repetitions=2).check()
+    with pytest.raises(InvalidSpecError, match="'2'; expected one of 16, 8, 4"):
+        Evaluate(analysis="a", rank_maps=(MAP.to_json(),), bits="2")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidRankMapError, RankScopeError
-from engine.rank_map.document import MAX_BYTES, parse_rank_map
+from engine.rank_map.document import MAX_BYTES, check_rank_map, parse_rank_map
 from engine.rank_map.table import COLUMNS, CsvRanks, parse_rank_csv, rank_map_to_csv
-from engine.types import BlockRank, Format, Metric
+from engine.types import BlockRank, Format, InputGroup, Inventory, Metric, Mlp, Projection
 from tests.engine.rank_map.test_document import INVENTORY, OUT, K, Q, of_toy, rank_map
 from tests.support.examples import examples
 from tests.support.strategies import toy_models
@@ -38,6 +38,28 @@ def test_the_table_has_a_line_per_projection_and_repeats_what_is_shared():
         "layers.0.k,layers.0.k,0,skip+cat,5,loss\n"
         "layers.0.o,layers.0.o,0,dense,dense,loss\n"
     )
+
+
+def test_an_mlp_at_a_width_has_the_same_line_for_every_projection():
+    up, down = Projection("mlp.up", 0, "up", 24, 8), Projection("mlp.down", 0, "down", 8, 24)
+    inventory = Inventory("Toy", 1, (InputGroup((up,)), InputGroup((down,))), (), 1000, (Mlp((up,), down),))
+    narrow = BlockRank(("mlp.up", "mlp.down"), Format.WIDTH, 9)
+    table = rank_map_to_csv(rank_map(narrow), inventory)
+    assert table.splitlines()[1:] == ["mlp.up,up,0,width,9,loss", "mlp.down,down,0,width,9,loss"]
+    assert parse_rank_csv(table.encode(), inventory).blocks == (narrow,)
+    for text, sentence in (
+        ("mlp.up,width,9\n", "no line has mlp.down, which belongs to the same MLP"),
+        ("mlp.up,width,9\nmlp.down,width,8\n", "has width 8 for mlp.down and width 9 for mlp.up"),
+    ):
+        with pytest.raises(InvalidRankMapError, match=sentence):
+            parse_rank_csv((HEADER + text).encode(), inventory)
+    for rank, sentence in ((25, "given width 25; expected a number of neurons from 1 to 24"), (24, None)):
+        block = rank_map(BlockRank(narrow.members, Format.WIDTH, rank))
+        if sentence is None:
+            assert check_rank_map(block, inventory, None) == 2 * 24 * 8
+        else:
+            with pytest.raises(InvalidRankMapError, match=sentence):
+                check_rank_map(block, inventory, None)
 
 
 def test_spreadsheets_may_add_a_mark_spaces_other_line_ends_and_empty_lines():
@@ -77,6 +99,7 @@ WRONG = [
     (f"{HEADER}layers.0.q,skip,\u0663\n", "with format skip; expected a whole number"),
     (f"{HEADER}layers.0.q,skip,{'9' * 5000}\n", "with format skip; expected a whole number"),
     (f"{HEADER}layers.0.q,cat,3\n", "the format cat for layers.0.q, but no line has layers.0.k, which reads the same"),
+    (f"{HEADER}layers.0.q,width,3\n", "the format width for layers.0.q; expected a projection of an MLP, or another"),
     (f"{HEADER}layers.0.q,cat,3\nlayers.0.k,cat,4\n", "Line 3 of the table has cat 4 for layers.0.k and cat 3 for"),
     (f"{HEADER}layers.0.q,cat,3\nlayers.0.k,dense,\n", "Line 3 of the table has dense dense for layers.0.k and cat 3"),
     ("projection,layer,format,rank\nlayers.0.q,1,skip,3\n", "the layer '1' for layers.0.q; expected 0, or an empty"),

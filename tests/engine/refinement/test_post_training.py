@@ -17,8 +17,8 @@ from engine.refinement.post_training import (
     train_diagonals,
 )
 from engine.specs import PostTrainingSpec
-from engine.types import Format, Metric
-from tests.engine.compression.test_apply import FACTORED, Toy
+from engine.types import RANK_FORMATS, Format, Metric
+from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 
 TOKENS = toys.tokens(4, 24, seed=3)
@@ -53,7 +53,7 @@ def test_an_untrained_diagonal_changes_nothing_and_can_learn():
     assert wrapped.b.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("storage", FACTORED)
+@pytest.mark.parametrize("storage", sorted(RANK_FORMATS))
 @pytest.mark.parametrize("name", ["llama-gqa", "gpt2"])
 def test_training_lowers_the_loss_and_what_was_learned_is_two_vectors_each(name, storage):
     toy = Toy(name, Metric.FEATURE)

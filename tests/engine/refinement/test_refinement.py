@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.compression.apply import compress
-from engine.compression.layers import FactoredLinear
+from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.errors import InvalidSpecError, NumericalError
 from engine.model.inventory import take_inventory
 from engine.model.module import decoder_layers, weight_matrix
@@ -18,6 +18,7 @@ from engine.refinement.replay import advance, open_stream
 from engine.refinement.targets import Target, find_target, token_weights
 from engine.specs import TrainingSpec
 from engine.types import BlockRank, Format
+from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 
 TOKENS = toys.tokens(12, 16)
@@ -130,6 +131,24 @@ def test_correction_and_training_each_bring_the_model_nearer(name, skips):
     assert not any(
         p.requires_grad for m in compressed.modules() if isinstance(m, FactoredLinear) for p in m.parameters()
     )
+
+
+@pytest.mark.parametrize("name", ["llama", "phi3", "gpt2"])
+def test_down_of_a_narrow_mlp_is_corrected_and_all_its_matrices_are_trained(name):
+    toy = Toy(name)
+    compressed = toy.compressed(toy.blocks(Format.WIDTH, 0.5))
+    before = hidden_error(toy.module, compressed)
+    narrow = {n: m.weight.clone() for n, m in compressed.named_modules() if isinstance(m, NarrowedLinear)}
+    whole = {n: p.clone() for n, p in toy.module.named_parameters()}
+    refine(toy.module, toy.inventory, compressed, LeftCorrection(toy.module, compressed, toy.inventory, 1e-3))
+    assert hidden_error(toy.module, compressed) < before
+    changed = {n for n, weight in narrow.items() if not torch.equal(compressed.get_submodule(n).weight, weight)}
+    assert changed == toy.inventory.downs
+    corrected = divergence(toy.module, compressed)
+    train(toy.module, compressed, TrainingSpec(epochs=5, learning_rate=1e-3))
+    assert divergence(toy.module, compressed) < corrected
+    assert not any(torch.equal(compressed.get_submodule(n).weight, weight) for n, weight in narrow.items())
+    assert all(torch.equal(p, whole[n]) for n, p in toy.module.named_parameters())
 
 
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():

@@ -1,0 +1,173 @@
+"""The MLPs of a model whose neurons can be left out, found by what the model does and not by names.
+
+References:
+    LLM-Pruner, arXiv:2305.11627 (weights that can only be removed together).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from engine.model.module import dtype_of, weight_matrix
+from engine.types import Mlp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from engine.types import InputGroup, Projection
+
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
+_COARSE_TOLERANCE = 0.05
+
+
+def find_mlps(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Tensor) -> tuple[Mlp, ...]:
+    """Return the MLPs that run with fewer neurons, in model order.
+
+    Each is traced: every entry of ``down``'s input depends on its own entry of each projection in ``up``, at its own
+    token, and on no other. Then all are narrowed at once to half their neurons, which must do the same as zeros in the
+    places of the other half; what something else reads, too, fails that.
+
+    Args:
+        module: the model, in evaluation mode; the same afterwards.
+        groups: its compressible projections.
+        tokens: (1, n) ids to trace with.
+    """
+    found = _elementwise(module, groups, tokens)
+    if not found or _runs_narrowed(module, found, tokens):
+        return tuple(found)
+    return tuple(mlp for mlp in found if _runs_narrowed(module, [mlp], tokens))
+
+
+def rows_of_neurons(up: nn.Module, neurons: torch.Tensor, n_neurons: int) -> torch.Tensor:
+    """Return the rows that some neurons have in the weight of ``up``: one in each of the parts it is fused from."""
+    weight = weight_matrix(up)
+    starts = torch.arange(0, len(weight), n_neurons, device=weight.device)
+    return (starts[:, None] + neurons.to(weight.device)).flatten()
+
+
+def _elementwise(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Tensor) -> list[Mlp]:
+    modules = dict(module.named_modules())
+    outputs: dict[str, torch.Tensor] = {}
+    inputs: dict[str, torch.Tensor] = {}
+
+    def cut(name: str) -> Callable[..., torch.Tensor]:
+        def take(_: nn.Module, __: object, output: torch.Tensor) -> torch.Tensor:
+            # The graph begins here. What follows reads a copy, because some models write into it.
+            outputs[name] = output.detach().requires_grad_()
+            return outputs[name].clone()
+
+        return take
+
+    def note(name: str) -> Callable[..., None]:
+        def take(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+            inputs[name] = given[0]
+
+        return take
+
+    with contextlib.ExitStack() as stack:
+        for group in groups:
+            for p in group.members:
+                stack.callback(modules[p.name].register_forward_hook(cut(p.name)).remove)
+            if len(group.members) == 1:
+                first = group.members[0].name
+                stack.callback(modules[first].register_forward_pre_hook(note(first)).remove)
+        with torch.enable_grad():
+            module(input_ids=tokens, use_cache=False)
+    found = []
+    for group in groups:
+        if len(group.members) == 1 and inputs[group.members[0].name].requires_grad:
+            down = group.members[0]
+            others = [g for g in groups if g.layer == down.layer and g is not group]
+            up = _depends_on(inputs[down.name], down, others, outputs)
+            if up:
+                found.append(Mlp(up, down))
+    return found
+
+
+def _depends_on(
+    hidden: torch.Tensor, down: Projection, others: Sequence[InputGroup], outputs: Mapping[str, torch.Tensor]
+) -> tuple[Projection, ...]:
+    """Return what ``hidden`` depends on elementwise, if that is of one input group and all it depends on."""
+    projections = [p for group in others for p in group.members]
+    leaves = [outputs[p.name] for p in projections]
+    # With a gradient of ones and one of zeros and ones what depends elementwise has the same numbers, or zeros.
+    some = torch.randint(0, 2, hidden.shape, generator=torch.Generator().manual_seed(0)).to(hidden)
+    every = torch.autograd.grad(hidden, leaves, torch.ones_like(hidden), retain_graph=True, allow_unused=True)
+    partly = torch.autograd.grad(hidden, leaves, some, retain_graph=True, allow_unused=True)
+    reached = []
+    for p, full, part in zip(projections, every, partly, strict=True):
+        if full is None or not full.any():
+            continue
+        if p.out_features % down.in_features or part is None:
+            return ()
+        parts = torch.cat([some] * (p.out_features // down.in_features), -1)
+        if full.shape != parts.shape or not torch.equal(part, full * parts):
+            return ()
+        reached.append(p)
+    in_one_group = any(set(reached) <= set(group.members) for group in others)
+    return tuple(reached) if in_one_group else ()
+
+
+@torch.no_grad()
+def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor) -> bool:
+    modules = dict(module.named_modules())
+    narrow: dict[str, nn.Module] = {}
+    with contextlib.ExitStack() as stack:
+        for mlp in mlps:
+            kept = mlp.neurons // 2
+            for p in mlp.up:
+                bias = getattr(modules[p.name], "bias", None)
+                weight = _first_rows(weight_matrix(modules[p.name]), kept, mlp.neurons)
+                narrow[p.name] = _linear(weight, None if bias is None else _first_rows(bias, kept, mlp.neurons))
+            down = modules[mlp.down.name]
+            narrow[mlp.down.name] = _linear(weight_matrix(down)[:, :kept], getattr(down, "bias", None))
+            stack.callback(down.register_forward_pre_hook(_zero_after(kept)).remove)
+        expected = module(input_ids=tokens, use_cache=False).logits
+    try:
+        with _in_place_of(module, narrow):
+            got = module(input_ids=tokens, use_cache=False).logits
+    except Exception:  # noqa: BLE001 whatever a model's own code raises at a shape it does not expect
+        return False
+    tolerance = _TOLERANCE.get(dtype_of(module), _COARSE_TOLERANCE)
+    return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def _first_rows(rows: torch.Tensor, count: int, n_neurons: int) -> torch.Tensor:
+    """Return the rows of the first ``count`` neurons, a view where nothing is fused."""
+    first: torch.Tensor = rows.unflatten(0, (-1, n_neurons))[:, :count].flatten(0, 1)
+    return first
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias)
+    return linear
+
+
+def _zero_after(n_kept: int) -> Callable[..., tuple[torch.Tensor, ...]]:
+    def zero(_: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        x, *rest = given
+        x = x.clone()
+        x[..., n_kept:] = 0
+        return (x, *rest)
+
+    return zero
+
+
+@contextlib.contextmanager
+def _in_place_of(module: nn.Module, replacements: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Put modules in the places of others, and those back at the end."""
+    originals = {name: module.get_submodule(name) for name in replacements}
+    try:
+        for name, replacement in replacements.items():
+            module.set_submodule(name, replacement)
+        yield
+    finally:
+        for name, original in originals.items():
+            module.set_submodule(name, original)

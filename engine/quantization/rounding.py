@@ -1,0 +1,109 @@
+"""A model with the weights of its projections rounded by torchao.
+
+The rounded weights run in the type they had, as weight-only kernels run them: what rounding does to quality is seen on
+every device, what it does to speed is not.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from engine.compression.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
+from engine.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from engine.quantization.precision import Rounding
+
+_FACTORS: Final[dict[type[nn.Module], str]] = {LowRankInner: "right", SkipInner: "mix", FactoredLinear: "left"}
+"""Module -> name of its matrix (out, in)."""
+
+
+def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -> nn.Module:
+    """Return a model with rounded projections; everything else is shared with ``module``, which is not changed.
+
+    Args:
+        module: dense or compressed.
+        projections: names of its compressible projections.
+        rounding: of each of their matrices, dense or factor.
+
+    Raises:
+        ModelError: torchao is not there.
+    """
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    result = copy.deepcopy(module, shared)
+    for part, name in _matrices(result, projections):
+        weight = getattr(part, name).detach()
+        matrix = weight.T if isinstance(part, Conv1D) else weight
+        nearest = round_matrix(matrix, rounding)
+        kept = nearest.T.contiguous() if isinstance(part, Conv1D) else nearest
+        setattr(part, name, nn.Parameter(kept, requires_grad=False))
+    return result
+
+
+@torch.no_grad()
+def round_matrix(matrix: torch.Tensor, rounding: Rounding) -> torch.Tensor:
+    """Return a matrix (out, in) with every weight replaced by the nearest that its scale and an integer can say.
+
+    Raises:
+        ModelError: torchao is not there.
+    """
+    torchao = _torchao()
+    columns = matrix.shape[1]
+    # Zeros behind a short group change neither its scale nor its integers; torchao has no groups of one.
+    size = max(columns, 2) if rounding.group_size is None else rounding.group_size
+    weights = functional.pad(matrix.float(), (0, -columns % size))
+    low, high = -(2 ** (rounding.bits - 1)), 2 ** (rounding.bits - 1) - 1
+    how = torchao.MappingType.SYMMETRIC_NO_CLIPPING_ERR
+    found, zero = torchao.choose_qparams_affine(weights, how, (1, size), torch.int8, low, high)
+    scale = found.bfloat16().float()
+    integers = torchao.quantize_affine(weights, (1, size), scale, zero, torch.int8, low, high)
+    nearest: torch.Tensor = torchao.dequantize_affine(integers, (1, size), scale, zero, torch.int8, low, high)
+    return nearest[:, :columns].to(matrix.dtype).contiguous()
+
+
+def torchao_version() -> str:
+    """Return the version of the package that rounds.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    _torchao()
+    from importlib.metadata import version
+
+    return version("torchao")
+
+
+def _torchao() -> Any:
+    try:
+        from torchao.quantization import quant_primitives
+    except ImportError as error:
+        raise ModelError(
+            "Weights are rounded by the package torchao, which cannot be imported here; install it with: pip install "
+            "torchao, or measure at 16 bits."
+        ) from error
+    return quant_primitives
+
+
+def _matrices(module: nn.Module, projections: Iterable[str]) -> Iterator[tuple[nn.Module, str]]:
+    """Yield every matrix of the projections once, as a module and the name of its parameter."""
+    seen: set[nn.Module] = set()
+    for name in projections:
+        for part in _parts(module.get_submodule(name)):
+            if part not in seen:
+                seen.add(part)
+                yield part, _FACTORS.get(type(part), "weight")
+
+
+def _parts(part: nn.Module) -> tuple[nn.Module, ...]:
+    if not isinstance(part, FactoredLinear):
+        return (part,)
+    inner = part.inner.inner if isinstance(part.inner, SharedInner) else part.inner
+    return part, inner
