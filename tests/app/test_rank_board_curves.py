@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,6 +38,19 @@ def test_curves_arrive_as_they_were() -> None:
     assert np.array_equal(values["input"], expected)
     assert [m["reaches"] for m in header["metrics"]] == [[c.max_rank for c in curves]] * 2
     assert [name for g in header["groups"] for name, _, _ in g["members"]] == [c.name for c in model.curves]
+
+
+def test_widths_are_sent_in_the_metrics_that_have_them() -> None:
+    model = toy_model(5, 4, 9, None, mlps=True)
+    (width, *_), down = model.widths, [group for group in model.groups if group.width is not None]
+    without = [replace(group, width=None) for group in model.groups]
+    header, values = decode(encode_curves({Metric.INPUT: without, Metric.LOSS: model.groups}, 1, "a.1"))
+    n_values = [sum(reach + 1 for reach in m["reaches"] if reach is not None) for m in header["metrics"]]
+    assert n_values == [len(values["input"]), len(values["loss"])]
+    assert n_values[1] - n_values[0] == sum(len(w.nats) for w in model.widths)
+    assert [m["reaches"].count(None) for m in header["metrics"]] == [len(down), 0]
+    sent = next(g["width"] for g in header["groups"] if g["width"] is not None)
+    assert sent == [list(width.members), width.out_features]
 
 
 def test_a_coarser_step_sends_its_multiples_only() -> None:

@@ -607,6 +607,22 @@ MUTANTS = (
         "the board's uniform shares forget what the floors cost",
         BOARD,
     ),
+    Mutant(
+        "board-width-ruled-in",
+        "app/components/rank_board/port/units.js",
+        "return !this.isLocked(mlp.width);",
+        "return !this.isLocked(mlp.down);",
+        "the board gives an MLP a width although the rank of its gate is held",
+        BOARD,
+    ),
+    Mutant(
+        "board-width-held-elsewhere",
+        "app/components/rank_board/port/by_hand.js",
+        "filter((lock) => lock.members[0] === name)",
+        "filter((lock) => lock.members.includes(name))",
+        "an MLP that is held at a width is in the board's map three times",
+        BOARD,
+    ),
     # What audits found, or broke without a test that noticed
     Mutant(
         "sampled-fisher-likeliest",
