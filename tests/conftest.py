@@ -41,6 +41,7 @@ LONGEST_FILES = (
     "end_to_end/test_command_line",
     "engine/playground/test_host_life",
     "engine/export/test_folder",
+    "engine/export/test_onnx",
     "end_to_end/test_exporting",
     "engine/search/test_workers",
     "engine/search/test_search",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -9,7 +11,10 @@ import streamlit as st
 from app.services.home import store, stored_of
 from app.services.of_run import of_run
 from engine.analysis.curves import SpectrumSummary, predicted_increase, rank_at_energy, summarise_spectrum
+from engine.errors import NamedMapError
 from engine.pipeline.reading import analyses, measurements
+from engine.rank_map.notes import ANALYSES, RunNote, RunNotes
+from engine.settings import home
 from engine.types import GroupCurves, Metric
 
 if TYPE_CHECKING:
@@ -19,8 +24,15 @@ if TYPE_CHECKING:
 
 
 def analysis_headings() -> list[AnalysisHeading]:
-    """Return every analysis, newest first."""
-    return of_run("analyses", lambda: analyses.analysis_headings(store()))
+    """Return every analysis with its name, newest first."""
+    return of_run("analyses", _headings)
+
+
+def _headings() -> list[AnalysisHeading]:
+    names: dict[str, RunNote] = {}
+    with suppress(NamedMapError):  # names that cannot be read hide no analysis
+        names = RunNotes(home().notes, ANALYSES).all()
+    return [replace(h, name=names.get(h.id, RunNote()).name) for h in analyses.analysis_headings(store())]
 
 
 def same_factors(analysis_id: str) -> frozenset[str]:

@@ -52,5 +52,7 @@ def print_export(exported: ExportedModel) -> None:
         f"A fresh process without RankScope opened it; its logits differ by at most "
         f"{exported.max_logit_difference:.3g} (largest logit {exported.largest_logit:.1f})."
     )
+    if exported.dtype == "int8" and exported.same_top is not None:
+        lines.append(f"Rounded to int8, it has the same most probable token after {exported.same_top:.1%} of them.")
     for line in (*lines, "", *exported.load):
         out.print(line, highlight=False, soft_wrap=True)

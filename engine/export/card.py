@@ -6,11 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.export.card_tables import measured_lines, rank_lines
+from engine.export.specs import ExportFormat
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from engine.results.rows import PerplexityResult
+    from engine.results.rows import PerplexityResult, TaskResult
 
 _LICENCE = re.compile(r"^license:\s*['\"]?([\w.+-]+)", re.MULTILINE)
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
@@ -31,13 +34,16 @@ class CardFacts:
         kept_fraction: parameters of the compressible projections after over before.
         params: of the whole model under the map.
         dense_params: of the whole dense model.
-        is_factored: whether factors are stored, or their products.
+        format: of the export.
         dtype: of the weights.
         weight_bytes: stored.
         dense_weight_bytes: of the dense model in the same type.
         difference: largest one between the logits of this folder, opened in a fresh process, and in memory.
+        same_top: fraction of those tokens after which the most probable one is the same.
         versions: that opened it.
-        measurements: perplexities of exactly this map and these factors, newest first.
+        rank_pattern: name of a factored linear module -> its rank.
+        perplexities: of exactly this map and these factors, newest first.
+        tasks: the same map's, newest first.
     """
 
     model: str
@@ -50,21 +56,32 @@ class CardFacts:
     kept_fraction: float
     params: int
     dense_params: int
-    is_factored: bool
+    format: ExportFormat
     dtype: str
     weight_bytes: int
     dense_weight_bytes: int
     difference: float
+    same_top: float
     versions: Mapping[str, str]
-    measurements: Sequence[PerplexityResult]
+    rank_pattern: Mapping[str, int]
+    perplexities: Sequence[PerplexityResult]
+    tasks: Sequence[TaskResult]
 
 
-def loading_lines(folder: str, *, is_factored: bool) -> tuple[str, ...]:
+def loading_lines(folder: str, export_format: ExportFormat) -> tuple[str, ...]:
     """Return the Python that opens an export."""
-    trust = ", trust_remote_code=True" if is_factored else ""
+    tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({folder!r})"
+    if export_format is ExportFormat.ONNX:
+        return (
+            "import onnxruntime",
+            "from transformers import AutoTokenizer",
+            tokenizer,
+            f"session = onnxruntime.InferenceSession({folder + '/model.onnx'!r})",
+        )
+    trust = ", trust_remote_code=True" if export_format is ExportFormat.FACTORED else ""
     return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        f"tokenizer = AutoTokenizer.from_pretrained({folder!r})",
+        tokenizer,
         f'model = AutoModelForCausalLM.from_pretrained({folder!r}, dtype="auto"{trust})',
     )
 
@@ -79,7 +96,8 @@ def stated_licence(folder: Path) -> str | None:
 
 def write_card(facts: CardFacts) -> str:
     """Return the README."""
-    head = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    library = "onnx" if facts.format is ExportFormat.ONNX else "transformers"
+    head = ["---", f"library_name: {library}", "pipeline_tag: text-generation"]
     if facts.hub_id:
         head.append(f"base_model: {facts.hub_id}")
     if facts.licence:
@@ -105,16 +123,17 @@ def _body(facts: CardFacts) -> list[str]:
         "",
         "## Measured",
         "",
-        *_measured(facts.measurements),
+        *measured_lines(facts.perplexities, facts.tasks, facts.dtype),
         "",
         "## Use",
         "",
         "```python",
-        *loading_lines(".", is_factored=facts.is_factored),
+        *loading_lines(".", facts.format),
         "```",
         "",
-        "`.` is this folder.",
+        *_use(facts.format),
         "",
+        *rank_lines(facts.rank_pattern),
         *_limits(facts),
         "",
         "## Licence",
@@ -125,7 +144,13 @@ def _body(facts: CardFacts) -> list[str]:
 
 
 def _storage(facts: CardFacts) -> list[str]:
-    if facts.is_factored:
+    if facts.format is ExportFormat.ONNX:
+        rounded = " with int8 weights and activations that are rounded as it runs" if facts.dtype == "int8" else ""
+        return [
+            f"`model.onnx` is one graph of the factors and their cache of keys and values{rounded}; its weights are in "
+            "`model.onnx.data`. It needs no torch."
+        ]
+    if facts.format is ExportFormat.FACTORED:
         return [
             "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`; those of "
             "MLPs with fewer neurons are ordinary and smaller, listed under `narrowed_linears`. "
@@ -143,19 +168,18 @@ def _storage(facts: CardFacts) -> list[str]:
     ]
 
 
-def _measured(measurements: Sequence[PerplexityResult]) -> list[str]:
-    if not measurements:
-        return ["Nothing has been measured for this rank map; `rankscope evaluate` does."]
-    rows = [
-        f"| {_cell(m.text_title)} | {m.n_tokens:,} | {m.provenance.dtype} | {m.perplexity:.4f} | "
-        f"{m.dense_perplexity:.4f} | {m.divergence:.4f} | {m.agreement:.4f} |"
-        for m in measurements
-    ]
-    return [
-        "| text | tokens | arithmetic | perplexity | dense | divergence (nats) | same top token |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
-    ]
+def _use(export_format: ExportFormat) -> list[str]:
+    if export_format is ExportFormat.ONNX:
+        return [
+            "`.` is this folder. The graph reads `input_ids`, `attention_mask`, `position_ids` and "
+            "`past_key_values.N.key` and `.value`, which are empty at first, and returns `logits` and the `present` "
+            "keys and values. `generate.py` does that with numpy and onnxruntime:",
+            "",
+            "```",
+            'python generate.py "The capital of France is"',
+            "```",
+        ]
+    return ["`.` is this folder."]
 
 
 def _limits(facts: CardFacts) -> list[str]:
@@ -163,11 +187,12 @@ def _limits(facts: CardFacts) -> list[str]:
     lines = [
         "## Limits",
         "",
-        f"- Opened once in a fresh process with {versions}: the logits of 128 random tokens differ by at most "
-        f"{facts.difference:.3g} from those of the model in memory.",
+        f"- Opened once in a fresh process with {versions}: the logits of 128 tokens differ by at most "
+        f"{facts.difference:.3g} from those of the model in memory, and the most probable next token is the same after "
+        f"{facts.same_top:.1%} of them.",
         "- Perplexity on the texts above says little about other tasks and languages; measure what you need.",
     ]
-    if facts.is_factored:
+    if facts.format is ExportFormat.FACTORED:
         lines += [
             "- `trust_remote_code=True` runs the two Python files of this folder; read them first.",
             "- No tensor parallel plan: the original one splits weights that are factors here.",
@@ -176,7 +201,3 @@ def _limits(facts: CardFacts) -> list[str]:
             "column order as integer buffers.",
         ]
     return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

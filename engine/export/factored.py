@@ -89,6 +89,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
         "dtype": str(dtype_of(module)).removeprefix("torch."),
         "factored_blocks": factored_blocks(module),
         "narrowed_linears": narrowed_linears(module),
+        "rank_pattern": rank_pattern(module),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     causal.generation_config.save_pretrained(folder)
@@ -140,6 +141,11 @@ def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
         for name, part in module.named_modules()
         if isinstance(part, NarrowedLinear)
     ]
+
+
+def rank_pattern(module: nn.Module) -> dict[str, int]:
+    """Return the rank of every factored linear module by its name, in model order, as PEFT writes ranks."""
+    return {name: part.left.shape[1] for name, part in module.named_modules() if isinstance(part, FactoredLinear)}
 
 
 def stored_bytes(module: nn.Module) -> int:

@@ -44,6 +44,7 @@ def main(folder: str, reference: str, code: str) -> None:
         model.generate(stored["tokens"][:1, :4], attention_mask=torch.ones(1, 4), max_new_tokens=2, do_sample=False)
     found = {
         "difference": (logits - stored["logits"]).abs().max().item(),
+        "same_top": (logits.argmax(-1) == stored["logits"].argmax(-1)).float().mean().item(),
         "finite": bool(logits.isfinite().all()),
         "unmatched": sorted({str(key) for keys in loading.values() for key in keys}),
         "torch": torch.__version__,

@@ -16,9 +16,12 @@ class ExportedModel:
         architecture: the class it is opened as.
         refinement: id of the refined factors; ``None``: as the analysis computed them.
         saves_memory: whether it is smaller than the dense model.
+        weight_bytes: stored; those of an ONNX graph with the graph itself.
         max_logit_difference: from the model in memory, over ``n_verified_tokens``.
         n_measurements: stated in its card.
         load: lines of Python that open it.
+        same_top: fraction of the verified tokens after which the most probable one is the same; ``None``: exports of
+            before did not say.
     """
 
     folder: str
@@ -44,8 +47,8 @@ class ExportedModel:
     n_measurements: int
     load: tuple[str, ...]
     seconds: float
+    same_top: float | None = None
 
     def moved(self, folder: str) -> ExportedModel:
         """Return the same in another folder."""
-        lines = loading_lines(folder, is_factored=self.format is ExportFormat.FACTORED)
-        return replace(self, folder=folder, load=lines)
+        return replace(self, folder=folder, load=loading_lines(folder, self.format))

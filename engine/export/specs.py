@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from engine.errors import InvalidSpecError
-from engine.specs import AUTO_DTYPES
+from engine.specs import DTYPES, AutoDtype
+
+ExportDtype = Literal[AutoDtype, "int8"]
+"""A number type that weights are stored in; ``int8`` rounds those of matrices."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -17,6 +21,17 @@ class ExportFormat(StrEnum):
 
     FACTORED = "factored"
     DENSE = "dense"
+    ONNX = "onnx"
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The types its weights can be stored in; what runs the graph has no arithmetic in bfloat16 on a CPU."""
+        return ("float32", "float16", "int8") if self is ExportFormat.ONNX else DTYPES
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether it takes less room than the dense model."""
+        return self is not ExportFormat.DENSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +39,8 @@ class ExportSpec:
     """How a compressed model is written.
 
     Attributes:
-        format: factors, or their products.
-        dtype: of the weights; ``auto`` is the checkpoint's own.
+        format: factors, their products, or a graph of the factors.
+        dtype: of the weights; ``auto`` is the checkpoint's own, and float32 in a graph.
         refinement: start of the id of refined factors; ``None``: as the analysis computed them.
     """
 
@@ -34,9 +49,13 @@ class ExportSpec:
     refinement: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the names."""
-        if self.dtype not in AUTO_DTYPES:
-            raise InvalidSpecError(f"The dtype {self.dtype!r} was given; expected one of {', '.join(AUTO_DTYPES)}.")
+        """Check that the format can be in this type."""
+        expected = ("auto", *self.format.dtypes)
+        if self.dtype not in expected:
+            raise InvalidSpecError(
+                f"The dtype {self.dtype!r} was given for the format {self.format}; expected one of "
+                f"{', '.join(expected)}."
+            )
 
 
 def check_export_name(name: str) -> str:

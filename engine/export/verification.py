@@ -19,6 +19,8 @@ from engine.export import fresh_process
 from engine.model.module import device_of, dtype_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import nn
 
 N_SEQUENCES = 4
@@ -49,12 +51,14 @@ class Verification:
         max_logit_difference: largest absolute one.
         largest_logit: in memory, absolute.
         n_tokens: compared.
-        versions: torch and transformers.
+        same_top: fraction of them after which the most probable token is the same.
+        versions: of what opened it.
     """
 
     max_logit_difference: float
     largest_logit: float
     n_tokens: int
+    same_top: float
     versions: dict[str, str]
 
 
@@ -65,8 +69,12 @@ def take_logits(module: nn.Module) -> ReferenceLogits:
     rows = causal.get_input_embeddings().weight.shape[0]
     tokens = torch.randint(rows, (N_SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
     logits = causal(input_ids=tokens.to(device_of(module)), use_cache=False).logits.float().cpu()
-    allowed = _ROUNDING[dtype_of(module)] * max(1.0, float(logits.abs().max()))
-    return ReferenceLogits(tokens, logits.contiguous(), allowed)
+    return ReferenceLogits(tokens, logits.contiguous(), allowed_rounding(module, logits))
+
+
+def allowed_rounding(module: nn.Module, logits: torch.Tensor) -> float:
+    """Return the largest absolute difference from a model's logits that is taken for rounding."""
+    return _ROUNDING[dtype_of(module)] * max(1.0, float(logits.abs().max()))
 
 
 def verify(folder: Path, reference: ReferenceLogits, *, runs_own_code: bool) -> Verification:
@@ -84,19 +92,9 @@ def verify(folder: Path, reference: ReferenceLogits, *, runs_own_code: bool) -> 
         file = Path(scratch) / "reference.safetensors"
         save_file({"tokens": reference.tokens, "logits": reference.logits}, file)
         # Transformers copies the code it runs; that copy goes with the rest.
-        environment = {**os.environ, "HF_MODULES_CACHE": scratch, "HF_HUB_OFFLINE": "1"}
         own_code = "yes" if runs_own_code else "no"
-        command = [sys.executable, "-I", fresh_process.__file__, str(folder), str(file), own_code]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        reason = lines[-1][:300].rstrip(".") if lines else f"it ended with code {done.returncode}"
-        error = ExportError(
-            f"The exported model does not open in a process without RankScope ({reason}); nothing was left behind."
-        )
-        error.add_note("\n".join(lines[-30:]))
-        raise error
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+        words = [fresh_process.__file__, str(folder), str(file), own_code]
+        found = run_fresh(words, {"HF_MODULES_CACHE": scratch, "HF_HUB_OFFLINE": "1"})
     if found["unmatched"]:
         raise ExportError(
             f"The exported model opens with {len(found['unmatched'])} tensors that do not match, for example "
@@ -111,5 +109,30 @@ def verify(folder: Path, reference: ReferenceLogits, *, runs_own_code: bool) -> 
         found["difference"],
         float(reference.logits.abs().max()),
         reference.tokens.numel(),
+        found["same_top"],
         {name: found[name] for name in ("torch", "transformers")},
     )
+
+
+def run_fresh(words: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run a program in an interpreter that finds nothing of this project, and return the JSON of its last line.
+
+    Args:
+        words: file of the program, and its arguments.
+        environment: beside this process's own.
+
+    Raises:
+        ExportError: it failed.
+    """
+    command = [sys.executable, "-I", "-B", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1][:300].rstrip(".") if lines else f"it ended with code {done.returncode}"
+        error = ExportError(
+            f"The exported model does not open in a process without RankScope ({reason}); nothing was left behind."
+        )
+        error.add_note("\n".join(lines[-30:]))
+        raise error
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found

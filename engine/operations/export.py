@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.export.new_folder import require_new
+from engine.export.onnx.needed import require_onnx
 from engine.export.record import finished_export
-from engine.export.specs import ExportFormat, ExportSpec
+from engine.export.specs import ExportDtype, ExportFormat, ExportSpec
 from engine.operations._base import setting
 from engine.operations._subjects import OnRankMap, named_maps
-from engine.specs import AutoDtype
 
 if TYPE_CHECKING:
     from cache import Store
@@ -28,16 +28,23 @@ class Export(OnRankMap):
 
     folder: str = Field(description="Where to write; new or empty.")
     format: ExportFormat = setting(
-        ExportSpec, "format", "factored (small), or dense: ordinary weights that save nothing."
+        ExportSpec,
+        "format",
+        "factored (small), dense (ordinary weights that save nothing), or onnx (a graph of the factors).",
     )
-    dtype: AutoDtype = setting(ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own.")
+    dtype: ExportDtype = setting(
+        ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own (onnx: float32); int8: only onnx."
+    )
     refinement: str | None = setting(ExportSpec, "refinement", "Id of refined factors of this map, or its start.")
 
     def check(self) -> None:
-        """Check that the text is a rank map and the folder is new, or this export's own."""
-        rank_map, folder = self.parsed_map().to_json(), Path(self.folder)
-        if finished_export(folder, self.analysis, rank_map, self.into(ExportSpec)) is None:
-            require_new(folder)
+        """Check that the text is a rank map, the type one of the format's, and the folder new or this export's own."""
+        rank_map, folder, spec = self.parsed_map().to_json(), Path(self.folder), self.into(ExportSpec)
+        if finished_export(folder, self.analysis, rank_map, spec) is not None:
+            return
+        require_new(folder)
+        if spec.format is ExportFormat.ONNX:
+            require_onnx()
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpecError
 from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
-from engine.export.dense import export_dense, multiplied_out
-from engine.export.factored import export_factored, original_classes, stored_bytes
+from engine.export.factored import original_classes, rank_pattern, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
 from engine.export.outcome import ExportedModel
 from engine.export.record import RANK_MAP, finished_export, size_of, write_record
 from engine.export.specs import ExportFormat
-from engine.export.verification import take_logits, verify
+from engine.export.writers import writer_of
+from engine.formats import bytes_per_param
 from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
 from engine.model.module import dtype_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.rank_map.document import RankMap
-    from engine.results.rows import PerplexityResult
+    from engine.results.rows import PerplexityResult, TaskResult
     from engine.settings import Home
 
 _OTHER_BYTES = 50_000_000
@@ -79,57 +79,59 @@ def export(
         return finished
     require_new(folder)
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
-    stored_dtype = _stored_dtype(base.path) if spec.dtype == "auto" else spec.dtype
-    opened = OpenedAnalysis(home, analysis, base, part_of(report, 0.0, 0.2), dtype=stored_dtype, device="cpu")
+    opened = OpenedAnalysis(
+        home, analysis, base, part_of(report, 0.0, 0.2), dtype=_computed_dtype(base.path, spec), device="cpu"
+    )
     model = opened.dense
-    classes = original_classes(model.module)
+    writer = writer_of(spec, model.inventory.mlps)
+    architecture = original_classes(model.module).causal
     report("compress", 0.2, "Compressing")
-    module = opened.compress(rank_map, refinement)
-    is_factored = spec.format is ExportFormat.FACTORED
-    if not is_factored:
-        module = multiplied_out(model.module, module, model.inventory.mlps)
-    weight_bytes, params = stored_bytes(module), sum(p.numel() for p in module.parameters())
-    dtype = dtype_of(module)
-    require_space(folder, weight_bytes + _OTHER_BYTES)
+    module = writer.prepare(model.module, opened.compress(rank_map, refinement))
+    cost, inventory = cost_of(analysis, rank_map), model.inventory
+    params = sum(p.numel() for p in module.parameters())
+    computed = dtype_of(module)
+    dtype = "int8" if spec.dtype == "int8" else str(computed).removeprefix("torch.")
+    needed_bytes, dense_weight_bytes = stored_bytes(module), stored_bytes(model.module)
+    pattern = rank_pattern(module)
+    require_space(folder, needed_bytes + _OTHER_BYTES)
     with appearing(folder) as partial:
-        report("write", 0.4, f"Writing {weight_bytes / 1e6:,.0f} MB")
-        (export_factored if is_factored else export_dense)(module, model.tokenizer, partial)
-        report("verify", 0.6, "Running the model in memory")
-        reference = take_logits(module)
-        inventory, dense_weight_bytes = model.inventory, stored_bytes(model.module)
+        report("write", 0.4, f"Writing {needed_bytes / 1e6:,.0f} MB")
+        verified = writer.write(module, model.tokenizer, partial, report)
+        weight_bytes = writer.weight_bytes(module, partial)
         del module, model, opened
-        report("verify", 0.7, "Opening the folder in a fresh process")
-        verified = verify(partial, reference, runs_own_code=is_factored)
-        cost = cost_of(analysis, rank_map)
+        perplexities, tasks = _measured(store, analysis, rank_map, refinement)
         facts = CardFacts(
             model=analysis.about["model"],
             hub_id=base.spec.location if base.spec.source is ModelSource.HUB else None,
             licence=_licence(base),
-            architecture=classes.causal,
+            architecture=architecture,
             method=rank_map.method,
             metric=rank_map.metric,
             refined=None if refinement is None else store.read(refinement).json("refinement.json")["kind"],
             kept_fraction=cost.kept_fraction,
             params=params,
             dense_params=inventory.total_params,
-            is_factored=is_factored,
-            dtype=str(dtype).removeprefix("torch."),
+            format=spec.format,
+            dtype=dtype,
             weight_bytes=weight_bytes,
             dense_weight_bytes=dense_weight_bytes,
             difference=verified.max_logit_difference,
+            same_top=verified.same_top,
             versions=verified.versions,
-            measurements=_measured(store, analysis, rank_map, refinement),
+            rank_pattern=pattern,
+            perplexities=perplexities,
+            tasks=tasks,
         )
         (partial / "README.md").write_text(write_card(facts), encoding="utf-8")
         (partial / RANK_MAP).write_text(rank_map.to_json(), encoding="utf-8")
         for path in _terms(base):
             shutil.copyfile(path, partial / path.name)
-        predicted_bytes = cost.bytes_at(dtype.itemsize) if is_factored else params * dtype.itemsize
+        itemsize = bytes_per_param(dtype)
         exported = ExportedModel(
             folder=str(folder),
             format=spec.format,
-            dtype=facts.dtype,
-            architecture=facts.architecture,
+            dtype=dtype,
+            architecture=architecture,
             analysis=analysis.id,
             model=facts.model,
             method=facts.method,
@@ -140,20 +142,28 @@ def export(
             dense_params=facts.dense_params,
             saves_memory=params < inventory.total_params,
             weight_bytes=weight_bytes,
-            predicted_weight_bytes=predicted_bytes,
-            dense_weight_bytes=facts.dense_weight_bytes,
+            predicted_weight_bytes=cost.bytes_at(itemsize) if spec.format.is_smaller else params * itemsize,
+            dense_weight_bytes=dense_weight_bytes,
             folder_bytes=size_of(partial),
             max_logit_difference=verified.max_logit_difference,
             largest_logit=verified.largest_logit,
             n_verified_tokens=verified.n_tokens,
-            n_measurements=len(facts.measurements),
-            load=loading_lines(str(folder), is_factored=is_factored),
+            n_measurements=len(perplexities),
+            load=loading_lines(str(folder), spec.format),
             seconds=round(time.monotonic() - began, 2),
+            same_top=verified.same_top,
         )
         write_record(partial, spec, exported)
         report("write", 0.95, "Putting the folder in place")
     report("write", 1.0, "Exported")
     return exported
+
+
+def _computed_dtype(folder: Path, spec: ExportSpec) -> str:
+    """Return the type a model is opened in: as it is stored, or float32 where weights are rounded afterwards."""
+    if spec.format is ExportFormat.ONNX:
+        return "float16" if spec.dtype == "float16" else "float32"
+    return _stored_dtype(folder) if spec.dtype == "auto" else spec.dtype
 
 
 def _stored_dtype(folder: Path) -> str:
@@ -186,11 +196,11 @@ def _find_refinement(store: Store, analysis: Analysis, rank_map: RankMap, prefix
 
 def _measured(
     store: Store, analysis: Analysis, rank_map: RankMap, refinement: Key | None
-) -> tuple[PerplexityResult, ...]:
-    """Return the perplexities of exactly this map and refinement, newest first."""
+) -> tuple[tuple[PerplexityResult, ...], tuple[TaskResult, ...]]:
+    """Return the perplexities and the scores of exactly this map and refinement, newest first."""
     refined = None if refinement is None else refinement.fingerprint
     row = measured_row(results(store, analysis.id), rank_map, refined)
-    return () if row is None else row.perplexities
+    return ((), ()) if row is None else (row.perplexities, row.tasks)
 
 
 def _terms(base: ModelFolder) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Names and notes that people give to measured maps: one file per model, free of torch."""
+"""Names and notes that people give to measured maps, one file per model, and to analyses; free of torch."""
 
 from __future__ import annotations
 
@@ -18,37 +18,40 @@ if TYPE_CHECKING:
 MAX_NOTE: Final = 500
 """Longest note, in characters."""
 
+ANALYSES: Final = "analyses"
+"""What the file of the names of analyses is called."""
+
 _LOCK_S: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """What people call a measured map, and what they remark on it; either may be empty."""
+    """What people call something, and what they remark on it; either may be empty."""
 
     name: str = ""
     note: str = ""
 
 
 class RunNotes:
-    """The notes of one model's measured maps; safe against crashes and other processes.
+    """The notes in one file; safe against crashes and other processes.
 
     Args:
         root: of all notes.
-        model_fingerprint: whose maps these are about.
+        about: fingerprint of the model whose measured maps these are about, or :data:`ANALYSES`.
     """
 
-    def __init__(self, root: Path, model_fingerprint: str) -> None:
-        self._path = root / f"{model_fingerprint}.json"
+    def __init__(self, root: Path, about: str) -> None:
+        self._path = root / f"{about}.json"
 
     def all(self) -> dict[str, RunNote]:
-        """Return id of a map -> note.
+        """Return id -> note.
 
         Raises:
             NamedMapError: the file is not what was written.
         """
         try:
             documents = json.loads(self._path.read_bytes())
-            return {str(map_id): RunNote(str(one["name"]), str(one["note"])) for map_id, one in documents.items()}
+            return {str(subject): RunNote(str(one["name"]), str(one["note"])) for subject, one in documents.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -56,8 +59,8 @@ class RunNotes:
                 f"The names and notes in {self._path} are damaged; delete the file to begin anew."
             ) from error
 
-    def put(self, map_id: str, name: str, note: str) -> None:
-        """Name a map and remark on it; both empty removes what there is.
+    def put(self, subject: str, name: str, note: str) -> None:
+        """Name something and remark on it; both empty removes what there is.
 
         Raises:
             NamedMapError: the name or the note cannot be used, or the file cannot be read or written.
@@ -68,7 +71,7 @@ class RunNotes:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_S):
-                every = self.all() | {map_id: kept}
+                every = self.all() | {subject: kept}
                 documents = {key: asdict(one) for key, one in every.items() if one != RunNote()}
                 write_in_one_step(self._path, canonical_json(documents))
         except Timeout:

@@ -101,6 +101,15 @@ def test_an_export_is_as_large_as_the_page_says(
     assert button_label == f"Export {megabytes(found['weight_bytes'])} and check"
 
 
+@pytest.mark.usefixtures("analysed_home")
+def test_a_graph_offers_the_types_that_it_can_have(open_page: Open) -> None:
+    page = open_page("allocation", keep="0.8", method="skipcat", dtype="float16")
+    next(box for box in page.get("button_group") if box.label == "Weights").set_value("onnx").run()
+    types = next(box for box in page.selectbox if box.label == "Number type")
+    assert [option.partition(":")[0] for option in types.options] == ["float32", "float16", "int8"]
+    assert export_button(page).label.startswith("Export about ")
+
+
 def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:

@@ -106,4 +106,4 @@ def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home:
     stages, exports = (frame.value for frame in page.dataframe[-2:])
     assert {"analysis", "factors", "evaluation"} <= set(stages["Kind"])
     assert list(exports.itertuples(index=False, name=None)) == [("small", 1, 2.0)]
-    assert len(open_page("model").dataframe) == len(page.dataframe) - 2
+    assert len(open_page("model").dataframe) == len(page.dataframe) - 3  # analyses, stages, exports

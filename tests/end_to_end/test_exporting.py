@@ -33,6 +33,7 @@ from engine.settings import Home
 from engine.specs import RefinementSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
+from tests.engine.export.test_onnx import needs_onnx
 from tests.support.terminal import Terminal
 
 
@@ -62,7 +63,7 @@ def home(tmp_path_factory, model_folder, text_file):
 def rows(card: str) -> list[list[str]]:
     """Return the cells of the card's table of measurements."""
     lines = card.split("## Measured")[1].split("##", maxsplit=1)[0].strip().splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
 
 
 def assert_card_states(card: str, found: PerplexityResult) -> None:
@@ -133,6 +134,32 @@ def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, t
     assert "trust_remote_code" not in card
     assert_card_states(card, measured)
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "dense").dtype is torch.bfloat16
+
+
+@needs_onnx
+def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
+    root, _, analysis, rank_map, measured, _, _ = home
+    spec = ExportSpec(ExportFormat.ONNX, "int8")
+    found = export(Home(root), analysis.id, rank_map, tmp_path / "graph", spec, ignore_progress)
+    assert (found.format, found.dtype, found.saves_memory) == (ExportFormat.ONNX, "int8", True)
+    assert found.weight_bytes == sum(file.stat().st_size for file in (tmp_path / "graph").glob("model.onnx*"))
+    assert found.same_top > 0.5
+    assert "onnxruntime.InferenceSession" in found.load[-1]
+    card = (tmp_path / "graph" / "README.md").read_text()
+    assert_card_states(card, measured)
+    assert "library_name: onnx" in card
+    assert "before the weights were rounded to int8" in card
+    assert finished_export(tmp_path / "graph", analysis.id, rank_map.to_json(), spec) == found
+
+
+def test_the_rank_of_every_module_is_in_configuration_and_card(home, tmp_path):
+    root, _, analysis, rank_map, *_ = home
+    export(Home(root), analysis.id, rank_map, tmp_path / "small", ExportSpec(), ignore_progress)
+    ranks = {name: block.rank for block in rank_map.blocks if block.rank is not None for name in block.members}
+    assert ranks
+    assert json.loads((tmp_path / "small" / "config.json").read_text())["rank_pattern"] == ranks
+    folded = (tmp_path / "small" / "README.md").read_text().split("<details>")[1].split("```")[1]
+    assert json.loads(folded.removeprefix("json")) == ranks
 
 
 def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):

@@ -13,16 +13,20 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.wording.labels import plain, slug
 from engine.export.outcome import ExportedModel
+from engine.export.specs import ExportFormat
 from engine.formats import bytes_per_param
 from engine.operations import Export
-from engine.results.words import megabytes
-from engine.specs import DTYPES
+from engine.results.words import megabytes, percent
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
-_FORMATS = {"factored": "Factors: small", "dense": "Ordinary weights: any runtime, no smaller"}
+_FORMATS = {
+    ExportFormat.FACTORED: "Factors: small",
+    ExportFormat.ONNX: "ONNX graph: small, without torch",
+    ExportFormat.DENSE: "Ordinary weights: any runtime, no smaller",
+}
 
 
 def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
@@ -38,22 +42,23 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         _show_export(exported)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
-            "Writes a folder that transformers opens without RankScope: weights, tokenizer, a model card with the "
-            "measurements, and the code that runs the factors. The folder is loaded in a fresh process and compared "
-            "with the model in memory before the export is complete."
+            "Writes a folder that transformers or ONNX Runtime opens without RankScope: weights, tokenizer, a model "
+            "card with the measurements, and the code that runs the model. The folder is loaded in a fresh process and "
+            "compared with the model in memory before the export is complete."
         )
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
-        chosen = option_picker("Weights", _FORMATS, key="export.format")
-        sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in DTYPES}
+        chosen = ExportFormat(option_picker("Weights", _FORMATS, key="export.format"))
+        sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in chosen.dtypes}
+        about = "about " if chosen is ExportFormat.ONNX else ""
         stored = st.selectbox(
             "Number type",
-            DTYPES,
-            DTYPES.index(dtype),
-            format_func=lambda kind: f"{kind}: {megabytes(sizes[kind])}",
-            key=f"export.dtype.{dtype}",
+            chosen.dtypes,
+            chosen.dtypes.index(dtype) if dtype in chosen.dtypes else 0,
+            format_func=lambda kind: f"{kind}: {about}{megabytes(sizes[kind])}",
+            key=f"export.dtype.{chosen}.{dtype}",
         )
-        label = f"Export {megabytes(sizes[stored])} and check"
+        label = f"Export {about}{megabytes(sizes[stored])} and check"
         if st.button(label, icon=":material/play_arrow:", key="export.start"):
             with errors_shown():
                 folder, rank_map = str(export_folder(name.strip())), costed.rank_map.to_json()
@@ -62,10 +67,10 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
                 st.rerun()
 
 
-def _bytes_of(analysis: Analysis, costed: CostedMap, how: str, dtype: str) -> int:
+def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: str) -> int:
     """Return the bytes of the weights that an export writes."""
     size = bytes_per_param(dtype)
-    return costed.cost.bytes_at(size) if how == "factored" else analysis.inventory.total_params * size
+    return costed.cost.bytes_at(size) if how.is_smaller else analysis.inventory.total_params * size
 
 
 def _show_export(exported: ExportedModel) -> None:
@@ -75,9 +80,15 @@ def _show_export(exported: ExportedModel) -> None:
         f"In {plain(exported.folder)}: {stored:,.1f} MB of weights, {dense:,.1f} MB dense ({exported.dtype})."
         f"{saving} A fresh process without RankScope opened it; on {exported.n_verified_tokens} tokens its outputs "
         f"differ by at most {exported.max_logit_difference:.2g} from the model in memory, where the largest is "
-        f"{exported.largest_logit:.1f}."
+        f"{exported.largest_logit:.1f}.{_rounding(exported)}"
     )
     st.code("\n".join(exported.load), language="python")
+
+
+def _rounding(exported: ExportedModel) -> str:
+    if exported.dtype != "int8" or exported.same_top is None:
+        return ""
+    return f" Rounded to int8, it has the same most probable token after {percent(exported.same_top)} of them."
 
 
 def _suggested_name(analysis: Analysis, costed: CostedMap) -> str:

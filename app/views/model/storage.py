@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.services import storage
+from app.views.model.stored_analyses import show_analyses
 from engine.results.words import megabytes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def show_storage() -> None:
         st.caption(
             f"{megabytes(total)} in all. Analyses share statistics and factors where model and text are the same."
         )
+        show_analyses()
         _show_table("Kind", stages)
         if exports:
             _show_table("Export", exports)

@@ -11,6 +11,7 @@ from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
 from engine.results.json_form import from_json
+from engine.results.words import percent
 from engine.specs import AnalysisSpec
 from engine.types import Importance, Inventory, Metric
 
@@ -33,21 +34,24 @@ class AnalysisHeading:
         created: ISO 8601, UTC.
         about: of its artifact.
         replaces: ids of analyses that stored the same factors of fewer metrics.
+        name: that people gave it; empty: none.
     """
 
     id: str
     created: str
     about: Mapping[str, Any]
     replaces: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def label(self) -> str:
-        """Model, text and its amount, for people."""
+        """Its name if it has one, model, text and its amount, for people."""
         corpus = self.about["spec"]["corpus"]
         amount = f"{corpus['n_sequences']} × {corpus['length']} tokens"
         around = self.about["spec"].get("around_kept_fraction")
-        where = "" if around is None else f", around {around:.0%} kept"
-        return f"{self.about['model']} on {self.about['corpus']}, {amount}{where} ({self.id[:8]})"
+        where = "" if around is None else f", around {percent(around)} kept"
+        name = f"{self.name}: " if self.name else ""
+        return f"{name}{self.about['model']} on {self.about['corpus']}, {amount}{where} ({self.id[:8]})"
 
 
 def analysis_headings(store: Store) -> list[AnalysisHeading]:

@@ -1,0 +1,1 @@
+"""A compressed model as an ONNX graph with a cache, and what runs it without torch."""

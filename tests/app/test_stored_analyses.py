@@ -1,0 +1,87 @@
+"""Analyses are renamed and deleted where storage is shown, and nothing goes that is needed elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from app.services import maps as saved_maps
+from app.services import measurements
+from engine.jobs import JobQueue
+from engine.pipeline.analyse import analyse
+from engine.pipeline.reading.analyses import analysis_spec, load_analysis
+from engine.pipeline.reading.results import results
+from engine.pipeline.removal import used_alone
+from engine.settings import Home
+from engine.types import Metric
+from tests.app.conftest import _silent as silent
+from tests.app.test_views import button, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+    from engine.analysis.value import Analysis
+
+    Open = Callable[..., AppTest]
+
+OPEN = {"model.storage": True}
+
+
+def test_a_name_stands_before_model_and_text_until_it_is_taken_away(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("model", OPEN)
+    described = page.selectbox[0].options[0]
+    for name, label in (("mine", f"mine: {described}"), ("", described)):
+        next(one for one in page.text_input if one.label.startswith("Name, shown")).set_value(name)
+        page = button(page, "Rename it").click().run()
+        assert not page.exception
+        assert page.selectbox[0].options[0] == label
+
+
+def test_a_deleted_analysis_leaves_maps_and_measurements_and_can_be_made_again(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    home = Home(analysed_home)
+    rows = results(home.store, toy_analysis.id)
+    assert rows[1].rank_map is not None
+    saved_maps.save_map(toy_analysis.id, "mine", rows[1].rank_map)
+    stay = {key for key in home.store.keys() if key.stage not in {"analysis", "factors"}}  # noqa: SIM118
+    page = open_page("model", OPEN)
+    assert "Saved maps, exports, measurements and the statistics stay" in shown(page)
+    page = page.button(key=f"storage.delete.{toy_analysis.id}").click().run()
+    assert not page.exception
+    assert not page.error
+    assert set(home.store.keys()) == stay
+    again = analyse(home, analysis_spec(toy_analysis), silent)
+    assert again.fingerprint == toy_analysis.id
+    assert results(home.store, again.fingerprint) == rows
+    assert [saved.name for saved in saved_maps.all_saved(again.fingerprint)] == ["mine"]
+    assert len(measurements.result_rows(again.fingerprint)) == len(rows)
+
+
+def test_factors_of_another_analysis_stay(analysed_home: Path, toy_analysis: Analysis) -> None:
+    home = Home(analysed_home)
+    fewer = replace(analysis_spec(toy_analysis), metrics=(Metric.INPUT,))
+    other = analyse(home, fewer, silent)
+    shared = {
+        key for of_metric in load_analysis(home.store, other.fingerprint).about["factors"].values() for key in of_metric
+    }
+    alone = {key.fingerprint for key in used_alone(home.store, [toy_analysis.id])}
+    assert not alone & shared
+    assert [key.stage for key in used_alone(home.store, [other.fingerprint])] == ["analysis"]
+    together = {key.fingerprint for key in used_alone(home.store, [toy_analysis.id, other.fingerprint])}
+    assert shared < together
+
+
+def test_an_analysis_in_use_is_not_deleted(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, no_worker: None
+) -> None:
+    JobQueue(analysed_home).submit("sensitivity", {"analysis": toy_analysis.id}, title="A measurement")
+    page = open_page("model", OPEN)
+    page = page.button(key=f"storage.delete.{toy_analysis.id}").click().run()
+    assert "may use this analysis" in page.error[0].value
+    assert load_analysis(Home(analysed_home).store, toy_analysis.id).id == toy_analysis.id
