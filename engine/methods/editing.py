@@ -11,7 +11,7 @@ from engine.methods.locks import lock_of
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
@@ -23,6 +23,11 @@ HeldRanks = tuple[tuple[str, int], ...]
 def holdable(analysis: Analysis) -> set[str]:
     """Return the names that ranks are held by: of the projections, and of the MLPs that can have a width."""
     return {*analysis.projections, *(mlp.name for mlp in analysis.inventory.mlps)}
+
+
+def without(held: Mapping[str, int], names: Collection[str]) -> dict[str, int]:
+    """Return what stays held when these projections are released: not they, and not the width of an MLP they are in."""
+    return {key: rank for key, rank in held.items() if not set(key.split("+")).intersection(names)}
 
 
 def held_blocks(held: HeldRanks, formats: frozenset[Format], analysis: Analysis) -> tuple[BlockRank, ...]:

@@ -12,6 +12,7 @@ import pytest
 from app import charts, tables
 from app.pages import page_file
 from app.services import analyses
+from app.wording.labels import projection_label
 from engine.analysis.curves import rank_alone
 
 if TYPE_CHECKING:
@@ -136,3 +137,22 @@ def test_selected_projections_are_held_on_the_board_and_released(
     assert page.query_params["held"]
     page.switch_page(page_file("allocation")).run()
     assert dict(page.session_state[f"held.{toy_analysis.id}"]) == held
+
+
+def test_a_projection_of_an_mlp_at_a_width_is_held_with_it(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("sensitivity", method="width", keep="0.6")
+    mlp = toy_analysis.inventory.mlps[0]
+    row = list(projections(page).value["block"]).index(projection_label(mlp.down))
+    page.session_state[projections(page).key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    page.run()
+    next(b for b in page.button if b.label == "Hold 1 projection at the rank shown").click().run()
+    assert not page.exception
+    held = dict(page.session_state[f"held.{toy_analysis.id}"])
+    assert list(held) == [mlp.name]
+    assert 0 < held[mlp.name] < mlp.neurons
+    assert projections(page).value["held"].sum() == len(mlp.members)
+    next(b for b in page.button if b.label == "Release 1 held rank").click().run()
+    assert not page.exception
+    assert f"held.{toy_analysis.id}" not in page.session_state or not page.session_state[f"held.{toy_analysis.id}"]

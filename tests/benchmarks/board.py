@@ -73,7 +73,7 @@ def drag(page: Page, selector: str, places: list[tuple[float, float]]) -> np.nda
 def drag_frames(browser: Browser, n_layers: int) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.add_init_script(WATCH)
-    open_board(page, made_up_analysis(n_layers, WIDTH), BoardState())
+    open_board(page, made_up_analysis(n_layers, WIDTH, mlps=True), BoardState())
     n_blocks = 7 * n_layers
     wave = np.abs(np.linspace(-1, 1, N_EVENTS + 1))
     budget = [(0.3 + 0.5 * float(x), 0.5) for x in wave]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
-from app.components.rank_board.curves import presets_json
 from app.components.rank_board.data import BoardState
 from app.costed_maps import SAVED, CostedMap
 from engine.analysis.curves import group_curves
-from engine.methods.allocate import Request, allocate_rank_map
+from engine.methods.allocate import allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS
 from engine.types import Budget, Format, Metric
@@ -212,20 +210,13 @@ def test_a_shared_block_moves_as_one(opened: Open) -> None:
 
 
 def narrowed(opened: Open, **state: Any) -> tuple[Locator, int, int]:
-    """Open a board on which water-filling may narrow MLPs; return it and layers with an MLP at a width and at ranks."""
+    """Open a board on which MLPs may be narrowed; return it and layers with an MLP at a width and at ranks."""
     analysis = made_up_analysis(N_LAYERS, 64, mlps=True)
-    preset = PRESETS["water-filling"]
-    formats = preset.formats | {Format.WIDTH}
     curves = {Metric.LOSS: group_curves(analysis, Metric.LOSS)}
     budget = Budget.of_kept_fraction(0.5, analysis.inventory.compressible_params)
-    found = allocate_rank_map(analysis, curves, preset.name, budget, Request(formats=formats))
+    found = allocate_rank_map(analysis, curves, "water-filling", budget)
     narrow = {analysis.projections[b.members[0]].layer for b in found.blocks if b.format is Format.WIDTH}
-    board = opened(mlps=True, keep=0.5, **state)
-    method = presets_json([replace(preset, formats=formats)])
-    board.page.evaluate(
-        "(method) => send({ methods: [...sent.methods.filter((m) => m.name !== method.name), method] })", method[0]
-    )
-    return board, min(narrow), min(set(range(N_LAYERS)) - narrow)
+    return opened(mlps=True, keep=0.5, **state), min(narrow), min(set(range(N_LAYERS)) - narrow)
 
 
 def drag(page: Page, layer: int, row: float, to_height: float) -> None:
@@ -310,6 +301,15 @@ def test_a_width_differs_from_ranks(opened: Open) -> None:
     expect(board.page.get_by_test_id("difference")).to_have_text(re.compile("^Against Water-filling at this budget"))
 
 
+def test_the_method_of_widths_says_why_it_has_no_map(opened: Open) -> None:
+    for mlps, reason in (
+        (False, "no widths; analyse the model again"),
+        (True, "cannot make the model as small as that"),
+    ):
+        card = opened(mlps=mlps, keep=0.15, method="width").page.locator('.rb-card[data-method="width"]')
+        expect(card).to_contain_text(reason)
+
+
 def test_a_perplexity_as_the_budget(opened: Open) -> None:
     board = opened()
     page = board.page
@@ -325,7 +325,8 @@ def test_a_perplexity_as_the_budget(opened: Open) -> None:
     ]
     assert all(20.5 <= perplexity <= 24.6 for perplexity, _ in figures if perplexity)
     assert len({kept for _, kept in figures}) >= 4
-    assert float(board.get_attribute("data-kept-fraction") or 0) == figures[-1][1]
+    active = list(PRESETS).index("water-filling")
+    assert float(board.get_attribute("data-kept-fraction") or 0) == figures[active][1]
     page.get_by_test_id("budget-perplexity").press("ArrowUp")
     expect(board).to_have_attribute("data-target", "24.805")
     page.get_by_test_id("budget-perplexity").fill("0.5")
@@ -388,12 +389,12 @@ def test_the_cards_are_one_stop_and_the_arrow_keys_choose(opened: Open) -> None:
     page = board.page
     cards = page.get_by_test_id("method-card")
     expect(page.locator("[data-testid=method-card][tabindex='0']")).to_have_count(1)
-    cards.nth(4).press("ArrowRight")
+    cards.last.press("ArrowRight")
     expect(board).to_have_attribute("data-method", "svd-llm")
     expect(cards.nth(0)).to_be_focused()
     expect(cards.nth(0)).to_have_attribute("tabindex", "0")
     cards.nth(0).press("ArrowLeft")
-    expect(board).to_have_attribute("data-method", "water-filling")
+    expect(board).to_have_attribute("data-method", list(PRESETS)[-1])
 
 
 def test_the_largest_and_the_smallest_budget_read_as_numbers(opened: Open) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from engine.methods.editing import without
+
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.methods.editing import HeldRanks
@@ -26,12 +28,13 @@ def held_ranks(analysis: Analysis) -> HeldRanks:
     names = list(analysis.projections)
     for row, cells in changes.get("edited_rows", {}).items():
         if "held" in cells:
-            name = names[int(row)]
-            held[name] = cells["held"]
-            # A projection with a rank of its own takes its MLP's width away.
-            if held[name] is not None:
-                held = {other: rank for other, rank in held.items() if other == name or name not in other.split("+")}
-    ranks = tuple((name, int(rank)) for name, rank in held.items() if rank is not None)
+            name, rank = names[int(row)], cells["held"]
+            # A projection with a rank of its own takes its MLP's width away; an empty cell does not.
+            if rank is None:
+                held.pop(name, None)
+            else:
+                held = {**without(held, [name]), name: rank}
+    ranks = tuple((name, int(rank)) for name, rank in held.items())
     st.session_state[_HELD.format(analysis.id)] = dict(ranks)
     return ranks
 

@@ -11,7 +11,9 @@ from app.components.rank_board.held import hold_instead
 from app.costed_maps import NoMap
 from app.pages import page_link
 from app.widgets import columns
+from engine.methods.editing import without
 from engine.results.words import counted, method_title, percent
+from engine.types import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +63,7 @@ def show_projections(
     st.subheader("Projections", help="Select rows to hold their ranks on the rank board, or to release them.")
     table = tables.importance_shares(scores)
     table["effective_rank"] = table["name"].map(lambda name: summaries[name].effective_rank)
-    table["held"] = table["name"].isin(dict(held))
+    table["held"] = table["name"].isin({name for key, _ in held for name in key.split("+")})
     if not isinstance(current, NoMap):
         decided = tables.projections(current, analysis)[["name", "format", "rank", "kept"]]
         table = table.merge(decided, on="name")
@@ -79,17 +81,18 @@ def show_projections(
     picked = table.iloc[event.selection.rows]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(picked):
-            _offer_to_hold(analysis, picked, dict(held))
+            _offer_to_hold(analysis, picked, dict(held), current)
         page_link("allocation", "Allocate the ranks")
 
 
-def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int]) -> None:
-    names = set(picked["name"])
-    rest = {name: rank for name, rank in held.items() if name not in names}
-    if "rank" in picked:
-        ranks = {str(name): int(rank) for name, rank in zip(picked["name"], picked["rank"], strict=True)}
-        label = f"Hold {counted(len(ranks), 'projection')} at the rank shown"
-        st.button(label, on_click=hold_instead, args=(analysis.id, rest | ranks), icon=":material/lock:")
+def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int], current: CostedMap | NoMap) -> None:
+    rest = without(held, set(picked["name"]))
+    if not isinstance(current, NoMap):
+        narrow = {name: b.name for b in current.rank_map.blocks if b.format is Format.WIDTH for name in b.members}
+        ranks = {narrow.get(name, name): int(r) for name, r in zip(picked["name"], picked["rank"], strict=True)}
+        label = f"Hold {counted(len(picked), 'projection')} at the rank shown"
+        kept = without(rest, {name for key in ranks for name in key.split("+")})
+        st.button(label, on_click=hold_instead, args=(analysis.id, kept | ranks), icon=":material/lock:")
     if len(rest) < len(held):
         label = f"Release {counted(len(held) - len(rest), 'held rank')}"
         st.button(label, on_click=hold_instead, args=(analysis.id, rest), icon=":material/lock_open:")

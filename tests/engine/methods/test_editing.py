@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import InvalidRankMapError
 from engine.methods.cost import cost_of
-from engine.methods.editing import edited_map, held_blocks, holdable
+from engine.methods.editing import edited_map, held_blocks, holdable, without
 from engine.methods.locks import lock_of
 from engine.rank_map.document import RankMap
 from engine.types import BlockRank, Format, Metric
@@ -77,3 +77,8 @@ def test_a_map_is_edited_to_a_width_and_back(blocks, held, expected):
 def test_a_metric_without_widths_says_so():
     with pytest.raises(InvalidRankMapError, match="held at width 30, but was not analysed there in the input metric"):
         edited_map(rank_map(skip(GATE, 3), metric=Metric.INPUT), ((MLP, 30),), FORMATS, ANALYSIS)
+
+
+def test_a_projection_is_released_with_the_width_of_its_mlp():
+    held = {MLP: 30, "layers.0.o": 5, "layers.0.q": 6}
+    assert without(held, ["layers.0.o", UP]) == {"layers.0.q": 6}

@@ -46,8 +46,10 @@ export class Block {
   }
 }
 
-export function requireFeasible(floor, budget) {
-  if (floor > budget) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum; release some or raise it.");
+export function requireFeasible(floor, budget, nLocked) {
+  if (floor <= budget) return;
+  if (nLocked) throw new NoAllocation("The budget is too small for the held ranks, even with all other ranks at their minimum; release some or raise it.");
+  throw new NoAllocation("This method cannot make the model as small as that; raise the budget.");
 }
 
 /** Return the place of every projection in the model. */

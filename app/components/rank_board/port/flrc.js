@@ -8,7 +8,7 @@ export function allocateByImportance(groups, budget, storage, locks, rankStep, {
   const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
   const ranks = blocks.map((block) => block.cheapest);
   const floors = blocks.map((block) => block.params(block.cheapest));
-  requireFeasible(floors.reduce((a, b) => a + b, 0), budget);
+  requireFeasible(floors.reduce((a, b) => a + b, 0), budget, locks.length);
   const free = [];
   let left = budget;
   blocks.forEach((block, i) => (block.isSettled ? (left -= floors[i]) : free.push(i)));

@@ -14,6 +14,7 @@ export class Frontier {
   }
 
   setLocks(locks) {
+    this.nLocked = locks.length;
     unitsOf(this.groups, locks).forEach((unit, index) => {
       const key = JSON.stringify([...unit.locks]);
       if (this.keys[index] === key) return;
@@ -53,7 +54,7 @@ export class Frontier {
   allocate(budget) {
     const vertices = this.hulls.map(() => 0);
     const floor = this.hulls.reduce((sum, hull) => sum + hull.costs[0], 0);
-    requireFeasible(floor, budget);
+    requireFeasible(floor, budget, this.nLocked);
     const left = this.takePrefix(budget, vertices);
     this.spend(left, vertices);
     return this.at(vertices);

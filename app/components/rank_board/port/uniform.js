@@ -7,7 +7,7 @@ import { blocksInOneFormat } from "./units.js";
 export function allocateUniformly(groups, budget, storage, locks, rankStep) {
   const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
   const floors = blocks.map((block) => block.params(block.cheapest));
-  requireFeasible(floors.reduce((a, b) => a + b, 0), budget);
+  requireFeasible(floors.reduce((a, b) => a + b, 0), budget, locks.length);
   const ranks = blocks.map((block) => block.cheapest);
   const dense = blocks.map((block) => block.params(null));
   let sharing = [];
