@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from engine.types import Inventory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# transformers imports torchao wherever it is installed, and that warns of every kernel that this machine lacks.
+for _warns in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_warns).setLevel(logging.ERROR)
 
 _SUPPORTED = "expected the files of an architecture that AutoModelForCausalLM of transformers supports"
 _OWN_CONFIG = "expected the config.json that was saved with the weights"
