@@ -12,12 +12,14 @@ from app.services.home import store, stored_of
 from engine.methods import cost
 from engine.pipeline import report as reporting
 from engine.pipeline.reading import measurements, results
+from engine.pipeline.reading import passages as reading
 from engine.rank_map.document import parse_rank_map
 from engine.report import render_report
 
 if TYPE_CHECKING:
     from engine.results.comparison import Comparison
-    from engine.results.rows import ResultRow, SummaryResult, SummaryTexts
+    from engine.results.passages import Passage
+    from engine.results.rows import PerplexityResult, ResultRow, SummaryResult, SummaryTexts
 
 _STAGES = ("evaluation", "task-scores", "summaries", "cost", "memory")
 
@@ -40,6 +42,11 @@ def _rows(analysis_id: str, names: tuple[str, ...]) -> tuple[ResultRow, ...]:  #
 def summary_texts(summaries: SummaryResult) -> list[SummaryTexts]:
     """Return the articles with what people and the models wrote of them."""
     return results.summary_texts(store(), summaries)
+
+
+def passages(result: PerplexityResult) -> list[Passage] | None:
+    """Return the passages of a measured text, the most damaged first; ``None`` where their losses were not kept."""
+    return reading.passages(store(), result)
 
 
 def costed_map(analysis_id: str, row: ResultRow) -> CostedMap:

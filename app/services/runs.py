@@ -8,6 +8,7 @@ from app.services import analyses, maps
 from app.services.home import store
 from app.tables.runs import run_label
 from cache import Key
+from engine.pipeline.reading.passages import losses_key
 from engine.rank_map.notes import RunNotes
 from engine.report import sources
 from engine.settings import home
@@ -49,7 +50,10 @@ def delete_run(row: ResultRow) -> None:
     """Delete everything that was measured of a map; what was measured of the dense model stays where it is its own."""
     for _, provenance in sources(row):
         stage, _, fingerprint = provenance.artifact.partition("/")
-        store().delete(Key(stage, fingerprint))
+        key = Key(stage, fingerprint)
+        for stored in (key, losses_key(key)):
+            if stored in store():
+                store().delete(stored)
 
 
 def _notes(analysis_id: str) -> RunNotes:

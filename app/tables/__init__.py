@@ -3,6 +3,7 @@
 from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, quality, refined, results
+from app.tables.passages import passages
 from app.tables.runs import beside_baseline, differences, measures_of_role, provenance, run_label, runs, shown_measures
 from app.tables.scores import (
     SCORES,
@@ -34,6 +35,7 @@ __all__ = [
     "licences",
     "measures_of_role",
     "methods",
+    "passages",
     "projections",
     "provenance",
     "quality",

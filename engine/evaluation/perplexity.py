@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,6 +53,7 @@ class Measurement:
         agreement: fraction of positions where both models put the same token first; where one has several with the
             same probability, as happens in half precision, any of them counts.
         n_tokens: scored tokens.
+        token_nll: (n_tokens,) float32, nats of every one.
     """
 
     nll: float
@@ -60,6 +61,7 @@ class Measurement:
     divergence: float
     agreement: float
     n_tokens: int
+    token_nll: torch.Tensor = field(compare=False, repr=False)
 
     @property
     def perplexity(self) -> float:
@@ -101,12 +103,15 @@ def measure(
     """
     nll = divergence = torch.zeros((), dtype=torch.float64)
     agreeing = start = 0
+    token_nll: list[torch.Tensor] = []
     for labels, log_probs in _log_probs(module, tokens, spec, report, "compressed model"):
         rows = slice(start, start + len(labels))
         start = rows.stop
         dense = reference.top_log_probs[rows].to(log_probs.device)
         top = reference.top_tokens[rows].long().to(log_probs.device)
-        nll = nll - log_probs.gather(1, labels[:, None]).double().sum().cpu()
+        label_log_probs = log_probs.gather(1, labels[:, None])[:, 0]
+        nll = nll - label_log_probs.double().sum().cpu()
+        token_nll.append(-label_log_probs.cpu())
         model = log_probs.gather(1, top)
         first_of_both = (dense == dense[:, :1]) & (model == log_probs.amax(-1, keepdim=True))
         agreeing += int(first_of_both.any(-1).sum())
@@ -117,6 +122,7 @@ def measure(
         divergence.item() / start,
         agreeing / start,
         start,
+        torch.cat(token_nll),
     )
 
 

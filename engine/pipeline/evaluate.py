@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from cache import Key, write_json
 from engine.evaluation.perplexity import DenseReference, measure, take_reference
+from engine.evaluation.token_pieces import token_pieces
 from engine.machine import peak_memory_bytes
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
@@ -16,6 +17,7 @@ from engine.pipeline import keys
 from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_perplexity
+from engine.pipeline.reading.passages import write_losses
 from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
@@ -132,10 +134,18 @@ class EvaluationSession:
                 },
                 "peak_memory_bytes": peak_memory_bytes(),
             }
+            self._keep_losses(key, measurement)
             with self.store.writing(key, about) as into:
                 write_json(into / EVALUATION, document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
         return read_perplexity(self.analysis, self.store.read(key))
+
+    def _keep_losses(self, key: Key, measurement: Measurement) -> None:
+        """Store what every token costs the dense and the compressed model."""
+        tokenizer = self.opened.dense.tokenizer
+        pieces = [token_pieces(tokenizer, sequence) for sequence in self._tokens.tolist()]
+        losses = (nll.float().view(len(pieces), -1).numpy() for nll in (self._reference.nll, measurement.token_nll))
+        write_losses(self.store, key, self.analysis.id, pieces, *losses)
 
     def _refinement(self, key: Key) -> dict[str, str]:
         return {"id": key.fingerprint, "kind": self.store.read(key).json("refinement.json")["kind"]}

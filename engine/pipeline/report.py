@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.passages import passages
 from engine.pipeline.reading.results import measured_row, new_row, results, summary_texts
 from engine.prediction.runs import predictor_on, reference_text
 from engine.rank_map.document import check_rank_map
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
     from cache import Store
     from engine.rank_map.document import RankMap
+    from engine.results.passages import Passage
     from engine.results.rows import ResultRow
 
 RESULTS_SCHEMA = "rankscope/results/1"
 SAMPLES = 3
 """Articles whose summaries are shown."""
+
+PASSAGES = 2
+"""Of the measured text, the most damaged first."""
+
+PASSAGE_TOKENS = 120
+"""Of a passage, those for which the compressed model pays most."""
 
 
 def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportContent:
@@ -60,6 +68,7 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
         forecast=PredictedPerplexity(*expected.perplexities(), predictor.n_runs),
         forecast_text=text,
         samples=_samples(store, row),
+        passages=_passages(store, row),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("rankscope"),
     )
@@ -72,6 +81,11 @@ def results_to_json(rows: Sequence[ResultRow], analysis_id: str) -> str:
         for row in rows
     ]
     return json.dumps({"schema": RESULTS_SCHEMA, "analysis": analysis_id, "rows": documents}, indent=2)
+
+
+def _passages(store: Store, row: ResultRow) -> tuple[Passage, ...]:
+    found = passages(store, row.perplexities[0]) if row.perplexities else None
+    return tuple(passage.around_worst(PASSAGE_TOKENS) for passage in (found or [])[:PASSAGES])
 
 
 def _samples(store: Store, row: ResultRow) -> tuple[TextSample, ...]:

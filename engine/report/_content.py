@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
+    from engine.results.passages import Passage
     from engine.results.rows import PredictedPerplexity, ResultRow
     from engine.results.texts import MeasuredText
 
@@ -37,6 +38,7 @@ class ReportContent:
         forecast: what is predicted of its perplexity over the dense model's, which counts as 1.
         forecast_text: on which text; ``None`` where no map was measured on any.
         samples: of the summaries.
+        passages: of the text the map was measured on first, the most damaged first.
         created: ISO 8601, UTC.
         version: of RankScope.
     """
@@ -50,6 +52,7 @@ class ReportContent:
     forecast: PredictedPerplexity
     forecast_text: MeasuredText | None
     samples: tuple[TextSample, ...]
+    passages: tuple[Passage, ...]
     created: str
     version: str
 

@@ -11,10 +11,12 @@ import streamlit as st
 from app import charts, tables
 from app.services import maps, runs
 from app.services import measurements as measured
+from app.wording.passages import coloured
 from engine.errors import NamedMapError
 from engine.jobs import JobQueue
 from engine.pipeline.reading.results import results
 from engine.results.columns import measures
+from engine.results.passages import Passage, Token
 from engine.settings import Home
 from tests.app.test_saved_maps import query
 from tests.app.test_views import button, shown
@@ -252,3 +254,31 @@ def test_a_pinned_run_is_what_every_page_compares_with(
     page = page.button(key="baseline.unpin").click().run()
     assert "baseline" not in page.query_params
     assert not any("kept_fraction_delta" in found.value for found in page.dataframe)
+
+
+def test_the_passage_that_pays_most_is_shown_and_another_can_be_picked(
+    open_page: Open, measured_home: Path, rows: list[ResultRow]
+) -> None:
+    assert not any("place" in found.value for found in open_page("results").dataframe)
+    page = open_page("results", {"runs.passages": True, "runs.chosen": [rows[2].id]})
+    assert not page.exception
+    table = frame(page, "damage")
+    assert list(table["damage"]) == sorted(table["damage"], reverse=True)
+    assert f"**Passage {table['place'][0]}**" in shown(page)
+    assert "nats: dense" in "".join(element.proto.body for element in page.get("html"))
+
+
+def test_tokens_of_a_passage_are_text_and_say_what_they_cost() -> None:
+    passage = Passage(1, (Token("<b>", None, None), Token(" a", 1.0, 4.0), Token("b", 2.0, 1.0), Token("c", 1.0, 1.0)))
+    html = coloured(passage)
+    assert html.startswith('&lt;b&gt;<span title="+3.00 nats: dense 1.00, compressed 4.00"')
+    assert "underline solid" in html.split("</span>")[0]
+    assert "underline dotted" in html.split("</span>")[1]
+    assert "style" not in html.split("</span>")[2]
+
+
+def test_deleting_a_run_deletes_the_losses_of_its_tokens(measured_home: Path, rows: list[ResultRow]) -> None:
+    store = Home(measured_home).store
+    assert len(store.keys("token-losses")) == 2
+    runs.delete_run(rows[2])
+    assert len(store.keys("token-losses")) == len(store.keys("evaluation")) == 1

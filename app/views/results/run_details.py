@@ -9,6 +9,7 @@ import streamlit as st
 from app import tables
 from app.services import measurements as measured
 from app.views.results.evaluating import evaluate_more
+from app.views.results.passages import show_passages
 from app.views.results.run_actions import offer_actions
 from app.views.results.run_pickers import chosen_runs
 from app.views.results.run_scores import show_scores, show_texts
@@ -39,6 +40,7 @@ def show_details(
     dense = rows[0]
     show_scores(dense, chosen)
     show_texts(chosen)
+    show_passages(chosen)
     if len(chosen) == 2:
         with st.expander("Difference of the two rank maps", icon=":material/difference:"):
             before, after = (measured.costed_map(analysis.id, row).rank_map for row in chosen)
