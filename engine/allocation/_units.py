@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.allocation._blocks import Block
 from engine.allocation._membership import UNSHARED, check_membership
-from engine.errors import InvalidRankMapError, InvalidSpecError
+from engine.errors import InfeasibleBudgetError, InvalidRankMapError
 from engine.types import BlockRank, Format, block_name
 
 if TYPE_CHECKING:
@@ -126,12 +126,12 @@ def blocks_in_one_format(
 
     Raises:
         InvalidRankMapError: a lock does not fit the groups.
-        InvalidSpecError: the format is width, but there is no curve of one.
+        InfeasibleBudgetError: the format is width, but there is no curve of one.
     """
     if storage is Format.WIDTH and groups and not any(group.width for group in groups):
-        raise InvalidSpecError(
-            "The format width was asked for, but no MLP of this analysis has a curve of its width; analyse the model "
-            "again with the loss metric, or choose another format."
+        raise InfeasibleBudgetError(
+            "No MLP of this analysis has a curve of its width, so that width makes nothing smaller; choose another "
+            "method or format, or analyse the model again with the loss metric if an earlier release did."
         )
     blocks = [block for unit in units_of(groups, locks) for block in _blocks_of(unit, storage, rank_step, min_rank)]
     places = model_order(groups)

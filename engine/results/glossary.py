@@ -33,8 +33,8 @@ TERMS: Final = (
     Term(
         "Neurons and width",
         "The entries of the vector between the first matrices of an MLP (gate and up) and its last (down); their "
-        "number is its width. A dropped neuron takes a row of the first and a column of the last matrix with it, and down is "
-        "corrected so that the kept neurons stand in for it.",
+        "number is its width. A dropped neuron takes a row of the first and a column of the last matrix with it, and "
+        "down is corrected so that the kept neurons stand in for it.",
     ),
     Term(
         "Kept fraction",

@@ -31,7 +31,7 @@ from engine.progress import ignore_progress
 from engine.results.rows import PerplexityResult
 from engine.settings import Home
 from engine.specs import RefinementSpec
-from engine.types import Budget
+from engine.types import RANK_FORMATS, Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.engine.export.test_onnx import needs_onnx
 from tests.support.terminal import Terminal
@@ -155,7 +155,7 @@ def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
 def test_the_rank_of_every_module_is_in_configuration_and_card(home, tmp_path):
     root, _, analysis, rank_map, *_ = home
     export(Home(root), analysis.id, rank_map, tmp_path / "small", ExportSpec(), ignore_progress)
-    ranks = {name: block.rank for block in rank_map.blocks if block.rank is not None for name in block.members}
+    ranks = {n: block.rank for block in rank_map.blocks if block.format in RANK_FORMATS for n in block.members}
     assert ranks
     assert json.loads((tmp_path / "small" / "config.json").read_text())["rank_pattern"] == ranks
     folded = (tmp_path / "small" / "README.md").read_text().split("<details>")[1].split("```")[1]

@@ -152,7 +152,7 @@ def test_uniform_ranks_respect_a_held_width():
 
 
 def test_widths_that_were_not_analysed_are_not_spread():
-    with pytest.raises(InvalidSpecError, match="no MLP of this analysis has a curve of its width"):
+    with pytest.raises(InfeasibleBudgetError, match="No MLP of this analysis has a curve of its width"):
         allocate_uniformly([GroupCurves((curve("o"),), None)], Budget(100, 200), formats=WIDTH)
 
 
