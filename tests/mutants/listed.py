@@ -569,8 +569,8 @@ MUTANTS = (
     Mutant(
         "correction-sign",
         "engine/refinement/closed_form.py",
-        "fit.module.left.add_(total.correction(damping))",
-        "fit.module.left.sub_(total.correction(damping))",
+        "fit.left.add_(total.correction(damping))",
+        "fit.left.sub_(total.correction(damping))",
         "the correction goes the wrong way",
         ("engine/refinement",),
     ),
