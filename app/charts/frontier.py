@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import plotly.graph_objects as go
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from engine.results.columns import Measure, Quantity
     from engine.results.rows import ResultRow
+
+
+_OF_BITS: Final = {16: "", 8: "-open", 4: "-open-dot"}
+"""Bits of the weights -> how a marker is filled."""
 
 
 def front_of(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[ResultRow]:
@@ -73,7 +77,8 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
     dense = method == DENSE
     color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
     texts = [
-        f"{'dense model' if dense else method_title(method)}, {percent(row.size.kept_fraction)} kept<br>"
+        f"{'dense model' if dense else method_title(method)}, {percent(row.size.kept_fraction)} kept"
+        f"{'' if row.weight_bits == 16 else f', {row.weight_bits} bits'}<br>"
         f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
         + ("<br>on the Pareto front" if best else "")
         for (row, paid, gained), best in zip(points, on_front, strict=True)
@@ -87,7 +92,7 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
         name="dense model" if dense else method_title(method),
         marker={
             "color": color,
-            "symbol": symbol,
+            "symbol": [symbol + _OF_BITS[row.weight_bits] for row, *_ in points],
             "size": [13 if best else 9 for best in on_front],
             "opacity": [1.0 if best else 0.65 for best in on_front],
             "line": {"width": 1, "color": "#FFFFFF"},

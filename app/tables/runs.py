@@ -8,6 +8,7 @@ import pandas as pd
 
 from engine.report import sources
 from engine.results.columns import Role
+from engine.results.rows import DENSE
 from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
@@ -55,14 +56,23 @@ def beside_baseline(table: pd.DataFrame, measures: Sequence[Measure], baseline: 
 
 
 def run_label(row: ResultRow, notes: Mapping[str, RunNote] | None = None) -> str:
-    """Return what a measured map is called: by people, or else such as ``Water-filling, 80.0 % kept``."""
+    """Return what a measured map is called: by people, or else such as ``Water-filling, 80.0 % kept, 8 bits``."""
     given = "" if notes is None or row.id not in notes else notes[row.id].name
-    return given or f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept"
+    if given:
+        return given
+    what = "Dense" if row.method == DENSE else f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept"
+    return what if row.weight_bits == 16 else f"{what}, {row.weight_bits} bits"
 
 
-def shown_measures(measures: Sequence[Measure], text: str | None) -> list[Measure]:
-    """Return the columns a table starts with: of one text in detail, or of all of them in short."""
-    shown = [m for m in measures if m.name in _ALWAYS]
+def shown_measures(measures: Sequence[Measure], text: str | None, *, some_rounded: bool = False) -> list[Measure]:
+    """Return the columns a table starts with: of one text in detail, or of all of them in short.
+
+    Args:
+        measures: every column there is.
+        text: title of the text; ``None``: all of them.
+        some_rounded: whether a row has weights of fewer bits than 16.
+    """
+    shown = [m for m in measures if m.name in _ALWAYS or (m.name == "weight_bits" and some_rounded)]
     of_text = (*_OF_TEXT, *_OF_ONE_TEXT) if text is not None else _OF_TEXT
     shown += [m for m in measures if m.name.startswith(of_text) and text in {None, m.text}]
     return shown + [m for m in measures if m.name.startswith(_SHOWN)]

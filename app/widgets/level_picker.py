@@ -34,8 +34,16 @@ def evaluation_form(
         "as well. Everything: a second text, all items of four tasks, 50 summaries, speed and memory; this can take an "
         "hour on a CPU.",
     )
+    bits = option_picker(
+        "Weights",
+        {name: f"{name} bits" for name in Evaluate.settings()["bits"].choices},
+        key=f"{key}.bits",
+        help_text="Below 16 bits the weights of all projections are rounded to the nearest, and the dense model is "
+        "measured so as well: at the same size, rounding alone may do better than a lower rank. Speed and memory are "
+        "measured at 16 bits only.",
+    )
     form_key = key if level == "perplexity" else f"{key}.{level}"
-    return measuring_form(analysis, usual.changed(level=level), key=form_key)
+    return measuring_form(analysis, usual.changed(level=level, bits=bits), key=form_key)
 
 
 def _with_time(operation: Evaluate) -> str:

@@ -33,7 +33,8 @@ class ReportContent:
         rank_map: what the report is about.
         row: its measurements as it is, without refinement; empty where nothing was measured.
         dense: the dense model's.
-        others: the measured maps of the analysis, without refinement, this one included.
+        others: the measured maps of the analysis, without refinement, this one included; rounded ones and the rounded
+            dense model as well.
         refined: this map's with refined factors.
         forecast: what is predicted of its perplexity over the dense model's, which counts as 1.
         forecast_text: on which text; ``None`` where no map was measured on any.

@@ -14,6 +14,7 @@ from engine.report._rank_map_chart import rank_map_chart
 from engine.report._scores import rouge_rows, task_rows
 from engine.report._tables import cost_rows, perplexity_rows, rank_rows, refined_rows
 from engine.results.glossary import REPORT_TERMS
+from engine.results.rounding import sizes_in_words
 from engine.results.words import REFINEMENTS, method_title
 
 
@@ -29,6 +30,8 @@ def render_report(content: ReportContent) -> str:
             headline=headline(content),
             tiles=tiles(content),
             quality=quality_section(content),
+            sizes=sizes_in_words(row),
+            dense_sizes=sizes_in_words(dense),
             rank_map=rank_map_chart(content.rank_map, content.analysis.inventory),
             ranks=rank_rows(content),
             perplexities=perplexity_rows(content),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.report._quality_chart import OwnPoint, QualityPoint, quality_chart
+from engine.results.rounding import rounding_instead
 from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
@@ -13,16 +14,22 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from engine.report._content import ReportContent
-    from engine.results.rows import PredictedPerplexity
+    from engine.results.rows import PredictedPerplexity, ResultRow
 
 
 class QualitySection(NamedTuple):
-    """The chart, on which text it is, and its numbers."""
+    """The chart, on which text it is, its numbers, and what rounding alone does at the same size."""
 
     chart: Markup
     text: str
     points: Sequence[QualityPoint]
     calibrated_on: int
+    instead: str
+
+    @property
+    def some_rounded(self) -> bool:
+        """Whether a point is of rounded weights."""
+        return any(point.weight_bits < 16 for point in self.points)
 
 
 def quality_section(content: ReportContent) -> QualitySection:
@@ -32,14 +39,10 @@ def quality_section(content: ReportContent) -> QualitySection:
         text for text in texts if content.forecast_text is not None and text.setting == content.forecast_text.setting
     ]
     prediction, dense_perplexity, ratio = content.forecast, 1.0, None
-    points = [_point(content.dense.size.model_bytes["float16"], "dense", 1.0, 1.0)]
+    points = [_point(content.dense, 1.0)]
     if columns:
         found = [(row, columns[0].of(row)) for row in content.others]
-        points += [
-            _point(row.size.model_bytes["float16"], row.method, one.ratio, row.size.kept_fraction)
-            for row, one in found
-            if one is not None
-        ]
+        points += [_point(row, one.ratio) for row, one in found if one is not None]
         own = columns[0].of(content.row)
         if own is not None:
             ratio, dense_perplexity = own.ratio, own.dense_perplexity
@@ -47,11 +50,15 @@ def quality_section(content: ReportContent) -> QualitySection:
     text = columns[0].title if columns else "text like the calibration text"
     megabytes = content.row.size.model_bytes["float16"] / 1e6
     own_point = OwnPoint(megabytes, ratio, *_over(prediction, dense_perplexity))
-    return QualitySection(quality_chart(points, own_point, text), text, points, prediction.calibrated_on)
+    instead = ""
+    if columns:
+        chosen = own_point.predicted if ratio is None else ratio
+        instead = rounding_instead(content.others, columns[0], content.row.model_bytes, chosen)
+    return QualitySection(quality_chart(points, own_point, text), text, points, prediction.calibrated_on, instead)
 
 
-def _point(n_bytes: int, method: str, ratio: float, kept: float) -> QualityPoint:
-    return QualityPoint(method, n_bytes / 1e6, ratio, kept)
+def _point(row: ResultRow, ratio: float) -> QualityPoint:
+    return QualityPoint(row.method, row.model_bytes / 1e6, ratio, row.size.kept_fraction, row.weight_bits)
 
 
 def _over(prediction: PredictedPerplexity, dense: float) -> tuple[float, float, float]:

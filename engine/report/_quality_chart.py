@@ -20,6 +20,8 @@ WIDTH, HEIGHT = 760.0, 430.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 74.0, 52.0
 _RATIOS = (1, 1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6)
 _ABOVE = 1e6
+_ROUNDED_UP_TO = 10
+"""Times dense; rounding can destroy a model, and a chart that shows how far shows nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,19 @@ class QualityPoint:
         megabytes: of the whole model.
         ratio: measured perplexity over the dense model's.
         kept_fraction: of the compressible parameters.
+        weight_bits: of the projections.
     """
 
     method: str
     megabytes: float
     ratio: float
     kept_fraction: float
+    weight_bits: int = 16
+
+    @property
+    def name(self) -> str:
+        """What the point is of: Water-filling, 8 bits."""
+        return _name(self.method) + ("" if self.weight_bits == 16 else f", {self.weight_bits} bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +81,12 @@ def quality_chart(points: Sequence[QualityPoint], own: OwnPoint, text: str) -> M
     """Return the drawing: size along, perplexity over dense upwards on a log axis.
 
     Args:
-        points: measured on one text, without training; the dense model among them.
+        points: measured on one text, without training; the dense model among them. Rounded ones beyond use are not
+            drawn.
         own: the map the report is about, at a place of its own.
         text: on which everything was measured or predicted.
     """
+    points = [p for p in points if p.weight_bits == 16 or p.ratio <= _ROUNDED_UP_TO]
     scale = _Scale(points, own)
     methods = sorted({p.method for p in points if p.method != "dense"}, key=lambda m: method_place(method_title(m)))
     label = f"Perplexity over the dense model's on {text}, against the size of the model"
@@ -114,14 +125,19 @@ def _axes(scale: _Scale) -> Markup:
 
 def _series(method: str, points: Sequence[QualityPoint], scale: _Scale) -> Markup:
     own = sorted((p for p in points if p.method == method), key=lambda p: p.megabytes)
-    path = " ".join(f"{scale.x(p.megabytes):.1f},{scale.y(p.ratio):.1f}" for p in own)
+    path = " ".join(f"{scale.x(p.megabytes):.1f},{scale.y(p.ratio):.1f}" for p in own if p.weight_bits == 16)
     line = element("polyline", points=path, fill="none", stroke=_color(method), class_="series")
     return line + Markup("").join(_marker(method, p, scale) for p in own)
 
 
 def _marker(method: str, point: QualityPoint, scale: _Scale) -> Markup:
-    words = f"{_name(method)}: {percent(point.kept_fraction)} kept, {point.megabytes:.1f} MB, {point.ratio:.3f} {TIMES}"
-    return shape(method, scale.x(point.megabytes), scale.y(point.ratio), 5.0, element("title", words))
+    words = f"{point.name}: {percent(point.kept_fraction)} kept, {point.megabytes:.1f} MB, {point.ratio:.3f} {TIMES}"
+    x, y = scale.x(point.megabytes), scale.y(point.ratio)
+    marker = shape(method, x, y, 5.0, element("title", words))
+    if point.weight_bits == 16:
+        return marker
+    bits = element("text", str(point.weight_bits), x=x + 9, y=y + 4, class_="tick")
+    return element("g", marker, bits, class_="rounded", stroke=_color(method))
 
 
 def shape(method: str, x: float, y: float, size: float, *content: str) -> Markup:

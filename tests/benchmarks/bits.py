@@ -1,6 +1,6 @@
 """The dense model and water-filling's maps at 16, 8 and 4 bits: quality in and out of domain, bytes, and the front.
 
-Run: python -m tests.benchmarks.bits [--keep 0.9,0.8,0.7,0.6] [--set model=FOLDER] [--set n_sequences=64]
+Run: python -m tests.benchmarks.bits [--keep 0.9,0.8] [--formats low-rank,cat] [--set model=FOLDER]
 The home is RANKSCOPE_HOME; measurements are stored there, so a second run takes seconds. The table goes to standard
 output as Markdown.
 """
@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
@@ -27,7 +27,7 @@ from engine.results.pareto import pareto_front
 from engine.results.rows import of_setting
 from engine.settings import home
 from engine.specs import CorpusSpec, EvaluationSpec
-from engine.types import Budget
+from engine.types import Budget, Format
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -90,6 +90,7 @@ def main() -> None:
     """Analyse, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", default="0.9,0.8,0.7,0.6")
+    parser.add_argument("--formats", default="", help="formats the maps may use, comma-separated; all without it")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an analyse argument")
     parser.add_argument("--dtype", default="float32")
     chosen = parser.parse_args()
@@ -101,9 +102,10 @@ def main() -> None:
     analysis = load_analysis(home().store, key.fingerprint)
     curves, params = curves_by_metric(analysis), analysis.inventory.compressible_params
     maps = {"dense": dense_map(analysis)}
+    request = Request(formats=frozenset(map(Format, chosen.formats.split(","))) if chosen.formats else None)
     for keep in map(float, chosen.keep.split(",")):
         budget = Budget.of_kept_fraction(keep, params)
-        maps[f"kept {keep:g}"] = allocate_rank_map(analysis, curves, "water-filling", budget)
+        maps[f"kept {keep:g}"] = allocate_rank_map(analysis, curves, "water-filling", budget, request)
     sys.stdout.write(as_markdown(measure(analysis, maps, chosen.dtype)) + "\n")
 
 

@@ -14,7 +14,8 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.level_picker import evaluation_form
 from app.wording.labels import plain
 from engine.pipeline.reading.results import measured_row
-from engine.results.words import calibrated, percent, ratio
+from engine.rank_map.identity import map_id
+from engine.results.words import calibrated, megabytes, percent, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,20 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
         on_text = None if text is None else text.of(row)
         show_measurement(on_text or row.perplexities[0])
         page_link("results", "All measured maps")
+    _say_rounded(rows, costed)
     refine_map(analysis, costed)
+
+
+def _say_rounded(rows: Sequence[ResultRow], costed: CostedMap) -> None:
+    """Say what was measured of the map with rounded weights."""
+    own = map_id(costed.rank_map)
+    for row in rows:
+        if row.map_id == own and row.weight_bits < 16 and row.perplexities:
+            one = row.perplexities[0]
+            st.caption(
+                f"With weights rounded to {row.weight_bits} bits: {megabytes(row.model_bytes)}, perplexity "
+                f"{ratio(one.ratio)} on {plain(one.measured_on)}."
+            )
 
 
 def show_measurement(result: PerplexityResult) -> None:

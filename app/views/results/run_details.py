@@ -16,6 +16,9 @@ from app.views.results.run_scores import show_scores, show_texts
 from app.views.results.runs_frame import provenance_frame
 from app.views.shared.difference import show_map_difference
 from app.widgets.baseline import baseline
+from app.wording.labels import plain
+from engine.results.rounding import rounding_instead, sizes_in_words
+from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +39,7 @@ def show_details(
         return
     for row in chosen:
         offer_actions(analysis, row, notes, is_alone=len(chosen) == 1)
+        _say_size(rows, row)
     evaluate_more(analysis, chosen)
     dense = rows[0]
     show_scores(dense, chosen)
@@ -56,3 +60,14 @@ def show_details(
         own = {row.id for row in chosen}
         sources = [dense, *chosen, *(row for row in refined if row.map_id in own)]
         provenance_frame(tables.provenance(sources))
+
+
+def _say_size(rows: Sequence[ResultRow], row: ResultRow) -> None:
+    """Say what a map takes at every number of bits, and where rounding the dense model alone does better."""
+    st.caption(f"Whole model: {sizes_in_words(row)}.")
+    for text in measured_texts(rows):
+        found = text.of(row)
+        instead = "" if found is None else rounding_instead(rows, text, row.model_bytes, found.ratio)
+        if instead:
+            st.info(f"{instead} On {plain(text.title)}.", icon=":material/balance:")
+            return

@@ -9,6 +9,7 @@ import streamlit as st
 from app.tables.runs import run_label
 from app.widgets.columns import PERCENT
 from engine.results.palette import shown_place
+from engine.results.rows import DENSE
 from engine.results.words import method_title
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class RunFilter(NamedTuple):
 
 
 def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunFilter:
-    """Ask for methods, a text and a range of kept fractions; the dense model always stays."""
-    methods = sorted({row.method for row in rows if not row.is_dense}, key=shown_place)
+    """Ask for methods, a text and a range of kept fractions; the dense model always stays, at all bits."""
+    methods = sorted({row.method for row in rows} - {DENSE}, key=shown_place)
     left, middle, right = st.columns(3)
     chosen = left.multiselect(
         "Methods",
@@ -57,7 +58,7 @@ def run_filter(rows: Sequence[ResultRow], texts: Sequence[MeasuredText]) -> RunF
     fitting = [
         row
         for row in rows
-        if row.is_dense
+        if row.method == DENSE
         or (
             (not chosen or row.method in chosen)
             and low <= 100 * row.size.kept_fraction <= high

@@ -40,7 +40,8 @@ def show_runs(analysis: Analysis, rows: Sequence[ResultRow], notes: Mapping[str,
         _show_front(shown.rows, every, shown.text)
     with right:
         _show_predictions(shown.rows, shown.text)
-    columns = chosen_columns(every, tables.shown_measures(every, shown.text))
+    usual = tables.shown_measures(every, shown.text, some_rounded=_some_rounded(shown.rows))
+    columns = chosen_columns(every, usual)
     table = tables.runs(shown.rows, columns, notes)
     pinned = baseline(analysis)
     own = None if pinned is None else map_id(pinned.costed.rank_map)
@@ -78,7 +79,12 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     st.caption(
         f"{plain(by_name[quality].about)} Large points, joined by the dashed line, are the Pareto front: no other "
         "measured map is at least as good and as cheap, and better in one."
+        + (" Open points have weights rounded to 8 bits, those with a dot to 4." if _some_rounded(rows) else "")
     )
+
+
+def _some_rounded(rows: Sequence[ResultRow]) -> bool:
+    return any(row.weight_bits < 16 for row in rows)
 
 
 def _choose_rows(ids: Sequence[str]) -> None:

@@ -1,0 +1,126 @@
+"""Rounded weights on Results and in the report: rows, points, sizes, and what rounding alone does at the same size."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import charts, tables
+from engine.jobs import JobQueue
+from engine.pipeline.measure.plan import Plan, measure_all
+from engine.pipeline.reading.results import results
+from engine.pipeline.report import report_content
+from engine.progress import ignore_progress
+from engine.report import render_report
+from engine.results.columns import measures, results_to_csv
+from engine.results.rounding import rounding_instead, sizes_in_words
+from engine.results.texts import measured_texts
+from engine.settings import Home
+from engine.specs import CorpusSpec, EvaluationSpec
+from tests.app.test_results_page import frame
+from tests.app.test_views import button, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from engine.results.rows import ResultRow
+    from tests.app.test_views import Open
+    from tests.support.measured_toy import MeasuredToy
+
+RATIO = "perplexity_ratio[corpus.txt]"
+
+
+@pytest.fixture(scope="session")
+def rounded_toy(made_once: Callable[[str, Callable[[Path], object]], Path], measured_toy: MeasuredToy) -> Path:
+    """The measured toy with its first map, and the dense model, at 8 and 4 bits; do not write to it."""
+
+    def measure(root: Path) -> None:
+        shutil.copytree(measured_toy.home / "artifacts", root / "artifacts")
+        text = str(measured_toy.home / "corpus.txt")
+        spec = EvaluationSpec(CorpusSpec.parse(text, part="calibration", n_sequences=4, length=64))
+        for bits in (8, 4):
+            plan, maps = Plan((spec,), weight_bits=bits), measured_toy.maps[:1]
+            measure_all(Home(root), measured_toy.analysis.id, maps, plan, ignore_progress, device="cpu")
+
+    return made_once("rounded-toy", measure)
+
+
+@pytest.fixture
+def rows(rounded_toy: Path, measured_toy: MeasuredToy) -> list[ResultRow]:
+    return results(Home(rounded_toy).store, measured_toy.analysis.id)
+
+
+@pytest.fixture
+def rounded_home(home: Path, rounded_toy: Path) -> Path:
+    shutil.copytree(rounded_toy / "artifacts", home / "artifacts")
+    return home
+
+
+def test_every_number_of_bits_is_a_row_with_its_own_bytes(open_page: Open, rounded_home: Path) -> None:
+    page = open_page("results")
+    assert not page.exception
+    table = frame(page, RATIO)
+    assert list(table["method"]) == ["dense"] * 3 + ["Water-filling"] * 3 + ["FLRC"]
+    assert list(table["weight_bits"]) == [16, 8, 4, 16, 8, 4, 16]
+    assert (table["model_mb"].diff()[[1, 2, 4, 5]] < 0).all()
+    assert "rounded to 8 bits, those with a dot to 4" in shown(page)
+
+
+def test_points_of_all_bits_are_told_apart_by_their_filling(rows: list[ResultRow]) -> None:
+    named = {measure.name: measure for measure in measures(rows)}
+    _, dense, _, water = charts.frontier(rows, named["model_mb"], named[RATIO]).data
+    assert dense.marker.symbol == ("hexagon2", "hexagon2-open", "hexagon2-open-dot")
+    assert [text.partition("<br>")[0].rpartition(", ")[2] for text in water.hovertext[1:]] == ["8 bits", "4 bits"]
+    assert tables.run_label(rows[2]) == "Dense, 4 bits"
+
+
+def test_rounding_alone_is_named_where_it_is_smaller_and_better(rows: list[ResultRow]) -> None:
+    (text,) = measured_texts(rows)
+    eight = rows[1]
+    ratio = text.of(eight).ratio
+    worse = rounding_instead(rows, text, eight.model_bytes, ratio + 1)
+    assert worse.startswith("Rounding alone does better at this size: the dense model at ")
+    smallest = min(text.of(row).ratio for row in rows[1:3])
+    assert rounding_instead(rows, text, eight.model_bytes, smallest - 1e-9) == ""
+    assert rounding_instead(rows, text, rows[2].model_bytes - 1, ratio + 1) == ""
+    assert rounding_instead(rows[:1], text, eight.model_bytes, ratio + 1) == ""
+
+
+def test_the_detail_of_a_run_says_what_it_takes_and_what_rounding_does(
+    open_page: Open, rounded_home: Path, rows: list[ResultRow]
+) -> None:
+    worst = rows[-1]
+    page = open_page("results", {"runs.chosen": [worst.id]})
+    assert not page.exception
+    assert f"Whole model: {sizes_in_words(worst)}" in shown(page)
+    assert "Rounding alone does better at this size" in "".join(info.value for info in page.info)
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_bits_are_asked_for_beside_the_level(open_page: Open, rounded_home: Path) -> None:
+    page = open_page("results", {"runs.bits": "4"})
+    button(page, "Evaluate this run").click().run()
+    (job,) = JobQueue(rounded_home).jobs()
+    assert job.arguments["bits"] == "4"
+    assert "repetitions" not in job.arguments
+
+
+def test_the_report_has_rounded_points_sizes_and_the_sentence(rounded_toy: Path, measured_toy: MeasuredToy) -> None:
+    content = report_content(Home(rounded_toy).store, measured_toy.analysis.id, measured_toy.maps[1])
+    page = render_report(content)
+    assert "dense model, 8 bits" in page
+    assert 'class="rounded"' in page
+    assert "Rounding alone does better at this size" in page
+    assert sizes_in_words(content.row) in page
+    without = replace(content, others=tuple(row for row in content.others if row.weight_bits == 16))
+    assert "Rounding alone" not in render_report(without)
+
+
+def test_files_tell_the_bits(rows: list[ResultRow]) -> None:
+    head, *lines = results_to_csv(rows).splitlines()
+    place = head.split(",").index("weight_bits")
+    assert [line.split(",")[place] for line in lines] == ["16", "8", "4", "16", "8", "4", "16"]
