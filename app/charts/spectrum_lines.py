@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SYMBOLS: Final = {
     "cut": "line-ns",
+    "baseline": "line-ne",
     "rank_at_energy": "circle-open",
     "break_even": "diamond",
     "break_even_skip": "triangle-up",
@@ -163,7 +164,7 @@ def _heights(line: pd.Series, axes: Axes) -> pd.Series:
 
 
 def _mark(column: str, color: str) -> dict[str, object]:
-    is_stroke = column == "cut"
+    is_stroke = SYMBOLS[column].startswith("line")
     return {
         "color": color,
         "symbol": SYMBOLS[column],

@@ -37,15 +37,6 @@ def baseline(analysis: Analysis) -> Baseline | None:
         return None
 
 
-def baseline_ranks(analysis: Analysis) -> dict[str, int | None]:
-    """Return projection -> its rank in the pinned map, ``None`` where it is dense there; empty where none is pinned."""
-    pinned = baseline(analysis)
-    if pinned is None:
-        return {}
-    ranks = {name: block.rank for block in pinned.costed.rank_map.blocks for name in block.members}
-    return {name: ranks.get(name) for name in analysis.projections}
-
-
 def pin_baseline(analysis: Analysis, rank_map: RankMap, name: str) -> None:
     """Compare with a map from now on; it is saved under the name if no saved map decides the same.
 

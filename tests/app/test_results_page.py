@@ -15,6 +15,7 @@ from app.wording.passages import coloured
 from engine.errors import NamedMapError
 from engine.jobs import JobQueue
 from engine.pipeline.reading.results import results
+from engine.rank_map.document import parse_rank_map
 from engine.results.columns import measures
 from engine.results.passages import Passage, Token
 from engine.settings import Home
@@ -282,3 +283,16 @@ def test_deleting_a_run_deletes_the_losses_of_its_tokens(measured_home: Path, ro
     assert len(store.keys("token-losses")) == 2
     runs.delete_run(rows[2])
     assert len(store.keys("token-losses")) == len(store.keys("evaluation")) == 1
+
+
+def test_a_run_is_exported_from_its_row(
+    open_page: Open, measured_home: Path, rows: list[ResultRow], no_worker: None
+) -> None:
+    page = open_page("results", {"runs.chosen": [rows[2].id]})
+    assert rows[2].rank_map is not None
+    page.button(key="export.start").click().run()
+    (job,) = JobQueue(measured_home).jobs()
+    assert job.operation == "export"
+    assert parse_rank_map(str(job.arguments["rank_map"]).encode()).blocks == rows[2].rank_map.blocks
+    page = open_page("results", {"runs.chosen": [rows[1].id, rows[2].id]})
+    assert not [one for one in page.button if one.key == "export.start"]

@@ -13,11 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts, tables
 from app.services import allocation
+from app.services import maps as saved_maps
 from engine.pipeline.analyse import analyse
 from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import AnalysisSpec, CorpusSpec, ModelSpec
-from engine.types import Metric
+from engine.types import Budget, Metric
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,3 +239,29 @@ def test_another_analysis_is_laid_over_the_lines_if_its_projections_are_the_same
         page.selectbox(key="with").select(label).run()
         assert not page.exception
         assert ["other projections" in warning.value for warning in page.warning] == [True] * warned
+
+
+def test_the_baseline_has_its_own_ticks_and_tables_can_show_differences_only(
+    open_page: Open, toy_analysis: Analysis, analysed_home: Path
+) -> None:
+    dense = toy_analysis.inventory.compressible_params
+    first, second = (
+        allocation.method_map(toy_analysis.id, method, Budget.of_kept_fraction(0.8, dense).params)
+        for method in ("svd-llm", "flrc")
+    )
+    pinned = saved_maps.save_map(toy_analysis.id, "before", first.rank_map).id
+    ranks = [{b.name: b.rank for b in one.rank_map.blocks} for one in (first, second)]
+    differing = {name for name in toy_analysis.projections if ranks[0].get(name) != ranks[1].get(name)}
+    shown = {"baseline": pinned, "keep": "0.8", "method": "flrc"}
+    page = open_page("spectra", **shown)
+    assert not page.exception
+    assert "cut by the baseline, before" in page.get("plotly_chart")[-1].proto.spec
+    page = page.toggle(key="spectra.differences").set_value(True).run()
+    table = page.dataframe[-1].value
+    assert len(table) == len(differing)
+    assert (table["\u0394 rank"] != 0).all()
+    page = open_page("sensitivity", **shown)
+    assert len(page.dataframe[-1].value) == len(toy_analysis.projections)
+    page = page.toggle(key="sensitivity.differences").set_value(True).run()
+    assert len(page.dataframe[-1].value) == len(differing)
+    assert "delta" not in open_page("sensitivity").dataframe[-1].value

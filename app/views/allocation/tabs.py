@@ -8,13 +8,13 @@ import streamlit as st
 
 from app.components.rank_board.held import release_all
 from app.costed_maps import NoMap
-from app.views.allocation.exporting import export_map
 from app.views.allocation.measuring import measure_map
 from app.views.allocation.rank_map import show_rank_map
 from app.views.allocation.saved_maps import show_saved_maps
 from app.views.allocation.searching import search_maps
 from app.views.shared.comparison import compare_methods
 from app.views.shared.difference import show_difference
+from app.views.shared.exporting import export_map
 from app.wording.labels import plain
 from engine.methods.presets import PRESETS
 from engine.results.words import counted, method_title

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -15,6 +15,7 @@ from app.views.results.run_pickers import chosen_runs
 from app.views.results.run_scores import show_scores, show_texts
 from app.views.results.runs_frame import provenance_frame
 from app.views.shared.difference import show_map_difference
+from app.views.shared.exporting import export_map
 from app.widgets.baseline import baseline
 from app.wording.labels import plain
 from engine.results.rounding import rounding_instead, sizes_in_words
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.rank_map.notes import RunNote
     from engine.results.rows import ResultRow
+
+_SIZES_IN: Final = "float16"
+"""Number type of the sizes in the tables."""
 
 
 def show_details(
@@ -41,6 +45,8 @@ def show_details(
         offer_actions(analysis, row, notes, is_alone=len(chosen) == 1)
         _say_size(rows, row)
     evaluate_more(analysis, chosen)
+    if len(chosen) == 1 and chosen[0].weight_bits == 16:
+        export_map(analysis, measured.costed_map(analysis.id, chosen[0]), _SIZES_IN)
     dense = rows[0]
     show_scores(dense, chosen)
     show_texts(chosen)

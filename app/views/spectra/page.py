@@ -19,12 +19,14 @@ from app.views.spectra.comparison import choose_other
 from app.views.spectra.spectrum_lines import ALL, choose_lines, show_lines
 from app.views.spectra.summary_map import show_map
 from app.widgets.analysis_picker import current_analysis
+from app.widgets.baseline import baseline
 from app.widgets.beside import beside
 from app.widgets.errors import errors_shown
 from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap
+    from app.widgets.baseline import Baseline
 
 _ABOUT: Final = "A projection whose singular values fall fast can be stored as two thin matrices with little loss."
 
@@ -40,7 +42,10 @@ def render() -> None:
         summaries = analyses.spectrum_summaries(analysis.id, choices.metric)
         at_energy = analyses.ranks_at_energy(analysis.id, choices.metric, choices.energy)
         table = tables.spectra(analysis, summaries, at_energy, _cuts(current))
-        energies, marks = analysis.energies[choices.metric], _marks(current, choices.energy)
+        pinned = baseline(analysis)
+        if pinned is not None:
+            table["baseline"] = table["name"].map(_cuts(pinned.costed))
+        energies, marks = analysis.energies[choices.metric], _marks(current, pinned, choices.energy)
         left, right = beside("spectra", 400, 640)
         with right:
             with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -68,13 +73,15 @@ def _cuts(current: CostedMap | NoMap) -> dict[str, int]:
     return {block.name: block.rank for block in current.rank_map.blocks if block.rank is not None}
 
 
-def _marks(current: CostedMap | NoMap, energy: float) -> dict[str, str]:
+def _marks(current: CostedMap | NoMap, pinned: Baseline | None, energy: float) -> dict[str, str]:
     """Return what the ranks marked on lines are called, by column of the table."""
     marks = {
         "rank_at_energy": f"{percent(energy)} energy",
         "break_even": "break-even of low-rank, cat",
         "break_even_skip": "of skip, skip+cat",
     }
+    if pinned is not None:
+        marks = {"baseline": f"cut by the baseline, {pinned.name}", **marks}
     if isinstance(current, NoMap):
         return marks
     return {"cut": f"cut by {method_title(current.method)}, {percent(current.cost.kept_fraction)} kept", **marks}

@@ -1,4 +1,4 @@
-"""Part of Allocation: the compressed model as a folder that transformers opens by itself."""
+"""Part of Allocation and Results: a compressed model as a folder that opens without RankScope."""
 
 from __future__ import annotations
 
