@@ -78,6 +78,11 @@ def loading_lines(folder: str, export_format: ExportFormat) -> tuple[str, ...]:
             tokenizer,
             f"session = onnxruntime.InferenceSession({folder + '/model.onnx'!r})",
         )
+    if export_format is ExportFormat.GGUF:
+        return (
+            "from llama_cpp import Llama",
+            f"model = Llama({folder + '/model.gguf'!r})",
+        )
     trust = ", trust_remote_code=True" if export_format is ExportFormat.FACTORED else ""
     return (
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -96,7 +101,7 @@ def stated_licence(folder: Path) -> str | None:
 
 def write_card(facts: CardFacts) -> str:
     """Return the README."""
-    library = "onnx" if facts.format is ExportFormat.ONNX else "transformers"
+    library = {ExportFormat.ONNX: "onnx", ExportFormat.GGUF: "gguf"}.get(facts.format, "transformers")
     head = ["---", f"library_name: {library}", "pipeline_tag: text-generation"]
     if facts.hub_id:
         head.append(f"base_model: {facts.hub_id}")
@@ -150,6 +155,8 @@ def _storage(facts: CardFacts) -> list[str]:
             f"`model.onnx` is one graph of the factors and their cache of keys and values{rounded}; its weights are in "
             "`model.onnx.data`. It needs no torch."
         ]
+    if facts.format is ExportFormat.GGUF and facts.params < facts.dense_params:
+        return ["`model.gguf` has the MLPs with fewer neurons, the tokenizer and the chat template, for llama.cpp."]
     if facts.format is ExportFormat.FACTORED:
         return [
             "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`; those of "

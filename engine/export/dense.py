@@ -93,6 +93,20 @@ def _shape(part: nn.Module) -> torch.Size:
     return part.weight.shape if isinstance(part, nn.Embedding) else weight_matrix(part).shape
 
 
+def without_factors(dense: nn.Module, compressed: nn.Module) -> nn.Module:
+    """Return the compressed model with left @ right in the place of its factors; what else is smaller stays so.
+
+    Raises:
+        ExportError: compression added a bias, which the original modules have no place for.
+    """
+    factored = {name: part for name, part in compressed.named_modules() if isinstance(part, FactoredLinear)}
+
+    def plain(members: tuple[str, ...], _: Sequence[nn.Module]) -> list[nn.Module]:
+        return [_plain_linear(name, dense.get_submodule(name), factored[name]) for name in members]
+
+    return with_replacements(compressed, [(name,) for name in factored], plain)
+
+
 def export_dense(module: nn.Module, tokenizer: Any, folder: Path) -> None:
     """Write a model of ordinary weights as transformers does.
 

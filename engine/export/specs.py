@@ -22,16 +22,17 @@ class ExportFormat(StrEnum):
     FACTORED = "factored"
     DENSE = "dense"
     ONNX = "onnx"
+    GGUF = "gguf"
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """The types its weights can be stored in; what runs the graph has no arithmetic in bfloat16 on a CPU."""
-        return ("float32", "float16", "int8") if self is ExportFormat.ONNX else DTYPES
+        """The types its weights can be stored in; what runs graphs and files has no arithmetic in bfloat16 on a CPU."""
+        return ("float32", "float16", "int8") if self in {ExportFormat.ONNX, ExportFormat.GGUF} else DTYPES
 
     @property
-    def is_smaller(self) -> bool:
-        """Whether it takes less room than the dense model."""
-        return self is not ExportFormat.DENSE
+    def keeps_factors(self) -> bool:
+        """Whether factors are stored as such; their products take the dense model's room."""
+        return self in {ExportFormat.FACTORED, ExportFormat.ONNX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class ExportSpec:
     """How a compressed model is written.
 
     Attributes:
-        format: factors, their products, or a graph of the factors.
-        dtype: of the weights; ``auto`` is the checkpoint's own, and float32 in a graph.
+        format: factors, their products, a graph of the factors, or a file for llama.cpp of their products.
+        dtype: of the weights; ``auto`` is the checkpoint's own, float32 in a graph and float16 in a file for llama.cpp.
         refinement: start of the id of refined factors; ``None``: as the analysis computed them.
     """
 
@@ -56,6 +57,12 @@ class ExportSpec:
                 f"The dtype {self.dtype!r} was given for the format {self.format}; expected one of "
                 f"{', '.join(expected)}."
             )
+
+    @property
+    def own_dtype(self) -> str | None:
+        """The type that is stored, where the checkpoint's does not decide it."""
+        usual = {ExportFormat.ONNX: "float32", ExportFormat.GGUF: "float16"}.get(self.format)
+        return usual if self.dtype == "auto" else self.dtype
 
 
 def check_export_name(name: str) -> str:

@@ -72,6 +72,19 @@ def take_logits(module: nn.Module) -> ReferenceLogits:
     return ReferenceLogits(tokens, logits.contiguous(), allowed_rounding(module, logits))
 
 
+@torch.no_grad()
+def take_greedy_logits(module: nn.Module) -> ReferenceLogits:
+    """Run seeded random tokens and the model's own greedy continuation of them through a model in evaluation mode."""
+    causal: Any = module
+    rows = causal.get_input_embeddings().weight.shape[0]
+    tokens = torch.randint(rows, (N_SEQUENCES, LENGTH // 2), generator=torch.Generator().manual_seed(0))
+    while tokens.shape[1] < LENGTH:
+        following = causal(input_ids=tokens, use_cache=False).logits[:, -1:].argmax(-1)
+        tokens = torch.cat([tokens, following], dim=1)
+    logits = causal(input_ids=tokens, use_cache=False).logits.float()
+    return ReferenceLogits(tokens, logits.contiguous(), allowed_rounding(module, logits))
+
+
 def allowed_rounding(module: nn.Module, logits: torch.Tensor) -> float:
     """Return the largest absolute difference from a model's logits that is taken for rounding."""
     return _ROUNDING[dtype_of(module)] * max(1.0, float(logits.abs().max()))

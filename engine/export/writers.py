@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.export.dense import export_dense, multiplied_out
+from engine.export.dense import export_dense, multiplied_out, without_factors
 from engine.export.factored import export_factored, stored_bytes
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
@@ -114,10 +114,37 @@ class OnnxWriter:
         return graph_bytes(folder)
 
 
+class GgufWriter:
+    """One file of the original architecture for llama.cpp: products of factors, and MLPs as wide as they are.
+
+    Args:
+        dtype: of its matrices.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+
+    def prepare(self, dense: nn.Module, compressed: nn.Module) -> nn.Module:
+        """Return the compressed model with products in the place of factors."""
+        return without_factors(dense, compressed)
+
+    def write(self, module: nn.Module, tokenizer: Any, folder: Path, report: Report) -> Verification:
+        """Write a file with weights and tokenizer."""
+        from engine.export.gguf.writer import export_gguf
+
+        return export_gguf(module, tokenizer, folder, report, self.dtype)
+
+    def weight_bytes(self, module: nn.Module, folder: Path) -> int:  # noqa: ARG002
+        """Return the bytes of the file."""
+        return sum(file.stat().st_size for file in folder.glob("*.gguf"))
+
+
 def writer_of(spec: ExportSpec, mlps: Sequence[Mlp]) -> Writer:
     """Return the writer of what was asked for, of a model with these MLPs."""
     if spec.format is ExportFormat.ONNX:
         return OnnxWriter(is_rounded=spec.dtype == "int8")
+    if spec.format is ExportFormat.GGUF:
+        return GgufWriter(spec.own_dtype or "float16")
     return FactoredWriter() if spec.format is ExportFormat.FACTORED else DenseWriter(mlps)
 
 

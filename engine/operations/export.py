@@ -30,10 +30,12 @@ class Export(OnRankMap):
     format: ExportFormat = setting(
         ExportSpec,
         "format",
-        "factored (small), dense (ordinary weights that save nothing), or onnx (a graph of the factors).",
+        "factored (small), dense (ordinary weights), onnx (a graph of the factors) or gguf (for llama.cpp).",
     )
     dtype: ExportDtype = setting(
-        ExportSpec, "dtype", "Type of the stored weights; auto: the checkpoint's own (onnx: float32); int8: only onnx."
+        ExportSpec,
+        "dtype",
+        "Type of the weights; auto: the checkpoint's own (onnx: float32, gguf: float16); int8: onnx and gguf.",
     )
     refinement: str | None = setting(ExportSpec, "refinement", "Id of refined factors of this map, or its start.")
 

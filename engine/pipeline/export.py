@@ -90,8 +90,10 @@ def export(
     cost, inventory = cost_of(analysis, rank_map), model.inventory
     params = sum(p.numel() for p in module.parameters())
     computed = dtype_of(module)
-    dtype = "int8" if spec.dtype == "int8" else str(computed).removeprefix("torch.")
-    needed_bytes, dense_weight_bytes = stored_bytes(module), stored_bytes(model.module)
+    dtype = spec.own_dtype or str(computed).removeprefix("torch.")
+    itemsize = bytes_per_param(dtype)
+    needed_bytes = stored_bytes(module)
+    dense_weight_bytes = stored_bytes(model.module) * itemsize // computed.itemsize
     pattern = rank_pattern(module)
     require_space(folder, needed_bytes + _OTHER_BYTES)
     with appearing(folder) as partial:
@@ -126,7 +128,6 @@ def export(
         (partial / RANK_MAP).write_text(rank_map.to_json(), encoding="utf-8")
         for path in _terms(base):
             shutil.copyfile(path, partial / path.name)
-        itemsize = bytes_per_param(dtype)
         exported = ExportedModel(
             folder=str(folder),
             format=spec.format,
@@ -142,7 +143,7 @@ def export(
             dense_params=facts.dense_params,
             saves_memory=params < inventory.total_params,
             weight_bytes=weight_bytes,
-            predicted_weight_bytes=cost.bytes_at(itemsize) if spec.format.is_smaller else params * itemsize,
+            predicted_weight_bytes=cost.bytes_at(itemsize) if spec.format.keeps_factors else params * itemsize,
             dense_weight_bytes=dense_weight_bytes,
             folder_bytes=size_of(partial),
             max_logit_difference=verified.max_logit_difference,
@@ -161,9 +162,9 @@ def export(
 
 def _computed_dtype(folder: Path, spec: ExportSpec) -> str:
     """Return the type a model is opened in: as it is stored, or float32 where weights are rounded afterwards."""
-    if spec.format is ExportFormat.ONNX:
-        return "float16" if spec.dtype == "float16" else "float32"
-    return _stored_dtype(folder) if spec.dtype == "auto" else spec.dtype
+    if spec.format is ExportFormat.GGUF or spec.own_dtype == "int8":
+        return "float32"
+    return spec.own_dtype or _stored_dtype(folder)
 
 
 def _stored_dtype(folder: Path) -> str:

@@ -8,6 +8,7 @@ over repetitions, ratios those to the dense graph of the same repetition.
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from torch import nn
 
 from engine.export.onnx.generate import OnnxModel
 from engine.export.onnx.graph import write_graph
@@ -34,12 +34,11 @@ from engine.types import Budget
 PROMPT, NEW = 128, 32
 
 
-def write(folder: Path, module: nn.Module, *, rounded: bool) -> Path:
-    folder.mkdir()
-    write_graph(module, folder)
-    if rounded:
-        quantize_graph(folder)
-    return folder
+def rounded(folder: Path) -> Path:
+    """Return a copy of a graph with int8 weights."""
+    copied = shutil.copytree(folder, folder.with_name(f"{folder.name}-int8"))
+    quantize_graph(copied)
+    return copied
 
 
 def timed(model: OnnxModel, prompt: np.ndarray) -> tuple[float, float]:
@@ -74,12 +73,14 @@ def main() -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = chosen.threads
     with tempfile.TemporaryDirectory() as root:
-        kinds = (False, True) if chosen.rounded else (False,)
-        folders = {
-            f"{label}{', int8' if rounded else ''}": write(Path(root, f"{at}{rounded}"), module, rounded=rounded)
-            for rounded in kinds
-            for at, (label, module) in enumerate(modules.items())
-        }
+        folders = {}
+        for at, (label, module) in enumerate(modules.items()):
+            folder = folders[label] = Path(root, str(at))
+            folder.mkdir()
+            write_graph(module, folder)
+        if chosen.rounded:
+            folders |= {f"{label}, int8": rounded(folder) for label, folder in folders.items()}
+        del modules, opened
         sizes = {label: graph_bytes(folder) for label, folder in folders.items()}
         models = {label: OnnxModel(folder, options) for label, folder in folders.items()}
         prompt = np.random.default_rng(0).integers(5, 1000, (1, PROMPT))

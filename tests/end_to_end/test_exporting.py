@@ -152,6 +152,19 @@ def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
     assert finished_export(tmp_path / "graph", analysis.id, rank_map.to_json(), spec) == found
 
 
+def test_a_file_for_llama_cpp_is_exported_with_card_and_record(home, tmp_path):
+    root, _, analysis, rank_map, *_ = home
+    spec = ExportSpec(ExportFormat.GGUF)
+    found = export(Home(root), analysis.id, rank_map, tmp_path / "file", spec, ignore_progress)
+    assert (found.format, found.dtype, found.saves_memory) == (ExportFormat.GGUF, "float16", False)
+    assert found.weight_bytes == (tmp_path / "file" / "model.gguf").stat().st_size
+    assert "model.gguf" in found.load[-1]
+    card = (tmp_path / "file" / "README.md").read_text()
+    assert "library_name: gguf" in card
+    assert "saves nothing" in card
+    assert finished_export(tmp_path / "file", analysis.id, rank_map.to_json(), spec) == found
+
+
 def test_the_rank_of_every_module_is_in_configuration_and_card(home, tmp_path):
     root, _, analysis, rank_map, *_ = home
     export(Home(root), analysis.id, rank_map, tmp_path / "small", ExportSpec(), ignore_progress)

@@ -26,6 +26,7 @@ _FORMATS = {
     ExportFormat.FACTORED: "Factors: small",
     ExportFormat.ONNX: "ONNX graph: small, without torch",
     ExportFormat.DENSE: "Ordinary weights: any runtime, no smaller",
+    ExportFormat.GGUF: "GGUF: llama.cpp, no smaller",
 }
 
 
@@ -42,15 +43,15 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         _show_export(exported)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
-            "Writes a folder that transformers or ONNX Runtime opens without RankScope: weights, tokenizer, a model "
-            "card with the measurements, and the code that runs the model. The folder is loaded in a fresh process and "
+            "Writes a folder that transformers, ONNX Runtime or llama.cpp opens without RankScope: weights, tokenizer, a "
+            "model card with the measurements, and the code that runs the model. The folder is loaded in a fresh process and "
             "compared with the model in memory before the export is complete."
         )
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
         chosen = ExportFormat(option_picker("Weights", _FORMATS, key="export.format"))
         sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in chosen.dtypes}
-        about = "about " if chosen is ExportFormat.ONNX else ""
+        about = "about " if chosen in {ExportFormat.ONNX, ExportFormat.GGUF} else ""
         stored = st.selectbox(
             "Number type",
             chosen.dtypes,
@@ -70,7 +71,7 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
 def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: str) -> int:
     """Return the bytes of the weights that an export writes."""
     size = bytes_per_param(dtype)
-    return costed.cost.bytes_at(size) if how.is_smaller else analysis.inventory.total_params * size
+    return costed.cost.bytes_at(size) if how.keeps_factors else analysis.inventory.total_params * size
 
 
 def _show_export(exported: ExportedModel) -> None:

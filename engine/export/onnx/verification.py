@@ -4,37 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from engine.errors import ExportError
 from engine.export.onnx import fresh_process
-from engine.export.verification import (
-    LENGTH,
-    N_SEQUENCES,
-    ReferenceLogits,
-    Verification,
-    allowed_rounding,
-    run_fresh,
-)
-
-if TYPE_CHECKING:
-    from torch import nn
-
-
-@torch.no_grad()
-def take_greedy_logits(module: nn.Module) -> ReferenceLogits:
-    """Run seeded random tokens and the model's own greedy continuation of them through a model in evaluation mode."""
-    causal: Any = module
-    rows = causal.get_input_embeddings().weight.shape[0]
-    tokens = torch.randint(rows, (N_SEQUENCES, LENGTH // 2), generator=torch.Generator().manual_seed(0))
-    while tokens.shape[1] < LENGTH:
-        following = causal(input_ids=tokens, use_cache=False).logits[:, -1:].argmax(-1)
-        tokens = torch.cat([tokens, following], dim=1)
-    logits = causal(input_ids=tokens, use_cache=False).logits.float()
-    return ReferenceLogits(tokens, logits.contiguous(), allowed_rounding(module, logits))
+from engine.export.verification import ReferenceLogits, Verification, run_fresh
 
 
 def verify_graph(folder: Path, reference: ReferenceLogits, *, is_rounded: bool = False) -> Verification:
@@ -42,7 +17,7 @@ def verify_graph(folder: Path, reference: ReferenceLogits, *, is_rounded: bool =
 
     Args:
         folder: of the export.
-        reference: from the model in memory, as :func:`take_greedy_logits` takes it.
+        reference: from the model in memory, as :func:`engine.export.verification.take_greedy_logits` takes it.
         is_rounded: whether weights were rounded to 8 bits since; how far logits are apart is then only said.
 
     Raises:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from engine.export.onnx import generate
 from engine.export.onnx.graph import GRAPH, write_graph
 from engine.export.onnx.quantized import quantize_graph
-from engine.export.onnx.verification import take_greedy_logits, verify_graph
+from engine.export.onnx.verification import verify_graph
+from engine.export.verification import take_greedy_logits
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,6 +13,7 @@ import torch
 from engine.errors import ExportError, InvalidSpecError
 from engine.export.onnx.needed import PACKAGES, require_onnx
 from engine.export.specs import ExportFormat, ExportSpec
+from engine.export.verification import take_greedy_logits
 from engine.progress import ignore_progress
 from tests.engine.compression.test_apply import Toy
 from tests.engine.export.test_folder import mixed
@@ -27,7 +28,7 @@ needs_onnx = pytest.mark.skipif(
 def exported(tmp_path_factory, toy_tokenizer):
     """A model in which every format and dense groups occur, as a graph, and the same rounded to int8."""
     from engine.export.onnx.quantized import quantize_graph
-    from engine.export.onnx.verification import take_greedy_logits, verify_graph
+    from engine.export.onnx.verification import verify_graph
     from engine.export.onnx.writer import export_onnx
 
     toy = Toy("llama-gqa")
@@ -113,7 +114,7 @@ def test_the_program_in_the_folder_generates(exported):
 
 @needs_onnx
 def test_the_graph_of_another_model_is_found(exported):
-    from engine.export.onnx.verification import take_greedy_logits, verify_graph
+    from engine.export.onnx.verification import verify_graph
 
     toy, _, folder, *_ = exported
     with pytest.raises(ExportError, match="logits differ by up to"):
