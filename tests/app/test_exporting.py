@@ -89,7 +89,7 @@ def test_an_export_is_as_large_as_the_page_says(
     assert next(box for box in page.selectbox if box.label == "Number type").value == shown
     if dtype != shown:
         next(box for box in page.selectbox if box.label == "Number type").select(dtype).run()
-    next(box for box in page.get("button_group") if box.label == "Weights").set_value(how).run()
+    next(box for box in page.get("button_group") if box.label == "Export as").set_value(how).run()
     button_label = export_button(page).label
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
     rank_map = allocation.method_map(toy_analysis.id, "skipcat", budget.params).rank_map.to_json()
@@ -104,7 +104,7 @@ def test_an_export_is_as_large_as_the_page_says(
 @pytest.mark.usefixtures("analysed_home")
 def test_a_graph_offers_the_types_that_it_can_have(open_page: Open) -> None:
     page = open_page("allocation", keep="0.8", method="skipcat", dtype="float16")
-    next(box for box in page.get("button_group") if box.label == "Weights").set_value("onnx").run()
+    next(box for box in page.get("button_group") if box.label == "Export as").set_value("onnx").run()
     types = next(box for box in page.selectbox if box.label == "Number type")
     assert [option.partition(":")[0] for option in types.options] == ["float32", "float16", "int8"]
     assert export_button(page).label.startswith("Export about ")

@@ -153,7 +153,9 @@ def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
 
 
 def test_a_file_for_llama_cpp_is_exported_with_card_and_record(home, tmp_path):
-    root, _, analysis, rank_map, *_ = home
+    root, _, analysis, *_ = home
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "svd-llm", budget)  # no widths
     spec = ExportSpec(ExportFormat.GGUF)
     found = export(Home(root), analysis.id, rank_map, tmp_path / "file", spec, ignore_progress)
     assert (found.format, found.dtype, found.saves_memory) == (ExportFormat.GGUF, "float16", False)

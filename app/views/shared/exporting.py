@@ -14,9 +14,10 @@ from app.widgets.pickers import option_picker
 from app.wording.labels import plain, slug
 from engine.export.outcome import ExportedModel
 from engine.export.specs import ExportFormat
-from engine.formats import bytes_per_param
+from engine.formats import allocated_params, bytes_per_param
 from engine.operations import Export
 from engine.results.words import megabytes, percent
+from engine.types import Format
 
 if TYPE_CHECKING:
     from app.costed_maps import CostedMap
@@ -26,7 +27,7 @@ _FORMATS = {
     ExportFormat.FACTORED: "Factors: small",
     ExportFormat.ONNX: "ONNX graph: small, without torch",
     ExportFormat.DENSE: "Ordinary weights: any runtime, no smaller",
-    ExportFormat.GGUF: "GGUF: llama.cpp, no smaller",
+    ExportFormat.GGUF: "GGUF for llama.cpp: smaller by widths only",
 }
 
 
@@ -43,13 +44,13 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         _show_export(exported)
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
-            "Writes a folder that transformers, ONNX Runtime or llama.cpp opens without RankScope: weights, tokenizer, a "
-            "model card with the measurements, and the code that runs the model. The folder is loaded in a fresh process and "
-            "compared with the model in memory before the export is complete."
+            "Writes a folder that transformers, ONNX Runtime or llama.cpp opens without RankScope: weights, tokenizer "
+            "and a model card with the measurements. It is opened in a fresh process and compared with the model in "
+            "memory before the export is complete."
         )
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
-        chosen = ExportFormat(option_picker("Weights", _FORMATS, key="export.format"))
+        chosen = ExportFormat(option_picker("Export as", _FORMATS, key="export.format"))
         sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in chosen.dtypes}
         about = "about " if chosen in {ExportFormat.ONNX, ExportFormat.GGUF} else ""
         stored = st.selectbox(
@@ -70,8 +71,12 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
 
 def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: str) -> int:
     """Return the bytes of the weights that an export writes."""
-    size = bytes_per_param(dtype)
-    return costed.cost.bytes_at(size) if how.keeps_factors else analysis.inventory.total_params * size
+    size, inventory = bytes_per_param(dtype), analysis.inventory
+    if how.keeps_factors:
+        return costed.cost.bytes_at(size)
+    narrow = [block for block in costed.rank_map.blocks if block.format is Format.WIDTH]
+    saved = inventory.compressible_params - allocated_params(narrow, inventory) if how is ExportFormat.GGUF else 0
+    return (inventory.total_params - saved) * size
 
 
 def _show_export(exported: ExportedModel) -> None:

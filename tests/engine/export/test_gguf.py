@@ -18,6 +18,7 @@ from engine.export.gguf.verification import runtime_for, verify_gguf
 from engine.export.gguf.writer import export_gguf
 from engine.export.verification import take_greedy_logits
 from engine.progress import ignore_progress
+from engine.types import Format
 from tests.engine.compression.test_apply import Toy
 from tests.engine.export.test_folder import mixed
 from tests.support import toys
@@ -57,6 +58,18 @@ def test_int8_takes_half_of_float16_and_says_how_far_it_is_off(toy_tokenizer, tm
     rounded = sum(tensor.n_bytes for tensor in GGUFReader(tmp_path / FILE).tensors)
     assert 0 < found.max_logit_difference < 0.5
     assert 0.5 < rounded / half < 0.56
+
+
+def test_narrow_layers_of_one_width_stay_an_ordinary_model(toy_tokenizer, tmp_path):
+    toy = Toy("llama-gqa")
+    compressed = toy.compressed(toy.blocks(Format.WIDTH, 0.5))
+    module = without_factors(toy.module, compressed)
+    write_gguf(module, toy_tokenizer, tmp_path, "float32")
+    reference = take_greedy_logits(compressed)
+    verify_gguf(tmp_path / FILE, reference, toy_tokenizer, "float32", "transformers")
+    reader = GGUFReader(tmp_path / FILE)
+    assert reader.fields["general.architecture"].contents() == "llama"
+    assert reader.fields["llama.feed_forward_length"].contents() < toy.module.config.intermediate_size
 
 
 def narrowed(widths: list[int]) -> LlamaForCausalLM:
