@@ -1,5 +1,6 @@
 """Engine values as rows for people: pandas tables, one function per table; free of Streamlit."""
 
+from app.tables.analysis import how_analysed
 from app.tables.generation import stages
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, quality, refined, results
@@ -31,6 +32,7 @@ __all__ = [
     "difference",
     "differences",
     "energy_lost",
+    "how_analysed",
     "importance_shares",
     "licences",
     "measures_of_role",

@@ -107,3 +107,16 @@ def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home:
     assert {"analysis", "factors", "evaluation"} <= set(stages["Kind"])
     assert list(exports.itertuples(index=False, name=None)) == [("small", 1, 2.0)]
     assert len(open_page("model").dataframe) == len(page.dataframe) - 3  # analyses, stages, exports
+
+
+def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("model")
+    assert not page.exception
+    assert not page.json
+    (table,) = (frame.value for frame in page.dataframe if "what" in frame.value)
+    facts = dict(zip(table["what"], table["value"], strict=True))
+    assert facts["Text"] == "corpus.txt"
+    assert facts["Amount"] == "8 sequences of 64 tokens"
+    assert facts["Taken of"] == "the dense model"
+    assert facts["Made"].endswith("UTC")
+    assert not any(word in value for value in facts.values() for word in ("None", "null", "{"))

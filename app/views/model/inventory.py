@@ -9,7 +9,7 @@ import streamlit as st
 from app import tables
 from app.widgets import columns
 from app.wording.labels import plain
-from engine.results.words import count, duration, megabytes, percent
+from engine.results.words import count, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,8 @@ def show_analysis(analysis: Analysis) -> None:
     st.markdown("**What is not compressed**")
     _show_table(tables.skipped(inventory))
     with st.expander("How it was analysed: text, settings, time, memory, versions"):
-        st.json(_provenance(analysis), expanded=2)
+        facts: columns.Columns = {"what": "What", "value": st.column_config.TextColumn("Value", width="large")}
+        st.dataframe(tables.how_analysed(analysis), hide_index=True, column_config=facts, key="model.facts")
 
 
 def _show_table(table: pd.DataFrame) -> None:
@@ -56,17 +57,3 @@ def _show_table(table: pd.DataFrame) -> None:
         "parameters": number(format="localized"),
     }
     st.dataframe(columns.in_percent(table, config), hide_index=True, column_config=config)
-
-
-def _provenance(analysis: Analysis) -> dict[str, object]:
-    about = analysis.about
-    return {
-        "text": about["corpus"],
-        "every sequence begins with": ", ".join(about.get("text_start", ())) or "no token of the tokenizer's own",
-        "settings": about["spec"],
-        "time": {stage: duration(seconds) for stage, seconds in about["seconds"].items()},
-        "peak memory": megabytes(about["peak_memory_bytes"]),
-        "versions": about["versions"],
-        "created": about["created"],
-        "analysis id": analysis.id,
-    }

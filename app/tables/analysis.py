@@ -1,0 +1,40 @@
+"""How an analysis was made, as a table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from engine.results.words import counted, duration, megabytes, percent
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+
+
+def how_analysed(analysis: Analysis) -> pd.DataFrame:
+    """Return what the analysis was made of and with, one fact per row."""
+    about = analysis.about
+    spec, calibration = about["spec"], about["spec"]["calibration"]
+    corpus, around = spec["corpus"], spec.get("around_kept_fraction")
+    start = ", ".join(about.get("text_start", ())) or "no token of the tokenizer's own"
+    facts = {
+        "Text": about["corpus"],
+        "Amount": f"{counted(corpus['n_sequences'], 'sequence')} of {corpus['length']} tokens",
+        "Every sequence begins with": start,
+        "Taken of": "the dense model" if around is None else f"the model compressed to {percent(around)}",
+        "Weightings": ", ".join(spec["metrics"]),
+        "Second moments of gradients": calibration["fisher"],
+        "Type of the passes": calibration["compute_dtype"],
+        "Sequences per pass": str(calibration["batch_size"]),
+        "Seed": str(calibration["seed"]),
+        "Damping": f"{spec['damping']:g}",
+        "Shrinkage of second moments": percent(spec.get("gradient_shrinkage", 0.0)),
+        "Time": ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in about["seconds"].items()),
+        "Peak memory": megabytes(about["peak_memory_bytes"]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
+        "Made": f"{datetime.fromisoformat(about['created']):%d %B %Y, %H:%M %Z}".strip(),
+        "Id": analysis.id,
+    }
+    return pd.DataFrame(facts.items(), columns=["what", "value"])
