@@ -148,7 +148,8 @@ def test_a_quick_evaluation_speaks_the_documented_json(terminal, analysed, rank_
     found = terminal.json(*words, *summaries, "--repetitions", 2)
     assert (found["analysis"], found["level"], len(found["maps"])) == (analysed[1], "quick", 1)
     dense, row = found["dense"], found["maps"][0]
-    names = {"id", "method", "metric", "refinement", "size", "perplexities", "tasks", "summaries", "costs", "memories"}
+    names = {"id", "method", "metric", "refinement", "size", "weight_bits"}
+    names |= {"perplexities", "tasks", "summaries", "costs", "memories"}
     assert set(dense) == set(row) == names
     assert (dense["method"], row["method"], row["tasks"]) == ("dense", "water-filling", [])
     assert row["size"]["kept_fraction"] <= 0.7
@@ -166,7 +167,8 @@ def test_the_whole_way_from_a_model_to_a_folder_and_a_report(terminal, model_fol
     text = ("--text", text_file, "--n-sequences", 6, "--length", 32, "--held-out", 2)
     words = ("demo", out, "--model", model_folder("llama-gqa"), *text, "--keep", 0.7, "--tasks", "")
     found = terminal.json(*words)
-    assert [row["method"] for row in found["comparison"]["rows"]] == ["svd-llm", "flrc", "skipcat", "water-filling"]
+    methods = ["svd-llm", "flrc", "skipcat", "water-filling", "width"]
+    assert [row["method"] for row in found["comparison"]["rows"]] == methods
     best = min(found["comparison"]["rows"], key=lambda row: row["perplexity"])
     assert found["method"] == best["method"] == found["evaluation"]["maps"][0]["method"]
     assert found["report"]["kept_fraction"] == pytest.approx(best["kept_fraction"])
@@ -341,12 +343,16 @@ def changed(rank_map, change):
     return json.dumps(document)
 
 
+def single(blocks):
+    return next(block for block in blocks if len(block["projections"]) == 1)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda d: d["blocks"][0].update(projections=["model.layers.0.self_attn.qq_proj"]), "qq_proj"),
         (lambda d: d["blocks"].append(d["blocks"][0]), "twice"),
-        (lambda d: d["blocks"][-1].update(format="skip", rank=10**6), "rank 1000000"),
+        (lambda d: single(d["blocks"]).update(format="skip", rank=10**6), "rank 1000000"),
         (lambda d: d["model"].update(fingerprint="0" * 64), "is for the model"),
         (lambda d: d["budget"].update(params=10), "budget"),
     ],
