@@ -11,6 +11,7 @@ from app.charts.style import NEUTRAL, PER_HUNDRED, framed, method_style, ratio_a
 from engine.results.columns import Kind
 from engine.results.palette import shown_place
 from engine.results.pareto import pareto_front
+from engine.results.rounding import ROUNDED_UP_TO
 from engine.results.rows import DENSE
 from engine.results.words import method_title, percent
 
@@ -95,7 +96,10 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
             "symbol": [symbol + _OF_BITS[row.weight_bits] for row, *_ in points],
             "size": [13 if best else 9 for best in on_front],
             "opacity": [1.0 if best else 0.65 for best in on_front],
-            "line": {"width": 1, "color": "#FFFFFF"},
+            "line": {
+                "width": [1 if row.weight_bits == 16 else 2 for row, *_ in points],
+                "color": ["#FFFFFF" if row.weight_bits == 16 else color for row, *_ in points],
+            },
         },
         hovertext=texts,
         hoverinfo="text",
@@ -105,7 +109,13 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
 
 def _points(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[Any]:
     points = [(row, cost.of(row), quality.of(row)) for row in rows]
-    return [point for point in points if point[1] is not None and point[2] is not None]
+    both = [(row, paid, gained) for row, paid, gained in points if paid is not None and gained is not None]
+    return [(row, *two) for row, *two in both if row.weight_bits == 16 or not _is_beyond_use(quality, two[1])]
+
+
+def _is_beyond_use(quality: Measure, figure: Quantity) -> bool:
+    """Whether rounding destroyed a model: an axis that shows how far shows nothing else."""
+    return quality.kind is Kind.RATIO and quality.lower_is_better and figure.value > ROUNDED_UP_TO
 
 
 def _harm(measure: Measure, figure: Quantity) -> float:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from engine.report._svg import drawing, element, linear_ticks, log_ticks
 from engine.results.palette import OKABE_ITO, method_place
 from engine.results.pareto import pareto_front
+from engine.results.rounding import ROUNDED_UP_TO
 from engine.results.words import TIMES, method_title, percent
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ WIDTH, HEIGHT = 760.0, 430.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 18.0, 74.0, 52.0
 _RATIOS = (1, 1.02, 1.05, 1.1, 1.2, 1.3, 1.5, 2, 3, 5, 10, 20, 50, 100, 1e3, 1e4, 1e5, 1e6)
 _ABOVE = 1e6
-_ROUNDED_UP_TO = 10
-"""Times dense; rounding can destroy a model, and a chart that shows how far shows nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def quality_chart(points: Sequence[QualityPoint], own: OwnPoint, text: str) -> M
         own: the map the report is about, at a place of its own.
         text: on which everything was measured or predicted.
     """
-    points = [p for p in points if p.weight_bits == 16 or p.ratio <= _ROUNDED_UP_TO]
+    points = [p for p in points if p.weight_bits == 16 or p.ratio <= ROUNDED_UP_TO]
     scale = _Scale(points, own)
     methods = sorted({p.method for p in points if p.method != "dense"}, key=lambda m: method_place(method_title(m)))
     label = f"Perplexity over the dense model's on {text}, against the size of the model"

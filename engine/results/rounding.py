@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.results.rows import DENSE
 from engine.results.words import megabytes, ratio
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from engine.results.rows import ResultRow
     from engine.results.texts import MeasuredText
+
+
+ROUNDED_UP_TO: Final = 10.0
+"""Times the dense model's perplexity; rounded models beyond are in tables and not in charts."""
 
 
 def rounded_dense(rows: Sequence[ResultRow], text: MeasuredText) -> list[ResultRow]:

@@ -78,6 +78,14 @@ def test_points_of_all_bits_are_told_apart_by_their_filling(rows: list[ResultRow
     assert tables.run_label(rows[2]) == "Dense, 4 bits"
 
 
+def test_a_model_that_rounding_destroyed_is_in_no_chart(rows: list[ResultRow]) -> None:
+    named = {measure.name: measure for measure in measures(rows)}
+    worse = replace(rows[5], perplexities=tuple(replace(p, perplexity=1e6) for p in rows[5].perplexities))
+    line, *points = charts.frontier([*rows[:5], worse, rows[6]], named["model_mb"], named[RATIO]).data
+    assert worse.id not in {row_id for trace in points for row_id in trace.customdata}
+    assert max(line.y) < 10
+
+
 def test_rounding_alone_is_named_where_it_is_smaller_and_better(rows: list[ResultRow]) -> None:
     (text,) = measured_texts(rows)
     eight = rows[1]
@@ -98,6 +106,8 @@ def test_the_detail_of_a_run_says_what_it_takes_and_what_rounding_does(
     assert not page.exception
     assert f"Whole model: {sizes_in_words(worst)}" in shown(page)
     assert "Rounding alone does better at this size" in "".join(info.value for info in page.info)
+    page = open_page("results", {"runs.chosen": [rows[1].id]})
+    assert "Rounding alone" not in "".join(info.value for info in page.info)
 
 
 @pytest.mark.usefixtures("no_worker")

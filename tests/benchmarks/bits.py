@@ -24,7 +24,7 @@ from engine.progress import ignore_progress
 from engine.quantization.precision import STORED_AS
 from engine.rank_map.identity import map_id
 from engine.results.pareto import pareto_front
-from engine.results.rows import of_setting
+from engine.results.rows import DENSE, of_setting
 from engine.settings import home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget, Format
@@ -60,6 +60,8 @@ def measure(analysis: Analysis, maps: Mapping[str, RankMap], dtype: str) -> list
             opened = session.opened.of(analysis, bits)
             at_bits = EvaluationSession(home(), analysis.id, spec, ignore_progress, opened=opened)
             for name, rank_map in maps.items():
+                if bits == 16 and not rank_map.blocks:
+                    continue  # what everything is compared with
                 found = at_bits.measure(rank_map, ignore_progress)
                 sys.stderr.write(f"{name} at {bits} bits on {text}: {found.ratio:.3f}\n")
         settings.append(found.setting)
@@ -67,7 +69,7 @@ def measure(analysis: Analysis, maps: Mapping[str, RankMap], dtype: str) -> list
     lines = []
     for name, rank_map in maps.items():
         for bits in STORED_AS:
-            row = rows[map_id(rank_map, weight_bits=bits)]
+            row = rows[DENSE if bits == 16 and not rank_map.blocks else map_id(rank_map, weight_bits=bits)]
             measured = [of_setting(row.perplexities, setting) for setting in settings]
             ratios = tuple(one.ratio for one in measured if one is not None)
             lines.append(Line(name, bits, row.model_bytes, ratios))

@@ -19,6 +19,7 @@ from app.views.shared.exporting import export_map
 from app.widgets.baseline import baseline
 from app.wording.labels import plain
 from engine.results.rounding import rounding_instead, sizes_in_words
+from engine.results.rows import DENSE
 from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def show_details(
 def _say_size(rows: Sequence[ResultRow], row: ResultRow) -> None:
     """Say what a map takes at every number of bits, and where rounding the dense model alone does better."""
     st.caption(f"Whole model: {sizes_in_words(row)}.")
-    for text in measured_texts(rows):
+    for text in measured_texts(rows) if row.method != DENSE else ():
         found = text.of(row)
         instead = "" if found is None else rounding_instead(rows, text, row.model_bytes, found.ratio)
         if instead:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -13,9 +13,10 @@ from app.widgets.baseline import baseline
 from app.wording.labels import plain
 from engine.rank_map.identity import map_id
 from engine.results.columns import Role, measures
+from engine.results.rounding import ROUNDED_UP_TO
 from engine.results.rows import DENSE
 from engine.results.texts import measured_texts
-from engine.results.words import calibrated
+from engine.results.words import TIMES, calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from engine.rank_map.notes import RunNote
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
+
+_ROUNDED: Final = (
+    " Open points have weights rounded to 8 bits, those with a dot to 4; where that makes the perplexity more than "
+    f"{ROUNDED_UP_TO:g} {TIMES} the dense model's, they are in the table only."
+)
 
 
 def show_runs(analysis: Analysis, rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> None:
@@ -78,8 +84,7 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     )
     st.caption(
         f"{plain(by_name[quality].about)} Large points, joined by the dashed line, are the Pareto front: no other "
-        "measured map is at least as good and as cheap, and better in one."
-        + (" Open points have weights rounded to 8 bits, those with a dot to 4." if _some_rounded(rows) else "")
+        "measured map is at least as good and as cheap, and better in one." + (_ROUNDED if _some_rounded(rows) else "")
     )
 
 
