@@ -19,6 +19,7 @@ from engine.jobs.record import JobRecord
 from engine.jobs.run import run
 from engine.pipeline.reading.analyses import load_analysis
 from engine.rank_map.drafts import Draft, Drafts
+from engine.types import Metric
 from tests.app.conftest import _empty_caches, open_page  # noqa: F401 -- fixtures
 
 if TYPE_CHECKING:
@@ -114,17 +115,17 @@ def measurements(answer: Any) -> set[tuple[float, float, int]]:
 
 
 @pytest.mark.parametrize(
-    "asked", [a for a in ANSWERS if a["words"][0] != "compare"], ids=lambda asked: " ".join(asked["words"])
+    "asked",
+    [a for a in ANSWERS if a["words"][0] not in {"compare", "analyse"}],
+    ids=lambda asked: " ".join(asked["words"]),
 )
 def test_every_command_answers_as_it_did_and_computes_nothing(
     asked_home: Path, rankscope: Callable[..., Any], asked: dict[str, Any]
 ) -> None:
     stored = DirectoryStore(asked_home / "artifacts").keys()
     words = {*asked["words"]}
-    # Analyses of 0.1.0 stored the factors of these metrics unless they were asked for others.
-    added = ("--metrics", "input,loss") if {"analyse", "--metrics"} & words == {"analyse"} else ()
     # These levels of 0.1.0 measured in the checkpoint's own type.
-    added = ("--dtype", "auto") if {"quick", "full"} & words and "--dtype" not in words else added
+    added = ("--dtype", "auto") if {"quick", "full"} & words and "--dtype" not in words else ()
     answer = rankscope(*asked["words"], *added)
     assert DirectoryStore(asked_home / "artifacts").keys() == stored
     if asked["words"][0] in {"evaluate", "refine"}:
@@ -137,6 +138,27 @@ def test_every_command_answers_as_it_did_and_computes_nothing(
         assert answer["prediction_text"] == "Wikipedia passages (evaluation)"
     else:
         assert list(differences(asked["answer"], answer)) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [a for a in ANSWERS if a["words"][0] == "analyse"], ids=lambda asked: " ".join(asked["words"])
+)
+def test_an_analysis_is_made_anew_with_widths_and_the_old_one_stays(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    store = DirectoryStore(home / "artifacts")
+    before = set(store.keys())
+    monkeypatch.chdir(tmp_path)
+    # Analyses of 0.1.0 stored the factors of these metrics unless they were asked for others.
+    added = () if "--metrics" in asked["words"] else ("--metrics", "input,loss")
+    found = commands(home, monkeypatch)(*asked["words"], *added)["analysis"]
+    assert before < set(store.keys())
+    old, new = load_analysis(store, asked["answer"]["analysis"]), load_analysis(store, found)
+    assert (len(old.inventory.mlps), len(new.inventory.mlps)) == (0, new.inventory.n_layers)
+    widths = {mlp.name for mlp in new.inventory.mlps}
+    assert new.nats[Metric.LOSS].keys() - old.nats[Metric.LOSS].keys() == widths
+    for name, nats in old.nats[Metric.LOSS].items():
+        assert new.nats[Metric.LOSS][name] == pytest.approx(nats, rel=0.05, abs=1e-9), name
 
 
 def test_a_comparison_keeps_its_rows_and_predicts_the_one_that_had_no_map(
