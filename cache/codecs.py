@@ -79,8 +79,14 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     import safetensors.numpy
 
     try:
-        return dict(safetensors.numpy.load_file(path))
+        arrays = dict(safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, TypeError, AttributeError, KeyError) as error:
-        raise StoreError(
-            f"{path.name} does not hold arrays that numpy can read ({error}); read it as what it was written."
-        ) from error
+        raise _unreadable(path, str(error)) from error
+    # A package that gives numpy bfloat16 may have been imported.
+    if foreign := {array.dtype.name for array in arrays.values()} - _DTYPES:
+        raise _unreadable(path, f"of type {', '.join(sorted(foreign))}")
+    return arrays
+
+
+def _unreadable(path: Path, why: str) -> StoreError:
+    return StoreError(f"{path.name} does not hold arrays that numpy can read ({why}); read it as what it was written.")

@@ -182,7 +182,7 @@ def test_brackets_in_names_are_no_markup(place: Place, tmp_path: Path) -> None:
     assert "half [/] :smile:" in place.terminal("evaluate", place.analysis, odd, *words).stdout
     listed = place.terminal("jobs").stdout
     assert "Analyse [/x] on corpus.txt" in listed
-    assert "Measure half [/] :smile: at 69" in listed
+    assert "Measure half [/] :smile: at " in listed
 
 
 def test_a_text_that_was_moved_is_named(place: Place, tmp_path: Path) -> None:
