@@ -79,20 +79,25 @@ def test_a_taken_name_is_one_sentence_on_the_page(open_page: Open, analysed_home
 
 
 @pytest.mark.parametrize(
-    ("how", "shown", "dtype"),
-    [("factored", "float16", "float16"), ("factored", "float32", "float32"), ("dense", "float16", "bfloat16")],
+    ("method", "how", "shown", "dtype"),
+    [
+        ("skipcat", "factored", "float16", "float16"),
+        ("skipcat", "factored", "float32", "float32"),
+        ("skipcat", "dense", "float16", "bfloat16"),
+        ("width", "dense", "float16", "float16"),
+    ],
 )
 def test_an_export_is_as_large_as_the_page_says(
-    how: str, shown: str, dtype: str, open_page: Open, analysed_home: Path, toy_analysis: Analysis
+    method: str, how: str, shown: str, dtype: str, open_page: Open, analysed_home: Path, toy_analysis: Analysis
 ) -> None:
-    page = open_page("allocation", keep="0.8", method="skipcat", dtype=shown)
+    page = open_page("allocation", keep="0.8", method=method, dtype=shown)
     assert next(box for box in page.selectbox if box.label == "Number type").value == shown
     if dtype != shown:
         next(box for box in page.selectbox if box.label == "Number type").select(dtype).run()
     next(box for box in page.get("button_group") if box.label == "Export as").set_value(how).run()
     button_label = export_button(page).label
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    rank_map = allocation.method_map(toy_analysis.id, "skipcat", budget.params).rank_map.to_json()
+    rank_map = allocation.method_map(toy_analysis.id, method, budget.params).rank_map.to_json()
     operation = Export(
         analysis=toy_analysis.id, rank_map=rank_map, folder=str(export_folder("mine")), format=how, dtype=dtype
     )

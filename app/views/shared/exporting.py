@@ -75,7 +75,10 @@ def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: s
     if how.keeps_factors:
         return costed.cost.bytes_at(size)
     narrow = [block for block in costed.rank_map.blocks if block.format is Format.WIDTH]
-    saved = inventory.compressible_params - allocated_params(narrow, inventory) if how is ExportFormat.GGUF else 0
+    # Ordinary weights have one width for all MLPs.
+    is_even = len(narrow) == len(inventory.mlps) and len({block.rank for block in narrow}) == 1
+    stays_narrow = how is ExportFormat.GGUF or is_even
+    saved = inventory.compressible_params - allocated_params(narrow, inventory) if stays_narrow else 0
     return (inventory.total_params - saved) * size
 
 
