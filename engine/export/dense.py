@@ -151,16 +151,16 @@ def _filled_up(linear: nn.Module, part: NarrowedLinear, neurons: int) -> nn.Modu
 
 @torch.no_grad()
 def _plain_linear(name: str, linear: nn.Module, part: FactoredLinear) -> nn.Module:
-    if part.bias is not None and getattr(linear, "bias", None) is None:
+    left, right = part.left.weight, _right(part.inner)
+    if part.left.bias is not None and getattr(linear, "bias", None) is None:
         raise ExportError(
             f"Compressing in the feature metric gave {name} a bias, for which the original architecture has no place; "
             "export this map with the format factored, or choose a map in another metric."
         )
     result = copy.deepcopy(linear)
-    product = (part.left.double() @ _right(part.inner)).to(part.left)
-    weight_matrix(result).copy_(product)
-    if part.bias is not None:
-        result.bias.copy_(part.bias)  # type: ignore[operator]
+    weight_matrix(result).copy_((left.double() @ right).to(left))
+    if part.left.bias is not None:
+        result.bias.copy_(part.left.bias)  # type: ignore[operator]
     return result
 
 
@@ -168,9 +168,9 @@ def _right(inner: Any) -> torch.Tensor:
     """Return what an inner factor multiplies its input with, (r, in) in float64."""
     factor: Any = inner.inner if isinstance(inner, SharedInner) else inner
     if not isinstance(factor, SkipInner):
-        low_rank: torch.Tensor = factor.right.double()
+        low_rank: torch.Tensor = factor.right.weight.double()
         return low_rank
-    rank = len(factor.mix)
-    right = torch.empty(rank, len(factor.columns), dtype=torch.float64, device=factor.mix.device)
-    right[:, factor.columns.long()] = torch.cat([torch.eye(rank).to(right), factor.mix.double()], dim=1)
+    mix = factor.mix.weight.double()
+    right = torch.empty(len(mix), len(factor.columns), dtype=torch.float64, device=mix.device)
+    right[:, factor.columns.long()] = torch.cat([torch.eye(len(mix)).to(right), mix], dim=1)
     return right

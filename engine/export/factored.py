@@ -120,10 +120,10 @@ def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
                 "format": str(
                     (Format.SKIP_CAT if shared else Format.SKIP) if skips else Format.CAT if shared else Format.LOW_RANK
                 ),
-                "rank": members[0][1].left.shape[1],
-                "in_features": len(factor.columns) if skips else factor.right.shape[1],
-                "out_features": [len(part.left) for _, part in members],
-                "bias": [part.bias is not None for _, part in members],
+                "rank": members[0][1].left.in_features,
+                "in_features": len(factor.columns) if skips else factor.right.in_features,
+                "out_features": [part.left.out_features for _, part in members],
+                "bias": [part.left.bias is not None for _, part in members],
             }
         )
     return blocks
@@ -145,7 +145,7 @@ def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
 
 def rank_pattern(module: nn.Module) -> dict[str, int]:
     """Return the rank of every factored linear module by its name, in model order, as PEFT writes ranks."""
-    return {name: part.left.shape[1] for name, part in module.named_modules() if isinstance(part, FactoredLinear)}
+    return {name: part.left.in_features for name, part in module.named_modules() if isinstance(part, FactoredLinear)}
 
 
 def stored_bytes(module: nn.Module) -> int:

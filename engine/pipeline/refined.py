@@ -36,7 +36,13 @@ def read_layer(layer: nn.Module, artifact: Artifact) -> None:
     """Put the stored factors into one decoder layer, in its own type."""
     stored = load_file(artifact.path("refined.safetensors"))
     for name, tensor in _factors(layer).items():
-        tensor.copy_(stored[name])
+        tensor.copy_(stored[name] if name in stored else stored[_bare(name)])
+
+
+def _bare(name: str) -> str:
+    """Return what a factor's tensor was called while factors were bare parameters."""
+    module, factor, part = name.rsplit(".", 2)
+    return f"{module}.{factor}" if part == "weight" else f"{module}.{part}"
 
 
 def _factors(layer: nn.Module) -> dict[str, torch.Tensor]:

@@ -7,23 +7,21 @@ every device, what it does to speed is not.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from engine.compression.layers import FactoredLinear, LowRankInner, SharedInner, SkipInner
+from engine.compression.layers import FactoredLinear
 from engine.errors import ModelError
+from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from engine.quantization.precision import Rounding
-
-_FACTORS: Final[dict[type[nn.Module], str]] = {LowRankInner: "right", SkipInner: "mix", FactoredLinear: "left"}
-"""Module -> name of its matrix (out, in)."""
 
 
 def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -> nn.Module:
@@ -39,12 +37,11 @@ def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -
     """
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     result = copy.deepcopy(module, shared)
-    for part, name in _matrices(result, projections):
-        weight = getattr(part, name).detach()
-        matrix = weight.T if isinstance(part, Conv1D) else weight
-        nearest = round_matrix(matrix, rounding)
+    for part in _linears(result, projections):
+        weight = weight_matrix(part).detach()
+        nearest = round_matrix(weight, rounding)
         kept = nearest.T.contiguous() if isinstance(part, Conv1D) else nearest
-        setattr(part, name, nn.Parameter(kept, requires_grad=False))
+        part.weight = nn.Parameter(kept, requires_grad=False)
     return result
 
 
@@ -92,18 +89,13 @@ def _torchao() -> Any:
     return quant_primitives
 
 
-def _matrices(module: nn.Module, projections: Iterable[str]) -> Iterator[tuple[nn.Module, str]]:
-    """Yield every matrix of the projections once, as a module and the name of its parameter."""
+def _linears(module: nn.Module, projections: Iterable[str]) -> Iterator[nn.Module]:
+    """Yield the linear modules of the projections, those of their factors among them, shared ones once."""
     seen: set[nn.Module] = set()
     for name in projections:
-        for part in _parts(module.get_submodule(name)):
-            if part not in seen:
-                seen.add(part)
-                yield part, _FACTORS.get(type(part), "weight")
-
-
-def _parts(part: nn.Module) -> tuple[nn.Module, ...]:
-    if not isinstance(part, FactoredLinear):
-        return (part,)
-    inner = part.inner.inner if isinstance(part.inner, SharedInner) else part.inner
-    return part, inner
+        part = module.get_submodule(name)
+        for linear in [part.left, part.inner] if isinstance(part, FactoredLinear) else [part]:
+            for one in linear.modules():
+                if isinstance(one, nn.Linear | Conv1D) and one not in seen:
+                    seen.add(one)
+                    yield one

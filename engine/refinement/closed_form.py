@@ -88,7 +88,7 @@ class _Fit:
         """What is fitted, (out, r)."""
         module = self.module
         if isinstance(module, FactoredLinear):
-            return module.left
+            return module.left.weight
         assert isinstance(module, NarrowedLinear)
         return module.weight
 

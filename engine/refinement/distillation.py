@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from engine.compression.layers import FactoredLinear, LowRankInner, NarrowedLinear, SkipInner
+from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.errors import NumericalError
 from engine.model.module import device_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from engine.progress import Report
     from engine.specs import TrainingSpec
 
-_MATRIX = 2
 _LEAST_SCALE = 1e-4
 _BETAS = (0.9, 0.95)
 
@@ -171,13 +170,10 @@ def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
 
     Meanwhile nothing else takes gradients: the rest is shared with the dense model.
     """
-    modules = [m for m in model.modules() if isinstance(m, FactoredLinear | NarrowedLinear | LowRankInner | SkipInner)]
-    places = [
-        (module, name)
-        for module in modules
-        for name, parameter in list(module.named_parameters(recurse=False))
-        if parameter.ndim == _MATRIX and parameter.numel()
-    ]
+    compressed = [m for m in model.modules() if isinstance(m, FactoredLinear | NarrowedLinear)]
+    # A group's inner factor is listed under one of its members only.
+    modules = [m for part in compressed for m in part.modules() if isinstance(m, nn.Linear) and m.weight.numel()]
+    places = [(module, "weight") for module in modules]
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)

@@ -38,16 +38,16 @@ class DiagonalLinear(nn.Module):
     def __init__(self, factored: FactoredLinear) -> None:
         super().__init__()
         self.factored = factored
-        out, rank = factored.left.shape
+        left = factored.left.weight
+        out, rank = left.shape
         # b = 0 changes nothing at first, and d = 1 gives it a gradient.
-        self.b = nn.Parameter(torch.zeros(out, device=factored.left.device))
-        self.d = nn.Parameter(torch.ones(rank, device=factored.left.device))
+        self.b = nn.Parameter(torch.zeros(out, device=left.device))
+        self.d = nn.Parameter(torch.ones(rank, device=left.device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (..., in) to (..., out)."""
-        return functional.linear(
-            self.factored.inner(x), scaled_left(self.factored.left, self.b, self.d), self.factored.bias
-        )
+        left = self.factored.left
+        return functional.linear(self.factored.inner(x), scaled_left(left.weight, self.b, self.d), left.bias)
 
 
 def scaled_left(left: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
@@ -92,8 +92,9 @@ def merge_diagonals(module: nn.Module, diagonals: Mapping[str, torch.Tensor]) ->
     """Put trained diagonals into the left factors of a compressed model; ranks and cost stay as they are."""
     for name, part in module.named_modules():
         if isinstance(part, FactoredLinear):
-            b, d = (diagonals[f"{which}/{name}"].to(part.left.device) for which in "bd")
-            part.left = nn.Parameter(scaled_left(part.left, b, d), requires_grad=False)
+            left = part.left.weight
+            b, d = (diagonals[f"{which}/{name}"].to(left.device) for which in "bd")
+            part.left.weight = nn.Parameter(scaled_left(left, b, d), requires_grad=False)
 
 
 def _wrap(module: nn.Module) -> dict[str, DiagonalLinear]:

@@ -561,8 +561,8 @@ MUTANTS = (
     Mutant(
         "bias-dropped",
         "engine/compression/layers.py",
-        "functional.linear(self.inner(x), self.left, self.bias)",
-        "functional.linear(self.inner(x), self.left)",
+        "self.left = linear_of(left, bias)",
+        "self.left = linear_of(left)",
         "biases are lost",
         ("engine/compression",),
     ),

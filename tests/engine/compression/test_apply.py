@@ -175,7 +175,7 @@ def test_a_model_with_broken_numbers_names_the_module():
     toy = Toy("llama")
     reference = take_reference(toy.module, TOKENS, SPEC, ignore_progress)
     compressed = toy.compressed(toy.blocks(Format.LOW_RANK, 0.4))
-    compressed.model.layers[1].mlp.down_proj.left.data[0, 0] = float("nan")
+    compressed.model.layers[1].mlp.down_proj.left.weight.data[0, 0] = float("nan")
     with pytest.raises(NumericalError, match=r"layers\.1\.mlp\.down_proj"):
         measure(compressed, TOKENS, reference, SPEC, ignore_progress)
 

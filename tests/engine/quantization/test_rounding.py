@@ -114,6 +114,24 @@ def test_every_matrix_of_every_format_is_rounded_once_and_nothing_else(llama, st
     assert all(after[name].data_ptr() == compressed.state_dict()[name].data_ptr() for name in before.keys() - changed)
 
 
+@pytest.mark.parametrize("storage", [Format.LOW_RANK, Format.SKIP_CAT])
+def test_quantisers_find_every_factor_as_an_ordinary_linear_module(llama, storage):
+    module, inventory, factors = llama
+    blocks = decided(inventory, storage)
+    compressed = compress(module, blocks, factors.__getitem__)
+    found: list[nn.Linear] = []
+    inside = {f"{p.name}." for p in inventory.projections} | {p.name for p in inventory.projections}
+    torchao.quantize_(
+        compressed,
+        torchao.Int8WeightOnlyConfig(version=2),
+        filter_fn=lambda part, name: (
+            isinstance(part, nn.Linear) and any(name.startswith(one) for one in inside) and found.append(part) is None
+        ),
+    )
+    assert sorted(tuple(part.weight.shape) for part in found) == sorted(matrix_shapes(blocks, inventory))
+    assert all(hasattr(part.weight, "qdata") for part in found)
+
+
 def test_weights_stored_the_other_way_round_are_rounded_along_their_inputs():
     module, inventory, _ = toys.factored("gpt2", toys.tokens(2, 8))
     after = rounded(module, inventory.by_name, ROUNDINGS[4])

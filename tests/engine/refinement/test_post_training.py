@@ -46,7 +46,7 @@ def test_an_untrained_diagonal_changes_nothing_and_can_learn():
     toy = Toy("llama")
     compressed = toy.compressed(toy.blocks(Format.LOW_RANK, 0.5))
     part = next(m for m in compressed.modules() if isinstance(m, FactoredLinear))
-    x = torch.randn(2, 3, part.inner.right.shape[1])
+    x = torch.randn(2, 3, part.inner.right.in_features)
     wrapped = DiagonalLinear(part)
     torch.testing.assert_close(wrapped(x), part(x))
     wrapped(x).square().sum().backward()
