@@ -323,25 +323,27 @@ class TrainingSpec:
     """How factors are trained to predict what the dense model predicts.
 
     Attributes:
-        epochs: passes over the text.
-        learning_rate: of Adam at the first step, in relation to the size of each entry's row and column; falls
-            to 0 by a cosine.
+        n_sequences: of the calibration text, from its beginning; where it is shorter, all there is.
+        epochs: passes over them.
+        learning_rate: of Adam at its highest, in relation to the size of each entry's row and column; rises over ten
+            steps and falls to 0 by a cosine.
         seed: of the order of the batches.
-        minutes: no step begins when these are over.
+        minutes: training ends when these are over; the rate falls in time for that.
     """
 
-    epochs: int = 4
+    n_sequences: int = 1024
+    epochs: int = 1
     learning_rate: float = 3e-4
     seed: int = 0
     minutes: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.epochs < 1 or not 0 < self.learning_rate < 1 or not self.minutes > 0:
+        if self.n_sequences < 2 or self.epochs < 1 or not 0 < self.learning_rate < 1 or not self.minutes > 0:
             raise InvalidSpecError(
-                f"Training with {self.epochs} epochs, the relative learning rate {self.learning_rate:g} and "
-                f"{self.minutes:g} minutes was asked for; expected at least 1 epoch, a rate between 0 and 1, and some "
-                "time."
+                f"Training on {self.n_sequences:,} sequences with {self.epochs} epochs, the relative learning rate "
+                f"{self.learning_rate:g} and {self.minutes:g} minutes was asked for; expected at least 2 sequences, 1 "
+                "epoch, a rate between 0 and 1, and some time."
             )
 
 
@@ -350,7 +352,8 @@ class RefinementSpec:
     """How a compressed model is refined on the text its analysis was made on.
 
     Attributes:
-        training: how factors are trained after their correction; ``None``: not at all.
+        training: how factors are trained afterwards; ``None``: not at all.
+        correct: whether left factors are first corrected in closed form.
         damping: of the correction, relative; a ridge towards the factors as they were.
         batch_size: sequences per pass.
         compute_dtype: autocast type of passes, ``auto`` for what the machine is faster in; factors are float32 whatever
@@ -358,6 +361,7 @@ class RefinementSpec:
     """
 
     training: TrainingSpec | None = None
+    correct: bool = True
     damping: float = 1e-3
     batch_size: int = 4
     compute_dtype: str = "bfloat16"
@@ -369,6 +373,8 @@ class RefinementSpec:
                 f"A refinement with damping {self.damping} and {self.batch_size} sequences per pass was asked for; "
                 "expected a damping above 0 and at most 1, and at least one sequence."
             )
+        if not self.correct and self.training is None:
+            raise InvalidSpecError("A refinement without correction and training changes nothing; ask for one of them.")
 
     @property
     def kind(self) -> str:

@@ -23,11 +23,15 @@ class Refine(OnRankMap, OnText):
     name: ClassVar[str] = "refine"
 
     train: bool = Field(default=False, description="Also train the factors to predict what the dense model predicts.")
-    epochs: int = setting(TrainingSpec, "epochs", "With --train: passes over the text.", ge=1, le=10_000)
+    correct: bool = setting(RefinementSpec, "correct", "First fit the left factors in closed form.")
+    train_sequences: int = setting(
+        TrainingSpec, "n_sequences", "With --train: sequences of the calibration text, or all there are.", ge=2
+    )
+    epochs: int = setting(TrainingSpec, "epochs", "With --train: passes over them.", ge=1, le=10_000)
     learning_rate: float = setting(
         TrainingSpec, "learning_rate", "With --train: relative to the entries' size.", gt=0, lt=1
     )
-    minutes: float = setting(TrainingSpec, "minutes", "With --train: no step begins after these.", gt=0)
+    minutes: float = setting(TrainingSpec, "minutes", "With --train: the most it takes.", gt=0)
     seed: Seed = setting(TrainingSpec, "seed", "With --train: of the order of the text.")
     damping: float = setting(
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
@@ -45,6 +49,9 @@ class Refine(OnRankMap, OnText):
         self.parsed_map()
         self.corpus("evaluation")
 
+    def _training(self) -> TrainingSpec | None:
+        return self.into(TrainingSpec, n_sequences=self.train_sequences) if self.train else None
+
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
         return f"Refine {named_maps(store, self.analysis, [self.parsed_map()])}"
@@ -59,7 +66,7 @@ class Refine(OnRankMap, OnText):
         from engine.results.outcomes import Refinement
 
         store, rank_map = home.store, self.parsed_map()
-        spec = self.into(RefinementSpec, training=self.into(TrainingSpec) if self.train else None)
+        spec = self.into(RefinementSpec, training=self._training())
         key = refine(home, self.analysis, rank_map, spec, part_of(report, 0.0, 0.8), device=self.device)
         text = self.into(EvaluationSpec, corpus=self.corpus("evaluation"))
         session = EvaluationSession(home, self.analysis, text, part_of(report, 0.8, 0.86), device=self.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from engine.rank_map.document import RankMap
     from engine.search.specs import ObjectiveSpec
-    from engine.specs import PostTrainingSpec
+    from engine.specs import PostTrainingSpec, RefinementSpec
 
 
 _NEURONS = {"neurons": True}
@@ -88,14 +88,17 @@ def evaluation_key(
     return _key("evaluation", subject, [analysis, reference.fingerprint, *refined])
 
 
-def refinement_key(rank_map: RankMap, analysis: str, spec: object, corpus: str) -> Key:
-    """A rank map's factors refined on a text."""
-    return _key("refinement", {**decided(rank_map), "spec": spec}, [analysis, corpus])
+def refinement_key(rank_map: RankMap, analysis: str, spec: RefinementSpec, corpus: str) -> Key:
+    """A rank map's factors refined on a text; earlier releases always corrected, and did not say so."""
+    chosen = asdict(spec)
+    if spec.correct:
+        del chosen["correct"]
+    return _key("refinement", {**decided(rank_map), "spec": chosen}, [analysis, corpus])
 
 
-def refined_epoch_key(training: Key, epochs: int) -> Key:
-    """Where the training of a refinement stands after a number of epochs."""
-    return _key("refined-epoch", {"epochs": epochs}, [training.fingerprint])
+def training_check_key(refinement: Key, check: int) -> Key:
+    """Where the training of a refinement stood at one of its checks."""
+    return _key("training-check", {"check": check}, [refinement.fingerprint])
 
 
 def refined_layer_key(refinement: Key, layer: int) -> Key:

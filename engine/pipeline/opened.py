@@ -132,8 +132,8 @@ class OpenedAnalysis:
         """
         return rank_factors_reader(self.analysis, self.store, metric)
 
-    def sequences(self, spec: CorpusSpec, report: Report) -> torch.Tensor:
-        """Return the token ids (n_sequences, length) the model reads of a text.
+    def sequences(self, spec: CorpusSpec, report: Report, *, or_all: bool = False) -> torch.Tensor:
+        """Return the token ids (n_sequences, length) the model reads of a text; ``or_all``: all there are, if fewer.
 
         Raises:
             InvalidSpecError: the sequences are longer than what the model was built for.
@@ -141,7 +141,7 @@ class OpenedAnalysis:
         """
         texts, dense = resolve_texts(self.home, spec, report), self.dense
         report("text", None, f"Reading {spec.label}")
-        return read_sequences(dense, spec, texts)
+        return read_sequences(dense, spec, texts, or_all=or_all)
 
     def described(self, rank_map: RankMap | None) -> dict[str, object]:
         """Return what every measurement says about the model, the device and the versions."""

@@ -1,6 +1,6 @@
 """Refine a compressed model: its left factors in closed form, then perhaps all factors by training.
 
-Every corrected layer and every epoch is stored, so that a killed job goes on after the last finished one.
+Every corrected layer and the training at every check is stored, so that a killed job goes on from there.
 """
 
 from __future__ import annotations
@@ -9,18 +9,23 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from safetensors.torch import load_file, save_file
-
 from cache import write_json
+from engine.errors import CorpusError
 from engine.model.module import decoder_layers, pass_type
 from engine.pipeline import keys
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
-from engine.pipeline.refined import apply_refinement, read_layer, write_layer
+from engine.pipeline.refined import (
+    apply_refinement,
+    read_checkpoint,
+    read_layer,
+    write_checkpoint,
+    write_layer,
+)
 from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
-from engine.refinement import Checkpoint, LeftCorrection, distil, improve_layer_by_layer
+from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +35,14 @@ if TYPE_CHECKING:
     from engine.model.opening import OpenModel
     from engine.progress import Report
     from engine.rank_map.document import RankMap
+    from engine.refinement import Checkpoint
     from engine.refinement.sweep import LayerPair
     from engine.settings import Home
     from engine.specs import RefinementSpec
+
+
+_HELD_OUT = 8
+"""Sequences that are not trained on and say when training no longer helps, or an eighth of a shorter text."""
 
 
 def refine(
@@ -75,17 +85,18 @@ def refine(
         report("refinement", 1.0, "This refinement exists already")
         return key
     began = time.monotonic()
-    tokens = opened.sequences(corpus, part_of(report, 0.05, 0.1))
     model, compressed = opened.dense, opened.compress(rank_map)
-    corrected = key_of(replace(spec, training=None))
-    middle = 1.0 if spec.training is None else 0.4
-    _correct(store, corrected, model, compressed, tokens, spec, part_of(report, 0.1, middle))
-    document = {"kind": spec.kind, "spec": asdict(spec), "corpus": corpus.label, "epochs": 0}
+    middle = 1.0 if spec.training is None else 0.3 if spec.correct else 0.1
+    if spec.correct:
+        tokens = opened.sequences(corpus, part_of(report, 0.05, 0.1))
+        corrected = key_of(replace(spec, training=None))
+        _correct(store, corrected, model, compressed, tokens, spec, part_of(report, 0.1, middle))
+    document: dict[str, object] = {"kind": spec.kind, "spec": asdict(spec), "corpus": corpus.label}
     if spec.training is not None:
-        # More minutes go on where fewer stopped.
-        timeless = replace(spec, training=replace(spec.training, minutes=1.0))
-        place = key_of(timeless)
-        document["epochs"] = _train(store, place, model, compressed, tokens, spec, part_of(report, middle, 1.0))
+        wanted = replace(corpus, n_sequences=spec.training.n_sequences + _HELD_OUT)
+        text = opened.sequences(wanted, part_of(report, middle, middle), or_all=True)
+        end = _train(store, key, model, compressed, text, spec, part_of(report, middle, 1.0))
+        document |= {"steps": end.steps, "held_out_divergences": list(end.divergences)}
         for index, layer in enumerate(decoder_layers(compressed)):
             with store.writing(keys.refined_layer_key(key, index), {"analysis": analysis.id}) as into:
                 write_layer(layer, into)
@@ -93,6 +104,8 @@ def refine(
     with store.writing(key, about) as into:
         write_json(into / "refinement.json", document)
         (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
+    for check in _checks(store, key):
+        store.delete(check)
     return key
 
 
@@ -133,37 +146,44 @@ def _correct(
 
 def _train(
     store: Store,
-    place: Key,
+    refinement: Key,
     model: OpenModel,
     compressed: nn.Module,
-    tokens: torch.Tensor,
+    text: torch.Tensor,
     spec: RefinementSpec,
     report: Report,
-) -> int:
-    """Train from the last stored epoch on; return the number of finished epochs."""
+) -> Checkpoint:
+    """Train from the last stored check on; return where it ended."""
     assert spec.training is not None
-    known = [n for n in range(1, spec.training.epochs + 1) if keys.refined_epoch_key(place, n) in store]
-    start = None
-    if known:
-        stored = store.read(keys.refined_epoch_key(place, known[-1]))
-        start = Checkpoint(known[-1], load_file(stored.path("training.safetensors")))
-
-    def save(checkpoint: Checkpoint) -> None:
-        with store.writing(keys.refined_epoch_key(place, checkpoint.epochs), {"epochs": checkpoint.epochs}) as into:
-            save_file(checkpoint.tensors, into / "training.safetensors")
-        earlier = keys.refined_epoch_key(place, checkpoint.epochs - 1)
-        if earlier in store:
-            store.delete(earlier)
-
-    return distil(
+    n_held_out = min(_HELD_OUT, max(1, len(text) // 8))
+    if len(text) == n_held_out:
+        raise CorpusError(
+            "The text has one sequence of this length, and training needs one to train on and one to check; give more "
+            "text, or analyse with shorter sequences."
+        )
+    training = Distillation(
         model.module,
         compressed,
-        tokens,
+        text[:-n_held_out][: spec.training.n_sequences],
+        text[-n_held_out:],
         spec.training,
-        report,
         batch_size=spec.batch_size,
         compute_dtype=spec.compute_dtype,
-        deadline=time.monotonic() + 60 * spec.training.minutes,
-        start=start,
-        save=save,
     )
+    known = _checks(store, refinement)
+    start = read_checkpoint(store.read(known[-1])) if known else None
+
+    def save(checkpoint: Checkpoint) -> None:
+        earlier = _checks(store, refinement)
+        with store.writing(keys.training_check_key(refinement, checkpoint.n_checks), {}) as into:
+            write_checkpoint(checkpoint, into)
+        for key in earlier:
+            store.delete(key)
+
+    return training.run(report, start=start, save=save)
+
+
+def _checks(store: Store, refinement: Key) -> list[Key]:
+    """Return what is stored of an unfinished training, in its order."""
+    wanted = (keys.training_check_key(refinement, check) for check in range(1, N_CHECKS + 1))
+    return [key for key in wanted if key in store]

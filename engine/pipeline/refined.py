@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
+from cache import write_json
 from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.model.module import decoder_layers
 from engine.pipeline import keys
+from engine.refinement import Checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,36 @@ def read_layer(layer: nn.Module, artifact: Artifact) -> None:
     stored = load_file(artifact.path("refined.safetensors"))
     for name, tensor in _factors(layer).items():
         tensor.copy_(stored[name] if name in stored else stored[_bare(name)])
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write where a training stands."""
+    first, second = checkpoint.moments
+    named = {"value": checkpoint.values, "first": first, "second": second}
+    if checkpoint.best is not checkpoint.values:
+        named["best"] = checkpoint.best
+    tensors = {f"{name}/{index}": t.cpu() for name, several in named.items() for index, t in enumerate(several)}
+    save_file(tensors, folder / "training.safetensors")
+    document = {"steps": checkpoint.steps, "seconds": checkpoint.seconds, "divergences": checkpoint.divergences}
+    write_json(folder / "training.json", document)
+
+
+def read_checkpoint(artifact: Artifact) -> Checkpoint:
+    """Read where a training stood."""
+    tensors, document = load_file(artifact.path("training.safetensors")), artifact.json("training.json")
+    n_factors = sum(name.startswith("value/") for name in tensors)
+
+    def named(name: str) -> list[torch.Tensor]:
+        return [tensors[f"{name}/{index}"] for index in range(n_factors)]
+
+    return Checkpoint(
+        document["steps"],
+        document["seconds"],
+        named("value"),
+        (named("first"), named("second")),
+        named("best" if "best/0" in tensors else "value"),
+        tuple(document["divergences"]),
+    )
 
 
 def _bare(name: str) -> str:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from engine.specs import CorpusSpec
 
 
-def read_sequences(model: OpenModel, spec: CorpusSpec, demo_texts: Path | None) -> torch.Tensor:
-    """Return the token ids (n_sequences, length) a model reads of a text.
+def read_sequences(
+    model: OpenModel, spec: CorpusSpec, demo_texts: Path | None, *, or_all: bool = False
+) -> torch.Tensor:
+    """Return the token ids (n_sequences, length) a model reads of a text; ``or_all``: all there are, if fewer.
 
     Raises:
         InvalidSpecError: the sequences are longer than what the model was built for.
@@ -35,7 +37,7 @@ def read_sequences(model: OpenModel, spec: CorpusSpec, demo_texts: Path | None) 
             f"Sequences of {spec.length:,} tokens were asked for, but the model has {positions:,} positions; ask for "
             f"a length of at most {positions:,}."
         )
-    tokens = load_corpus(spec, model.tokenizer, demo_texts).tokens
+    tokens = load_corpus(spec, model.tokenizer, demo_texts, or_all=or_all).tokens
     require_embedded(model.module, tokens.unique().tolist())
     return tokens
 

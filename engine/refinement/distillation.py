@@ -8,186 +8,195 @@ References:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
-from torch.nn import functional
-from torch.nn.utils import parametrize
 
-from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.errors import NumericalError
 from engine.model.module import device_of
+from engine.refinement.divergence import divergence
+from engine.refinement.trainable import factors_in_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from torch import nn
 
     from engine.progress import Report
     from engine.specs import TrainingSpec
 
-_LEAST_SCALE = 1e-4
 _BETAS = (0.9, 0.95)
+_WARM_UP_STEPS = 10
+N_CHECKS = 8
+"""Times that held-out text is looked at, evenly over a training."""
+
+_PATIENCE = 2
+"""Checks in a row that may find nothing better before training ends."""
+
+Tensors = list[torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """Where training stands after a number of epochs.
+    """Where training stands at a check.
 
     Attributes:
-        epochs: finished.
-        tensors: of every factor, in order: its value in training and Adam's two moments.
+        steps: taken.
+        seconds: they took.
+        values: of every factor, as it is trained.
+        moments: Adam's first and second, of every factor; none before the first step.
+        best: the values with the lowest divergence on held-out text so far.
+        divergences: on held-out text, at the start and at every check, in nats per token.
     """
 
-    epochs: int
-    tensors: dict[str, torch.Tensor]
+    steps: int
+    seconds: float
+    values: Tensors
+    moments: tuple[Tensors, Tensors]
+    best: Tensors
+    divergences: tuple[float, ...]
+
+    @property
+    def n_checks(self) -> int:
+        """Checks so far."""
+        return len(self.divergences) - 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last checks found nothing better."""
+        return self.n_checks - self.divergences.index(min(self.divergences)) >= _PATIENCE
 
 
-def distil(
-    dense: nn.Module,
-    compressed: nn.Module,
-    tokens: torch.Tensor,
-    spec: TrainingSpec,
-    report: Report,
-    *,
-    batch_size: int,
-    compute_dtype: str,
-    deadline: float,
-    start: Checkpoint | None = None,
-    save: Callable[[Checkpoint], None] = lambda _: None,
-) -> int:
-    """Train the factors of ``compressed`` in place and return the number of epochs finished.
+class Distillation:
+    """Training of the factors of one compressed model.
 
     Args:
         dense: what it was made from; not changed.
-        compressed: a model with factored projections, in float32.
-        tokens: (n_sequences, length) text.
-        spec: epochs, rate, order.
-        report: told after every step.
+        compressed: a model with factored or narrowed projections, in float32; trained in place.
+        tokens: (n_sequences, length) text to train on.
+        held_out: (n, length) text that says when training no longer helps.
+        spec: passes over the text, rate, order, time.
         batch_size: sequences per step.
         compute_dtype: autocast type of passes.
-        deadline: on :func:`time.monotonic`'s clock; no step begins after it.
-        start: where an earlier run from the same factors stood.
-        save: given a checkpoint after every epoch.
-
-    Raises:
-        NumericalError: the divergence is not finite.
     """
-    batches = tokens.to(device_of(dense)).split(batch_size)
-    dtype = getattr(torch, compute_dtype)
-    n_steps = spec.epochs * len(batches)
-    with _factors_in_training(compressed) as factors:
-        optimiser = torch.optim.Adam(factors, spec.learning_rate, betas=_BETAS)
-        first = 0 if start is None else start.epochs
-        if start is not None:
-            _restore(start, factors, optimiser, first * len(batches))
-        for epoch in range(first, spec.epochs):
-            order = torch.randperm(len(batches), generator=torch.Generator().manual_seed(spec.seed + epoch)).tolist()
-            for place, index in enumerate(order):
-                if time.monotonic() > deadline:
-                    return epoch
-                step = epoch * len(batches) + place
-                optimiser.param_groups[0]["lr"] = spec.learning_rate * (1 + math.cos(math.pi * step / n_steps)) / 2
-                loss = _divergence(dense, compressed, batches[index], dtype)
-                if not torch.isfinite(loss):
-                    raise NumericalError(
-                        f"The divergence from the dense model became {loss.item()} in training; use a lower learning "
-                        f"rate than {spec.learning_rate:g} or the compute dtype float32."
-                    )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                message = f"Training: step {step + 1} of {n_steps}, divergence {loss.item():.3f}"
-                report("training", (step + 1) / n_steps, message)
-            save(_checkpoint(epoch + 1, factors, optimiser))
-    return spec.epochs
 
+    def __init__(
+        self,
+        dense: nn.Module,
+        compressed: nn.Module,
+        tokens: torch.Tensor,
+        held_out: torch.Tensor,
+        spec: TrainingSpec,
+        *,
+        batch_size: int,
+        compute_dtype: str,
+    ) -> None:
+        self._dense, self._compressed = dense, compressed
+        device = device_of(dense)
+        self._batches = tokens.to(device).split(batch_size)
+        self._held_out = held_out.to(device).split(batch_size)
+        self._spec = spec
+        self._dtype = getattr(torch, compute_dtype)
+        self.n_steps = spec.epochs * len(self._batches)
 
-def _divergence(dense: nn.Module, compressed: nn.Module, batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return KL(dense || compressed), the mean over tokens in nats."""
-    with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        with torch.no_grad():
-            wanted = dense(input_ids=batch, use_cache=False).logits
-        given = compressed(input_ids=batch, use_cache=False).logits
-    target = wanted.flatten(0, 1).float().log_softmax(-1)
-    return functional.kl_div(
-        given.flatten(0, 1).float().log_softmax(-1), target, log_target=True, reduction="batchmean"
-    )
+    def run(
+        self, report: Report, *, start: Checkpoint | None = None, save: Callable[[Checkpoint], None] = lambda _: None
+    ) -> Checkpoint:
+        """Train until the text or the minutes are over or held-out text gains no more; keep the best factors.
 
+        The learning rate rises over a few steps and falls to 0 by a cosine, over the steps or over the minutes,
+        whichever end first.
 
-def _checkpoint(epochs: int, factors: list[nn.Parameter], optimiser: torch.optim.Adam) -> Checkpoint:
-    tensors: dict[str, torch.Tensor] = {}
-    for index, factor in enumerate(factors):
-        state = optimiser.state[factor]
-        values = {"value": factor, "first": state["exp_avg"], "second": state["exp_avg_sq"]}
-        tensors |= {f"{index}/{name}": value.detach().cpu().clone() for name, value in values.items()}
-    return Checkpoint(epochs, tensors)
+        Args:
+            report: told after every step.
+            start: where an earlier run from the same factors stood.
+            save: given a checkpoint at every check.
+
+        Raises:
+            NumericalError: the divergence is not finite.
+        """
+        with factors_in_training(self._compressed) as factors:
+            optimiser = torch.optim.Adam(factors, self._spec.learning_rate, betas=_BETAS)
+            at = self._begin(factors) if start is None else start
+            if start is not None:
+                _restore(start, factors, optimiser)
+            steps, began = at.steps, time.monotonic() - at.seconds
+            done = self._done(steps, at.seconds)
+            while done < 1 and not at.is_over:
+                loss = self._step(steps, done, optimiser)
+                steps, seconds, before = steps + 1, time.monotonic() - began, done
+                done = self._done(steps, seconds)
+                if int(N_CHECKS * done) > int(N_CHECKS * before):
+                    at = self._check(at, steps, seconds, factors, optimiser)
+                    save(at)
+                report("training", done, f"Training: step {steps} of {self.n_steps}, divergence {loss:.3f}")
+            _set(factors, at.best)
+        return at
+
+    def _begin(self, factors: list[nn.Parameter]) -> Checkpoint:
+        values = [factor.detach().clone() for factor in factors]
+        return Checkpoint(0, 0.0, values, ([], []), values, (self._held_out_divergence(),))
+
+    def _done(self, steps: int, seconds: float) -> float:
+        return min(1.0, max(steps / self.n_steps, seconds / (60 * self._spec.minutes)))
+
+    def _step(self, step: int, done: float, optimiser: torch.optim.Adam) -> float:
+        epoch, place = divmod(step, len(self._batches))
+        order = torch.randperm(len(self._batches), generator=torch.Generator().manual_seed(self._spec.seed + epoch))
+        warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+        optimiser.param_groups[0]["lr"] = self._spec.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
+        loss = self._divergence(self._batches[int(order[place])])
+        if not torch.isfinite(loss):
+            raise NumericalError(
+                f"The divergence from the dense model became {loss.item()} in training; use a lower learning "
+                f"rate than {self._spec.learning_rate:g} or the compute dtype float32."
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    def _check(
+        self,
+        last: Checkpoint,
+        steps: int,
+        seconds: float,
+        factors: list[nn.Parameter],
+        optimiser: torch.optim.Adam,
+    ) -> Checkpoint:
+        values = [factor.detach().clone() for factor in factors]
+        first, second = ([optimiser.state[f][which].clone() for f in factors] for which in ("exp_avg", "exp_avg_sq"))
+        found = self._held_out_divergence()
+        best = values if found < min(last.divergences) else last.best
+        return Checkpoint(steps, seconds, values, (first, second), best, (*last.divergences, found))
+
+    @torch.no_grad()
+    def _held_out_divergence(self) -> float:
+        total = sum(self._divergence(batch).item() * len(batch) for batch in self._held_out)
+        return total / sum(map(len, self._held_out))
+
+    def _divergence(self, batch: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(batch.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
+            with torch.no_grad():
+                wanted = self._dense(input_ids=batch, use_cache=False).logits
+            given = self._compressed(input_ids=batch, use_cache=False).logits
+        return divergence(given, wanted)
 
 
 @torch.no_grad()
-def _restore(start: Checkpoint, factors: list[nn.Parameter], optimiser: torch.optim.Adam, n_steps: int) -> None:
-    for index, factor in enumerate(factors):
-        factor.copy_(start.tensors[f"{index}/value"])
+def _set(factors: list[nn.Parameter], values: Tensors) -> None:
+    for factor, value in zip(factors, values, strict=True):
+        factor.copy_(value)
+
+
+def _restore(start: Checkpoint, factors: list[nn.Parameter], optimiser: torch.optim.Adam) -> None:
+    _set(factors, start.values)
+    for factor, first, second in zip(factors, *start.moments, strict=True):
         optimiser.state[factor] = {
-            "step": torch.tensor(float(n_steps)),
-            "exp_avg": start.tensors[f"{index}/first"].to(factor),
-            "exp_avg_sq": start.tensors[f"{index}/second"].to(factor),
+            "step": torch.tensor(float(start.steps)),
+            "exp_avg": first.to(factor),
+            "exp_avg_sq": second.to(factor),
         }
-
-
-class _Scaled(nn.Module):
-    """A factor written as an array of ordinary size times the scale of its rows and columns.
-
-    Columns that read a feature of large variance are small, and a step of the same size everywhere would drown
-    what they say; in this form an optimiser's steps are in relation to what is there.
-    """
-
-    scale: torch.Tensor
-
-    def __init__(self, factor: torch.Tensor) -> None:
-        super().__init__()
-        squares = factor.detach().pow(2)
-        mean = squares.mean().clamp_min(torch.finfo(factor.dtype).tiny)
-        rows, columns = squares.mean(1, keepdim=True) / mean, squares.mean(0, keepdim=True) / mean
-        scale = (mean * rows.clamp_min(_LEAST_SCALE) * columns.clamp_min(_LEAST_SCALE)).sqrt()
-        self.register_buffer("scale", scale, persistent=False)
-
-    def forward(self, relative: torch.Tensor) -> torch.Tensor:
-        """Return the factor."""
-        return relative * self.scale
-
-    def right_inverse(self, factor: torch.Tensor) -> torch.Tensor:
-        """Undo :meth:`forward`."""
-        return factor / self.scale
-
-
-@contextlib.contextmanager
-def _factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """Yield factors and narrowed matrices, shared ones once, as parameters of ordinary size; they stay as they end up.
-
-    Meanwhile nothing else takes gradients: the rest is shared with the dense model.
-    """
-    compressed = [m for m in model.modules() if isinstance(m, FactoredLinear | NarrowedLinear)]
-    # A group's inner factor is listed under one of its members only.
-    modules = [m for part in compressed for m in part.modules() if isinstance(m, nn.Linear) and m.weight.numel()]
-    places = [(module, "weight") for module in modules]
-    frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    parameters = []
-    for module, name in places:
-        parametrize.register_parametrization(module, name, _Scaled(getattr(module, name)))
-        parameters.append(dict(module.named_parameters())[f"parametrizations.{name}.original"])
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    try:
-        yield parameters
-    finally:
-        for module, name in places:
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-            getattr(module, name).requires_grad_(False)
-        for parameter in frozen:
-            parameter.requires_grad_(True)

@@ -59,18 +59,19 @@ class Corpus:
     texts_fingerprint: str
 
 
-def load_corpus(spec: CorpusSpec, tokenizer: Any, demo_texts: Path | None = None) -> Corpus:
+def load_corpus(spec: CorpusSpec, tokenizer: Any, demo_texts: Path | None = None, *, or_all: bool = False) -> Corpus:
     """Read and tokenise what ``spec`` describes.
 
     Args:
         spec: which text, and how many sequences of which length.
         tokenizer: of the model the sequences are for.
         demo_texts: folder of the fetched demo texts; needed for the demo's texts only.
+        or_all: take all sequences there are where there are fewer.
 
     Raises:
         CorpusError: the text cannot be read, or there is too little of it.
     """
-    return tokenize(load_texts(spec, demo_texts), tokenizer, spec)
+    return tokenize(load_texts(spec, demo_texts), tokenizer, spec, or_all=or_all)
 
 
 def load_texts(spec: CorpusSpec, demo_texts: Path | None = None) -> datasets.IterableDataset:
@@ -149,8 +150,8 @@ def hub_revision(spec: CorpusSpec) -> str:
         raise _no_answer(spec, error) from error
 
 
-def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) -> Corpus:
-    """Cut the first documents into ``spec.n_sequences`` rows of ``spec.length`` tokens.
+def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec, *, or_all: bool = False) -> Corpus:
+    """Cut the first documents into ``spec.n_sequences`` rows of ``spec.length`` tokens, or, ``or_all``, into fewer.
 
     Raises:
         CorpusError: a document is not text, or the text ends too early.
@@ -162,6 +163,12 @@ def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) 
     needed = spec.n_sequences * width
     stream: list[int] = []
     digest, n_documents = hashlib.sha256(), 0
+
+    def cut(n_sequences: int) -> Corpus:
+        rows = torch.tensor(stream[: n_sequences * width], dtype=torch.int64).view(n_sequences, width)
+        first = torch.tensor(start, dtype=torch.int64).expand(n_sequences, -1)
+        return Corpus(torch.cat([first, rows], 1), n_documents, spec.label, digest.hexdigest())
+
     for documents in _batches(texts, tokenizer, spec):
         ids = tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
         for document, tokens in zip(documents, ids, strict=True):
@@ -171,12 +178,12 @@ def tokenize(texts: datasets.IterableDataset, tokenizer: Any, spec: CorpusSpec) 
             # A chat template writes the start itself.
             stream += [*without_start(start, tokens), *separator]
             if len(stream) >= needed:
-                rows = torch.tensor(stream[:needed], dtype=torch.int64).view(spec.n_sequences, width)
-                first = torch.tensor(start, dtype=torch.int64).expand(spec.n_sequences, -1)
-                return Corpus(torch.cat([first, rows], 1), n_documents, spec.label, digest.hexdigest())
+                return cut(spec.n_sequences)
     if n_documents == 0:
         raise CorpusError(f"The text {spec.label} is empty; give one with at least {needed:,} tokens.")
     available = len(stream) // width
+    if or_all and available:
+        return cut(available)
     advice = f"ask for at most {available} sequences" if available else "ask for shorter sequences"
     raise CorpusError(
         f"The text {spec.label} has {len(stream):,} tokens in {n_documents:,} documents, and {needed:,} are "

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from cache import fingerprint
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.keys import refinement_key
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refine import refine
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
+from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.settings import Home
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
@@ -57,7 +60,7 @@ def test_a_killed_refinement_goes_on_after_what_was_finished(stop, tmp_path, mod
     store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file, method="skipcat")
     whole = Home(tmp_path / "whole").store
     run(Home(tmp_path / "whole"), model_folder("llama"), text_file)
-    spec = RefinementSpec(TrainingSpec(epochs=3), batch_size=2, compute_dtype="float32")
+    spec = RefinementSpec(TrainingSpec(epochs=3, n_sequences=6), batch_size=2, compute_dtype="float32")
     expected = refine(Home(tmp_path / "whole"), analysis.id, rank_map, spec, ignore_progress, device="cpu")
 
     def kill(stage, fraction, message):
@@ -67,23 +70,33 @@ def test_a_killed_refinement_goes_on_after_what_was_finished(stop, tmp_path, mod
     with pytest.raises(Stopped):
         refine(Home(tmp_path), analysis.id, rank_map, spec, kill, device="cpu")
     assert not store.keys("refinement")
-    layers, epochs = len(store.keys("refined-layer")), len(store.keys("refined-epoch"))
-    assert (layers, epochs) == ((2, 0) if stop.startswith("Refinement") else (3, 1))
+    layers, checks = len(store.keys("refined-layer")), len(store.keys("training-check"))
+    assert (layers, checks) == ((2, 0) if stop.startswith("Refinement") else (3, 1))
     steps = []
     found = refine(
         Home(tmp_path), analysis.id, rank_map, spec, lambda _, __, message: steps.append(message), device="cpu"
     )
     assert found == expected
-    assert sum(step.startswith("Training") for step in steps) == (9 if epochs == 0 else 6)
+    n_steps = sum(step.startswith("Training") for step in steps)
+    assert n_steps == (9 if checks == 0 else 4)
+    assert not store.keys("training-check")
     for key in whole.keys("refined-layer"):
         assert whole.read(key).manifest.members == store.read(key).manifest.members
 
 
-def test_more_minutes_go_on_where_fewer_stopped(tmp_path, model_folder, text_file):
+def test_training_takes_all_the_text_there_is_and_needs_some_to_check(tmp_path, model_folder, text_file):
     store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file)
-    found = []
-    for minutes in (1e-9, 5.0):
-        spec = RefinementSpec(TrainingSpec(epochs=2, minutes=minutes), compute_dtype="float32")
-        key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu")
-        found.append(store.read(key).json("refinement.json")["epochs"])
-    assert found == [0, 2]
+    spec = RefinementSpec(TrainingSpec(n_sequences=10**6), correct=False, compute_dtype="float32")
+    key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    found = store.read(key).json("refinement.json")
+    assert 0 < found["steps"] < 1000
+    assert found["held_out_divergences"][-1] < found["held_out_divergences"][0]
+
+
+def test_what_was_corrected_by_earlier_releases_is_found(tmp_path, model_folder, text_file):
+    _, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file)
+    former = {"training": None, "damping": 1e-3, "batch_size": 4, "compute_dtype": "float32"}
+    subject = {**decided(rank_map), "spec": former}
+    expected = fingerprint("refinement", subject, [analysis.id, "0" * 64], schema_version=SCHEMA_VERSION)
+    found = refinement_key(rank_map, analysis.id, RefinementSpec(compute_dtype="float32"), "0" * 64)
+    assert found.fingerprint == expected

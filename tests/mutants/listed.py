@@ -746,10 +746,19 @@ MUTANTS = (
     ),
     Mutant(
         "distillation-reversed",
-        "engine/refinement/distillation.py",
-        '        given.flatten(0, 1).float().log_softmax(-1), target, log_target=True, reduction="batchmean"\n',
-        '        target, given.flatten(0, 1).float().log_softmax(-1), log_target=True, reduction="batchmean"\n',
+        "engine/refinement/divergence.py",
+        "            of_gradient.copy_((log_q.exp() - p) / len(given))\n",
+        "            q = log_q.exp()\n"
+        "            of_gradient.copy_(q * (log_q - log_p - (q * (log_q - log_p)).sum(-1, keepdim=True)) / len(given))\n",
         "training minimises the divergence of the dense model from the compressed one",
+        ("engine/refinement",),
+    ),
+    Mutant(
+        "training-keeps-the-last",
+        "engine/refinement/distillation.py",
+        "            _set(factors, at.best)\n",
+        "            _set(factors, at.values)\n",
+        "training leaves its last factors, not those of the best check",
         ("engine/refinement",),
     ),
     Mutant(

@@ -53,8 +53,18 @@ def refine_map(analysis: Analysis, costed: CostedMap) -> None:
         minutes = whole_number_input(
             Refine, "minutes", "Minutes of training at most", key="refine.minutes", disabled=not train
         )
+        n_sequences = whole_number_input(
+            Refine,
+            "train_sequences",
+            "Training text, sequences",
+            key="refine.sequences",
+            disabled=not train,
+            help_text="Of the calibration text, or all there is. Training passes over it once, if the minutes allow.",
+        )
         rank_map = costed.rank_map.to_json()
-        operation = Refine(analysis=analysis.id, rank_map=rank_map, train=train, minutes=minutes)
+        operation = Refine(
+            analysis=analysis.id, rank_map=rank_map, train=train, minutes=minutes, train_sequences=n_sequences
+        )
         show_estimate(operation)
         if st.button("Refine and measure", icon=":material/play_arrow:", key="refine.start"):
             follow(jobs.submit(operation))

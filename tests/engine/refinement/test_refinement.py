@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
+from cache import Key
 from engine.compression.apply import compress
 from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.errors import InvalidSpecError, NumericalError
 from engine.model.inventory import take_inventory
 from engine.model.module import decoder_layers, weight_matrix
+from engine.pipeline.refined import read_checkpoint, write_checkpoint
 from engine.progress import ignore_progress
-from engine.refinement import LeftCorrection, distil, improve_layer_by_layer
+from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
+from engine.refinement.divergence import divergence as divergence_of
 from engine.refinement.replay import advance, open_stream
 from engine.refinement.targets import Target, find_target, token_weights
-from engine.specs import TrainingSpec
+from engine.settings import Home
+from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import BlockRank, Format
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
@@ -103,9 +105,12 @@ def divergence(module, compressed):
     return (wanted.exp() * (wanted - given)).sum(-1).mean().item()
 
 
-def train(module, compressed, spec, **settings):
-    settings = {"deadline": time.monotonic() + 600, **settings}
-    return distil(module, compressed, TOKENS, spec, ignore_progress, batch_size=4, compute_dtype="float32", **settings)
+def train(module, compressed, spec, held_out=None, report=ignore_progress, batch_size=4, **settings):
+    held_out = TOKENS if held_out is None else held_out
+    distillation = Distillation(
+        module, compressed, TOKENS, held_out, spec, batch_size=batch_size, compute_dtype="float32"
+    )
+    return distillation.run(report, **settings)
 
 
 @pytest.mark.parametrize("skips", [False, True])
@@ -121,7 +126,7 @@ def test_correction_and_training_each_bring_the_model_nearer(name, skips):
     corrected = divergence(module, compressed)
     dense = {n: p.clone() for n, p in module.named_parameters()}
     names = [n for n, _ in compressed.named_parameters()]
-    assert train(module, compressed, TrainingSpec(epochs=5, learning_rate=1e-3)) == 5
+    train(module, compressed, TrainingSpec(epochs=5, learning_rate=1e-3))
     assert divergence(module, compressed) < corrected
     for n, p in module.named_parameters():
         assert torch.equal(p, dense[n]), n
@@ -152,16 +157,51 @@ def test_down_of_a_narrow_mlp_is_corrected_and_all_its_matrices_are_trained(name
 
 
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
-    spec = TrainingSpec(epochs=3, learning_rate=3e-3)
+    spec = TrainingSpec(epochs=12, learning_rate=3e-3)
     module, _, whole = compressed_toy("llama-gqa", skips=True)
     seen = []
-    train(module, whole, spec, save=seen.append)
-    assert [checkpoint.epochs for checkpoint in seen] == [1, 2, 3]
+    end = train(module, whole, spec, save=seen.append)
+    assert [checkpoint.n_checks for checkpoint in seen] == list(range(1, N_CHECKS + 1))
     _, _, again = compressed_toy("llama-gqa", skips=True)
-    assert train(module, again, spec, start=seen[0]) == 3
+    found = train(module, again, spec, start=seen[2])
+    assert (found.steps, found.divergences) == (end.steps, end.divergences)
     others = dict(again.named_parameters())
     for n, p in whole.named_parameters():
         assert torch.equal(p, others[n]), n
+
+
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
+    store = Home(tmp_path).store
+    module, _, compressed = compressed_toy("llama")
+    seen = []
+    train(module, compressed, TrainingSpec(epochs=12, learning_rate=0.5), save=seen.append)
+    for number, checkpoint in enumerate(seen):
+        key = Key("training-check", f"{number:064x}")
+        with store.writing(key, {}) as into:
+            write_checkpoint(checkpoint, into)
+        found = read_checkpoint(store.read(key))
+        assert (found.steps, found.seconds, found.divergences) == (
+            checkpoint.steps,
+            checkpoint.seconds,
+            checkpoint.divergences,
+        )
+        for expected, of_found in (
+            (checkpoint.values, found.values),
+            (checkpoint.best, found.best),
+            *zip(checkpoint.moments, found.moments, strict=True),
+        ):
+            assert all(torch.equal(a, b) for a, b in zip(expected, of_found, strict=True))
+
+
+def test_training_that_gains_nothing_ends_and_leaves_the_best_factors():
+    module, _, compressed = compressed_toy("llama")
+    before = {n: p.clone() for n, p in compressed.named_parameters()}
+    end = train(module, compressed, TrainingSpec(epochs=40, learning_rate=0.9))
+    assert end.divergences[0] < min(end.divergences[1:])
+    assert end.n_checks == 2
+    assert end.steps < 40 * len(TOKENS) / 4
+    for n, p in compressed.named_parameters():
+        torch.testing.assert_close(p, before[n], msg=n)
 
 
 def test_a_left_factor_is_the_least_squares_solution():
@@ -219,17 +259,29 @@ def test_training_goes_down_the_divergence_from_the_dense_model():
         module.get_output_embeddings().weight.mul_(10)
     expected, told = divergence(module, compressed), []
     assert abs(expected - divergence(compressed, module)) > 0.01
-    settings = {"batch_size": len(TOKENS), "compute_dtype": "float32", "deadline": time.monotonic() + 600}
-    distil(module, compressed, TOKENS, TrainingSpec(epochs=1), lambda *report: told.append(report[2]), **settings)
+    end = train(module, compressed, TrainingSpec(), report=lambda *said: told.append(said[2]), batch_size=len(TOKENS))
     assert told == [f"Training: step 1 of 1, divergence {expected:.3f}"]
+    assert end.divergences == pytest.approx((expected, divergence(module, compressed)), rel=1e-4)
 
 
-def test_no_step_begins_after_the_deadline():
+def test_the_gradient_of_the_divergence_is_that_of_its_formula():
+    torch.manual_seed(0)
+    given, wanted = torch.randn(3, 100, 7, requires_grad=True), torch.randn(3, 100, 7)
+    log_q, log_p = given.double().log_softmax(-1), wanted.double().log_softmax(-1)
+    formula = (log_p.exp() * (log_p - log_q)).sum(-1).mean()
+    (expected,) = torch.autograd.grad(3 * formula, given)
+    value = divergence_of(given, wanted)
+    (found,) = torch.autograd.grad(3 * value, given)
+    torch.testing.assert_close(value, formula.float())
+    torch.testing.assert_close(found, expected.float())
+
+
+def test_the_rate_falls_with_the_minutes_and_training_ends_with_them():
     module, _, compressed = compressed_toy("llama")
-    before = {n: p.clone() for n, p in compressed.named_parameters()}
-    assert train(module, compressed, TrainingSpec(), deadline=time.monotonic() - 1) == 0
-    for n, p in compressed.named_parameters():
-        torch.testing.assert_close(p, before[n], msg=n)
+    end = train(module, compressed, TrainingSpec(epochs=100_000, minutes=0.02))
+    assert 1.2 <= end.seconds < 5
+    assert end.n_checks == N_CHECKS or end.is_over
+    assert end.divergences[-1] < end.divergences[0]
 
 
 def test_a_divergence_that_is_not_finite_is_a_sentence():
@@ -240,7 +292,14 @@ def test_a_divergence_that_is_not_finite_is_a_sentence():
         train(module, compressed, TrainingSpec())
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}, {"minutes": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{"n_sequences": 1}, {"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": 1.0}, {"minutes": 0.0}]
+)
 def test_training_out_of_range_is_refused(changes):
-    with pytest.raises(InvalidSpecError, match="expected at least 1 epoch"):
+    with pytest.raises(InvalidSpecError, match="expected at least 2 sequences, 1 epoch"):
         TrainingSpec(**changes)
+
+
+def test_a_refinement_that_would_do_nothing_is_refused():
+    with pytest.raises(InvalidSpecError, match="changes nothing"):
+        RefinementSpec(correct=False)
