@@ -18,6 +18,11 @@ STYLE: Final = b"""<style>
 @media (max-width: 1100px) {
   [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
 }
+/* Streamlit's captions are too pale for both themes, and the primary colour as text is too dark for the dark one. */
+.stApp [data-testid="stCaptionContainer"], [data-testid="stPopoverBody"] [data-testid="stCaptionContainer"],
+[role="dialog"] [data-testid="stCaptionContainer"] { opacity: 0.75; }
+.stButtonGroup button[role="radio"][aria-checked="true"], .stTabs [data-testid="stTab"][aria-selected="true"],
+.stSlider [data-testid="stSliderThumbValue"] { color: color-mix(in srgb, #0b857a 65%, currentColor); }
 [data-testid="stLayoutWrapper"]:has(.st-key-glossary) { position: absolute; }
 .st-key-glossary.st-key-glossary { position: fixed; top: 0.7rem; right: 3.4rem; width: auto; z-index: 999991; }
 .st-key-glossary-open button { min-height: 2rem; width: 2rem; padding: 0; border-radius: 50%; }

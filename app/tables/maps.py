@@ -31,7 +31,7 @@ def methods(
     predictor: Predictor,
     dense_perplexity: float | None,
 ) -> pd.DataFrame:
-    """Return one row per method at one budget.
+    """Return one row per method at one budget; what is predicted of a measured map is predicted without it.
 
     Args:
         maps: of every method.
@@ -47,7 +47,12 @@ def methods(
             continue
         cost = costed.cost
         measured = None if text is None else measured_on(text, costed.rank_map)
-        predicted, low, high = predictor.predict(cost.nats, costed.rank_map.metric).perplexities()
+        expected = None if measured is None else measured.prediction
+        if measured is not None and expected is not None:
+            of_dense = (expected.perplexity, expected.low, expected.high)
+            predicted, low, high = (value / measured.dense_perplexity for value in of_dense)
+        else:
+            predicted, low, high = predictor.predict(cost.nats, costed.rank_map.metric).perplexities()
         row |= {
             "kept": cost.kept_fraction,
             "params": cost.params,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+_MOST_TOKENS = 40
+_MOST_LETTERS = 90
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +17,11 @@ if TYPE_CHECKING:
 
 
 def passages(found: Sequence[Passage]) -> pd.DataFrame:
-    """Return one row per passage: its place, nats per token that a cut costs, and the token that pays most."""
-    rows = [(one.place, one.damage, one.worst.piece.strip(), one.worst.increase) for one in found]
-    return pd.DataFrame(rows, columns=["place", "damage", "worst", "worst_nats"])
+    """Return one row per passage: its place, nats per token that a cut costs, the token that pays most, its start."""
+    rows = [(one.place, one.damage, one.worst.piece.strip(), one.worst.increase, _start(one)) for one in found]
+    return pd.DataFrame(rows, columns=["place", "damage", "worst", "worst_nats", "start"])
+
+
+def _start(passage: Passage) -> str:
+    text = "".join(token.piece for token in passage.tokens[:_MOST_TOKENS])
+    return textwrap.shorten(text, _MOST_LETTERS, placeholder=" \u2026")

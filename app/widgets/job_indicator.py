@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME: Final = "RankScope"
 _SEEN: Final = "jobs.seen-active"
 _CORNER: Final = """<style>
-.st-key-jobs-indicator { position: fixed; top: 0.75rem; right: 6rem; width: auto; z-index: 999991; }
+.st-key-jobs-indicator { position: fixed; top: 0.75rem; right: 12rem; width: auto; z-index: 999991; }
 @media (max-width: 1100px) { .st-key-jobs-indicator { top: 3.4rem; right: 3.4rem; } }
 </style>"""
 

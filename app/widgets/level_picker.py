@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from app.services import jobs, measurements
+from app.services import jobs
+from app.services.evaluations import usual_evaluation
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import measuring_form
 from engine.operations import Evaluate
-from engine.prediction.runs import calibration_texts
 from engine.results.words import duration
 
 if TYPE_CHECKING:
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
 
-LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "+ tasks", "full": "Everything"}
+LEVELS: Final[Mapping[str, str]] = {"perplexity": "Perplexity", "quick": "+ tasks and speed", "full": "Everything"}
 
 
 def evaluation_form(
     analysis: Analysis, rank_maps: Sequence[RankMap], *, key: str, levels: Sequence[str]
 ) -> Evaluate | None:
     """Ask how thoroughly and on which text maps are measured; ``None`` while no text is chosen."""
-    maps = tuple(rank_map.to_json() for rank_map in rank_maps)
-    usual = _as_before(Evaluate(analysis=analysis.id, rank_maps=maps))
+    usual = usual_evaluation(analysis, rank_maps)
     level = option_picker(
         "Evaluate",
         {name: _with_time(usual.changed(level=name)) for name in levels},
         key=f"{key}.level",
-        help_text="Every level measures the perplexity on the same text. + tasks: 100 items of two tasks and the speed "
-        "as well. Everything: a second text, all items of four tasks, 50 summaries, speed and memory; this can take an "
-        "hour on a CPU.",
+        help_text="Every level measures the perplexity on the same text. + tasks and speed: 100 items of two tasks, "
+        "and tokens per second. Everything: a second text, all items of four tasks, 50 summaries, speed and memory; "
+        "this can take an hour on a CPU.",
     )
     bits = option_picker(
         "Weights",
@@ -49,12 +48,3 @@ def evaluation_form(
 def _with_time(operation: Evaluate) -> str:
     expected, title = jobs.estimate(operation), LEVELS[operation.level]
     return title if expected is None else f"{title} (about {duration(expected.seconds)})"
-
-
-def _as_before(operation: Evaluate) -> Evaluate:
-    """Return an evaluation of as much text as most maps were measured on, so that they compare."""
-    for text in calibration_texts(measurements.result_rows(operation.analysis)):
-        result = text.of(text.rows[0])
-        if result is not None and result.provenance.dtype == operation.dtype:
-            return operation.changed(n_sequences=result.n_sequences, length=result.n_tokens // result.n_sequences + 1)
-    return operation

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import streamlit as st
 
 from app.services import plans, texts
+from app.services.evaluations import own_text
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
 from engine.operations import OnText
@@ -96,9 +97,8 @@ def measuring_form(analysis: Analysis, operation: Asked, *, key: str) -> Asked |
     """
     corpus: Mapping[str, Any] = analysis.about["spec"]["corpus"]
     sources = dict(_SOURCES)
-    if corpus["source"] != "demo":
-        config = f":{corpus['config']}" if corpus["config"] else ""
-        same = corpus["location"] if corpus["source"] == "file" else f"{corpus['location']}{config}"
+    same = own_text(analysis)
+    if same is not None:
         sources = {same: "Text of the analysis", **_SOURCES}
         operation = operation.changed(
             n_sequences=min(operation.n_sequences, corpus["n_sequences"]),

@@ -10,7 +10,7 @@ import pytest
 from app import tables
 from app.services import allocation, measurements, recommendation
 from app.wording.recommendation import change
-from cache import DirectoryStore
+from engine.jobs import JobQueue
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on, reference_text
 from tests.app.conftest import sent_to_browser
@@ -85,14 +85,25 @@ def test_the_recommended_size_becomes_the_budget(open_page: Open, analysed_home:
     assert sent_to_browser(page, "lines")["keep"] != 0.8
 
 
-def test_the_next_step_is_to_measure_until_it_was(open_page: Open, analysed_home: Path) -> None:
-    (link,) = open_page("overview", keep="0.8").get("page_link")
-    assert link.proto.label == "Compare methods at this size"
-    store = DirectoryStore(analysed_home / "artifacts")
-    for key in store.keys("evaluation"):
-        store.delete(key)
-    (link,) = open_page("overview", keep="0.8").get("page_link")
-    assert link.proto.label == "Compress and measure this version"
+@pytest.mark.usefixtures("no_worker")
+def test_what_is_not_measured_yet_is_one_click_away(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("overview", keep="0.8")
+    assert page.button(key="measure").label == "Measure answers and speed"
+    page = page.button(key="measure").click().run()
+    assert not page.exception
+    (job,) = JobQueue(analysed_home).jobs()
+    assert (job.operation, job.arguments["level"]) == ("evaluate", "quick")
+    assert page.query_params["job"] == job.id
+    assert any(b.label == "Cancel" for b in page.button)
+    page = open_page("overview", keep="0.7")
+    assert page.button(key="measure").label == "Compress and measure this version"
+
+
+def test_a_version_measured_in_every_way_asks_for_no_more(
+    open_page: Open, home: Path, measured_toy: MeasuredToy
+) -> None:
+    home.symlink_to(measured_toy.home)
+    assert "measure" not in {button.key for button in open_page("overview", keep="0.8").button}
 
 
 def test_an_evaluated_summary_shows_how_both_models_write(

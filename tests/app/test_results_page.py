@@ -126,6 +126,20 @@ def test_chosen_runs_are_shown_beside_the_dense_model(
     assert "Choose one or more runs above." in shown(page)
 
 
+def test_the_address_names_the_runs_in_detail(open_page: Open, measured_home: Path, rows: list[ResultRow]) -> None:
+    dense, first, second = rows
+    page = open_page("results", run=second.id[:12])
+    picker = page.multiselect(key="runs.chosen")
+    assert picker.value == [second.id]
+    page = picker.set_value([second.id, first.id]).run()
+    assert page.query_params["run"] == [second.id[:12], first.id[:12]]
+    # What is chosen by hand counts more than what the link said.
+    page = page.multiselect(key="runs.chosen").set_value([first.id]).run()
+    assert page.multiselect(key="runs.chosen").value == [first.id]
+    for unknown in (dense.id, "ffff"):
+        assert len(open_page("results", run=unknown).multiselect(key="runs.chosen").value) == 1
+
+
 def test_a_run_that_is_gone_is_not_chosen(open_page: Open, measured_home: Path) -> None:
     page = open_page("results", {"runs.chosen": ["gone"]})
     assert not page.exception
@@ -265,6 +279,7 @@ def test_the_passage_that_pays_most_is_shown_and_another_can_be_picked(
     assert not page.exception
     table = frame(page, "damage")
     assert list(table["damage"]) == sorted(table["damage"], reverse=True)
+    assert all(table["start"])
     assert f"**Passage {table['place'][0]}**" in shown(page)
     assert "nats: dense" in "".join(element.proto.body for element in page.get("html"))
 

@@ -64,6 +64,12 @@ def test_a_reload_and_a_second_tab_show_the_same_running_job_without_jumps(
         page.reload()
         settled(page)
         expect(page.get_by_text("50 % · a much longer")).to_be_visible()
+        # The line in the corner covers neither of the buttons beside it.
+        page.get_by_role("link", name="1 job").wait_for()
+        line, buttons = (page.locator(f".st-key-{key}").bounding_box() for key in ("jobs-indicator", "glossary"))
+        assert line is not None
+        assert buttons is not None
+        assert line["x"] + line["width"] <= buttons["x"]
 
         # Another tab shows it too, and both follow its end by themselves.
         other = page.context.new_page()

@@ -53,7 +53,7 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
     else:
         on_text = None if text is None else text.of(row)
         show_measurement(on_text or row.perplexities[0])
-        page_link("results", "All measured maps")
+        page_link("results", "This run among all measured maps", run=row.id[:12])
     _say_rounded(rows, costed)
     refine_map(analysis, costed)
 

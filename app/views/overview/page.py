@@ -10,20 +10,16 @@ import streamlit as st
 from app.components.rank_board.data import LOWEST_KEEP
 from app.components.rank_board.state import chosen_budget, remember_budget
 from app.costed_maps import CostedMap
-from app.pages import page_link
 from app.services import allocation, measurements, recommendation
 from app.views.overview.live import show_live_overview
+from app.views.overview.next_steps import show_next_steps
 from app.views.overview.sample import show_sample
 from app.views.shared.board_maps import map_edited_by_hand
 from app.views.shared.comparison import quality_table
-from app.views.shared.sharing import share_button
 from app.widgets.analysis_picker import current_analysis
-from app.widgets.baseline import pin_baseline
 from app.widgets.errors import errors_shown
 from app.widgets.text_choice import chosen_text
-from app.wording.labels import map_label
 from app.wording.recommendation import not_recommended, recommended
-from engine.pipeline.reading.results import measured_on
 from engine.prediction.runs import predictor_on
 from engine.results.words import calibrated
 from engine.types import Budget
@@ -45,7 +41,9 @@ def render() -> None:
         show_live_overview(analysis, keep, rows, text, edited)
         st.caption(f"Lines are predictions, {calibrated(predictor_on(text).n_runs)}; points are measured.")
         _recommend(analysis, text)
-        _show_next_steps(analysis, edited or _best_map(analysis, keep, text), text)
+        best = edited or _best_map(analysis, keep, text)
+        if best is not None:
+            show_next_steps(analysis, best, rows)
         show_sample(rows, keep)
         with st.expander("Table of this chart"):
             quality_table(analysis, text)
@@ -69,18 +67,6 @@ def _best_map(analysis: Analysis, keep: float, text: MeasuredText | None) -> Cos
     maps = [p for p in allocation.method_maps(analysis.id, budget.params) if isinstance(p, CostedMap)]
     predictor = predictor_on(text)
     return min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase, default=None)
-
-
-def _show_next_steps(analysis: Analysis, best: CostedMap | None, text: MeasuredText | None) -> None:
-    if best is None:
-        return
-    is_measured = text is not None and measured_on(text, best.rank_map) is not None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        page_link("allocation", "Compare methods at this size" if is_measured else "Compress and measure this version")
-        share_button(analysis, best)
-        if st.button("Pin as baseline", icon=":material/push_pin:", help="Every page then compares with this map."):
-            pin_baseline(analysis, best.rank_map, map_label(best))
-            st.rerun()
 
 
 render()

@@ -59,9 +59,11 @@ def _show_one(found: Sequence[Passage]) -> None:
             "damage": st.column_config.NumberColumn(
                 "Nats per token", format="%+.3f", help="Mean increase of the loss."
             ),
+            "start": st.column_config.TextColumn("Begins with", width="large"),
             "worst": st.column_config.TextColumn("Worst token"),
             "worst_nats": st.column_config.NumberColumn("Its nats", format="%+.2f"),
         },
+        column_order=["place", "damage", "start", "worst", "worst_nats"],
         hide_index=True,
         height=215,
         key="runs.passages.table",

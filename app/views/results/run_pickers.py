@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from engine.results.texts import MeasuredText
 
 _CHOSEN = "runs.chosen"
+_URL = "run"
+_FROM_URL = "runs.from-url"
+"""The runs that the address named last, so that it counts once and not against what is chosen afterwards."""
+
+_ID_LENGTH = 12
+"""Of a run's id in the address."""
+
 _EVERY = "every text"
 MOST_CHOSEN = 4
 
@@ -74,8 +81,12 @@ def choose_runs(ids: Sequence[str]) -> None:
 
 
 def chosen_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> list[ResultRow]:
-    """Ask for some of the measured maps; the one that was measured in most ways at first."""
+    """Ask for some of the measured maps; the one that was measured in most ways at first. Kept in the address."""
     known = {row.id: row for row in rows if not row.is_dense}
+    asked = st.query_params.get_all(_URL)
+    wanted = [row_id for row_id in known if row_id.startswith(tuple(asked))]
+    if wanted and asked != st.session_state.get(_FROM_URL):
+        choose_runs(wanted)
     still_known = [row_id for row_id in st.session_state.get(_CHOSEN, []) if row_id in known]
     if _CHOSEN not in st.session_state or len(still_known) < len(st.session_state[_CHOSEN]):
         st.session_state[_CHOSEN] = still_known or [max(known.values(), key=_n_measurements).id]
@@ -88,6 +99,7 @@ def chosen_runs(rows: Sequence[ResultRow], notes: Mapping[str, RunNote]) -> list
         key=_CHOSEN,
         persist_state="session",
     )
+    st.session_state[_FROM_URL] = st.query_params[_URL] = [row_id[:_ID_LENGTH] for row_id in picked]
     return [known[row_id] for row_id in picked]
 
 

@@ -19,6 +19,7 @@ from app.widgets.estimate import show_estimate
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import kept_fraction_slider, option_picker
 from app.widgets.text_form import measuring_form
+from app.wording.compressible import costly_in_words
 from engine.operations import Sensitivity
 from engine.results.words import percent
 
@@ -59,6 +60,7 @@ def render() -> None:
         scores = tables.sensitivity(analysis, kept, predicted, measured.nll_increase if measured else None)
         if order == "cheapest":
             scores = tables.cheapest_first(scores)
+        _say_costly(scores, kept)
         show_maps(scores, kept, measured, scale)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
         show_agreement(scores)
@@ -68,6 +70,12 @@ def render() -> None:
 def _show_projections(analysis: Analysis, scores: pd.DataFrame) -> None:
     summaries = analyses.spectrum_summaries(analysis.id, analysis.default_metric)
     show_projections(analysis, scores, summaries, current_map(analysis), held_ranks(analysis))
+
+
+def _say_costly(scores: pd.DataFrame, kept: float) -> None:
+    by = "predicted" if scores["measured"].isna().all() else "measured"
+    words = costly_in_words(*(list(scores[column]) for column in ("kind", "block", by, "freed_mb")))
+    st.markdown(f"{words} ({by.capitalize()}, each cut alone to {percent(kept)}.)", width=1100)
 
 
 def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:

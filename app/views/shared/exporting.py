@@ -91,7 +91,7 @@ def _show_export(exported: ExportedModel) -> None:
         f"differ by at most {exported.max_logit_difference:.2g} from the model in memory, where the largest is "
         f"{exported.largest_logit:.1f}.{_rounding(exported)}"
     )
-    st.code("\n".join(exported.load), language="python")
+    st.code("\n".join(exported.load), language="python", wrap_lines=True)
 
 
 def _rounding(exported: ExportedModel) -> str:

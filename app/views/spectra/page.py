@@ -17,7 +17,7 @@ from app.views.spectra.block_table import show_table
 from app.views.spectra.choices import choose
 from app.views.spectra.comparison import choose_other
 from app.views.spectra.spectrum_lines import ALL, choose_lines, show_lines
-from app.views.spectra.summary_map import show_map
+from app.views.spectra.summary_map import say_compressible, show_map
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.baseline import baseline
 from app.widgets.beside import beside
@@ -45,6 +45,7 @@ def render() -> None:
         pinned = baseline(analysis)
         if pinned is not None:
             table["baseline"] = table["name"].map(_cuts(pinned.costed))
+        say_compressible(table, choices)
         energies, marks = analysis.energies[choices.metric], _marks(current, pinned, choices.energy)
         left, right = beside("spectra", 400, 640)
         with right:
@@ -78,7 +79,7 @@ def _marks(current: CostedMap | NoMap, pinned: Baseline | None, energy: float) -
     marks = {
         "rank_at_energy": f"{percent(energy)} energy",
         "break_even": "break-even of low-rank, cat",
-        "break_even_skip": "of skip, skip+cat",
+        "break_even_skip": "break-even of skip, skip+cat",
     }
     if pinned is not None:
         marks = {"baseline": f"cut by the baseline, {pinned.name}", **marks}

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import charts, tables
 from app.views.spectra.block_choice import toggle
+from app.wording.compressible import compressible_in_words
 from engine.results.words import percent
 
 if TYPE_CHECKING:
@@ -35,9 +36,7 @@ def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str], other:
         other: whose summaries are taken off these, if it says so.
     """
     single = table[~table["joined"]]
-    title = tables.SUMMARIES[choices.summary]
-    if choices.summary == "rank_at_energy":
-        title = f"Rank at {percent(choices.energy)} energy"
+    title = _title(choices)
     meaning = f"{title} over full rank" if choices.relative else title
     values = _values(single, choices)
     is_difference = other is not None and other.in_heatmap
@@ -62,6 +61,23 @@ def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str], other:
         config=charts.chart_config("heatmap"),
         alt=f"Heatmap of {meaning} by layer and kind",
     )
+
+
+def say_compressible(table: pd.DataFrame, choices: Choices) -> None:
+    """Say what the heatmap shows of the model, whatever its colours are."""
+    single = table[~table["joined"]]
+    shares = single[choices.summary] / single["full_rank"]
+    title = _title(choices)
+    words = compressible_in_words(
+        title[0].lower() + title[1:], list(single["kind"]), list(single["block"]), list(shares)
+    )
+    st.markdown(words, width=1100)
+
+
+def _title(choices: Choices) -> str:
+    if choices.summary == "rank_at_energy":
+        return f"Rank at {percent(choices.energy)} energy"
+    return tables.SUMMARIES[choices.summary]
 
 
 def _values(table: pd.DataFrame, choices: Choices) -> pd.Series:
