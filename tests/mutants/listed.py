@@ -749,7 +749,8 @@ MUTANTS = (
         "engine/refinement/divergence.py",
         "            of_gradient.copy_((log_q.exp() - p) / len(given))\n",
         "            q = log_q.exp()\n"
-        "            of_gradient.copy_(q * (log_q - log_p - (q * (log_q - log_p)).sum(-1, keepdim=True)) / len(given))\n",
+        "            of_q = q * (log_q - log_p)\n"
+        "            of_gradient.copy_((of_q - q * of_q.sum(-1, keepdim=True)) / len(given))\n",
         "training minimises the divergence of the dense model from the compressed one",
         ("engine/refinement",),
     ),
