@@ -7,6 +7,7 @@ imported when it runs.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -18,8 +19,6 @@ from engine.operations._setting import Setting, quoted
 from engine.registry import unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydantic import ModelWrapValidatorHandler
 
     from cache import Store
@@ -34,10 +33,14 @@ class Operation(BaseModel):
 
     Attributes:
         name: what the record of jobs and the command line call it.
+        preset_by: the argument that decides defaults of others, if there is one.
+        preset_values: its value -> the defaults it changes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: ClassVar[str]
+    preset_by: ClassVar[str] = ""
+    preset_values: ClassVar[Mapping[str, Mapping[str, object]]] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -71,20 +74,31 @@ class Operation(BaseModel):
         """Return what is known of every argument, by its name."""
         return {name: Setting.of(name, field) for name, field in cls.model_fields.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_presets(cls, values: Any) -> Any:
+        return {**cls.presets(values), **values} if isinstance(values, dict) else values
+
+    @classmethod
+    def presets(cls, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the defaults that differ from the fields', as other arguments decide."""
+        chosen = values.get(cls.preset_by)
+        return cls.preset_values.get(chosen, {}) if isinstance(chosen, str) else {}
+
     @classmethod
     def default_text(cls, name: str) -> str:
         """Return what an argument is where it is left out, for people; empty if there is nothing to say."""
         setting = cls.settings()[name]
-        return "" if setting.default is None else setting.as_text(setting.default)
-
-    def presets(self) -> Mapping[str, object]:
-        """Return the defaults that differ from the fields', as another argument decides."""
-        return {}
+        usual = "" if setting.default is None else setting.as_text(setting.default)
+        changed = [
+            f"{by}: {setting.as_text(values[name])}" for by, values in cls.preset_values.items() if name in values
+        ]
+        return "; ".join([usual or "none", *changed]) if changed else usual
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments that differ from their defaults as JSON, so that equal requests are one job."""
         defaults = {name: setting.default for name, setting in self.settings().items() if not setting.is_required}
-        usual = {**defaults, **self.presets()}
+        usual = {**defaults, **self.presets(dict(self))}
         changed = {name for name in type(self).model_fields if name not in usual or getattr(self, name) != usual[name]}
         return self.model_dump(mode="json", include=changed)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -15,21 +16,34 @@ from engine.specs import AnalysisSpec, AutoDtype, CalibrationSpec, CorpusSpec, F
 from engine.types import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cache import Store
     from engine.operations.evaluate import Evaluate
     from engine.progress import Report
     from engine.settings import Home
 
 
+EFFORTS: Final[Mapping[str, Mapping[str, object]]] = {
+    "fast": {"n_sequences": 16},
+    "good": {},
+    "best": {"n_sequences": 256, "around_keep": 0.8},
+}
+"""Effort -> the defaults it changes: a first look; enough text for good maps; the best maps that need no training."""
+
+
 class Analyse(OnText):
     """Analyse a model: spectra, sensitivities and factors of every projection."""
 
     name: ClassVar[str] = "analyse"
+    preset_by: ClassVar[str] = "effort"
+    preset_values: ClassVar[Mapping[str, Mapping[str, object]]] = EFFORTS
 
     model: Source = Field(
         default="demo", description="demo, a folder, a .gguf file, or a hub id with optional @revision."
+    )
+    effort: Literal["fast", "good", "best"] = Field(
+        default="good",
+        description="How much is spent on better maps: fast reads a quarter of the text that good reads, best four "
+        "times as much, and twice.",
     )
     trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", "Run Python code that comes with the model.")
     n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from engine.errors import InvalidSpecError
 from engine.evaluation.demo_tasks import DEMO_TASKS
@@ -62,6 +62,8 @@ class Evaluate(OnTexts):
     """Measure rank maps beside the dense model: perplexity, tasks, summaries, speed and memory."""
 
     name: ClassVar[str] = "evaluate"
+    preset_by: ClassVar[str] = "level"
+    preset_values: ClassVar[Mapping[str, Mapping[str, object]]] = LEVELS
 
     analysis: Analysed
     rank_maps: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="Rank maps, each as JSON.")
@@ -102,24 +104,11 @@ class Evaluate(OnTexts):
     seed: Seed = setting(CostSpec, "seed", "Of random prompts and of bootstrap intervals.")
     device: Device = "auto"
 
-    @model_validator(mode="before")
     @classmethod
-    def _with_presets(cls, values: Any) -> Any:
-        level = values.get("level") if isinstance(values, dict) else None
-        if not isinstance(level, str) or level not in LEVELS:
-            return values
-        return {**_presets(level, values.get("bits", "16")), **values}
-
-    @classmethod
-    def default_text(cls, name: str) -> str:
-        """Return what an argument is where it is left out, at every level that changes it."""
-        setting = cls.settings()[name]
-        changed = [f"{level}: {setting.as_text(values[name])}" for level, values in LEVELS.items() if name in values]
-        return "; ".join([super().default_text(name) or "none", *changed]) if changed else super().default_text(name)
-
-    def presets(self) -> Mapping[str, object]:
-        """Return the defaults that the level changes."""
-        return _presets(self.level, self.bits)
+    def presets(cls, values: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the defaults that the level changes; speed and memory of rounded weights are not measured."""
+        running = () if values.get("bits", "16") == "16" else ("repetitions", "memory")
+        return {name: value for name, value in super().presets(values).items() if name not in running}
 
     def parsed_maps(self) -> list[RankMap]:
         """Return the rank maps.
@@ -211,9 +200,3 @@ class Evaluate(OnTexts):
                 asked = self.changed(dtype=pass_type(self.device))
         dense, *rows = measure_all(home, self.analysis, maps, asked.plan(), report, device=self.device)
         return Evaluation(self.analysis, self.level, dense, tuple(rows))
-
-
-def _presets(level: str, bits: str) -> Mapping[str, object]:
-    """Return the defaults a level changes; speed and memory of rounded weights are not measured."""
-    running = set() if bits == "16" else {"repetitions", "memory"}
-    return {name: value for name, value in LEVELS[level].items() if name not in running}

@@ -15,7 +15,7 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.record import JobRecord
 from engine.model.headers import read_header
 from engine.operations import Analyse
-from tests.app.test_views import button
+from tests.app.test_views import button, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +94,7 @@ def test_a_failed_analysis_leaves_its_form_as_it_was(open_page: Open, home: Path
     assert not page.exception
     assert page.text_input(key="model.folder").value == asked.model
     assert page.text_input(key="model.text.path").value == asked.text
-    assert page.number_input(key="model.n").value == 9
+    assert page.number_input(key="model.good.n").value == 9
     assert not button(page, "Analyse").disabled
 
 
@@ -120,3 +120,14 @@ def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Pa
     assert facts["Taken of"] == "the dense model"
     assert facts["Made"].endswith("UTC")
     assert not any(word in value for value in facts.values() for word in ("None", "null", "{"))
+
+
+def test_an_effort_fills_in_the_amounts(open_page: Open) -> None:
+    page = open_page("model")
+    assert page.number_input(key="model.good.n").value == 64
+    page.button_group(key="model.effort").set_value("best").run()
+    assert page.number_input(key="model.best.n").value == 256
+    assert "Then once more, around the model compressed to 80" in shown(page)
+    page.button_group(key="model.effort").set_value("fast").run()
+    assert page.number_input(key="model.fast.n").value == 16
+    assert "Then once more" not in shown(page)

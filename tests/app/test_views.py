@@ -126,8 +126,8 @@ def test_a_folder_and_a_text_file_are_submitted_as_typed(open_page: Open, home: 
     page.button_group(key="model.text.source").set_value("file").run()
     assert button(page, "Analyse").disabled
     page.text_input(key="model.text.path").set_value(str(toy_home / "corpus.txt")).run()
-    page.number_input(key="model.n").set_value(8).run()
-    page.number_input(key="model.length").set_value(64).run()
+    page.number_input(key="model.good.n").set_value(8).run()
+    page.number_input(key="model.good.length").set_value(64).run()
     page = button(page, "Analyse").click().run()
     assert not page.error
     (job,) = JobQueue(home).jobs()

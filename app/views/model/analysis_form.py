@@ -9,10 +9,15 @@ from app.services import texts
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import text_picker, with_amount
 from engine.operations import Analyse
-from engine.results.words import megabytes
+from engine.results.words import megabytes, percent
 from engine.specs import CorpusSource, Fisher
 
 _MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}
+_EFFORTS = {"fast": "Fast", "good": "Good", "best": "Best"}
+_EFFORT_HELP = (
+    "More text makes better maps, above all small ones, and predictions that hold. Fast is for a first look, good for "
+    "most uses, best for a model you mean to ship."
+)
 _ASKED = {
     "hub": ("Hub id, optionally with @revision", "HuggingFaceTB/SmolLM2-135M"),
     "folder": ("Path of a transformers folder (config.json, safetensors, tokenizer)", ""),
@@ -34,7 +39,13 @@ def analysis_form() -> Analyse | None:
     model, trusted = _model_picker()
     st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
     text = text_picker(key="model.text")
-    operation = with_amount(Analyse(), key="model")
+    effort = option_picker("Effort", _EFFORTS, key="model.effort", default="good", help_text=_EFFORT_HELP)
+    operation = with_amount(Analyse().changed(effort=effort), key=f"model.{effort}")
+    if operation.around_keep is not None:
+        st.caption(
+            f"Then once more, around the model compressed to {percent(operation.around_keep)}, whose inputs and "
+            "gradients the maps of small sizes meet."
+        )
     with st.expander("More settings"):
         fisher = st.selectbox("Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher")
         memory = st.number_input(
@@ -65,7 +76,13 @@ def take_up(failed: Analyse) -> None:
         return
     spec = failed.spec()
     source = spec.model.source.value
-    entered: dict[str, object] = {"model.source": source, "model.n": failed.n_sequences, "model.length": failed.length}
+    amount = f"model.{failed.effort}"
+    entered: dict[str, object] = {
+        "model.source": source,
+        "model.effort": failed.effort,
+        f"{amount}.n": failed.n_sequences,
+        f"{amount}.length": failed.length,
+    }
     if source != "demo":
         entered[f"model.{source}"] = failed.model
     match spec.corpus.source:
