@@ -49,6 +49,20 @@ class DirectoryStore:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Open an empty folder for what is too large for memory; it is gone afterwards.
+
+        What processes of this machine left of theirs when they were killed is removed first.
+        """
+        remove_abandoned(self._partials, of_this_boot=True)
+        folder = new_partial_path(self._partials)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def read(self, key: Key) -> Artifact:
         """Open an artifact; its names and sizes are checked now, its contents when they are asked for."""
         folder = self._folder(key)

@@ -9,7 +9,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from cache.processes import ProcessId, is_alive, this_process
+from cache.processes import ProcessId, is_alive, is_of_this_boot, this_process
 
 _NAME = re.compile(
     r"(?P<pid>[0-9]{1,10})-((?P<since_boot>[0-9a-f-]{36}\.[0-9]{1,20})|(?P<clock>[0-9]{1,12}\.[0-9]{2}))-[0-9a-f]{32}"
@@ -23,17 +23,24 @@ def new_partial_path(parent: Path) -> Path:
     return parent / f"{me.pid}-{started}-{uuid.uuid4().hex}"
 
 
-def remove_abandoned(parent: Path) -> int:
+def remove_abandoned(parent: Path, *, of_this_boot: bool = False) -> int:
     """Remove the partial folders whose process is dead; return the bytes freed.
 
     Names that are not those of partial folders are left alone.
+
+    Args:
+        parent: holds them.
+        of_this_boot: leave those of processes that were not started since this machine was, or on another one.
     """
     if not parent.is_dir():
         return 0
     freed_bytes = 0
     for folder in sorted(parent.iterdir()):
         name = _NAME.fullmatch(folder.name)
-        if name is not None and not is_alive(ProcessId(int(name["pid"]), name["since_boot"] or float(name["clock"]))):
+        if name is None:
+            continue
+        process = ProcessId(int(name["pid"]), name["since_boot"] or float(name["clock"]))
+        if not is_alive(process) and (is_of_this_boot(process) or not of_this_boot):
             size_bytes = _size_bytes(folder)
             shutil.rmtree(folder, ignore_errors=True)
             freed_bytes += size_bytes - _size_bytes(folder)

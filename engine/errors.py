@@ -11,6 +11,10 @@ class ModelError(RankScopeError):
     """A model cannot be opened or holds nothing that can be compressed."""
 
 
+class UnstreamableError(ModelError):
+    """A model's decoder layers cannot be run one at a time, or not with what their files hold."""
+
+
 class CorpusError(RankScopeError):
     """A text source cannot be read or holds too little text."""
 

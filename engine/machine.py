@@ -22,13 +22,19 @@ def memory_shortage(what: str, needed_bytes: float, spared_bytes: int = 0) -> st
         needed_bytes: at its peak.
         spared_bytes: left to everything else on the machine.
     """
-    free = max(psutil.virtual_memory().available - spared_bytes, 0)
+    free = max(free_memory_bytes() - spared_bytes, 0)
     if needed_bytes <= free:
         return None
     return (
         f"{what} needs about {needed_bytes / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free: "
         "close other programs"
     )
+
+
+def free_memory_bytes() -> int:
+    """Return what programs can take of the memory without the machine swapping."""
+    available: int = psutil.virtual_memory().available
+    return available
 
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

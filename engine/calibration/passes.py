@@ -93,21 +93,17 @@ def collect_statistics(
     lowest = decoder_layers(module)[min(layers)]
     total_nll = 0.0
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_only_these_require_grad(module, groups, modules))
-        stack.callback(lowest.register_forward_pre_hook(_require_grad_of_hidden, with_kwargs=True).remove)
-        hooks = _Hooks(modules, groups, sums, stack)
+        stack.enter_context(only_these_require_grad(module, groups, modules))
+        stack.callback(lowest.register_forward_pre_hook(require_grad_of_hidden, with_kwargs=True).remove)
+        hooks = Hooks(modules, groups, sums, stack)
         for start in range(0, len(tokens), spec.batch_size):
             batch = tokens[start : start + spec.batch_size].to(device)
             hooks.begin_batch(start, len(batch))
-            nll, moment_loss = _losses(module, batch, spec, seed=spec.seed + start)
-            if not torch.isfinite(nll):
-                raise NumericalError(
-                    f"The loss on calibration sequences {start}..{start + len(batch) - 1} is {nll.item()}; "
-                    "expected a finite number, try --compute-dtype float32."
-                )
+            nll, moment_loss = losses(module, batch, spec, seed=spec.seed + start)
+            require_finite(nll, start, len(batch))
             if moment_loss is not None:
-                hooks.backward(moment_loss, moments=True, importances=False, retain_graph=True)
-            hooks.backward(nll, moments=moment_loss is None, importances=True, retain_graph=False)
+                hooks.backward([moment_loss], [None], moments=True, importances=False, retain_graph=True)
+            hooks.backward([nll], [None], moments=moment_loss is None, importances=True, retain_graph=False)
             total_nll += nll.item()
             done = min(start + spec.batch_size, len(tokens))
             report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
@@ -116,7 +112,20 @@ def collect_statistics(
     return statistics, total_nll / n_scored
 
 
-def _losses(
+def require_finite(nll: torch.Tensor, start: int, n_sequences: int) -> None:
+    """Check the loss on consecutive sequences.
+
+    Raises:
+        NumericalError: it is not finite.
+    """
+    if not torch.isfinite(nll):
+        raise NumericalError(
+            f"The loss on calibration sequences {start}..{start + n_sequences - 1} is {nll.item()}; "
+            "expected a finite number, try --compute-dtype float32."
+        )
+
+
+def losses(
     module: nn.Module, batch: torch.Tensor, spec: CalibrationSpec, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the summed NLL of the true tokens and, where the moments are of other gradients, the loss they are of."""
@@ -151,7 +160,7 @@ def gauss_newton_seeds(probabilities: torch.Tensor, generator: torch.Generator) 
 
 
 @contextlib.contextmanager
-def _only_these_require_grad(
+def only_these_require_grad(
     module: nn.Module, groups: Sequence[InputGroup], modules: dict[str, nn.Module]
 ) -> Iterator[None]:
     """Let gradients reach the weights of the collected projections and no other parameter."""
@@ -167,14 +176,14 @@ def _only_these_require_grad(
             parameter.grad = None
 
 
-def _require_grad_of_hidden(_: nn.Module, inputs: tuple[object, ...], keywords: dict[str, object]) -> None:
+def require_grad_of_hidden(_: nn.Module, inputs: tuple[object, ...], keywords: dict[str, object]) -> None:
     """Start the graph at the input of the lowest collected layer, so that its projections see gradients."""
     hidden = inputs[0] if inputs else keywords["hidden_states"]
     if isinstance(hidden, torch.Tensor) and not hidden.requires_grad:
         hidden.requires_grad_(True)
 
 
-class _Hooks:
+class Hooks:
     """Forward what a pass computes to the sums of its layers, from registration until ``stack`` closes.
 
     Args:
@@ -210,10 +219,26 @@ class _Hooks:
         """Note which sequences the next forward pass runs."""
         self._sequences = slice(start, start + size)
 
-    def backward(self, loss: torch.Tensor, *, moments: bool, importances: bool, retain_graph: bool) -> None:
-        """Run a backward pass that feeds moments, importances or both."""
+    def backward(
+        self,
+        roots: Sequence[torch.Tensor],
+        gradients: Sequence[torch.Tensor | None],
+        *,
+        moments: bool,
+        importances: bool,
+        retain_graph: bool,
+    ) -> None:
+        """Run a backward pass that feeds moments, importances or both.
+
+        Args:
+            roots: where it begins.
+            gradients: of the loss by each of them; ``None`` for the loss itself.
+            moments: whether it feeds moments.
+            importances: whether it feeds importances.
+            retain_graph: for another pass.
+        """
         self._moments, self._importances = moments, importances
-        loss.backward(retain_graph=retain_graph)
+        torch.autograd.backward(roots, gradients, retain_graph=retain_graph)
 
     def _forward_hook(self, group: InputGroup) -> Callable[..., None]:
         sums = self._sums[group.layer]

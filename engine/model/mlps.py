@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from engine.model.module import dtype_of, weight_matrix
 from engine.types import Mlp
@@ -120,11 +121,9 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
         for mlp in mlps:
             kept = mlp.neurons // 2
             for p in mlp.up:
-                bias = getattr(modules[p.name], "bias", None)
-                weight = _first_rows(weight_matrix(modules[p.name]), kept, mlp.neurons)
-                narrow[p.name] = _linear(weight, None if bias is None else _first_rows(bias, kept, mlp.neurons))
+                narrow[p.name] = _FirstNeurons(modules[p.name], kept, mlp.neurons, reads_them=False)
             down = modules[mlp.down.name]
-            narrow[mlp.down.name] = _linear(weight_matrix(down)[:, :kept], getattr(down, "bias", None))
+            narrow[mlp.down.name] = _FirstNeurons(down, kept, mlp.neurons, reads_them=True)
             stack.callback(down.register_forward_pre_hook(_zero_after(kept)).remove)
         expected = module(input_ids=tokens, use_cache=False).logits
     try:
@@ -136,18 +135,36 @@ def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor)
     return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
 
 
-def _first_rows(rows: torch.Tensor, count: int, n_neurons: int) -> torch.Tensor:
-    """Return the rows of the first ``count`` neurons, a view where nothing is fused."""
-    first: torch.Tensor = rows.unflatten(0, (-1, n_neurons))[:, :count].flatten(0, 1)
-    return first
+class _FirstNeurons(nn.Module):
+    """A linear module as if the MLP it belongs to had the first ``kept`` of its neurons only.
 
+    It asks for the weight when it runs: that of an offloaded layer is there only then.
+    """
 
-def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias)
-    return linear
+    def __init__(self, linear: nn.Module, kept: int, n_neurons: int, *, reads_them: bool) -> None:
+        super().__init__()
+        self._whole = (linear,)  # not a child, so that the tree of modules is the model's
+        self._kept = kept
+        self._n_neurons = n_neurons
+        self._reads_them = reads_them
+
+    @property
+    def weight(self) -> torch.Tensor:
+        whole = weight_matrix(self._whole[0])
+        return whole[:, : self._kept] if self._reads_them else self._first(whole)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        bias: torch.Tensor | None = getattr(self._whole[0], "bias", None)
+        return bias if bias is None or self._reads_them else self._first(bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+    def _first(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the rows of the first neurons, a view where nothing is fused."""
+        first: torch.Tensor = rows.unflatten(0, (-1, self._n_neurons))[:, : self._kept].flatten(0, 1)
+        return first
 
 
 def _zero_after(n_kept: int) -> Callable[..., tuple[torch.Tensor, ...]]:

@@ -14,6 +14,7 @@ from torch import nn
 from engine.errors import ModelError, RankScopeError, first_words
 from engine.model.inventory import take_inventory, trace_tokens
 from engine.model.module import dtype_of, embedding_rows, resolve_device
+from engine.model.offload import LayerWeights, device_map
 from engine.types import Inventory
 
 if TYPE_CHECKING:
@@ -31,15 +32,32 @@ _MOST_LABELS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A model in evaluation mode, its tokenizer and what was found in it."""
+    """A model in evaluation mode, its tokenizer and what was found in it.
+
+    Attributes:
+        module: the network.
+        tokenizer: of transformers.
+        inventory: of the network.
+        weights: of its decoder layers, where they stay in the files until a layer runs.
+    """
 
     module: nn.Module
     tokenizer: Any
     inventory: Inventory
+    weights: LayerWeights | None = None
+
+    def holding(self, layer: int) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which the weights of a decoder layer can be read."""
+        return contextlib.nullcontext() if self.weights is None else self.weights.held(layer)
 
 
 def open_model(
-    folder: Path, *, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False
+    folder: Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    offload: Path | None = None,
 ) -> OpenModel:
     """Load the model, tokenizer and inventory from a transformers ``folder``.
 
@@ -49,14 +67,19 @@ def open_model(
             torch dtype's name.
         device: ``auto`` (CUDA, else MPS, else CPU) or a torch device.
         trust_remote_code: run Python code found in the folder.
+        offload: leave the decoder layers in the files until they run; a folder for weights that transformers has to
+            write in another form for that (experts that it merges).
 
     Raises:
         ModelError: the folder holds no model, a damaged one, or one that is not causal.
     """
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
-    module = load_module(folder, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    module = _load(folder, dtype, device, trust_remote_code=trust_remote_code, offload=offload)
+    weights = None if offload is None else LayerWeights(module, resolve_device(device))
+    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
+        _require_causal(module, folder)
     _require_own_tokenizer(tokenizer, module, folder)
-    return OpenModel(module, tokenizer, take_inventory(module))
+    return OpenModel(module, tokenizer, take_inventory(module), weights)
 
 
 def type_for_passes(compute_dtype: str) -> str:
@@ -87,12 +110,22 @@ def load_module(
     folder: Path, *, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False
 ) -> nn.Module:
     """Load only the network, in evaluation mode; see :func:`open_model`."""
+    module = _load(folder, dtype, device, trust_remote_code=trust_remote_code)
+    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
+        _require_causal(module, folder)
+    return module
+
+
+def _load(folder: Path, dtype: str, device: str, *, trust_remote_code: bool, offload: Path | None = None) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     target = resolve_device(device)
     config = _read_config(folder, trust_remote_code=trust_remote_code)
     with _sentences(f"transformers could not open {folder} as a causal language model", _SUPPORTED):
-        _require_weights(folder, config, trust_remote_code=trust_remote_code)
+        skeleton = _require_weights(folder, config, trust_remote_code=trust_remote_code)
+        placed = (
+            {} if offload is None else {"device_map": device_map(skeleton, str(target)), "offload_folder": str(offload)}
+        )
         module: nn.Module
         module, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -101,6 +134,7 @@ def load_module(
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **placed,
         )
     missing = sorted(info["missing_keys"])
     if missing:
@@ -116,10 +150,7 @@ def load_module(
         )
     if dtype == "auto" and dtype_of(module) is torch.float16:
         module = module.float()
-    module = module.to(target).eval()
-    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
-        _require_causal(module, folder)
-    return module
+    return (module if offload else module.to(target)).eval()
 
 
 @contextlib.contextmanager
@@ -164,8 +195,8 @@ def _require_few_labels(config: object) -> None:
         _require_few_labels(value)
 
 
-def _require_weights(folder: Path, config: Any, *, trust_remote_code: bool) -> None:
-    """Raise for a folder without weights, and for one that names far more of them than it has.
+def _require_weights(folder: Path, config: Any, *, trust_remote_code: bool) -> nn.Module:
+    """Return the network on the meta device; raise for a folder without weights, and for one with far too few of them.
 
     transformers builds what config.json names and fills it with random numbers before it says what is missing.
     """
@@ -194,13 +225,15 @@ def _require_weights(folder: Path, config: Any, *, trust_remote_code: bool) -> N
             f"{_OWN_CONFIG}."
         )
     with torch.device("meta"):
-        named = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
+        skeleton: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    named = skeleton.num_parameters()
     n_bits = 8 * sum(path.stat().st_size for path in weights)
     if named > n_bits:
         raise ModelError(
             f"The config.json in {folder} names {named:,} parameters, but the weights have {n_bits:,} bits; "
             f"{_OWN_CONFIG}."
         )
+    return skeleton  # type: ignore[no-any-return]
 
 
 def _require_own_tokenizer(tokenizer: Any, module: nn.Module, folder: Path) -> None:

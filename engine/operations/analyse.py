@@ -83,6 +83,9 @@ class Analyse(OnText):
         default=4.0, gt=0, le=1e6, description="Statistics held at once, GB; less means more passes."
     )
     device: Device = "auto"
+    stream: bool = Field(
+        default=False, description="Work layer by layer, as is done where the model does not fit into memory."
+    )
     measure: bool = Field(default=False, description="Then measure a few maps as a job, which calibrates predictions.")
 
     def spec(self) -> AnalysisSpec:
@@ -149,5 +152,6 @@ class Analyse(OnText):
             report,
             memory_bytes=int(self.memory_gb * 1e9),
             device=self.device,
+            stream=self.stream,
         )
         return {"analysis": key.fingerprint}

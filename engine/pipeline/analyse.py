@@ -6,29 +6,32 @@ import contextlib
 import json
 import platform
 import time
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from cache import Key, canonical_json, read_arrays, write_arrays, write_json
-from engine.calibration.passes import collect_statistics, layer_bytes, plan_passes
 from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
+from engine.errors import ResourceError, UnstreamableError
 from engine.factorization.blocks import factorize_group, group_energies
 from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
-from engine.model.opening import OpenModel, open_model, type_for_passes
+from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
+from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factors import rank_factors_reader, write_factors
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.room import must_stream
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
 from engine.types import RANK_FORMATS, Budget, Metric, block_name
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
+    from engine.model.opening import OpenModel
     from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.settings import Home
@@ -59,6 +63,7 @@ def analyse(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     device: str = "auto",
     folder: ModelFolder | None = None,
+    stream: bool = False,
 ) -> Key:
     """Analyse a model and return the artifact's key; finished parts are never computed again.
 
@@ -69,6 +74,7 @@ def analyse(
         memory_bytes: statistics held at once.
         device: where the passes run.
         folder: of the model, where it is known; the spec may name a place that it was moved from.
+        stream: leave the model in its files and work layer by layer, also if it fits; the outcome is the same.
 
     Raises:
         RankScopeError: the model, the text, the memory or the numbers do not allow it.
@@ -87,50 +93,100 @@ def analyse(
     if key in store:
         report("analysis", 1.0, "This analysis exists already")
         return key
+    streams = stream or must_stream(folder, spec, memory_bytes)
     base = None
+    if spec.around_kept_fraction is not None and streams:
+        raise ResourceError(
+            "Statistics around a compressed model are taken with the whole model in memory, and this one is read layer "
+            "by layer; leave --around-keep out, or use a machine with more memory."
+        )
     if spec.around_kept_fraction is not None:
         dense = replace(spec, around_kept_fraction=None)
         half = part_of(report, 0.0, 0.5)
         first = analyse(home, dense, half, memory_bytes=memory_bytes, device=device, folder=folder)
         base = load_analysis(store, first.fingerprint)
         report = part_of(report, 0.5, 1.0)
-    report("model", 0.1, f"Opening {spec.model.label}")
-    dtype = type_for_passes(spec.calibration.compute_dtype)
-    model = open_model(folder.path, dtype=dtype, device=device, trust_remote_code=spec.model.trust_remote_code)
-    layers = sorted({g.layer for g in model.inventory.groups})
-    layer_keys = {
-        layer: keys.statistics_key(spec, layer, folder.fingerprint, corpus_id, begun=n_start > 0) for layer in layers
-    }
-    missing = [layer for layer in layers if layer_keys[layer] not in store]
-    seconds = {}
-    if missing:
-        report("text", 0.12, f"Reading {spec.corpus.label}")
-        tokens = read_sequences(model, spec.corpus, texts)
-        begun = time.monotonic()
-        with _compressed_to(spec.around_kept_fraction, model, base, store):
-            part = part_of(report, 0.13, 0.8)
-            _calibrate(
-                spec, model, tokens, missing, layer_keys, store, part, n_start=n_start, memory_bytes=memory_bytes
+    work = _Work(home, spec, folder, key, texts, corpus_id, n_start, base, memory_bytes, device, started)
+    if not streams:
+        return work.done(report, streams=False)
+    try:
+        return work.done(report, streams=True)
+    except UnstreamableError as error:
+        if stream:
+            raise
+        report("model", 0.1, f"The model is opened as a whole: {error}")
+    return work.done(report, streams=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An analysis that is not stored yet, and all it depends on; ``base`` is that of the dense model, if asked for."""
+
+    home: Home
+    spec: AnalysisSpec
+    folder: ModelFolder
+    key: Key
+    texts: Path | None
+    corpus_id: str
+    n_start: int
+    base: Analysis | None
+    memory_bytes: int
+    device: str
+    started: float
+
+    def done(self, report: Report, *, streams: bool) -> Key:
+        """Do what is not stored of it, layer by layer or with the whole model in memory."""
+        spec, store, seconds = self.spec, self.home.store, {}
+        with contextlib.ExitStack() as stack:
+            report("model", 0.1, f"Opening {spec.model.label}")
+            offload = stack.enter_context(store.scratch()) if streams else None
+            model = open_model(
+                self.folder.path,
+                dtype=type_for_passes(spec.calibration.compute_dtype),
+                device=self.device,
+                trust_remote_code=spec.model.trust_remote_code,
+                offload=offload,
             )
-        seconds["calibration"] = time.monotonic() - begun
-    begun = time.monotonic()
-    parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
-    seconds["factorization"] = time.monotonic() - begun
-    seconds["total"] = time.monotonic() - started
-    about = {
-        "model": spec.model.label,
-        "corpus": spec.corpus.label,
-        # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
-        "spec": json.loads(canonical_json(spec)),
-        "seconds": {name: round(value, 2) for name, value in seconds.items()},
-        "peak_memory_bytes": peak_memory_bytes(),
-        "platform": platform.platform(),
-    }
-    report("analysis", 0.99, "Storing the analysis")
-    with store.writing(key, about) as into:
-        _write_analysis(into, spec, model, parts, layer_keys, store, folder, corpus_id, base)
-    report("analysis", 1.0, "Done")
-    return key
+            layers = sorted({g.layer for g in model.inventory.groups})
+            begun = self.n_start > 0
+            layer_keys = {
+                layer: keys.statistics_key(spec, layer, self.folder.fingerprint, self.corpus_id, begun=begun)
+                for layer in layers
+            }
+            missing = [layer for layer in layers if layer_keys[layer] not in store]
+            if missing:
+                seconds["calibration"] = self._calibrate(model, missing, layer_keys, report)
+            begun_s = time.monotonic()
+            parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
+        seconds["factorization"] = time.monotonic() - begun_s
+        seconds["total"] = time.monotonic() - self.started
+        about = {
+            "model": spec.model.label,
+            "corpus": spec.corpus.label,
+            # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
+            "spec": json.loads(canonical_json(spec)),
+            "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            "peak_memory_bytes": peak_memory_bytes(),
+            "platform": platform.platform(),
+        }
+        report("analysis", 0.99, "Storing the analysis")
+        with store.writing(self.key, about) as into:
+            _write_analysis(into, spec, model, parts, layer_keys, store, self.folder, self.corpus_id, self.base)
+        report("analysis", 1.0, "Done")
+        return self.key
+
+    def _calibrate(self, model: OpenModel, missing: Sequence[int], layer_keys: dict[int, Key], report: Report) -> float:
+        """Take the missing statistics; return the seconds."""
+        report("text", 0.12, f"Reading {self.spec.corpus.label}")
+        tokens, store = read_sequences(model, self.spec.corpus, self.texts), self.home.store
+        begun = time.monotonic()
+        into, told = (self.spec, model, tokens, missing, layer_keys, store), part_of(report, 0.13, 0.8)
+        if model.weights is not None:
+            calibrate_streamed(*into, told, n_start=self.n_start)
+        else:
+            with _compressed_to(self.spec.around_kept_fraction, model, self.base, store):
+                calibrate(*into, told, n_start=self.n_start, memory_bytes=self.memory_bytes)
+        return time.monotonic() - begun
 
 
 def _compressed_to(
@@ -146,41 +202,12 @@ def _compressed_to(
     return truncated_weights(model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric))
 
 
-def _calibrate(
-    spec: AnalysisSpec,
-    model: OpenModel,
-    tokens: torch.Tensor,
-    missing: Sequence[int],
-    layer_keys: dict[int, Key],
-    store: Store,
-    report: Report,
-    *,
-    n_start: int,
-    memory_bytes: int,
-) -> None:
-    """Collect and store the statistics of the ``missing`` layers, as many at once as memory allows."""
-    passes = plan_passes(model.inventory, missing, len(tokens), memory_bytes)
-    held = max(layer_bytes(model.inventory, layers, len(tokens)) for layers in passes)
-    times = "one pass" if len(passes) == 1 else f"{len(passes)} passes"
-    report("plan", 0.0, f"Plan: {times} over {tokens.numel():,} tokens, {held / 1e9:.2f} GB of statistics at once")
-    for index, layers in enumerate(passes):
-        scaled = part_of(report, index / len(passes), (index + 1) / len(passes))
-        statistics, nll = collect_statistics(
-            model.module, model.inventory, tokens, spec.calibration, layers, scaled, n_start=n_start
-        )
-        for layer in layers:
-            about = {"model": spec.model.label, "corpus": spec.corpus.label, "layer": layer}
-            with store.writing(layer_keys[layer], about) as into:
-                save_file(statistics.pop(layer).to_tensors(), into / "statistics.safetensors")
-                write_json(into / "pass.json", {"nll": nll})
-
-
 def _factorize(
     spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, Key], store: Store, report: Report
 ) -> list[tuple[Metric, Key]]:
     """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
     parts: list[tuple[Metric, Key]] = []
-    with single_threaded_workers(device_of(model.module)) as pool:
+    with _workers(model) as pool:
         work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
         for done, of_layer in enumerate(work):
             parts += of_layer
@@ -188,6 +215,13 @@ def _factorize(
                 "factorization", (done + 1) / len(layer_keys), f"Decomposition: {done + 1} of {len(layer_keys)} layers"
             )
     return parts
+
+
+def _workers(model: OpenModel) -> contextlib.AbstractContextManager[ThreadPoolExecutor]:
+    """Return a pool for layers; one worker where memory is too short for several layers."""
+    if model.weights is not None:
+        return ThreadPoolExecutor(1)
+    return single_threaded_workers(device_of(model.module))
 
 
 def _factorize_layer(
@@ -199,17 +233,24 @@ def _factorize_layer(
     }
     missing = [metric for metric, key in keys_of.items() if key not in store]
     if missing:
-        modules = dict(model.module.named_modules())
-        groups = [g for g in model.inventory.groups if g.layer == layer]
-        weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
-        device = next(iter(weights.values())).device
-        statistics = read_statistics(store.read(statistics_key), layer, device)
-        if spec.feature_groups is not None:
-            statistics = statistics.grouped(spec.feature_groups)
-    for metric in missing:
+        with model.holding(layer):
+            _write_factors(spec, model, layer, store.read(statistics_key), {m: keys_of[m] for m in missing}, store)
+    return list(keys_of.items())
+
+
+def _write_factors(
+    spec: AnalysisSpec, model: OpenModel, layer: int, source: Artifact, missing: dict[Metric, Key], store: Store
+) -> None:
+    modules = dict(model.module.named_modules())
+    groups = [g for g in model.inventory.groups if g.layer == layer]
+    weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
+    statistics = read_statistics(source, layer, next(iter(weights.values())).device)
+    if spec.feature_groups is not None:
+        statistics = statistics.grouped(spec.feature_groups)
+    for metric, key in missing.items():
         inputs = [(g, weights, statistics, metric, spec.damping, spec.gradient_shrinkage) for g in groups]
         about = {"model": spec.model.label, "layer": layer, "metric": metric}
-        with store.writing(keys_of[metric], about) as into:
+        with store.writing(key, about) as into:
             if metric in spec.metrics:
                 neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
                 write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons)
@@ -217,7 +258,6 @@ def _factorize_layer(
                 energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
                 arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
                 write_arrays(into / "spectrum.safetensors", arrays)
-    return list(keys_of.items())
 
 
 def _order_neurons(

@@ -16,7 +16,7 @@ from engine.methods.cost import cost_of
 from engine.methods.presets import PRESETS, AllocationSettings
 from engine.model.module import pass_type
 from engine.operations import Analyse
-from engine.pipeline import analyse as analysing
+from engine.pipeline import calibrate as calibrating
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.factors import factors_reader
@@ -247,13 +247,13 @@ def test_an_analysis_goes_on_after_the_last_finished_layer(tmp_path, model_folde
     lost = store.keys("statistics")[1]
     store.delete(lost)
     collected = []
-    real = analysing.collect_statistics
+    real = calibrating.collect_statistics
 
     def counting(module, inventory, tokens, calibration, layers, report, **room):
         collected.append(list(layers))
         return real(module, inventory, tokens, calibration, layers, report, **room)
 
-    monkeypatch.setattr(analysing, "collect_statistics", counting)
+    monkeypatch.setattr(calibrating, "collect_statistics", counting)
     key = analyse(Home(tmp_path), spec, ignore_progress, device="cpu")
     assert [len(layers) for layers in collected] == [1]
     assert lost in store

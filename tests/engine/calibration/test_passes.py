@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.calibration.passes import _losses, collect_statistics, gauss_newton_seeds, plan_passes
+from engine.calibration.passes import collect_statistics, gauss_newton_seeds, losses, plan_passes
 from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
 from engine.errors import NumericalError, ResourceError
 from engine.model.inventory import take_inventory
@@ -238,7 +238,7 @@ class Same(nn.Module):
 def test_sampled_labels_are_drawn_from_what_the_model_predicts_by_the_seed():
     module, batch = Same([0.7, 0.2, 0.1]), torch.zeros(40, 251, dtype=torch.int64)
     spec = CalibrationSpec(fisher=Fisher.SAMPLED, compute_dtype="float32")
-    first, again, other = (_losses(module, batch, spec, seed)[1].item() / 10_000 for seed in (0, 0, 1))
+    first, again, other = (losses(module, batch, spec, seed)[1].item() / 10_000 for seed in (0, 0, 1))
     entropy = -(0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1))
     # One draw's loss has a deviation of 0.66; of the likeliest token it is 0.36, of all tokens alike 1.42.
     assert first == pytest.approx(entropy, abs=0.03)

@@ -1,0 +1,170 @@
+"""Run a model's decoder layers one at a time, each by the model's own forward.
+
+Nothing here knows an architecture. For every step the whole model is called, with stand-ins in the places of its
+layers: the one before the wanted layer gives what was kept of it, so that the layer is called with the masks, positions
+and whatever else the model's own code makes, and the call ends there. Earlier stand-ins give numbers that are not
+finite, so that a layer that reads them is found out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree
+
+from engine.errors import RankScopeError, UnstreamableError, first_words
+from engine.model.module import decoder_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class _ReachedError(Exception):
+    """Ends the call of a model after the wanted layer."""
+
+    def __init__(self, output: object) -> None:
+        super().__init__()
+        self.output = output
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a layer returns its tensors: the leaves in order, ``None`` in the places of tensors."""
+
+    spec: _pytree.TreeSpec
+    others: tuple[object, ...]
+    places: tuple[int, ...]
+
+    def filled(self, tensors: Sequence[torch.Tensor]) -> object:
+        leaves = list(self.others)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        return _pytree.tree_unflatten(leaves, self.spec)
+
+
+class LayerSteps:
+    """The decoder layers of a causal language model, one at a time.
+
+    Args:
+        module: the model, in evaluation mode; the same between calls.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._layers = list(decoder_layers(module))
+        self._forms: dict[int, _Form] = {}
+
+    @property
+    def n_layers(self) -> int:
+        """How many there are."""
+        return len(self._layers)
+
+    def run(self, index: int, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Run one layer.
+
+        Args:
+            index: of the layer; those before it have run.
+            batch: (n_sequences, length) token ids.
+            before: what the layer before it returned, or nothing for the first.
+
+        Returns:
+            The tensors that the layer returns.
+
+        Raises:
+            UnstreamableError: the layer needs more than that.
+        """
+        is_known = index in self._forms
+        layer = self._layers[index]
+        original = layer.forward
+
+        def wanted(*args: Any, **keywords: Any) -> None:
+            if not is_known and index > 0:
+                self._require_finite((args, keywords), before, index)
+            raise _ReachedError(original(*args, **keywords))
+
+        try:
+            with self._standing_in(before, index, wanted):
+                self._module(input_ids=batch, use_cache=False)
+        except _ReachedError as reached:
+            output = reached.output
+        except (RankScopeError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            if is_known:
+                raise
+            raise self._refused(f"its layer {index} does not run by itself ({first_words(error)})") from error
+        else:
+            raise self._refused(f"it does not call its layer {index}")
+        return self._tensors(index, output)
+
+    @contextlib.contextmanager
+    def after_last(self, before: Sequence[torch.Tensor]) -> Iterator[None]:
+        """Let calls of the model begin after its last layer, which returned ``before``."""
+        with self._standing_in(before, self.n_layers, None):
+            yield
+
+    @contextlib.contextmanager
+    def _standing_in(
+        self, before: Sequence[torch.Tensor], index: int, wanted: Callable[..., None] | None
+    ) -> Iterator[None]:
+        """Put stand-ins in the places of all layers and ``wanted`` in that of ``index``."""
+        called: list[int] = []
+
+        def stand_in(at: int) -> Callable[..., object]:
+            def run(*args: Any, **keywords: Any) -> object:
+                if at != len(called):
+                    raise self._refused(f"it calls its layer {at} after {len(called)} others")
+                called.append(at)
+                if at == index and wanted is not None:
+                    return wanted(*args, **keywords)
+                # A copy, because some models add to what a layer returned in place.
+                given = [t.clone() for t in before] if at == index - 1 else self._poison(at, before)
+                return self._forms[at].filled(given)
+
+            return run
+
+        kept = [layer.__dict__.get("forward") for layer in self._layers]
+        try:
+            for at, layer in enumerate(self._layers):
+                layer.forward = stand_in(at)
+            yield
+        finally:
+            for layer, forward in zip(self._layers, kept, strict=True):
+                del layer.forward
+                if forward is not None:
+                    layer.forward = forward
+
+    def _poison(self, at: int, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return tensors like those of a layer whose output nothing later may read."""
+        return [
+            torch.full_like(like, torch.nan if like.is_floating_point() else 0, requires_grad=False)
+            for like in (before[min(i, len(before) - 1)] for i in range(len(self._forms[at].places)))
+        ]
+
+    def _tensors(self, index: int, output: object) -> list[torch.Tensor]:
+        leaves, spec = _pytree.tree_flatten(output)
+        places = tuple(i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor))
+        others = tuple(None if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
+        strange = next((leaf for leaf in others if not isinstance(leaf, (type(None), bool, int, float, str))), None)
+        if strange is not None or not places:
+            raise self._refused(f"its layer {index} returns a {type(strange).__name__}")
+        self._forms[index] = _Form(spec, others, places)
+        return [leaves[place] for place in places]
+
+    def _require_finite(self, given: object, before: Sequence[torch.Tensor], index: int) -> None:
+        def has_nan(tensors: object) -> bool:
+            leaves = _pytree.tree_leaves(tensors)
+            return any(isinstance(t, torch.Tensor) and t.is_floating_point() and t.isnan().any() for t in leaves)
+
+        if has_nan(given) and not has_nan(list(before)):
+            raise self._refused(f"its layer {index} reads what layers before the last one returned")
+
+    def _refused(self, why: str) -> UnstreamableError:
+        return UnstreamableError(
+            f"{type(self._module).__name__} cannot be run layer by layer because {why}; run it as a whole, on a "
+            "machine that holds it."
+        )

@@ -1,0 +1,100 @@
+"""Models that are read layer by layer: the same artifacts, the same results, and what happens where it cannot be."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from engine.errors import ResourceError, UnstreamableError
+from engine.operations import Analyse
+from engine.pipeline import room
+from engine.pipeline.analyse import analyse
+from engine.pipeline.reading.analyses import load_analysis
+from engine.progress import ignore_progress
+from engine.settings import Home
+from tests.support import architectures
+
+
+class Stopped(Exception):
+    """The job was killed."""
+
+
+@pytest.fixture
+def asked(model_folder, text_file):
+    """Return a function from an architecture's name to its analysis."""
+
+    def of(name: str, **changes: object) -> Analyse:
+        text = {"text": str(text_file), "n_sequences": 6, "length": 32, "device": "cpu"}
+        return Analyse(model=str(model_folder(name)), **text, **changes)
+
+    return of
+
+
+@pytest.fixture
+def cannot_stream(tmp_path, model_folder, asked):
+    """Return the analysis of a model whose layers read earlier ones."""
+    folder = tmp_path / "gemma3n"
+    weights = ("config.json", "generation_config.json", "model.safetensors")
+    shutil.copytree(model_folder("llama"), folder, ignore=lambda *_: weights)
+    architectures.build("gemma3n_text").save_pretrained(folder)
+    return asked("llama").changed(model=str(folder))
+
+
+@pytest.mark.parametrize("name", ["llama-gqa", "mixtral"])
+def test_the_analysis_is_the_same(name, tmp_path, asked):
+    whole, by_layer = (Home(tmp_path / name) for name in ("whole", "by-layer"))
+    analysis = asked(name).run(whole, ignore_progress)
+    assert asked(name, stream=True).run(by_layer, ignore_progress) == analysis
+    assert by_layer.store.keys() == whole.store.keys()
+    for key in whole.store.keys("statistics"):
+        first, second = (home.store.read(key).manifest.members for home in (whole, by_layer))
+        assert first == second
+    first, second = (load_analysis(home.store, analysis["analysis"]) for home in (whole, by_layer))
+    assert first.inventory == second.inventory
+    assert first.calibration_nll == second.calibration_nll
+    for metric, energies in first.energies.items():
+        for members, values in energies.items():
+            np.testing.assert_allclose(second.energies[metric][members], values, rtol=1e-9, atol=1e-9 * values[0])
+    assert not list((by_layer.artifacts / ".partial").iterdir())
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_an_interrupted_analysis_goes_on_after_the_last_stored_layer(layer, tmp_path, asked):
+    analysis = asked("llama", stream=True)
+    home = Home(tmp_path)
+
+    def stop(stage, fraction, message):
+        if message == f"Calibration: backward through layer {layer}":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        analyse(home, analysis.spec(), stop, device="cpu", stream=True)
+    stored = home.store.keys("statistics")
+    assert len(stored) == 2 - layer
+    made = {key: home.store.read(key).manifest.created for key in stored}
+    key = analysis.run(home, ignore_progress)["analysis"]
+    assert {key: home.store.read(key).manifest.created for key in stored} == made
+    assert key == asked("llama").run(Home(tmp_path / "whole"), ignore_progress)["analysis"]
+
+
+def test_a_model_that_does_not_fit_is_read_layer_by_layer(tmp_path, asked, monkeypatch):
+    monkeypatch.setattr(room, "free_memory_bytes", lambda: 4 * 10**9)
+    said = []
+    asked("llama").run(Home(tmp_path), lambda *report: said.append(report[2]))
+    assert any("Plan: layer by layer over 192 tokens" in message for message in said)
+
+
+def test_what_cannot_be_is_opened_as_a_whole_unless_it_must_not(tmp_path, cannot_stream, monkeypatch):
+    with pytest.raises(UnstreamableError, match="Gemma3nForCausalLM cannot be run layer by layer"):
+        cannot_stream.changed(stream=True).run(Home(tmp_path), ignore_progress)
+    monkeypatch.setattr(room, "free_memory_bytes", lambda: 4 * 10**9)
+    said = []
+    cannot_stream.run(Home(tmp_path), lambda *report: said.append(report[2]))
+    assert any("The model is opened as a whole: Gemma3nForCausalLM" in message for message in said)
+
+
+def test_statistics_around_a_compressed_model_are_refused(tmp_path, asked):
+    with pytest.raises(ResourceError, match="leave --around-keep out"):
+        asked("llama", stream=True, around_keep=0.8).run(Home(tmp_path), ignore_progress)
