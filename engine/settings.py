@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,3 +111,53 @@ def visitors_token() -> str | None:
             "`python -c 'import secrets; print(secrets.token_urlsafe())'` prints."
         )
     return token
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """Where jobs run, and what the engines of jobs have to know.
+
+    Attributes:
+        engine: that jobs run on unless they say otherwise.
+        resources: that jobs ask for unless they say otherwise, such as ``gpu=1,cpu=8``.
+        ray_address: of the dashboard of a Ray cluster.
+        ray_patience_s: how long a cluster may not answer before its jobs count as interrupted.
+        command: a template that runs ``{command}`` on a machine of a cluster and waits for it.
+        command_cancel: a template that ends what the command started; may be empty.
+        command_status: a template whose first line of output says how it is; may be empty.
+        python: the interpreter on the machines of a cluster.
+    """
+
+    engine: str
+    resources: str
+    ray_address: str
+    ray_patience_s: float
+    command: str
+    command_cancel: str
+    command_status: str
+    python: str
+
+
+def job_settings() -> JobSettings:
+    """Return what the environment says of where jobs run; an empty variable counts as unset.
+
+    Raises:
+        InvalidSpecError: ``RANKSCOPE_RAY_PATIENCE_S`` is not a number of seconds.
+    """
+    patience = os.environ.get("RANKSCOPE_RAY_PATIENCE_S") or "90"
+    try:
+        patience_s = float(patience)
+    except ValueError:
+        patience_s = -1.0
+    if not 0 <= patience_s < math.inf:
+        raise InvalidSpecError(f"RANKSCOPE_RAY_PATIENCE_S is {patience!r}; expected a number of seconds, such as 90.")
+    return JobSettings(
+        engine=os.environ.get("RANKSCOPE_ENGINE") or "local",
+        resources=os.environ.get("RANKSCOPE_RESOURCES", ""),
+        ray_address=os.environ.get("RANKSCOPE_RAY_ADDRESS", ""),
+        ray_patience_s=patience_s,
+        command=os.environ.get("RANKSCOPE_COMMAND", ""),
+        command_cancel=os.environ.get("RANKSCOPE_COMMAND_CANCEL", ""),
+        command_status=os.environ.get("RANKSCOPE_COMMAND_STATUS", ""),
+        python=os.environ.get("RANKSCOPE_CLUSTER_PYTHON") or sys.executable,
+    )

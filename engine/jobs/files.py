@@ -11,6 +11,7 @@ from typing import TypeVar
 from cache import write_in_one_step
 from engine.jobs.job import JobError
 from engine.jobs.progress import Progress, read_last, read_tail
+from engine.jobs.remote_files import RemoteFiles
 
 T = TypeVar("T")
 
@@ -77,8 +78,20 @@ class JobFolder:
 
     def clear_outcome(self) -> None:
         """Delete the result and the progress of an earlier attempt; the log goes on."""
-        for path in (self.path / "result.json", self.progress):
+        for path in (self.path / "result.json", self.progress, *self.path.glob("*-[0-9]*.json")):
             path.unlink(missing_ok=True)
+
+    def remote(self, attempt: int) -> RemoteFiles:
+        """The files of one attempt that runs elsewhere."""
+        return RemoteFiles(self.path, attempt)
+
+    def read_spec(self) -> dict[str, object] | None:
+        """Read what the job is asked to do; None where there is no such folder."""
+        try:
+            spec = _read_json(self.path / "spec.json")
+        except FileNotFoundError:
+            return None
+        return spec if isinstance(spec, dict) else None
 
     def log_size(self) -> int:
         """How many bytes the log has."""

@@ -1,12 +1,17 @@
 """What a job is and the states it can be in."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cache.processes import ProcessId
 from engine.errors import RankScopeError
+from engine.jobs.choice import LOCAL, EngineChoice, Place
 from engine.jobs.progress import Progress
+
+ID_LENGTH = 12
 
 
 class JobError(RankScopeError):
@@ -44,12 +49,14 @@ class Job:
         created: when it was first submitted, in unix seconds, as all times here.
         started: when its last attempt began.
         finished: when its last attempt ended, or when it was cancelled.
-        pid: the process of its last attempt.
+        pid: the process of its last attempt on this machine; None where a cluster alone knows it.
         pid_started: the start of that process, because pids are reused.
         attempts: how often it was begun.
         kill_at: when a cancelled job that still lives is killed.
         error: why it did not finish, in one sentence.
         position: how many jobs are ahead of a queued one.
+        engine: where it runs, and what it needs there.
+        place: where its last attempt is, if not on this machine.
         progress: the last report of its process.
         result: what the operation returned, a JSON value.
     """
@@ -69,6 +76,8 @@ class Job:
     kill_at: float | None
     error: str | None
     position: int | None
+    engine: EngineChoice = LOCAL
+    place: Place | None = None
     progress: Progress | None = None
     result: object = None
 
@@ -76,3 +85,9 @@ class Job:
     def process(self) -> ProcessId | None:
         """The process of the last attempt; it may have ended."""
         return None if self.pid is None or self.pid_started is None else ProcessId(self.pid, self.pid_started)
+
+
+def job_fingerprint(operation: str, arguments: Mapping[str, object]) -> str:
+    """Name a job after what it does: equal operations with equal JSON arguments have equal ids."""
+    text = json.dumps([operation, arguments], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]

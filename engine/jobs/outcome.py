@@ -3,8 +3,8 @@
 import signal
 
 from cache.processes import is_alive
-from engine.jobs.job import Job, JobStatus
-from engine.jobs.local import family
+from engine.jobs.job import Job, JobStatus, job_fingerprint
+from engine.jobs.processes import family
 from engine.jobs.record import JobRecord
 from engine.machine import memory_shortage
 
@@ -42,6 +42,29 @@ def outcome(exit_code: int | None, *, has_result: bool) -> tuple[JobStatus, str 
     return JobStatus.FAILED, f"The job's process crashed ({name}); the log has the details."
 
 
+def close(record: JobRecord, job: Job, exit_code: int | None) -> None:
+    """Write how the last attempt of a job ended of which nothing lives.
+
+    Args:
+        record: of the jobs.
+        job: as it was recorded last.
+        exit_code: as of :func:`outcome`.
+    """
+    folder = record.folder(job.id)
+    end = folder.remote(job.attempts).end()
+    if end is None:
+        record.close(job.id, job.attempts, *outcome(exit_code, has_result=folder.has_result()))
+        return
+    for job_after in end.following:
+        next_id = job_fingerprint(job_after.operation, job_after.arguments)
+        record.enqueue(
+            next_id, job_after.operation, job_after.arguments, job_after.title, {}, again=True, engine=job.engine
+        )
+    if end.status is JobStatus.DONE:
+        folder.write_result(end.result)
+    record.close(job.id, job.attempts, end.status, end.error)
+
+
 def never_began(exit_code: int | None, *, has_log: bool) -> str:
     """Say that a job's process ended before it had taken its job.
 
@@ -68,7 +91,8 @@ def settle_dead_jobs(record: JobRecord) -> None:
     """Close the attempts whose process is gone while no worker lives that would do it.
 
     A living worker knows the exit code, so the verdict is left to it. A cancelled job of which something
-    still lives stays *cancelling* until a worker has ended that too.
+    still lives stays *cancelling* until a worker has ended that too. What only a cluster knows of is left to the
+    worker that will ask it.
     """
     begun = [job for job in record.unfinished() if job.status is not JobStatus.QUEUED]
     if not begun or is_alive(record.worker()):
@@ -78,5 +102,4 @@ def settle_dead_jobs(record: JobRecord) -> None:
             continue
         if job.status is JobStatus.CANCELLING and family(job.process):
             continue
-        status, error = outcome(None, has_result=record.folder(job.id).has_result())
-        record.close(job.id, job.attempts, status, error)
+        close(record, job, None)

@@ -1,7 +1,6 @@
 """The queue as the dashboard and the command line see it; works from any process."""
 
 import contextlib
-import hashlib
 import json
 import sys
 import time
@@ -10,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from cache.processes import is_alive
+from engine.jobs.choice import LOCAL, EngineChoice, Place
+from engine.jobs.engines import describe
+from engine.jobs.files import JobFolder
 from engine.jobs.home import writing_to
-from engine.jobs.job import Job, JobError, JobStatus
-from engine.jobs.local import start_detached
+from engine.jobs.job import Job, JobError, JobStatus, job_fingerprint
 from engine.jobs.outcome import settle_dead_jobs
+from engine.jobs.processes import start_detached
 from engine.jobs.progress import Progress, read_history
 from engine.jobs.record import JobRecord
 
-ID_LENGTH = 12
 WORKER_START_S = 2.0
 """A worker that was started has registered after this long on a machine that is not overloaded."""
 
@@ -29,13 +30,16 @@ class JobQueue:
 
     Args:
         home: holds ``jobs.sqlite3`` and a folder for each job.
-        entrypoint: ``package.module:function``, called as ``function(operation, arguments, report)`` in the
-            job's process; it returns a JSON value.
+        entrypoint: ``package.module:function``, called as ``function(operation, arguments, report, queue_next)`` in
+            the job's process; it returns a JSON value, and hands ``queue_next`` the operation, arguments and title of
+            a job that follows.
+        engine: where new jobs run.
     """
 
-    def __init__(self, home: Path, entrypoint: str = "engine.operations:run") -> None:
+    def __init__(self, home: Path, entrypoint: str = "engine.operations:run", engine: EngineChoice = LOCAL) -> None:
         self.home = home.absolute()
         self.entrypoint = entrypoint
+        self.engine = engine
         self._record = JobRecord(self.home)
 
     def submit(
@@ -46,6 +50,7 @@ class JobQueue:
         title: str,
         estimate: Mapping[str, object] | None = None,
         resubmit: bool = False,
+        engine: EngineChoice | None = None,
     ) -> Job:
         """Queue an operation unless the same one is queued, under way or done.
 
@@ -55,6 +60,7 @@ class JobQueue:
             title: what a person calls the job.
             estimate: ``memory_bytes`` is compared with the free memory before the start.
             resubmit: run a done job again, because what it made may have been deleted.
+            engine: where it runs; by default where the queue's new jobs do.
 
         Raises:
             JobError: the arguments are not JSON, or the record cannot be written.
@@ -62,12 +68,18 @@ class JobQueue:
         values = _as_json(operation, arguments)
         job_id = job_fingerprint(operation, values)
         settle_dead_jobs(self._record)
-        self._record.enqueue(job_id, operation, values, title, estimate or {}, again=resubmit)
+        self._record.enqueue(
+            job_id, operation, values, title, estimate or {}, again=resubmit, engine=engine or self.engine
+        )
         self._ensure_worker()
         return self.get(job_id)
 
-    def resume(self, job_id: str) -> Job:
+    def resume(self, job_id: str, engine: EngineChoice | None = None) -> Job:
         """Queue a failed, cancelled or interrupted job again; it continues after its last finished stage.
+
+        Args:
+            job_id: of the job.
+            engine: where it runs from now on; by default where it ran before.
 
         Raises:
             JobError: no job has this id, or its record is damaged.
@@ -77,7 +89,14 @@ class JobQueue:
             raise JobError(job.error or f"The record of job {job.id} is damaged: forget it and ask for it again.")
         # A job that is done shows as failed when its result is damaged: then it runs again.
         is_failed = job.status is JobStatus.FAILED
-        return self.submit(job.operation, job.arguments, title=job.title, estimate=job.estimate, resubmit=is_failed)
+        return self.submit(
+            job.operation,
+            job.arguments,
+            title=job.title,
+            estimate=job.estimate,
+            resubmit=is_failed,
+            engine=engine or job.engine,
+        )
 
     def cancel(self, job_id: str, grace_s: float = 5.0) -> Job:
         """Cancel a job: a queued one at once; a running one is asked to end, and killed after ``grace_s``.
@@ -167,13 +186,14 @@ class JobQueue:
         return self.home / "worker.log"
 
     def _go_on(self, *, at_once: bool = False) -> None:
-        """Close the attempts of dead processes; what is queued or being cancelled is still meant to go on.
+        """Close the attempts of dead processes; what is queued, being cancelled or elsewhere is still meant to go on.
 
         So it gets a new worker when its own died, whoever looks; unless ``at_once``, only when a worker that was
         started before could have registered.
         """
         settle_dead_jobs(self._record)
-        is_waiting = any(job.status is not JobStatus.RUNNING for job in self._record.unfinished())
+        unfinished = self._record.unfinished()
+        is_waiting = any(job.status is not JobStatus.RUNNING or not job.engine.is_local for job in unfinished)
         if is_waiting and (at_once or not self._is_starting()):
             with contextlib.suppress(JobError):  # who only looks at a home that cannot be written is not kept from it
                 self._ensure_worker()
@@ -192,19 +212,21 @@ class JobQueue:
 
     def _with_files(self, job: Job) -> Job:
         folder = self._record.folder(job.id)
-        progress = folder.last_progress()
+        job = replace(job, progress=folder.last_progress(), place=_place(job, folder))
         if job.status is not JobStatus.DONE:
-            return replace(job, progress=progress)
+            return job
         try:
-            return replace(job, progress=progress, result=folder.read_result())
+            return replace(job, result=folder.read_result())
         except JobError as error:
-            return replace(job, progress=progress, status=JobStatus.FAILED, error=str(error))
+            return replace(job, status=JobStatus.FAILED, error=str(error))
 
 
-def job_fingerprint(operation: str, arguments: Mapping[str, object]) -> str:
-    """Name a job after what it does: equal operations with equal JSON arguments have equal ids."""
-    text = json.dumps([operation, arguments], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+def _place(job: Job, folder: JobFolder) -> Place | None:
+    if job.engine.is_local or job.status is JobStatus.QUEUED:
+        return None
+    files, cluster = folder.remote(job.attempts), describe(job.engine)
+    ahead, note = files.cluster() or (None, "")
+    return Place(cluster, files.host(), ahead, note)
 
 
 def _as_json(operation: str, arguments: Mapping[str, object]) -> dict[str, object]:

@@ -18,26 +18,36 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cache.processes import ProcessId
+from engine.jobs.choice import LOCAL, EngineChoice
 from engine.jobs.files import JobFolder
 from engine.jobs.home import open_home, open_privately, writing_to
 from engine.jobs.job import Job, JobError, JobStatus
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 30.0
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, turn INTEGER NOT NULL, operation TEXT NOT NULL, arguments TEXT NOT NULL,
     title TEXT NOT NULL, estimate TEXT NOT NULL, status TEXT NOT NULL, created REAL NOT NULL,
     started REAL, finished REAL, pid INTEGER, pid_started REAL, attempts INTEGER NOT NULL DEFAULT 0,
     kill_at REAL, error TEXT);
 CREATE TABLE worker (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER NOT NULL, started REAL NOT NULL);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 1;
 """
+
+_TO_VERSION_2 = """
+ALTER TABLE jobs ADD COLUMN engine TEXT NOT NULL DEFAULT 'local';
+ALTER TABLE jobs ADD COLUMN engine_settings TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE jobs ADD COLUMN resources TEXT NOT NULL DEFAULT '{}';
+PRAGMA user_version = 2;
+"""
+_UPGRADES = (_SCHEMA, _TO_VERSION_2)
+"""What brings a record from each version to the next one."""
 
 _MAYBE_NUMBER = (int, float, type(None))
 _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
-    *((name, str) for name in ("operation", "title")),
+    *((name, str) for name in ("operation", "title", "engine")),
     *((name, (int, float)) for name in ("created", "attempts", "turn")),
     *((name, _MAYBE_NUMBER) for name in ("started", "finished", "kill_at", "pid")),
 )
@@ -45,8 +55,9 @@ _NO_NAME = re.compile(r"[^\w-]")
 
 _SELECT = """
 SELECT *, CASE status WHEN 'queued' THEN
-           (SELECT COUNT(*) FROM jobs AS other WHERE other.status IN ('running', 'cancelling')
-            OR (other.status = 'queued' AND other.turn < jobs.turn)) END AS ahead FROM jobs
+           (SELECT COUNT(*) FROM jobs AS other WHERE jobs.engine = 'local' AND other.engine = 'local' AND
+            (other.status IN ('running', 'cancelling') OR (other.status = 'queued' AND other.turn < jobs.turn)))
+       END AS ahead FROM jobs
 """
 
 
@@ -63,9 +74,9 @@ class JobRecord:
                 pass  # SQLite would make it readable for everybody
         with self._connection() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._create()
-        elif version != SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
+            self._upgrade()
+        elif version > SCHEMA_VERSION:
             raise JobError(
                 f"The job record {self._path} has version {version} and this RankScope reads version "
                 f"{SCHEMA_VERSION}: update RankScope, or use another home."
@@ -102,8 +113,10 @@ class JobRecord:
         estimate: Mapping[str, object],
         *,
         again: bool,
+        engine: EngineChoice = LOCAL,
     ) -> None:
         """Queue a job unless it is under way or done; ``again`` queues a done one too."""
+        where = (engine.name, json.dumps(dict(engine.settings)), json.dumps(dict(engine.resources)))
         with writing_to(self._folders), self._writing() as db:
             self.folder(job_id).write_spec({"operation": operation, "arguments": arguments})
             db.execute(
@@ -113,23 +126,36 @@ class JobRecord:
             )
             db.execute(
                 "UPDATE jobs SET status = 'queued', turn = (SELECT MAX(turn) FROM jobs) + 1, title = ?, "
-                "estimate = ?, started = NULL, finished = NULL, kill_at = NULL, error = NULL WHERE id = ? "
+                "estimate = ?, started = NULL, finished = NULL, kill_at = NULL, error = NULL, engine = ?, "
+                "engine_settings = ?, resources = ? WHERE id = ? "
                 "AND (status IN ('failed', 'cancelled', 'interrupted') OR (status = 'done' AND ?))",
-                (title, json.dumps(estimate), job_id, again),
+                (title, json.dumps(estimate), *where, job_id, again),
             )
 
-    def claim(self, job_id: str, process: ProcessId) -> int | None:
-        """Make a queued job the running job of ``process``; its number of attempts, or None if not queued."""
+    def claim(self, job_id: str, process: ProcessId | None) -> int | None:
+        """Make a queued job the running job of ``process``; its number of attempts, or None if not queued.
+
+        ``None`` in place of a process claims it for a cluster, by whoever submits it there.
+        """
+        pid, started = (None, None) if process is None else (process.pid, process.started)
         with self._writing() as db:
             row = db.execute(
                 "UPDATE jobs SET status = 'running', started = ?, pid = ?, pid_started = ?, "
                 "attempts = attempts + 1 WHERE id = ? AND status = 'queued' RETURNING attempts",
-                (time.time(), process.pid, process.started, job_id),
+                (time.time(), pid, started, job_id),
             ).fetchone()
             if row is None:
                 return None
             self.folder(job_id).clear_outcome()
             return int(row["attempts"])
+
+    def begin(self, job_id: str, attempt: int) -> None:
+        """Note that an attempt which waited at a cluster runs: its time counts from now."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE jobs SET started = ? WHERE id = ? AND attempts = ? AND status = 'running'",
+                (time.time(), job_id, attempt),
+            )
 
     def finish(self, job_id: str, attempt: int, status: JobStatus, error: str | None = None) -> None:
         """Write what the job's process says of its own end.
@@ -197,14 +223,16 @@ class JobRecord:
             if process is not None:
                 db.execute("INSERT INTO worker VALUES (1, ?, ?)", (process.pid, process.started))
 
-    def _create(self) -> None:
+    def _upgrade(self) -> None:
         # SQLite does not wait for a database that another process is switching to WAL, so one at a time.
         from filelock import FileLock
 
         with writing_to(self.home), FileLock(self.home / "create.lock", mode=0o600), self._connection() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
                 db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            for upgrade in _UPGRADES[version:]:
+                db.executescript(f"BEGIN IMMEDIATE; {upgrade} COMMIT;")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -241,9 +269,10 @@ def _job(row: sqlite3.Row) -> Job:
     try:
         status = JobStatus(row["status"])
         arguments, estimate = json.loads(row["arguments"]), json.loads(row["estimate"])
+        engine = EngineChoice(row["engine"], json.loads(row["engine_settings"]), json.loads(row["resources"]))
     except (ValueError, TypeError, RecursionError):
         return _damaged(row)
-    is_whole = isinstance(arguments, dict) and isinstance(estimate, dict)
+    is_whole = all(isinstance(part, dict) for part in (arguments, estimate, engine.settings, engine.resources))
     if not (is_whole and all(isinstance(row[name], kind) for name, kind in _KINDS)):
         return _damaged(row)
     plain = ("id", "operation", "title", "created", "started", "finished", "pid", "pid_started", "attempts")
@@ -252,6 +281,7 @@ def _job(row: sqlite3.Row) -> Job:
         arguments=arguments,
         estimate=estimate,
         status=status,
+        engine=engine,
         position=row["ahead"] if status is JobStatus.QUEUED else None,
     )
 

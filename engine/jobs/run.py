@@ -9,31 +9,17 @@ import io
 import sys
 import time
 import traceback
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
 
-from cache import StoreError
 from cache.processes import this_process
-from engine.errors import RankScopeError
-from engine.jobs.job import Job, JobStatus
-from engine.jobs.outcome import NOT_CLAIMED, RESUME
+from engine.jobs.choice import EngineChoice
+from engine.jobs.entry import QueueNext, call, sentence
+from engine.jobs.job import JobStatus
+from engine.jobs.outcome import NOT_CLAIMED
 from engine.jobs.progress import ProgressReporter
+from engine.jobs.queue import JobQueue
 from engine.jobs.record import JobRecord
-from engine.machine import is_disk_full
-
-
-def sentence(error: Exception) -> str:
-    """Say in one sentence why an exception ended a job."""
-    message = " ".join(str(error).split())
-    if isinstance(error, (RankScopeError, StoreError)):
-        return message
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        reason = f" ({message})" if message else ""
-        return f"The job ran out of memory{reason}: lower its memory budget or its batch size, then {RESUME}."
-    if is_disk_full(error):
-        return f"The disk is full ({message}): free some space, then {RESUME}."
-    kind = type(error).__name__
-    return f"Unexpected {kind}: {message.rstrip('.')}. This is a bug in RankScope; the log has the details."
 
 
 def run(home: Path, job_id: str, entrypoint: str) -> int:
@@ -47,7 +33,8 @@ def run(home: Path, job_id: str, entrypoint: str) -> int:
     folder = record.folder(job_id)
     try:
         with ProgressReporter(folder.progress) as report:
-            result = _call(entrypoint, job, report)
+            spec = {"operation": job.operation, "arguments": job.arguments}
+            result = call(entrypoint, spec, report, _queue_at(home, entrypoint, job.engine))
         folder.write_result(result)
     except Exception as error:  # noqa: BLE001 - the boundary: every failure ends in the record, its traceback in the log
         traceback.print_exc()
@@ -57,9 +44,11 @@ def run(home: Path, job_id: str, entrypoint: str) -> int:
     return 0
 
 
-def _call(entrypoint: str, job: Job, report: ProgressReporter) -> object:
-    module, _, function = entrypoint.partition(":")
-    return getattr(import_module(module), function)(job.operation, job.arguments, report)
+def _queue_at(home: Path, entrypoint: str, engine: EngineChoice) -> QueueNext:
+    def queue_next(operation: str, arguments: Mapping[str, object], title: str) -> None:
+        JobQueue(home, entrypoint, engine).submit(operation, arguments, title=title, resubmit=True)
+
+    return queue_next
 
 
 if __name__ == "__main__":

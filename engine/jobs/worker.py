@@ -1,7 +1,9 @@
-"""``python -m engine.jobs.worker HOME ENTRYPOINT``: run what is queued, one job at a time, then leave.
+"""``python -m engine.jobs.worker HOME ENTRYPOINT``: run what is queued, by the engine of each job, then leave.
 
-Who records what: a job's process claims its job and writes its own end (see ``engine.jobs.record``). The
-worker starts processes, ends cancelled ones, and records only what a process cannot: that it died. That is
+Jobs of this machine run one at a time; those of a cluster are handed over at once (see ``engine.jobs.engines``).
+
+Who records what on this machine: a job's process claims its job and writes its own end (see ``engine.jobs.record``).
+The worker starts processes, ends cancelled ones, and records only what a process cannot: that it died. That is
 the simplest design in which the worker may be killed at any moment. The job goes on without it and still ends
 in the record; the next worker finds it running and adopts it by waiting for its process. If a worker dies
 before its child has claimed the job, the next worker starts a second child; the loser of the claim leaves.
@@ -10,25 +12,25 @@ No submitted job is forgotten when the worker leaves: a submitter first commits 
 unless one is registered. A leaving worker unregisters, releases the lock, and only then looks at the queue
 once more. A submitter that saw the registration, or whose new worker found the lock taken, had committed
 before that last look.
+
+On a cluster no process can reach the record. There the worker claims a job before it hands it over, and records the
+end that the job's process left in a file; a worker that is killed between the two is followed by one that asks the
+cluster.
 """
 
-import signal
 import sys
 import time
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from cache.processes import this_process
+from engine.jobs.engines import Attempt, JobEngine, engines
 from engine.jobs.job import Job, JobStatus
-from engine.jobs.local import LocalProcess, family, living, send_signal
-from engine.jobs.outcome import NOT_CLAIMED, missing_memory, never_began, outcome
 from engine.jobs.record import JobRecord
 
 POLL_S = 0.1
-GRACE_S = 5.0
-"""What a job leaves behind when it ends gets this long before it is killed."""
+_BETWEEN_JOBS_S = 0.01
 
 
 def work(home: Path, entrypoint: str) -> None:
@@ -48,60 +50,56 @@ def work(home: Path, entrypoint: str) -> None:
 def drain(record: JobRecord, entrypoint: str) -> None:
     """Be the registered worker while anything is queued or under way."""
     record.set_worker(this_process())
+    worker = Worker(record, entrypoint)
     try:
-        while unfinished := record.unfinished():
-            run_next(record, unfinished, entrypoint)
+        while worker.go_on():
+            worker.pause()
     finally:
         record.set_worker(None)
 
 
-def run_next(record: JobRecord, unfinished: list[Job], entrypoint: str) -> None:
-    """Wait for a job that already runs, or else run the oldest queued one."""
-    for job in unfinished:
-        if job.process is not None and job.status is not JobStatus.QUEUED:
-            supervise(record, job.id, LocalProcess(job.process))
+class Worker:
+    """Begins what is queued and looks after what is under way."""
+
+    def __init__(self, record: JobRecord, entrypoint: str) -> None:
+        self._record = record
+        self._engines: dict[str, JobEngine] = {name: engines.get(name)(record, entrypoint) for name in engines.names()}
+        self._under_way: dict[str, tuple[JobEngine, Attempt]] = {}
+
+    def go_on(self) -> bool:
+        """Adopt what runs already, begin what may begin, and look after all of it; False when nothing is left."""
+        unfinished = self._record.unfinished()
+        for job in sorted(unfinished, key=lambda job: job.status is JobStatus.QUEUED):
+            if job.id not in self._under_way:
+                self._take_on(job)
+        for job_id, (_, attempt) in list(self._under_way.items()):
+            if attempt.advance():
+                del self._under_way[job_id]
+        return bool(unfinished or self._under_way)
+
+    def pause(self) -> None:
+        """Wait a moment, less if a job ends that runs alone."""
+        if len(self._under_way) == 1:
+            ((_, attempt),) = self._under_way.values()
+            attempt.wait(POLL_S)
+        elif self._under_way:
+            time.sleep(POLL_S)
+        else:
+            time.sleep(_BETWEEN_JOBS_S)
+
+    def _take_on(self, job: Job) -> None:
+        engine = self._engines.get(job.engine.name)
+        if engine is None:
+            known = ", ".join(self._engines)
+            error = f"There is no engine {job.engine.name!r}; there are {known}."
+            self._record.refuse(job.id, job.attempts, error)
+            self._record.close(job.id, job.attempts, JobStatus.FAILED, error)
             return
-    job = unfinished[0]
-    if (refusal := missing_memory(job)) is not None:
-        record.refuse(job.id, job.attempts, refusal)
-        return
-    command = [sys.executable, "-P", "-m", "engine.jobs.run", str(record.home), job.id, entrypoint]
-    folder = record.folder(job.id)
-    printed_before = folder.log_size()
-    try:
-        process = LocalProcess.start(command, folder.log)
-    except OSError as error:
-        record.refuse(job.id, job.attempts, f"The job's process could not be started: {error}.")
-        return
-    supervise(record, job.id, process)
-    if process.exit_code != NOT_CLAIMED:
-        has_log = folder.log_size() > printed_before
-        record.refuse(job.id, job.attempts, never_began(process.exit_code, has_log=has_log))
-
-
-def supervise(record: JobRecord, job_id: str, process: LocalProcess) -> None:
-    """Stay with a job until its whole family is gone, then see that its end is recorded."""
-    relatives: set[psutil.Process] = set()
-    asked_at: float | None = None
-    while True:
-        ended = process.has_ended()
-        job = record.get(job_id)
-        cancelling = job is not None and job.status is JobStatus.CANCELLING and job.pid == process.id.pid
-        if ended or cancelling:
-            relatives = living(relatives | family(process.id))
-            if ended and not relatives:
-                break
-            if asked_at is None:
-                asked_at = time.time()
-                send_signal(relatives, signal.SIGTERM)
-            kill_at = asked_at + GRACE_S if job is None or job.kill_at is None else job.kill_at
-            if time.time() >= kill_at:
-                send_signal(relatives, signal.SIGKILL)
-        record.folder(job_id).shorten_log()
-        process.wait(POLL_S)
-    if job is not None and job.pid == process.id.pid:
-        status, error = outcome(process.exit_code, has_result=record.folder(job_id).has_result())
-        record.close(job_id, job.attempts, status, error)
+        if engine.one_at_a_time and any(other is engine for other, _ in self._under_way.values()):
+            return
+        attempt = engine.start(job) if job.status is JobStatus.QUEUED else engine.adopt(job)
+        if attempt is not None:
+            self._under_way[job.id] = (engine, attempt)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from engine.jobs import JobQueue
 from engine.operations._base import Operation
 from engine.operations._setting import Setting
 from engine.operations._subjects import OnText
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cache import Store
-    from engine.jobs import Job
+    from engine.jobs import Job, JobQueue
+    from engine.jobs.entry import QueueNext
     from engine.progress import Report
 
 __all__ = [
@@ -54,10 +54,16 @@ for _operation in (FetchDemo, Analyse, Evaluate, Sensitivity, Search, Refine, Ex
     operations.register(_operation.name)(_operation)
 
 
-def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
+def run(operation: str, arguments: Mapping[str, Any], report: Report, queue_next: QueueNext) -> object:
     """Run one operation in this process, and return the JSON of its result; the entry point of every job.
 
     What follows it is queued before it counts as done, so that a queue that is left alone goes on with it.
+
+    Args:
+        operation: its name.
+        arguments: JSON values.
+        report: receives progress.
+        queue_next: queues the operation that follows, by its name, arguments and title.
 
     Raises:
         InvalidSpecError: there is no such operation, or an argument is wrong or unknown.
@@ -67,7 +73,8 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report) -> object:
     result = asked.run(place, report)
     following = asked.following(place.store, result)
     if following is not None:
-        submit(following, JobQueue(place.root), place.store)
+        following.check()
+        queue_next(following.name, following.arguments(), following.title(place.store))
     return to_json(result)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cache import DirectoryStore, unreadable
 from engine.errors import RankScopeError
-from engine.jobs.local import family, send_signal
+from engine.jobs.processes import family, send_signal
 from engine.jobs.record import JobRecord
 from tests.campaign import arguments, files, model_folders, stored
 from tests.campaign.cases import Case, Outcome, Tried

@@ -226,15 +226,16 @@ def test_a_first_analysis_is_followed_by_measurements_of_every_method(tmp_path, 
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
     monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
     text = {"text": str(text_file), "n_sequences": 6, "length": 32}
-    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text}, ignore_progress)
     queue = JobQueue(tmp_path)
+    hooks = (ignore_progress, lambda name, arguments, title: queue.submit(name, arguments, title=title))
+    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text}, *hooks)
     assert queue.jobs() == []
-    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text, "measure": True}, ignore_progress)
+    operations.run("analyse", {"model": str(model_folder("llama-gqa")), **text, "measure": True}, *hooks)
     (job,) = queue.jobs()
     assert job.title.startswith(
         "Measure Water-filling at 80.0 %, Water-filling at 60.0 %, Water-filling at 90.0 % and "
     )
-    operations.run(job.operation, job.arguments, ignore_progress)
+    operations.run(job.operation, job.arguments, *hooks)
     rows = [row for row in results(Home(tmp_path).store, job.arguments["analysis"]) if not row.is_dense]
     assert {row.method for row in rows} >= {"water-filling", "svd-llm", "flrc", "skipcat"}
     assert len({p.setting for row in rows for p in row.perplexities}) == 1

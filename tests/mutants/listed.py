@@ -478,7 +478,7 @@ MUTANTS = (
     # Jobs
     Mutant(
         "job-id-without-arguments",
-        "engine/jobs/queue.py",
+        "engine/jobs/job.py",
         "json.dumps([operation, arguments], sort_keys",
         "json.dumps([operation, sorted(arguments)], sort_keys",
         "jobs with other arguments are one job",
@@ -486,7 +486,7 @@ MUTANTS = (
     ),
     Mutant(
         "cancel-leader-only",
-        "engine/jobs/local.py",
+        "engine/jobs/processes.py",
         "members.update({found, *found.children(recursive=True)})",
         "members.update({found})",
         "descendants that left the group outlive a cancelled job",
@@ -494,7 +494,7 @@ MUTANTS = (
     ),
     Mutant(
         "group-not-killed",
-        "engine/jobs/local.py",
+        "engine/jobs/processes.py",
         "if os.getpgid(process.pid) == leader.pid:",
         "if process.pid == leader.pid:",
         "what a dead job's group left lives on",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import RankScopeError
+from engine.jobs.entry import QueueNext
 from engine.progress import Report
 
 Arguments = Mapping[str, Any]
@@ -22,7 +23,9 @@ time.sleep(600)
 """
 
 
-def run(operation: str, arguments: Arguments, report: Report) -> object:
+def run(operation: str, arguments: Arguments, report: Report, queue_next: QueueNext) -> object:
+    if "then" in arguments:
+        queue_next("echo", {"word": arguments["then"]}, "What follows")
     return OPERATIONS[operation](arguments, report)
 
 

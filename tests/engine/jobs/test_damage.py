@@ -116,7 +116,7 @@ def test_a_file_in_the_way_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_folder_cannot_be_written_is_not_queued(queue: JobQueue, home: Path, two: tuple[str, str]) -> None:
-    from engine.jobs.queue import job_fingerprint
+    from engine.jobs.job import job_fingerprint
 
     taken = home / "jobs" / job_fingerprint("echo", {"word": "c"})
     taken.touch()

@@ -13,7 +13,7 @@ import pytest
 
 from cache.processes import ProcessId, identify, is_alive
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.local import family, start_detached
+from engine.jobs.processes import family, start_detached
 from engine.jobs.record import JobRecord
 from tests.support.clock import in_a_process_whose_clock_was_set
 

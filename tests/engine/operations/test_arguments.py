@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.errors import InvalidSpecError
 from engine.jobs import JobQueue, JobStatus
-from engine.jobs.queue import job_fingerprint
+from engine.jobs.job import job_fingerprint
 from engine.jobs.run import run as run_job
 from engine.operations import Evaluate, Operation, Refine, operations
 from engine.operations.evaluate import LEVELS

@@ -32,7 +32,7 @@ from app.services import store_upload
 from cache import DirectoryStore
 from engine.cli import app
 from engine.jobs import JobQueue
-from engine.jobs.local import ProcessId
+from engine.jobs.processes import ProcessId
 from engine.jobs.record import JobRecord
 from engine.jobs.run import run
 from engine.settings import settings

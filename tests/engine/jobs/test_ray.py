@@ -1,0 +1,130 @@
+"""Jobs on a real Ray cluster of this machine, by the promises of all engines; one head serves the whole file."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cache.processes import ProcessId, identify
+from engine.jobs import JobQueue, JobStatus
+from engine.jobs.choice import LOCAL
+from engine.jobs.engines import choose
+from engine.jobs.engines._ray_client import RayClient, UnreachableError
+from engine.jobs.processes import family
+
+from .conftest import ENTRYPOINT, ROOT, eventually
+from .contract import RemoteEngineContract
+from .test_engines import SETTINGS
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.ray
+
+STORE_BYTES = 80_000_000
+"""The least that Ray takes is 75 MiB."""
+
+
+class Head:
+    """A cluster of one machine that has one ``fakegpu``."""
+
+    def __init__(self, folder: Path) -> None:
+        with closing(socket.socket()) as free, closing(socket.socket()) as agent, closing(socket.socket()) as client:
+            for each in (free, agent, client):
+                each.bind(("127.0.0.1", 0))
+            port, agent_port, client_port = (each.getsockname()[1] for each in (free, agent, client))
+        self.address = f"http://127.0.0.1:{port}"
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
+            "--num-cpus=2", "--num-gpus=0", '--resources={"fakegpu": 1}', f"--object-store-memory={STORE_BYTES}",
+            "--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={folder}",
+            f"--dashboard-agent-listen-port={agent_port}", f"--ray-client-server-port={client_port}",
+        ]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_JOB_STOP_WAIT_TIME_S": "1"}
+        with (folder / "head.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=folder
+            )
+        self._id: ProcessId = identify(self._process.pid)
+        eventually(self.answers)
+
+    def answers(self) -> bool:
+        assert self._process.poll() is None, "the head has ended"
+        try:
+            RayClient(self.address).connect()
+        except UnreachableError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Kill all of it at once, as a power failure would; what jobs run outlives it for a while."""
+        for process in family(self._id):
+            process.kill()
+        self._process.wait()
+
+    def end(self, folder: Path) -> None:
+        """Kill whatever is left of it, jobs too."""
+        self.kill()
+        for process in psutil.process_iter():
+            try:
+                if any(str(folder) in word for word in (*process.cmdline(), *process.environ().values())):
+                    process.send_signal(signal.SIGKILL)
+            except psutil.Error:
+                continue
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of its sockets must be short
+    started = Head(folder)
+    yield started
+    started.end(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def queue(home: Path, head: Head) -> JobQueue:
+    settings = replace(SETTINGS, ray_address=head.address, ray_patience_s=2.0)
+    return JobQueue(home, ENTRYPOINT, choose(settings, "ray", "fakegpu=1,cpu=0.1"))
+
+
+class TestRay(RemoteEngineContract):
+    def test_the_cluster_tells_how_many_wait_before(self, queue: JobQueue, hold) -> None:
+        held = hold()
+        first, second = (queue.submit("echo", {"word": word}, title=word).id for word in "ab")
+        self.waits(queue, first)
+        eventually(lambda: queue.get(second).place is not None and queue.get(second).place.ahead == 1)
+        assert str(queue.get(second).place) == f"waiting at the Ray cluster {queue.engine.settings['address']}, 1 ahead"
+        for job_id in (first, second, held.id):
+            queue.cancel(job_id)
+        for job_id in (first, second, held.id):
+            assert queue.wait(job_id, poll_s=0.02).status is JobStatus.CANCELLED
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(home: Path) -> None:
+    nowhere = choose(replace(SETTINGS, ray_address="http://127.0.0.1:9"), "ray")
+    queue = JobQueue(home, ENTRYPOINT, nowhere)
+    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.02)
+    assert (job.status, job.attempts) == (JobStatus.FAILED, 0)
+    assert job.error.startswith("The Ray cluster http://127.0.0.1:9 does not answer (")
+
+
+def test_a_lost_cluster_interrupts_its_jobs_which_resume_elsewhere(queue: JobQueue, hold, head: Head) -> None:
+    """The last test of the file: it has no head afterwards."""
+    held = hold()
+    head.kill()
+    job = queue.wait(held.id, poll_s=0.02)
+    assert job.status is JobStatus.INTERRUPTED
+    assert job.error.startswith(f"The Ray cluster {head.address} does not answer")
+    queue.resume(held.id, LOCAL)
+    held.let_go()
+    done = queue.wait(held.id, poll_s=0.02)
+    assert (done.status, done.attempts, done.result) == (JobStatus.DONE, 2, "held")
