@@ -93,8 +93,8 @@ def remaining_seconds(history: Sequence[Progress], now: float) -> float | None:
 
 
 def jobs_ahead(job: Job, jobs: Sequence[Job]) -> list[Job]:
-    """Return what a queued job waits for, in the order it is done."""
-    active = [other for other in jobs if not other.status.is_final]
+    """Return what a queued job waits for, in the order it is done; one of a cluster waits there, not here."""
+    active = [other for other in jobs if not other.status.is_final and other.engine.is_local and job.engine.is_local]
     running = [other for other in active if other.status is not JobStatus.QUEUED]
     waiting = [other for other in active if other.status is JobStatus.QUEUED]
     before = [other for other in waiting if (other.position or 0) < (job.position or 0)]

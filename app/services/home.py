@@ -8,7 +8,8 @@ from app.services.of_run import of_run
 from cache import DirectoryStore
 from engine.export.specs import check_export_name
 from engine.jobs import JobQueue
-from engine.settings import home
+from engine.jobs.engines import choose
+from engine.settings import home, job_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +26,17 @@ def stored_of(stage: str) -> tuple[str, ...]:
 
 
 def queue() -> JobQueue:
-    """Return the queue of the configured home."""
+    """Return the queue of the configured home, to look at."""
     return JobQueue(home().root)
+
+
+def queue_of_new_jobs() -> JobQueue:
+    """Return the queue of the configured home, whose new jobs run on the engine that is set.
+
+    Raises:
+        RankScopeError: the engine is not set up.
+    """
+    return JobQueue(home().root, engine=choose(job_settings()))
 
 
 def export_folder(name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from app.services import analyses, estimates
-from app.services.home import queue, store
+from app.services.home import queue, queue_of_new_jobs, store
 from app.services.of_run import of_run
 from engine import operations
 from engine.errors import InvalidRankMapError
@@ -90,7 +90,7 @@ def submit(operation: Operation) -> Job:
     Raises:
         RankScopeError: arguments do not fit each other, or there is no such analysis, text or model.
     """
-    return operations.submit(operation, queue(), store())
+    return operations.submit(operation, queue_of_new_jobs(), store())
 
 
 def cancel_job(job_id: str) -> None:

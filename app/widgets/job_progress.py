@@ -80,12 +80,17 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
         st.progress(0.0, "Waiting" if job.position else "Starting")
         st.caption(_why_it_waits(job))
         return
+    if job.place is not None and job.place.host is None and job.status is JobStatus.RUNNING:
+        st.progress(0.0, "Waiting")
+        st.caption(plain(str(job.place)).replace("waiting", "Waiting", 1))
+        return
     message = plain(textwrap.shorten(job.progress.message, _MOST_LETTERS)) if job.progress is not None else "Starting"
     if job.status is JobStatus.CANCELLING:
         message = "Cancelling"
     fraction = (job.progress.fraction if job.progress is not None else None) or 0.0
     st.progress(fraction, f"{percent(fraction, 0)} · {message}")
-    st.caption(f"Running for {duration(time.time() - (job.started or time.time()))} · {_time_left(job)}")
+    where = "" if job.place is None else f" {plain(str(job.place))}"
+    st.caption(f"Running{where} for {duration(time.time() - (job.started or time.time()))} · {_time_left(job)}")
 
 
 def _time_left(job: Job) -> str:

@@ -15,9 +15,10 @@ from rich.table import Table
 from cache import DirectoryStore
 from engine.errors import RankScopeError
 from engine.jobs import Job, JobQueue, JobStatus
+from engine.jobs.engines import choose, engines
 from engine.operations import submit
 from engine.results.json_form import from_json, to_json
-from engine.settings import home
+from engine.settings import home, job_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +36,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the documented JSON 
 Detach = Annotated[bool, typer.Option("--detach", help="Queue the job and return; follow it with 'rankscope jobs'.")]
 AnalysisId = Annotated[str, typer.Argument(metavar="ANALYSIS", help="Id of an analysis, or the start of it.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA, else MPS, else CPU), cpu, mps, cuda or cuda:N.")]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help=f"Where the job runs: {', '.join(engines.names())}. Default: as set.")
+]
+Resources = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=AMOUNT,…", help="What the job needs on a cluster, such as gpu=1,cpu=8. Default: as set."
+    ),
+]
 MetricName = Annotated[str, typer.Option("--metric", help="weight, input, feature or loss.")]
 
 
 def job_queue() -> JobQueue:
-    """Return the queue of the configured home."""
+    """Return the queue of the configured home, to look at."""
     return JobQueue(home().root)
+
+
+def queue_on(engine: str | None = None, resources: str | None = None) -> JobQueue:
+    """Return the queue of the configured home, to submit jobs to.
+
+    Args:
+        engine: that new jobs run on; by default the one that is set.
+        resources: that new jobs ask for; by default those that are set.
+
+    Raises:
+        RankScopeError: there is no such engine, it is not set up, or resources cannot be read.
+    """
+    return JobQueue(home().root, engine=choose(job_settings(), engine, resources))
 
 
 def artifact_store() -> DirectoryStore:
@@ -74,25 +97,24 @@ def print_values(values: Mapping[str, object]) -> None:
     out.print(table)
 
 
-def run_job(operation: Operation, kind: type[T]) -> T:
+def run_job(operation: Operation, kind: type[T], queue: JobQueue) -> T:
     """Submit a job, follow it and return its result, which is of a ``kind``.
 
     Raises:
         RankScopeError: an argument is wrong, or the job did not finish.
     """
-    queue = job_queue()
     return from_json(kind, follow(submit(operation, queue, artifact_store()), queue).result)
 
 
-def finish_job(operation: Operation, kind: type[T], *, detach: bool, as_json: bool) -> T | None:
+def finish_job(operation: Operation, kind: type[T], queue: JobQueue, *, detach: bool, as_json: bool) -> T | None:
     """Submit a job; follow it and return its result, or with ``detach`` print its id and return nothing.
 
     Raises:
         RankScopeError: an argument is wrong, or the job did not finish.
     """
     if not detach:
-        return run_job(operation, kind)
-    job = submit(operation, job_queue(), artifact_store())
+        return run_job(operation, kind, queue)
+    job = submit(operation, queue, artifact_store())
     print_json({"job": job.id}) if as_json else out.print(f"Queued as job {job.id}")
     return None
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import typer
 from rich.markup import escape
 
+from engine.cli._console import EngineName, Resources, queue_on
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,7 @@ def with_settings(operation: type[Operation], **names: str) -> Callable[[Callabl
 
     The command's parameter ``settings`` receives those that were given, as they were typed: the operation reads and
     checks them. A setting that has to be given, or that the command has a parameter of its own for, gets no option.
+    Its parameter ``queue`` receives the queue whose new jobs run where two further options say.
 
     Args:
         operation: whose settings.
@@ -34,7 +37,7 @@ def with_settings(operation: type[Operation], **names: str) -> Callable[[Callabl
 
     def widen(command: Callable[..., None]) -> Callable[..., None]:
         own = dict(inspect.signature(command, eval_str=True).parameters)
-        del own["settings"]
+        del own["settings"], own["queue"]
         options = {
             name: _option(setting, names.get(name), operation.default_text(name))
             for name, setting in settings.items()
@@ -45,14 +48,23 @@ def with_settings(operation: type[Operation], **names: str) -> Callable[[Callabl
         def run(**values: Any) -> None:
             given = {name: value for name in options if (value := values.pop(name)) is not None}
             lists = {name: listed(value) for name, value in given.items() if settings[name].is_list}
-            command(**values, settings=given | lists)
+            queue = queue_on(values.pop("engine"), values.pop("resources"))
+            command(**values, settings=given | lists, queue=queue)
 
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *options.values())]
+        parameters = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *options.values(), *_WHERE)
+        ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
 
     return widen
+
+
+_WHERE: Final = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    for name, kind in (("engine", EngineName), ("resources", Resources))
+)
 
 
 def listed(text: str) -> list[str]:

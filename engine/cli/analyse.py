@@ -8,6 +8,7 @@ import typer
 
 from engine.cli._console import AsJson, Detach, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import Analyse
 from engine.settings import home
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
 def analyse(
     model: Annotated[str, typer.Argument(help=Analyse.settings()["model"].help)],
     settings: Settings,
+    queue: JobQueue,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
@@ -28,7 +30,7 @@ def analyse(
     operation = Analyse(model=model, **settings)
     known = operation.stored(home())
     if known is None:
-        result = finish_job(operation, dict[str, str], detach=detach, as_json=as_json)
+        result = finish_job(operation, dict[str, str], queue, detach=detach, as_json=as_json)
         if result is None:
             return
         known = result["analysis"]

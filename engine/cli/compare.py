@@ -9,6 +9,7 @@ from rich.table import Table
 
 from engine.cli._console import AsJson, Detach, artifact_store, finish_job, out, print_json, run_job, warn_of_unreadable
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import Analyse, Compare
 from engine.results.comparison import Comparison
 
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
 @with_settings(Compare, kept_fractions="--keep")
 def compare(
     settings: Settings,
+    queue: JobQueue,
     analysis_id: Annotated[
         str | None,
         typer.Argument(
@@ -39,9 +41,9 @@ def compare(
     if analysis_id is None:
         warn_of_unreadable()
         plain = [h for h in analysis_headings(artifact_store()) if h.about["spec"].get("around_kept_fraction") is None]
-        analysis_id = plain[0].id if plain else run_job(Analyse(), dict[str, str])["analysis"]
+        analysis_id = plain[0].id if plain else run_job(Analyse(), dict[str, str], queue)["analysis"]
     known = find_analysis(artifact_store(), analysis_id).fingerprint
-    result = finish_job(operation.changed(analysis=known), Comparison, detach=detach, as_json=as_json)
+    result = finish_job(operation.changed(analysis=known), Comparison, queue, detach=detach, as_json=as_json)
     if result is not None:
         print_json(result) if as_json else print_comparison(result)
 

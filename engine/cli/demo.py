@@ -20,6 +20,7 @@ from engine.cli.report import write_report
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.export.new_folder import require_new
 from engine.export.outcome import ExportedModel
+from engine.jobs import JobQueue
 from engine.methods.presets import PRESETS, get_preset
 from engine.operations import Analyse, Compare, Evaluate, Export
 from engine.paths import given_path
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
 @with_settings(Analyse)
 def demo(
     settings: Settings,
+    queue: JobQueue,
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the results go; new or empty.")] = Path(
         "rankscope-demo"
     ),
@@ -71,10 +73,10 @@ def demo(
     require_new(target)
 
     _say(1, f"Analysing {analyse.model}", as_json=as_json)
-    analysis_id = analyse.stored(home()) or run_job(analyse, dict[str, str])["analysis"]
+    analysis_id = analyse.stored(home()) or run_job(analyse, dict[str, str], queue)["analysis"]
 
     _say(2, f"Comparing {len(compare.methods)} methods at {keep:.0%} kept", as_json=as_json)
-    comparison = run_job(compare.changed(analysis=analysis_id), Comparison)
+    comparison = run_job(compare.changed(analysis=analysis_id), Comparison, queue)
     if not as_json:
         print_comparison(comparison)
     if not comparison.rows:
@@ -88,14 +90,16 @@ def demo(
     rank_map = replace(parse_rank_map(measured.path("rank-map.json").read_bytes()), method=method)
 
     _say(3, f"Evaluating {get_preset(method).title}, the best of them ({level})", as_json=as_json)
-    evaluation = run_job(Evaluate(analysis=analysis_id, rank_maps=(rank_map.to_json(),), **measured_on), Evaluation)
+    evaluation = run_job(
+        Evaluate(analysis=analysis_id, rank_maps=(rank_map.to_json(),), **measured_on), Evaluation, queue
+    )
     if not as_json:
         print_rows([evaluation.dense, *evaluation.maps])
 
     _say(4, "Exporting it", as_json=as_json)
     target.mkdir(parents=True, exist_ok=True)
     export = Export(analysis=analysis_id, rank_map=rank_map.to_json(), folder=str(target / "model"))
-    exported = run_job(export, ExportedModel)
+    exported = run_job(export, ExportedModel, queue)
     write_file(target / "rank-map.json", rank_map.to_json())
     if not as_json:
         print_export(exported)

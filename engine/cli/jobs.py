@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from engine.cli._console import AsJson, follow, job_queue, out, print_json
+from engine.cli._console import AsJson, EngineName, Resources, follow, job_queue, out, print_json, queue_on
 from engine.jobs import Job
 
 group = typer.Typer(help="See, cancel and resume jobs.", invoke_without_command=True)
@@ -22,6 +22,9 @@ def describe(job: Job) -> dict[str, object]:
         "operation": job.operation,
         "title": job.title,
         "status": str(job.status),
+        "engine": job.engine.name,
+        "resources": dict(job.engine.resources),
+        "place": None if job.place is None else str(job.place),
         "stage": progress.stage if progress else None,
         "fraction": progress.fraction if progress else None,
         "message": progress.message if progress else None,
@@ -42,12 +45,15 @@ def list_jobs(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"jobs": [describe(job) for job in jobs]})
         return
-    table = Table("job", "status", "done", "title", "message")
+    elsewhere = any(not job.engine.is_local for job in jobs)
+    table = Table("job", "status", "done", "title", *(["where"] if elsewhere else []), "message")
     for job in jobs:
         shown = describe(job)
         fraction = shown["fraction"]
         done = f"{fraction:.0%}" if isinstance(fraction, float) else ""
-        table.add_row(job.id, str(job.status), done, job.title, job.error or str(shown["message"] or ""))
+        where = [str(job.place or job.engine.name)] if elsewhere else []
+        message = job.error or str(shown["message"] or "")
+        table.add_row(job.id, str(job.status), done, job.title, *where, message)
     out.print(table)
 
 
@@ -83,9 +89,10 @@ def cancel(job_id: JobId) -> None:
 
 
 @group.command(epilog="Example: rankscope jobs resume 3f2a")
-def resume(job_id: JobId) -> None:
-    """Queue a job again; it goes on after its last finished stage."""
-    out.print(f"Job {job_id} is {job_queue().resume(job_id).status}")
+def resume(job_id: JobId, engine: EngineName = None, resources: Resources = None) -> None:
+    """Queue a job again where it ran before, or on another engine; it goes on after its last finished stage."""
+    elsewhere = queue_on(engine, resources).engine if engine or resources else None
+    out.print(f"Job {job_id} is {job_queue().resume(job_id, elsewhere).status}")
 
 
 @group.command(epilog="Example: rankscope jobs forget 3f2a")

@@ -8,6 +8,7 @@ import typer
 
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import Refine
 from engine.results.outcomes import Refinement
 
@@ -22,6 +23,7 @@ def refine(
     analysis_id: AnalysisId,
     rank_map: Annotated[str, typer.Argument(metavar="MAP", help="Rank map to refine: a file or @NAME.")],
     settings: Settings,
+    queue: JobQueue,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
@@ -32,7 +34,7 @@ def refine(
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
     operation = Refine(analysis=analysis.id, rank_map=chosen.to_json(), **settings)
-    result = finish_job(operation, Refinement, detach=detach, as_json=as_json)
+    result = finish_job(operation, Refinement, queue, detach=detach, as_json=as_json)
     if result is None:
         return
     if as_json:

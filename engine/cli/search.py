@@ -9,6 +9,7 @@ from rich.table import Table
 
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import PostTrain, Search
 from engine.results.outcomes import PostTraining
 from engine.search.outcome import SearchOutcome
@@ -21,13 +22,15 @@ def register(app: typer.Typer) -> None:
 
 
 @with_settings(Search, divergence_weight="--lambda")
-def search(analysis_id: AnalysisId, settings: Settings, detach: Detach = False, as_json: AsJson = False) -> None:
+def search(
+    analysis_id: AnalysisId, settings: Settings, queue: JobQueue, detach: Detach = False, as_json: AsJson = False
+) -> None:
     """Search rank maps by measuring them, with Bayesian optimisation over kept fractions per kind."""
     from engine.pipeline.reading.analyses import find_analysis
 
     analysis = find_analysis(artifact_store(), analysis_id).fingerprint
     operation = Search(analysis=analysis, **settings)
-    result = finish_job(operation, SearchOutcome, detach=detach, as_json=as_json)
+    result = finish_job(operation, SearchOutcome, queue, detach=detach, as_json=as_json)
     if result is None:
         return
     if as_json:
@@ -52,6 +55,7 @@ def post_train(
     analysis_id: AnalysisId,
     rank_map: Annotated[str, typer.Argument(metavar="MAP", help="The map to compress with: a file or @NAME.")],
     settings: Settings,
+    queue: JobQueue,
     as_json: AsJson = False,
 ) -> None:
     """Train two vectors per projection on the calibration text; the map keeps its ranks and its size."""
@@ -60,7 +64,7 @@ def post_train(
 
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = find_rank_map(rank_map, analysis)
-    result = run_job(PostTrain(analysis=analysis.id, rank_map=chosen.to_json(), **settings), PostTraining)
+    result = run_job(PostTrain(analysis=analysis.id, rank_map=chosen.to_json(), **settings), PostTraining, queue)
     if as_json:
         print_json(result)
         return

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_json, run_job
 from engine.cli._settings import Settings, with_settings
+from engine.jobs import JobQueue
 from engine.operations import Sensitivity
 from engine.results.outcomes import MeasuredSensitivity
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
 def sensitivity(
     analysis_id: AnalysisId,
     settings: Settings,
+    queue: JobQueue,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also cut every projection alone and measure the loss.")
     ] = False,
@@ -35,7 +37,7 @@ def sensitivity(
     analysis = load_analysis(artifact_store(), analysis_id)
     operation = Sensitivity(analysis=analysis.id, **settings)
     store = artifact_store()
-    measured = run_job(operation, MeasuredSensitivity) if measure else measured_sensitivity(store, analysis.id)
+    measured = run_job(operation, MeasuredSensitivity, queue) if measure else measured_sensitivity(store, analysis.id)
     increases = measured.nll_increase if measured else {}
     kept = measured.kept_fraction if measured else operation.kept_fraction
     rows = [

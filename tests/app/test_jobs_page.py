@@ -10,6 +10,7 @@ import pytest
 from app.services.estimates import estimate, jobs_ahead, remaining_seconds
 from cache.processes import this_process
 from engine.jobs import Job, JobQueue, JobStatus, Progress
+from engine.jobs.choice import EngineChoice
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
 from engine.methods.cost import cost_of
@@ -125,6 +126,25 @@ def test_a_running_job_takes_as_many_lines_whatever_it_reports(open_page: Open, 
         report("b", 0.5, "a message of many words " * 20)
         assert lines() == unknown == starting == waiting
     assert "time left unknown" in told(open_page("jobs"))
+
+
+def test_a_job_of_a_cluster_says_where_it_waits_and_runs(open_page: Open, home: Path, no_worker: None) -> None:
+    engine = EngineChoice(
+        "ray", {"address": "http://10.0.0.1:8265", "patience_s": "90", "python": "python"}, {"gpu": 1}
+    )
+    queue, record = JobQueue(home, engine=engine), JobRecord(home)
+    job, other = (queue.submit("analyse", {"seed": seed}, title=f"Job {seed}") for seed in (1, 2))
+    assert jobs_ahead(other, queue.jobs()) == []
+    record.claim(job.id, None)
+    files = record.folder(job.id).remote(1)
+    files.write_cluster(2, "")
+    assert "Waiting at the Ray cluster http://10.0.0.1:8265, 2 ahead" in told(open_page("jobs"))
+    files.write_begun("node7")
+    assert "Running on node7, the Ray cluster http://10.0.0.1:8265 for 0 s" in told(open_page("jobs"))
+    record.finish(job.id, 1, JobStatus.FAILED, "The disk is full.")
+    page = open_page("jobs")
+    assert "on node7, the Ray cluster http://10.0.0.1:8265 · id " in told(page)
+    assert not page.exception
 
 
 def test_a_failed_job_says_why_and_what_to_do(open_page: Open, home: Path, queue: JobQueue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -89,6 +90,17 @@ def test_detach_returns_a_job_that_can_be_waited_for(process, model_folder, text
     assert len(ended["result"]["analysis"]) == 64
     assert "done" in process("jobs").stdout
     assert process.json("jobs", "show", job[:8])["job"] == job
+
+
+def test_an_analysis_runs_by_a_command_of_ones_own(model_folder, text_file, tmp_path):
+    elsewhere = ProcessTerminal(tmp_path / "home", RANKSCOPE_COMMAND="env THREADS={cpu} {command}")
+    words = ("analyse", model_folder("gpt2"), "--text", text_file, "--n-sequences", 4, "--length", 32)
+    found = elsewhere.json(*words, "--engine", "command", "--resources", "cpu=1")
+    (job,) = elsewhere.json("jobs")["jobs"]
+    assert (job["status"], job["engine"], job["resources"]) == ("done", "command", {"cpu": 1.0})
+    assert job["place"] == f"on {socket.gethostname()}, env"
+    assert job["result"] == found
+    assert "did you mean 'ray'" in elsewhere.error(*words, "--engine", "rey")
 
 
 @pytest.mark.parametrize("method", ["svd-llm", "flrc", "skipcat", "water-filling"])

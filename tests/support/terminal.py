@@ -42,9 +42,9 @@ def run_jobs_here(patch: pytest.MonkeyPatch) -> None:
 class Terminal:
     """Runs ``rankscope`` with its own home, in this process: no start and no imports for each command."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self.environment = {"RANKSCOPE_HOME": str(home), "COLUMNS": "200"}
+        self.environment = {"RANKSCOPE_HOME": str(home), "COLUMNS": "200", **environment}
 
     def __call__(self, *words: object, code: int = 0) -> Ended:
         done = self.run([str(word) for word in words])

@@ -77,6 +77,8 @@ def _history(job: Job) -> str:
     parts = [f"submitted {submitted}"]
     if job.started is not None:
         parts.append(f"took {duration((job.finished or time.time()) - job.started)}")
+    if job.place is not None:
+        parts.append(plain(str(job.place)))
     if job.attempts > 1:
         parts.append(f"{job.attempts} attempts")
     return " · ".join([*parts, f"id {job.id}"])

@@ -22,7 +22,9 @@ _SHOWN = 20
 
 def render() -> None:
     st.title("Jobs")
-    st.caption("Long computations run in the background, one at a time; closing the browser does not stop them.")
+    st.caption(
+        "Long computations run in the background, one at a time on this machine; closing the browser does not stop them."
+    )
     with errors_shown():
         active = _any_active(jobs.jobs())
         st.fragment(_show_jobs, run_every="2s" if active else "10s")(active)

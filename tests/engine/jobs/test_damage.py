@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.jobs import JobError, JobQueue, JobStatus
+from engine.jobs.choice import LOCAL
 from engine.jobs.record import JobRecord
 
 from .conftest import ENTRYPOINT
@@ -126,3 +127,14 @@ def test_a_job_whose_folder_cannot_be_written_is_not_queued(queue: JobQueue, hom
     taken.unlink()
     shutil.rmtree(home / "jobs" / two[0])
     assert queue.get(two[0]).result is None
+
+
+def test_a_record_of_version_1_is_brought_up_to_date(home: Path, queue: JobQueue, two: tuple[str, str]) -> None:
+    with closing(sqlite3.connect(home / "jobs.sqlite3")) as db, db:
+        for column in ("engine", "engine_settings", "resources"):
+            db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    upgraded = JobQueue(home, ENTRYPOINT)
+    assert [job.id for job in upgraded.jobs()] == list(two)
+    assert all(job.engine == LOCAL for job in upgraded.jobs())
+    assert upgraded.wait(upgraded.submit("echo", {"word": "c"}, title="c").id, poll_s=0.01).status is JobStatus.DONE
