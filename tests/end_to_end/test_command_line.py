@@ -96,11 +96,11 @@ def test_an_analysis_runs_by_a_command_of_ones_own(model_folder, text_file, tmp_
     elsewhere = ProcessTerminal(tmp_path / "home", RANKSCOPE_COMMAND="env THREADS={cpu} {command}")
     words = ("analyse", model_folder("gpt2"), "--text", text_file, "--n-sequences", 4, "--length", 32)
     found = elsewhere.json(*words, "--engine", "command", "--resources", "cpu=1")
-    (job,) = elsewhere.json("jobs")["jobs"]
+    (job,) = Terminal(elsewhere.home).json("jobs")["jobs"]
     assert (job["status"], job["engine"], job["resources"]) == ("done", "command", {"cpu": 1.0})
     assert job["place"] == f"on {socket.gethostname()}, env"
     assert job["result"] == found
-    assert "did you mean 'ray'" in elsewhere.error(*words, "--engine", "rey")
+    assert "did you mean 'ray'" in Terminal(elsewhere.home).error(*words, "--engine", "rey")
 
 
 @pytest.mark.parametrize("method", ["svd-llm", "flrc", "skipcat", "water-filling"])

@@ -23,7 +23,7 @@ _SHOWN = 20
 def render() -> None:
     st.title("Jobs")
     st.caption(
-        "Long computations run in the background, one at a time on this machine; closing the browser does not stop them."
+        "Long computations run in the background, on this machine one at a time; closing the browser stops none."
     )
     with errors_shown():
         active = _any_active(jobs.jobs())
