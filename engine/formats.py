@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from engine.errors import InvalidSpecError
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -24,22 +23,11 @@ if TYPE_CHECKING:
 
     from engine.types import Inventory, Projection
 
-BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
+BYTES_PER_PARAM: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Number types that weights are stored as -> bytes of one parameter."""
 
 INDEX_BYTES: Final = 4
 """Bytes of one entry of the column order that a skip format stores per block."""
-
-
-def bytes_per_param(dtype: str) -> int:
-    """Return the bytes of one parameter stored as ``dtype``.
-
-    Raises:
-        InvalidSpecError: the type is not known.
-    """
-    if dtype not in BYTES_PER_PARAM:
-        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(BYTES_PER_PARAM)}.")
-    return BYTES_PER_PARAM[dtype]
 
 
 def rank_params(storage: Format, rank: int, in_features: int, out_features: int) -> int:

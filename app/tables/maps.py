@@ -9,7 +9,7 @@ import pandas as pd
 
 from app.costed_maps import NoMap
 from app.wording.labels import FORMATS, block_label, projection_label
-from engine.formats import BYTES_PER_PARAM, allocated_params, block_params
+from engine.formats import allocated_params, block_params
 from engine.pipeline.reading.results import measured_on
 from engine.results.words import method_title
 from engine.types import BlockRank, Format
@@ -56,7 +56,7 @@ def methods(
         row |= {
             "kept": cost.kept_fraction,
             "params": cost.params,
-            "mb": cost.bytes_at(BYTES_PER_PARAM["float16"]) / 1e6,
+            "mb": cost.bytes_at("float16") / 1e6,
             "predicted_ratio": predicted,
             "predicted_low": low,
             "predicted_high": high,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.formats import BYTES_PER_PARAM
 from engine.results.words import TIMES, megabytes, method_title, percent
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 def recommended(costed: CostedMap, ratio: float, fine_ratio: float, *, is_measured: bool) -> str:
     """Return which size is recommended, and by which rule."""
-    size = megabytes(costed.cost.bytes_at(BYTES_PER_PARAM["float16"]))
+    size = megabytes(costed.cost.bytes_at("float16"))
     how = "measured" if is_measured else "predicted"
     return (
         f"**Recommended: {size}** with {method_title(costed.method)}, {percent(costed.cost.kept_fraction)} kept, "

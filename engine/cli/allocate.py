@@ -18,9 +18,9 @@ from engine.cli._console import (
 )
 from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
-from engine.formats import BYTES_PER_PARAM
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
+from engine.quantization.precision import SIZE_TYPES
 from engine.types import Importance
 
 
@@ -40,7 +40,7 @@ def allocate(
     perplexity_ratio: Annotated[
         float | None, typer.Option(help="Target: predicted perplexity over the dense model's, for example 1.2.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help=f"Type that --mb counts: {', '.join(BYTES_PER_PARAM)}.")] = "float16",
+    dtype: Annotated[str, typer.Option(help=f"Type that --mb counts: {', '.join(SIZE_TYPES)}.")] = "float16",
     method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
@@ -91,8 +91,8 @@ def allocate(
         "kept_fraction": cost.kept_fraction,
         "params": cost.params,
         "model_params": cost.model_params,
-        "model_mb_float16": cost.bytes_at(BYTES_PER_PARAM["float16"]) / 1e6,
-        f"model_mb_{dtype}": cost.bytes_at(BYTES_PER_PARAM[dtype]) / 1e6,
+        "model_mb_float16": cost.bytes_at("float16") / 1e6,
+        f"model_mb_{dtype}": cost.bytes_at(dtype) / 1e6,
         "predicted_nats": cost.nats,
         "predicted_nll_increase": prediction.nll_increase,
         "predicted_perplexity_ratio": predicted,

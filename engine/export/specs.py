@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from engine.errors import InvalidSpecError
+from engine.formats import BYTES_PER_PARAM
 from engine.specs import DTYPES, AutoDtype
 
 ExportDtype = Literal[AutoDtype, "int8"]
 """A number type that weights are stored in; ``int8`` rounds those of matrices."""
+
+EXPORTED_BYTES: Final = {**BYTES_PER_PARAM, "int8": 1}
+"""Type of an export's weights -> bytes of one, about; what is rounded has scales, too."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 

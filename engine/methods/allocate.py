@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from engine.allocation import BestSearched, BudgetByBudget, SearchKind, build_frontier
 from engine.errors import InvalidSpecError
-from engine.formats import bytes_per_param
 from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, get_preset
-from engine.methods.targets import ModelBytes, allocate_to_ratio, allocate_within_bytes
+from engine.methods.targets import allocate_to_ratio, allocate_within_bytes
+from engine.quantization.precision import require_size_type
 from engine.rank_map.document import RankMap
 from engine.types import Budget, Metric
 
@@ -73,7 +73,7 @@ class Target:
 
     def __post_init__(self) -> None:
         """Check that there is one target, and that the type is known."""
-        bytes_per_param(self.dtype)
+        require_size_type(self.dtype)
         given = [n for n in ("keep", "mb", "perplexity_ratio") if getattr(self, n) is not None]
         if len(given) != 1:
             shown = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
@@ -142,8 +142,7 @@ def allocate_to_target(analysis: Analysis, method: str, rule: Rule, target: Targ
     metric = get_preset(method).metric
     compressible = analysis.inventory.compressible_params
     if target.mb is not None:
-        sizes = ModelBytes.of_model(analysis.inventory, target.dtype)
-        budget, allocation = allocate_within_bytes(rule.allocate, sizes, target.mb * 1e6)
+        budget, allocation = allocate_within_bytes(rule.allocate, analysis.inventory, target.dtype, target.mb * 1e6)
     elif target.perplexity_ratio is not None:
         budget, allocation = allocate_to_ratio(
             rule, lambda nats: predictor.predict(nats, metric).perplexities()[0], target.perplexity_ratio, compressible

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from engine.analysis.value import Analysis
 from engine.formats import allocated_params, index_bytes
-from engine.rank_map.document import RankMap
+from engine.quantization.precision import model_bytes
 from engine.types import block_name
+
+if TYPE_CHECKING:
+    from engine.analysis.value import Analysis
+    from engine.rank_map.document import RankMap
+    from engine.types import BlockRank, Inventory
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,8 @@ class RankMapCost:
         model_params: of the whole model under the map.
         index_bytes: column orders that skip formats store beside the parameters.
         nats: half the discarded energy of the loss metric, in nats per token.
+        blocks: the decisions.
+        inventory: of the dense model.
     """
 
     params: int
@@ -27,10 +34,12 @@ class RankMapCost:
     model_params: int
     index_bytes: int
     nats: float
+    blocks: tuple[BlockRank, ...] = field(repr=False)
+    inventory: Inventory = field(repr=False, compare=False)
 
-    def bytes_at(self, bytes_per_param: int) -> int:
-        """Return the bytes of the whole model's weights."""
-        return self.model_params * bytes_per_param + self.index_bytes
+    def bytes_at(self, dtype: str) -> int:
+        """Return the bytes of the whole model's weights stored as a type of :data:`SIZE_TYPES`."""
+        return model_bytes(dtype, self.blocks, self.inventory)
 
 
 def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
@@ -47,4 +56,4 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
     indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)
     dense = analysis.inventory.compressible_params
     whole = analysis.inventory.total_params - dense + params
-    return RankMapCost(params, params / dense, whole, indices, nats)
+    return RankMapCost(params, params / dense, whole, indices, nats, rank_map.blocks, analysis.inventory)

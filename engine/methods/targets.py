@@ -7,17 +7,16 @@ target holds and a budget of one parameter more (or less) would miss it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.formats import bytes_per_param, index_bytes
+from engine.quantization.precision import model_bytes, require_size_type
 from engine.types import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from engine.allocation import Rule
     from engine.types import Allocation, Inventory
@@ -25,59 +24,38 @@ if TYPE_CHECKING:
     Allocate = Callable[[Budget], Allocation]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelBytes:
-    """The bytes of a whole model's weights under an allocation.
-
-    Attributes:
-        compressible_params: of all projections when dense.
-        other_params: of everything that is never compressed.
-        bytes_per_param: of the stored type.
-        in_features: projection name -> width of its input.
-    """
-
-    compressible_params: int
-    other_params: int
-    bytes_per_param: int
-    in_features: Mapping[str, int]
-
-    @classmethod
-    def of_model(cls, inventory: Inventory, dtype: str) -> ModelBytes:
-        """Return the sizes of a model stored in ``dtype``.
-
-        Raises:
-            InvalidSpecError: the type is not known.
-        """
-        compressible = inventory.compressible_params
-        widths = {p.name: p.in_features for p in inventory.projections}
-        return cls(compressible, inventory.total_params - compressible, bytes_per_param(dtype), widths)
-
-    def of(self, allocation: Allocation) -> int:
-        """Return the bytes of the model, the column orders of skip formats included."""
-        indices = sum(index_bytes(block, self.in_features[block.members[0]]) for block in allocation.blocks)
-        return (self.other_params + allocation.params) * self.bytes_per_param + indices
-
-
-def allocate_within_bytes(allocate: Allocate, sizes: ModelBytes, n_bytes: float) -> tuple[Budget, Allocation]:
+def allocate_within_bytes(
+    allocate: Allocate, inventory: Inventory, dtype: str, n_bytes: float
+) -> tuple[Budget, Allocation]:
     """Return the largest budget whose allocation makes the whole model at most ``n_bytes`` large, and that allocation.
+
+    Args:
+        allocate: gives the allocations.
+        inventory: of the dense model.
+        dtype: type that the bytes are counted in.
+        n_bytes: of the whole model at most.
 
     Raises:
         InfeasibleBudgetError: the smallest allocation is larger.
+        InvalidSpecError: the type is not known.
         RankScopeError: whatever ``allocate`` raises at every budget.
     """
-    compressible = sizes.compressible_params
+    require_size_type(dtype)
+    compressible = inventory.compressible_params
+
+    def size(params: int) -> int:
+        return model_bytes(dtype, allocate(Budget(params, compressible)).blocks, inventory)
 
     def fits(params: int) -> bool:
-        return sizes.of(allocate(Budget(params, compressible))) <= n_bytes
+        return size(params) <= n_bytes
 
     low = smallest_budget(allocate, compressible)
     if fits(compressible):
         return _answer(allocate, compressible, compressible)
     if not fits(low):
-        least = sizes.of(allocate(Budget(low, compressible)))
         raise InfeasibleBudgetError(
             f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this method makes the model is "
-            f"{_rounded_up(least / 1e6)} MB; ask for at least that, release held ranks, or choose a smaller type."
+            f"{_rounded_up(size(low) / 1e6)} MB; ask for at least that, release held ranks, or choose a smaller type."
         )
     return _answer(allocate, _last_where(fits, low, compressible), compressible)
 

@@ -12,9 +12,8 @@ from engine.export.factored import original_classes, rank_pattern, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
 from engine.export.outcome import ExportedModel
 from engine.export.record import RANK_MAP, finished_export, size_of, write_record
-from engine.export.specs import ExportFormat
+from engine.export.specs import EXPORTED_BYTES, ExportFormat
 from engine.export.writers import writer_of
-from engine.formats import bytes_per_param
 from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
 from engine.model.module import dtype_of
@@ -91,7 +90,7 @@ def export(
     params = sum(p.numel() for p in module.parameters())
     computed = dtype_of(module)
     dtype = spec.own_dtype or str(computed).removeprefix("torch.")
-    itemsize = bytes_per_param(dtype)
+    itemsize = EXPORTED_BYTES[dtype]
     needed_bytes = stored_bytes(module)
     dense_weight_bytes = stored_bytes(model.module) * itemsize // computed.itemsize
     pattern = rank_pattern(module)
@@ -143,7 +142,7 @@ def export(
             dense_params=facts.dense_params,
             saves_memory=params < inventory.total_params,
             weight_bytes=weight_bytes,
-            predicted_weight_bytes=cost.bytes_at(itemsize) if spec.format.keeps_factors else params * itemsize,
+            predicted_weight_bytes=params * itemsize + cost.index_bytes * spec.format.keeps_factors,
             dense_weight_bytes=dense_weight_bytes,
             folder_bytes=size_of(partial),
             max_logit_difference=verified.max_logit_difference,

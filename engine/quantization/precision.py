@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from engine.formats import BYTES_PER_PARAM, index_bytes
+from engine.errors import InvalidSpecError
+from engine.formats import BYTES_PER_PARAM, allocated_params, index_bytes
 from engine.types import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from engine.types import BlockRank, Inventory, Projection
 
@@ -42,22 +43,59 @@ ROUNDINGS: Final[Mapping[int, Rounding]] = {8: Rounding(8, None), 4: Rounding(4,
 STORED_AS: Final[Mapping[int, str]] = {16: "float16", **{bits: f"int{bits}" for bits in ROUNDINGS}}
 """Bits of the projections' weights -> name of the type; everything else of a model has 16."""
 
+_BITS_OF: Final = {name: bits for bits, name in STORED_AS.items()}
 
-def rounded_bytes(rounding: Rounding, blocks: Sequence[BlockRank], inventory: Inventory, model_params: int) -> int:
-    """Return the bytes of a whole model whose projections are rounded and whose other weights have 16 bits.
+SIZE_TYPES: Final = tuple(dict.fromkeys([*BYTES_PER_PARAM, *STORED_AS.values()]))
+"""The number types that sizes are given for."""
+
+
+def model_bytes(dtype: str, blocks: Iterable[BlockRank], inventory: Inventory) -> int:
+    """Return the bytes of a whole model's weights; the one rule for boards, results, reports and budgets.
+
+    A type of float is that of every weight. As ``int8`` or ``int4`` the projections are rounded and have scales, and
+    everything else (embeddings, head, norms) has 16 bits.
 
     Args:
-        rounding: of every matrix of the projections, dense or factor.
+        dtype: one of :data:`SIZE_TYPES`.
         blocks: decisions; projections in none of them are dense.
         inventory: of the dense model.
-        model_params: of the whole model under the decisions.
+
+    Raises:
+        InvalidSpecError: the type is not known.
     """
-    projections = inventory.by_name
-    shapes = list(matrix_shapes(blocks, inventory))
-    others = model_params - sum(rows * columns for rows, columns in shapes)
+    require_size_type(dtype)
+    blocks, projections = list(blocks), inventory.by_name
     orders = sum(index_bytes(block, projections[block.members[0]].in_features) for block in blocks)
-    matrices = sum(rounding.matrix_bytes(rows, columns) for rows, columns in shapes)
+    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    others = inventory.total_params - inventory.compressible_params
+    if rounding is None:
+        return (others + allocated_params(blocks, inventory)) * BYTES_PER_PARAM[dtype] + orders
+    matrices = sum(rounding.matrix_bytes(*shape) for shape in matrix_shapes(blocks, inventory))
     return matrices + others * BYTES_PER_PARAM["bfloat16"] + orders
+
+
+def require_size_type(dtype: str) -> None:
+    """Check the name of a number type.
+
+    Raises:
+        InvalidSpecError: it is not known.
+    """
+    if dtype not in SIZE_TYPES:
+        raise InvalidSpecError(f"The type {dtype!r} was given; expected one of {', '.join(SIZE_TYPES)}.")
+
+
+def number_type(dtype: str) -> dict[str, int | None]:
+    """Return what a browser needs for the same rule: bits of a projection's weights, and who shares a scale.
+
+    ``scale_bytes`` is 0 where nothing is rounded, ``group_size`` ``None`` where a row has one scale, and
+    ``other_bytes`` what one weight outside of the projections takes.
+    """
+    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    if rounding is None:
+        size = BYTES_PER_PARAM[dtype]
+        return {"bits": 8 * size, "group_size": None, "scale_bytes": 0, "other_bytes": size}
+    other = BYTES_PER_PARAM["bfloat16"]
+    return {"bits": rounding.bits, "group_size": rounding.group_size, "scale_bytes": SCALE_BYTES, "other_bytes": other}
 
 
 def matrix_shapes(blocks: Sequence[BlockRank], inventory: Inventory) -> Iterator[tuple[int, int]]:

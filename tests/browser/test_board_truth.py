@@ -19,13 +19,12 @@ from app.costed_maps import CostedMap, NoMap, edited_maps
 from engine.allocation import EvaluatedMap, allocators, best_searched
 from engine.analysis.curves import group_curves
 from engine.errors import InfeasibleBudgetError, RankScopeError
-from engine.formats import BYTES_PER_PARAM
 from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
-from engine.methods.targets import ModelBytes
 from engine.prediction.power_law import MeasuredRun, Predictor
+from engine.quantization.precision import model_bytes
 from engine.rank_map.drafts import MapRequest
 from engine.rank_map.identity import map_id
 from engine.search.predicted import search_predictions
@@ -72,7 +71,7 @@ WITHIN = """async ([bytes, sent, cases]) => {
   const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
   const planner = new Planner(curves, new Map(shapes));
   planner.learn(sent);
-  return cases.map(([limit, held, bytesPerParam]) => planner.budgetWithin(limit, held, bytesPerParam));
+  return cases.map(([limit, held, dtype]) => planner.budgetWithin(limit, held, dtype));
 }"""
 
 RUN = """async ([bytes, constants, compressible, cases]) => {
@@ -269,14 +268,12 @@ def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) 
     analysis = made_up_analysis(n_layers, 24, mlps=True)
     curves = {metric: group_curves(analysis, metric) for metric in METRICS}
     searched = searched_maps(curves[Metric.FEATURE], 9)
-    sizes = {dtype: ModelBytes.of_model(analysis.inventory, dtype) for dtype in DTYPES}
     inventory = analysis.inventory
     cases = []
     for index in range(30):
-        dtype, held = DTYPES[index % 3], held_at_random(analysis, rng, 0.2) if index % 2 else {}
-        share = rng.uniform(0.2, 1.05)
-        params = inventory.total_params - inventory.compressible_params * (1 - share)
-        cases.append((float(np.round(params * BYTES_PER_PARAM[dtype])), held, dtype))
+        dtype, held = DTYPES[index % len(DTYPES)], held_at_random(analysis, rng, 0.2) if index % 2 else {}
+        dense = model_bytes(dtype, (), inventory)
+        cases.append((float(np.round(rng.uniform(0.3, 1.05) * dense)), held, dtype))
 
     def maps_at(params: int, held: dict[str, int]) -> Iterator[Allocation]:
         for name in PRESETS:
@@ -284,6 +281,9 @@ def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) 
             with suppress(RankScopeError):
                 rule = rule_of(name, curves, Request(locks, evaluated=searched))
                 yield rule.allocate(Budget(params, inventory.compressible_params))
+
+    def size(allocation: Allocation, dtype: str) -> int:
+        return model_bytes(dtype, allocation.blocks, inventory)
 
     sent = {
         "constants": CONSTANTS,
@@ -293,15 +293,14 @@ def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) 
         "total": inventory.total_params,
     }
     data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
-    asked = [[limit, held, BYTES_PER_PARAM[dtype]] for limit, held, dtype in cases]
+    asked = [[limit, held, dtype] for limit, held, dtype in cases]
     budgets = modules.evaluate(WITHIN, [data, sent, asked])
     n_tight = 0
     for (limit, held, dtype), budget in zip(cases, budgets, strict=True):
-        of = sizes[dtype].of
-        assert all(of(each) <= limit for each in maps_at(budget, held)), (limit, dtype)
+        assert all(size(each, dtype) <= limit for each in maps_at(budget, held)), (limit, dtype)
         # One parameter more, and some method's map would be larger than was asked for.
         if budget < inventory.compressible_params:
-            assert any(of(each) > limit for each in maps_at(budget + 1, held)), (limit, dtype)
+            assert any(size(each, dtype) > limit for each in maps_at(budget + 1, held)), (limit, dtype)
             n_tight += 1
     assert n_tight >= 20
 

@@ -28,6 +28,7 @@ def _join(*modules: str) -> str:
 CURVES_SCRIPT = _join("port/curves.js", "board/shelf.js", "board/deliver.js")
 PORT = (
     "formats",
+    "bytes",
     "blocks",
     "units",
     "targets",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from app.components.rank_board.curves import presets_json
 from app.costed_maps import CostedMap, formats_of
 from engine.allocation import LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
-from engine.formats import BYTES_PER_PARAM, INDEX_BYTES
+from engine.formats import INDEX_BYTES
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
+from engine.quantization.precision import number_type
 from engine.rank_map.drafts import MapRequest
 from engine.results.glossary import FORMATS
 
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 LOWEST_KEEP: Final = 0.1
 """The smallest kept fraction that can be chosen."""
 
-DTYPES: Final = ("float16", "float32", "int8")
+DTYPES: Final = ("float16", "float32", "int8", "int4")
 """Number types that sizes are given for."""
 
 CONSTANTS: Final = {
     "least_weight": LEAST_WEIGHT,
     "most_bridged": MOST_BRIDGED,
     "index_bytes": INDEX_BYTES,
-    "bytes_per_param": {dtype: BYTES_PER_PARAM[dtype] for dtype in DTYPES},
+    "number_types": {dtype: number_type(dtype) for dtype in DTYPES},
     "lowest_keep": LOWEST_KEEP,
     "measured_reach": MEASURED_REACH,
 }

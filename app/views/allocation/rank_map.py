@@ -9,7 +9,6 @@ import streamlit as st
 from app import charts, tables
 from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
-from engine.formats import BYTES_PER_PARAM
 from engine.results.words import count, megabytes, percent
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def show_rank_map(analysis: Analysis, costed: CostedMap) -> None:
     cost = costed.cost
     st.caption(
         f"{count(cost.params)} parameters in the projections, {count(cost.model_params)} in the whole model, "
-        f"{megabytes(cost.bytes_at(BYTES_PER_PARAM['float16']))} at float16."
+        f"{megabytes(cost.bytes_at('float16'))} at float16."
     )
     st.markdown("**Ranks, projection by projection.** Type into the last column to hold a rank for every method.")
     rank_table(analysis, rows)

@@ -13,8 +13,8 @@ from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import option_picker
 from app.wording.labels import plain, slug
 from engine.export.outcome import ExportedModel
-from engine.export.specs import ExportFormat
-from engine.formats import allocated_params, bytes_per_param
+from engine.export.specs import EXPORTED_BYTES, ExportFormat
+from engine.formats import allocated_params
 from engine.operations import Export
 from engine.results.words import megabytes, percent
 from engine.types import Format
@@ -71,9 +71,9 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
 
 def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: str) -> int:
     """Return the bytes of the weights that an export writes."""
-    size, inventory = bytes_per_param(dtype), analysis.inventory
+    size, inventory = EXPORTED_BYTES[dtype], analysis.inventory
     if how.keeps_factors:
-        return costed.cost.bytes_at(size)
+        return costed.cost.model_params * size + costed.cost.index_bytes
     narrow = [block for block in costed.rank_map.blocks if block.format is Format.WIDTH]
     # Ordinary weights have one width for all MLPs.
     is_even = len(narrow) == len(inventory.mlps) and len({block.rank for block in narrow}) == 1

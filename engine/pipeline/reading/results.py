@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, read_stage
-from engine.formats import BYTES_PER_PARAM
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
 from engine.prediction.runs import with_predictions
-from engine.quantization.precision import ROUNDINGS, STORED_AS, rounded_bytes
+from engine.quantization.precision import SIZE_TYPES, model_bytes
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import EVALUATION, MEASUREMENT, map_id
 from engine.results.rows import DENSE, ResultRow, SizeResult, SummaryTexts
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
     from engine.results.rows import CostResult, PerplexityResult, SummaryResult
     from engine.results.texts import MeasuredText
-    from engine.types import BlockRank
 
 
 def results(store: Store, analysis_id: str) -> list[ResultRow]:
@@ -134,21 +132,12 @@ def new_row(
 
 
 def _size(analysis: Analysis, rank_map: RankMap | None) -> SizeResult:
+    blocks = () if rank_map is None else rank_map.blocks
+    stored = {name: model_bytes(name, blocks, analysis.inventory) for name in SIZE_TYPES}
     if rank_map is None:
-        params, whole = analysis.inventory.compressible_params, analysis.inventory.total_params
-        stored = {name: whole * size for name, size in BYTES_PER_PARAM.items()}
-        return SizeResult(params, 1.0, whole, 0, stored | _rounded(analysis, (), whole), 0.0)
+        return SizeResult(analysis.inventory.compressible_params, 1.0, analysis.inventory.total_params, 0, stored, 0.0)
     cost = cost_of(analysis, rank_map)
-    stored = {name: cost.bytes_at(size) for name, size in BYTES_PER_PARAM.items()}
-    stored |= _rounded(analysis, rank_map.blocks, cost.model_params)
     return SizeResult(cost.params, cost.kept_fraction, cost.model_params, cost.index_bytes, stored, cost.nats)
-
-
-def _rounded(analysis: Analysis, blocks: Sequence[BlockRank], model_params: int) -> dict[str, int]:
-    return {
-        STORED_AS[bits]: rounded_bytes(rounding, blocks, analysis.inventory, model_params)
-        for bits, rounding in ROUNDINGS.items()
-    }
 
 
 def _with(row: ResultRow, column: str, value: object) -> ResultRow:

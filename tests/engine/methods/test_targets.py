@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,12 @@ from hypothesis import strategies as st
 
 from engine.allocation import BudgetByBudget, build_frontier
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.formats import bytes_per_param, index_bytes
 from engine.methods.targets import (
-    ModelBytes,
     allocate_to_ratio,
     allocate_within_bytes,
     smallest_budget,
 )
+from engine.quantization.precision import model_bytes, require_size_type
 from engine.types import Format
 from tests.support.examples import examples
 from tests.support.strategies import FACTORED, assert_keeps_the_contract, seeds, toy_locks, toy_model, toy_models
@@ -41,26 +41,28 @@ def rule_for(method, model, mix, locks):
 
 
 @examples(1500)
-@given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("int8", "float16", "float32")))
+@given(**toys, method=METHODS, share=st.floats(0, 1.2), dtype=st.sampled_from(("int4", "int8", "float16", "float32")))
 def test_never_over_the_bytes_and_one_parameter_more_is(model, lock_seed, locked, mix, method, share, dtype):
     locks = toy_locks(model, lock_seed, locked)
     rule, formats = rule_for(method, model, mix, locks)
     allocate = rule.allocate
-    sizes = ModelBytes.of_model(model.inventory, dtype)
-    n_bytes = share * model.total * sizes.bytes_per_param
+    n_bytes = share * model_bytes(dtype, (), model.inventory)
+
+    def size(allocation):
+        return model_bytes(dtype, allocation.blocks, model.inventory)
+
     try:
-        budget, found = allocate_within_bytes(allocate, sizes, n_bytes)
+        budget, found = allocate_within_bytes(allocate, model.inventory, dtype, n_bytes)
     except InfeasibleBudgetError:
         if not can_be_allocated(allocate, model):
             return
         low = smallest_budget(allocate, model.total)
-        assert sizes.of(allocate(model.budget(low))) > n_bytes
+        assert size(allocate(model.budget(low))) > n_bytes
         return
     assert_keeps_the_contract(found, model, budget, formats, locks)
-    indices = sum(index_bytes(b, model.projections[b.members[0]].in_features) for b in found.blocks)
-    assert found.params * bytes_per_param(dtype) + indices == sizes.of(found) <= n_bytes
+    assert size(found) <= n_bytes
     if budget.params < model.total:
-        assert sizes.of(allocate(model.budget(budget.params + 1))) > n_bytes
+        assert size(allocate(model.budget(budget.params + 1))) > n_bytes
 
 
 @examples(1000)
@@ -133,19 +135,18 @@ def test_a_ratio_below_one_is_a_sentence(ratio):
 
 
 def test_an_unknown_type_is_a_sentence():
-    with pytest.raises(InvalidSpecError, match="float32, bfloat16, float16, int8"):
-        bytes_per_param("int4")
+    with pytest.raises(InvalidSpecError, match="float32, bfloat16, float16, int8, int4"):
+        require_size_type("int2")
 
 
 def test_too_few_bytes_name_the_nearest_that_fit():
     model = next(m for m in map(toy_of, range(20)) if m.total > 200)
     allocate = rule_for("water-filling", model, frozenset({Format.SKIP}), ())[0].allocate
-    sizes = ModelBytes.of_model(model.inventory, "float16")
     with pytest.raises(InfeasibleBudgetError) as caught:
-        allocate_within_bytes(allocate, sizes, 1)
+        allocate_within_bytes(allocate, model.inventory, "float16", 1)
     nearest = float(re.search(r"is ([0-9.]+) MB", str(caught.value))[1])
-    _, found = allocate_within_bytes(allocate, sizes, nearest * 1e6)
-    assert sizes.of(found) <= nearest * 1e6
+    _, found = allocate_within_bytes(allocate, model.inventory, "float16", nearest * 1e6)
+    assert model_bytes("float16", found.blocks, model.inventory) <= nearest * 1e6
 
 
 def toy_of(seed):
@@ -154,11 +155,10 @@ def toy_of(seed):
 
 def test_bytes_count_everything_that_is_stored():
     model = toy_of(3)
-    inventory = model.inventory
-    sizes = ModelBytes(inventory.compressible_params, 1000, 4, {n: p.in_features for n, p in model.projections.items()})
+    inventory = replace(model.inventory, total_params=model.total + 1000)
     allocate = rule_for("uniform", model, frozenset({Format.SKIP}), ())[0].allocate
     found = allocate(model.budget(model.total // 2))
     skipped = [b for b in found.blocks if b.format.skips]
     assert skipped
     widths = np.array([model.projections[b.members[0]].in_features for b in skipped])
-    assert sizes.of(found) == 4 * (1000 + found.params) + 4 * widths.sum()
+    assert model_bytes("float32", found.blocks, inventory) == 4 * (1000 + found.params) + 4 * widths.sum()

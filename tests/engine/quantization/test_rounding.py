@@ -14,7 +14,7 @@ from engine.compression.apply import compress
 from engine.errors import ModelError
 from engine.formats import allocated_params, index_bytes
 from engine.model.inventory import take_inventory
-from engine.quantization.precision import ROUNDINGS, matrix_shapes, rounded_bytes
+from engine.quantization.precision import ROUNDINGS, matrix_shapes, model_bytes
 from engine.quantization.rounding import round_matrix, rounded
 from engine.types import BlockRank, Format
 from tests.support import toys
@@ -148,9 +148,10 @@ def test_the_bytes_of_a_model_are_those_of_its_matrices_and_of_the_rest_in_16_bi
     params = allocated_params(blocks, inventory)
     assert sum(rows * columns for rows, columns in shapes) == params
     orders = sum(index_bytes(block, inventory.by_name[block.members[0]].in_features) for block in blocks)
-    whole = params + 1000
-    by_hand = sum(rows * (columns + 2) for rows, columns in shapes) + 2 * 1000 + orders
-    assert rounded_bytes(ROUNDINGS[8], blocks, inventory, whole) == by_hand
+    others = inventory.total_params - inventory.compressible_params
+    by_hand = sum(rows * (columns + 2) for rows, columns in shapes) + 2 * others + orders
+    assert model_bytes("int8", blocks, inventory) == by_hand
+    assert model_bytes("float16", blocks, inventory) == 2 * (params + others) + orders
 
 
 def test_without_torchao_one_sentence_says_how_to_get_it(llama, monkeypatch):

@@ -112,8 +112,9 @@ class Board {
     return Math.floor(this.state.keep * this.data.compressible);
   }
 
-  get bytesPerParam() {
-    return this.data.constants.bytes_per_param[this.state.dtype];
+  /** How numbers are stored that sizes are given for. */
+  get numberType() {
+    return this.data.constants.number_types[this.state.dtype];
   }
 
   methodOf(method) {

@@ -1,3 +1,4 @@
+import { aboutBytes } from "../port/bytes.js";
 import { megabytes, percentText, short } from "./text.js";
 
 /** The budget: a kept fraction, megabytes of the whole model, or a predicted perplexity that is not to be exceeded. */
@@ -27,10 +28,10 @@ export class BudgetControl {
 
   /** Offer the budgets and number types there are. */
   build() {
-    const { lowest_keep: lowest, bytes_per_param: bytes } = this.board.data.constants;
+    const { lowest_keep: lowest, number_types: types } = this.board.data.constants;
     this.keep.min = String(lowest);
     this.percent.min = String(100 * lowest);
-    this.dtype.replaceChildren(...Object.entries(bytes).map(([dtype, size]) => new Option(`${8 * size} bit`, dtype)));
+    this.dtype.replaceChildren(...Object.entries(types).map(([dtype, { bits }]) => new Option(`${bits} bit`, dtype)));
   }
 
   typedKeep(percent) {
@@ -46,14 +47,14 @@ export class BudgetControl {
   typedMegabytes(megabytesTyped) {
     if (megabytesTyped === "") return;
     const { board } = this;
-    const { compressible, total, constants } = board.data;
+    const { compressible, constants } = board.data;
     const bytes = Number(megabytesTyped) * 1e6;
-    const budget = board.planner.budgetWithin(bytes, board.state.held, board.bytesPerParam);
+    const budget = board.planner.budgetWithin(bytes, board.state.held, board.state.dtype);
     // Half a parameter more, so that the fraction's whole parameters are the budget again.
     const keep = Math.min((budget + 0.5) / compressible, 1);
     this.keepAtMost(keep);
     board.compute();
-    const largest = total * board.bytesPerParam;
+    const largest = board.planner.bytesOf({ blocks: [] }, board.state.dtype);
     if (keep < constants.lowest_keep) this.correct(this.mb, `The smallest possible is ${megabytes(this.shownBytes())}.`);
     else if (bytes > largest) this.correct(this.mb, `The largest possible is ${megabytes(largest)}: the dense model.`);
     else this.say(`No method's map is larger than ${megabytes(bytes)}; this one has ${megabytes(this.shownBytes())}.`);
@@ -99,8 +100,9 @@ export class BudgetControl {
     const { board } = this;
     const { compressible, total } = board.data;
     const plan = board.plans.get(board.state.method);
-    if (plan) return board.planner.bytesOf(plan, board.bytesPerParam);
-    return (total - compressible + board.budget) * board.bytesPerParam;
+    if (plan) return board.planner.bytesOf(plan, board.state.dtype);
+    const { numberType } = board;
+    return (total - compressible) * numberType.other_bytes + aboutBytes(board.budget, numberType);
   }
 
   show() {

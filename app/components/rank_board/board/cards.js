@@ -84,14 +84,14 @@ export class MethodCards {
 
   /** Return what is shown of a map; where it was measured, the prediction is the one made without that measurement. */
   figuresOf(plan, { name, metric }) {
-    const { data, projections, planner, bytesPerParam } = this.board;
+    const { data, projections, planner, state } = this.board;
     const { compressible, predictor, dense_perplexity: dense, measured } = data;
     const run = measurementOf(plan, metric, measured, (member) => projections.get(member).place);
     const perplexities = run?.predicted ?? predictPerplexity(predictor, metric, plan.nats, dense);
     const [ratio, low, high] = perplexities.map((value) => value / dense);
     return {
       kept: plan.params / compressible,
-      bytes: planner.bytesOf(plan, bytesPerParam),
+      bytes: planner.bytesOf(plan, state.dtype),
       perplexities,
       ratio,
       measured: run && run.perplexity / dense,

@@ -1,3 +1,4 @@
+import { aboutBytes } from "../port/bytes.js";
 import { selectionText } from "./selection.js";
 import { megabytes, short } from "./text.js";
 
@@ -89,7 +90,7 @@ export class Toolbar {
     if (board.state.base === null) return "On: the other ranks adjust to stay within the budget.";
     if (!plan) return "Off: other ranks stay as they are.";
     const over = plan.params - board.budget;
-    const size = `${short(Math.abs(over))} parameters (${megabytes(Math.abs(over) * board.bytesPerParam)})`;
+    const size = `${short(Math.abs(over))} parameters (${megabytes(aboutBytes(Math.abs(over), board.numberType))})`;
     return `Off: other ranks stay as they are. ${over > 0 ? `${size} over the budget` : `${size} of the budget are left`}.`;
   }
 }

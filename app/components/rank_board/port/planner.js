@@ -1,6 +1,6 @@
 import { NoAllocation } from "./blocks.js";
 import { editMap, locksFor } from "./by_hand.js";
-import { skips } from "./formats.js";
+import { modelBytes } from "./bytes.js";
 import { Methods } from "./methods.js";
 import { predictRatio } from "./prediction.js";
 import { budgetWithinBytes } from "./targets.js";
@@ -85,18 +85,15 @@ export class Planner {
     return this.methods.allocateToRatio(method, ratioOf, target / dense, compressible, locks);
   }
 
-  /** Return the bytes of the whole model with a map, the column orders of skip formats included. */
-  bytesOf(plan, bytesPerParam) {
+  /** Return the bytes of the whole model with a map, stored as a number type; a map without blocks is dense. */
+  bytesOf(plan, dtype) {
     const { compressible, total, constants } = this.data;
-    const indices = plan.blocks.reduce(
-      (sum, { members, format }) => sum + (skips(format) ? this.shapeOf(members[0]).inFeatures * constants.index_bytes : 0),
-      0,
-    );
-    return (total - compressible + plan.params) * bytesPerParam + indices;
+    const { number_types: types, index_bytes: indexBytes } = constants;
+    return modelBytes(plan, types[dtype], { projections: this.projections, others: total - compressible, indexBytes });
   }
 
   /** Return the largest budget in parameters at which no method's map makes the whole model larger than `bytes`. */
-  budgetWithin(bytes, held, bytesPerParam) {
+  budgetWithin(bytes, held, dtype) {
     const { compressible, methods } = this.data;
     let budget = compressible;
     // A smaller budget may have a larger column order, so that every method is asked until all agree.
@@ -105,7 +102,7 @@ export class Planner {
       for (const method of methods) {
         if (method.fixed) continue;
         const allocate = (params) => this.methods.allocate(method, params, locksFor(method, held, this));
-        budget = budgetWithinBytes(allocate, (plan) => this.bytesOf(plan, bytesPerParam), bytes, budget);
+        budget = budgetWithinBytes(allocate, (plan) => this.bytesOf(plan, dtype), bytes, budget);
       }
     }
     return budget;
