@@ -9,6 +9,7 @@ References:
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -100,7 +101,7 @@ def collect_statistics(
             batch = tokens[start : start + spec.batch_size].to(device)
             hooks.begin_batch(start, len(batch))
             nll, moment_loss = losses(module, batch, spec, seed=spec.seed + start)
-            require_finite(nll, start, len(batch))
+            require_finite(nll.item(), start, len(batch))
             if moment_loss is not None:
                 hooks.backward([moment_loss], [None], moments=True, importances=False, retain_graph=True)
             hooks.backward([nll], [None], moments=moment_loss is None, importances=True, retain_graph=False)
@@ -112,15 +113,15 @@ def collect_statistics(
     return statistics, total_nll / n_scored
 
 
-def require_finite(nll: torch.Tensor, start: int, n_sequences: int) -> None:
+def require_finite(nll: float, start: int, n_sequences: int) -> None:
     """Check the loss on consecutive sequences.
 
     Raises:
         NumericalError: it is not finite.
     """
-    if not torch.isfinite(nll):
+    if not math.isfinite(nll):
         raise NumericalError(
-            f"The loss on calibration sequences {start}..{start + n_sequences - 1} is {nll.item()}; "
+            f"The loss on calibration sequences {start}..{start + n_sequences - 1} is {nll}; "
             "expected a finite number, try --compute-dtype float32."
         )
 
@@ -129,19 +130,34 @@ def losses(
     module: nn.Module, batch: torch.Tensor, spec: CalibrationSpec, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the summed NLL of the true tokens and, where the moments are of other gradients, the loss they are of."""
-    dtype = getattr(torch, spec.compute_dtype)
-    with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+    with autocast(batch.device, spec):
         logits = module(input_ids=batch, use_cache=False).logits
-    flat = logits[:, :-1].float().flatten(0, 1)
-    nll = functional.cross_entropy(flat, batch[:, 1:].flatten(), reduction="sum")
+    generator = torch.Generator(logits.device).manual_seed(seed)
+    return losses_of(logits[:, :-1], batch[:, 1:], spec, generator)
+
+
+def autocast(device: torch.device, spec: CalibrationSpec) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which a model runs in the type of ``spec``."""
+    dtype = getattr(torch, spec.compute_dtype)
+    cast: contextlib.AbstractContextManager[None] = torch.autocast(
+        device.type, dtype=dtype, enabled=dtype is not torch.float32
+    )
+    return cast
+
+
+def losses_of(
+    logits: torch.Tensor, labels: torch.Tensor, spec: CalibrationSpec, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return :func:`losses` of logits (n_sequences, n, vocabulary) at the tokens (n_sequences, n) that follow."""
+    flat = logits.float().flatten(0, 1)
+    nll = functional.cross_entropy(flat, labels.flatten(), reduction="sum")
     if spec.fisher is Fisher.EMPIRICAL:
         return nll, None
-    generator = torch.Generator(flat.device).manual_seed(seed)
     probabilities = flat.detach().softmax(-1)
     if spec.fisher is Fisher.GGN:
         return nll, (flat * gauss_newton_seeds(probabilities, generator)).sum()
-    labels = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-    return nll, functional.cross_entropy(flat, labels, reduction="sum")
+    drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+    return nll, functional.cross_entropy(flat, drawn, reduction="sum")
 
 
 def gauss_newton_seeds(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from engine.types import InputGroup, Projection
 
+_BLOCK = 256
+"""Columns of a moment that are computed together; moments are symmetric, so what lies left of them is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerStatistics:
@@ -126,16 +129,19 @@ class LayerSums:
     def average(self, n_tokens: int, n_scored: int) -> LayerStatistics:
         """Return the moments: inputs and outputs per token read, gradients per scored token, as losses are.
 
+        The sums become the moments in place, so nothing can be added afterwards.
+
         Raises:
             NumericalError: one is not finite; the message names the projection or its group.
         """
         inputs, outputs, gradients = (
-            {name: total / n for name, total in sums.items()}
+            {name: _mirrored(total.div_(n)) for name, total in sums.items()}
             for sums, n in ((self._inputs, n_tokens), (self._outputs, n_tokens), (self._gradients, n_scored))
         )
         for moments in (inputs, outputs, gradients, self._importances):
             for name, moment in moments.items():
-                if not torch.isfinite(moment).all():
+                # The extremes, because comparing every entry takes the room of another moment.
+                if not torch.isfinite(torch.stack(moment.aminmax())).all():
                     raise NumericalError(
                         f"A second moment of {name} is not finite; expected finite activations and gradients, "
                         "try --compute-dtype float32."
@@ -149,11 +155,21 @@ def _rows(values: torch.Tensor) -> torch.Tensor:
 
 
 def _add_outer(totals: dict[str, torch.Tensor], name: str, rows: torch.Tensor) -> None:
-    """Add rows^T rows to the total called ``name``; rows is (n_tokens, width)."""
-    if name in totals:
-        totals[name].addmm_(rows.T, rows)
-    else:
-        totals[name] = rows.T @ rows
+    """Add the upper half of rows^T rows, block by block, to the total called ``name``; rows is (n_tokens, width)."""
+    width = rows.shape[1]
+    if name not in totals:
+        totals[name] = rows.new_zeros(width, width)
+    for start in range(0, width, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        totals[name][block, start:].addmm_(rows[:, block].T, rows[:, start:])
+
+
+def _mirrored(total: torch.Tensor) -> torch.Tensor:
+    """Fill the lower half of a symmetric matrix from its upper one, in place."""
+    for start in range(0, len(total), _BLOCK):
+        block, after = slice(start, start + _BLOCK), start + _BLOCK
+        total[after:, block] = total[block, after:].T
+    return total
 
 
 def is_wide(projection: Projection) -> bool:

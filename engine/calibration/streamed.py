@@ -8,13 +8,22 @@ Batches come in the same order, so the sums are the same to the last bit.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from typing import TYPE_CHECKING
 
 import torch
 
-from engine.calibration.passes import Hooks, losses, only_these_require_grad, require_finite, require_grad_of_hidden
+from engine.calibration.passes import (
+    Hooks,
+    autocast,
+    losses,
+    losses_of,
+    only_these_require_grad,
+    require_finite,
+    require_grad_of_hidden,
+)
 from engine.calibration.statistics import LayerStatistics, LayerSums
-from engine.model.module import decoder_layers, device_of, dtype_of
+from engine.model.module import decoder_layers, device_of, dtype_of, embedding_rows
 from engine.model.stepping import LayerSteps
 from engine.progress import part_of
 from engine.specs import CalibrationSpec, Fisher
@@ -30,6 +39,9 @@ if TYPE_CHECKING:
 
 _FORWARD_SHARE = 0.25
 """Of the time; each layer runs forward once there, and forward and backward again."""
+
+_MOST_LOGITS = 2**26
+"""That are computed at once; with more, the head takes the tokens in turns (268 MB in float32)."""
 
 
 def boundary_bytes(module: nn.Module, tokens: torch.Tensor) -> int:
@@ -83,26 +95,20 @@ class StreamedPass:
             UnstreamableError: a layer needs more than the layer before it returns.
         """
         self._forward(part_of(report, 0.0, _FORWARD_SHARE))
-        nll = self._head()
+        nll, n_scored = self._head(), self._tokens[:, 1:].numel()
         downward = part_of(report, _FORWARD_SHARE, 1.0)
         wanted = set(layers)
         n_steps = self._steps.n_layers - min(layers)
         for done, layer in enumerate(range(self._steps.n_layers - 1, min(layers) - 1, -1)):
-            sums = self._backward(layer, collects=layer in wanted)
-            downward("calibration", (done + 1) / n_steps, f"Calibration: backward through layer {layer}")
             if layer in wanted:
-                n_scored = self._tokens[:, 1:].numel()
-                yield sums.average(self._tokens.numel(), n_scored), nll / n_scored
+                # Under no name, so that nothing of it is left when the next layer begins.
+                yield self._backward(layer, collects=True).average(self._tokens.numel(), n_scored), nll / n_scored
+            else:
+                self._backward(layer, collects=False)
+            downward("calibration", (done + 1) / n_steps, f"Calibration: backward through layer {layer}")
 
     def _batch(self, start: int) -> torch.Tensor:
         return self._tokens[start : start + self._spec.batch_size].to(self._device)
-
-    def _autocast(self) -> contextlib.AbstractContextManager[None]:
-        dtype = getattr(torch, self._spec.compute_dtype)
-        cast: contextlib.AbstractContextManager[None] = torch.autocast(
-            self._device.type, dtype=dtype, enabled=dtype is not torch.float32
-        )
-        return cast
 
     def _before(self, layer: int, start: int) -> list[torch.Tensor]:
         if layer == 0:
@@ -114,7 +120,7 @@ class StreamedPass:
         for layer in range(self._steps.n_layers):
             with self._holding(layer):
                 for start in self._starts:
-                    with self._autocast():
+                    with autocast(self._device, self._spec):
                         outputs = self._steps.run(layer, self._batch(start), self._before(layer, start))
                     self._boundaries.put(("output", layer, start), outputs)
             report(
@@ -131,15 +137,34 @@ class StreamedPass:
             for start in self._starts:
                 batch = self._batch(start)
                 leaves = _leaves(self._before(last, start))
+                nll = 0.0
+                sums: dict[str, list[torch.Tensor | None]] = {stream: [None] * len(leaves) for stream in self._streams}
                 with self._steps.after_last(leaves):
-                    nll, moment_loss = losses(self._module, batch, self._spec, seed=self._spec.seed + start)
+                    for every in self._losses(batch, self._spec.seed + start):
+                        for stream, loss in zip(self._streams, every, strict=True):
+                            loss.backward(retain_graph=loss is not every[-1])
+                            sums[stream] = [_sum(*pair) for pair in zip(sums[stream], _taken(leaves), strict=True)]
+                        nll += every[-1].item()
                 require_finite(nll, start, len(batch))
-                every = [nll] if moment_loss is None else [moment_loss, nll]
-                for stream, loss in zip(self._streams, every, strict=True):
-                    loss.backward(retain_graph=loss is not nll)
-                    self._keep_gradients(stream, last - 1, start, leaves)
-                total += nll.item()
+                for stream, gradients in sums.items():
+                    self._boundaries.put((stream, last - 1, start), gradients)
+                total += nll
         return total
+
+    def _losses(self, batch: torch.Tensor, seed: int) -> Iterator[list[torch.Tensor]]:
+        """Yield the loss the moments are of, if it is another, and the NLL: of the whole batch or of a few tokens."""
+        rows = max(1, _MOST_LOGITS // (len(batch) * embedding_rows(self._module)))
+        length = batch.shape[1] - 1
+        if rows >= length or "logits_to_keep" not in inspect.signature(self._module.forward).parameters:
+            nll, moment_loss = losses(self._module, batch, self._spec, seed)
+            yield [nll] if moment_loss is None else [moment_loss, nll]
+            return
+        generator = torch.Generator(self._device).manual_seed(seed)
+        for kept in torch.arange(length, device=self._device).split(rows):
+            with autocast(self._device, self._spec):
+                logits = self._module(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
+            nll, moment_loss = losses_of(logits, batch[:, kept + 1], self._spec, generator)
+            yield [nll] if moment_loss is None else [moment_loss, nll]
 
     def _backward(self, layer: int, *, collects: bool) -> LayerSums:
         """Run one layer again with gradients; keep those by its input."""
@@ -157,7 +182,7 @@ class StreamedPass:
                 batch = self._batch(start)
                 hooks.begin_batch(start, len(batch))
                 leaves = _leaves(self._before(layer, start))
-                with self._autocast():
+                with autocast(self._device, self._spec):
                     outputs = self._steps.run(layer, batch, leaves)
                 for stream in self._streams:
                     place = (stream, layer, start)
@@ -172,16 +197,23 @@ class StreamedPass:
                     )
                     self._boundaries.drop(place)
                     if layer > 0:
-                        self._keep_gradients(stream, layer - 1, start, leaves)
+                        self._boundaries.put((stream, layer - 1, start), _taken(leaves))
                 self._boundaries.drop(("output", layer, start))
         return sums
-
-    def _keep_gradients(self, stream: str, layer: int, start: int, leaves: Sequence[torch.Tensor]) -> None:
-        self._boundaries.put((stream, layer, start), [leaf.grad for leaf in leaves])
-        for leaf in leaves:
-            leaf.grad = None
 
 
 def _leaves(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Return tensors whose gradients are wanted, where they can have any."""
     return [tensor.requires_grad_(tensor.is_floating_point()) for tensor in tensors]
+
+
+def _taken(leaves: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+    """Return the gradients of leaves, which have none afterwards."""
+    gradients = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    return gradients
+
+
+def _sum(total: torch.Tensor | None, part: torch.Tensor | None) -> torch.Tensor | None:
+    return total if part is None else part if total is None else total.add_(part)

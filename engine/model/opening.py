@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# transformers imports torchao wherever it is installed, and that warns of every kernel that this machine lacks.
-for _warns in ("torchao", "torch.utils._pytree"):
+# transformers imports torchao wherever it is installed, and that warns of every kernel that this machine lacks;
+# accelerate warns of layers that are left in their files.
+for _warns in ("torchao", "torch.utils._pytree", "accelerate.big_modeling"):
     logging.getLogger(_warns).setLevel(logging.ERROR)
 
 _SUPPORTED = "expected the files of an architecture that AutoModelForCausalLM of transformers supports"

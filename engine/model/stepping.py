@@ -116,6 +116,8 @@ class LayerSteps:
 
         def stand_in(at: int) -> Callable[..., object]:
             def run(*args: Any, **keywords: Any) -> object:
+                if len(called) == self.n_layers:
+                    called.clear()  # the model is called again
                 if at != len(called):
                     raise self._refused(f"it calls its layer {at} after {len(called)} others")
                 called.append(at)

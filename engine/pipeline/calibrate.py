@@ -86,6 +86,7 @@ def calibrate_streamed(
         )
         for statistics, nll in one_pass.statistics(missing, report):
             _keep(spec, statistics, nll, layer_keys[statistics.layer], store)
+            del statistics  # the next layer's take its place
 
 
 def _keep(spec: AnalysisSpec, statistics: LayerStatistics, nll: float, key: Key, store: Store) -> None:

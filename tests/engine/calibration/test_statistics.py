@@ -44,6 +44,18 @@ def test_gradients_of_tokens_add_up_to_their_second_moment():
     assert sums.average(2, 2).gradients[WIDE.name].tolist() == [[5.0, 1.0], [1.0, 1.0]]
 
 
+@pytest.mark.parametrize("width", [8, 256, 257, 700])
+def test_moments_of_any_width_are_whole_and_symmetric(width):
+    torch.manual_seed(0)
+    sums, rows = LayerSums(0, 2), torch.randn(2, 30, width)
+    square = Projection("m.square", 0, "square", width, width)
+    sums.add_gradient(square, rows[:1], slice(0, 1))
+    sums.add_gradient(square, rows[1:], slice(1, 2))
+    moment = sums.average(60, 60).gradients[square.name]
+    torch.testing.assert_close(moment, torch.cat(list(rows)).T @ torch.cat(list(rows)) / 60, rtol=1e-5, atol=1e-5)
+    assert torch.equal(moment, moment.T)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_importances_of_half_precision_weights_are_added_in_float32(dtype):
     sums, gradient = LayerSums(0, 1), torch.full((2, 3), 200.0, dtype=dtype)

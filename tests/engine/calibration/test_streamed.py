@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.calibration import streamed as streaming
 from engine.calibration.boundaries import Boundaries
 from engine.calibration.passes import collect_statistics
 from engine.calibration.streamed import StreamedPass
@@ -116,6 +117,30 @@ def test_some_layers_and_states_on_disk_change_no_bit(opened, tmp_path):
     folder.mkdir()
     check_same(whole, by_layer, SPECS[1], layers=[1], boundaries=Boundaries(folder))
     assert {path.name.split("-")[1] for path in folder.iterdir()} == {"0"}
+
+
+@pytest.mark.parametrize("fisher", list(Fisher))
+def test_the_head_takes_tokens_in_turns_where_the_vocabulary_is_large(fisher, opened, monkeypatch):
+    _, by_layer = opened("llama")
+    spec = CalibrationSpec(compute_dtype="float32", fisher=fisher)
+    whole = {statistics.layer: (statistics.to_tensors(), nll) for statistics, nll in streamed(by_layer, spec)}
+    rows = []
+    real = streaming.losses_of
+
+    def note(logits, *rest):
+        rows.append(logits.shape[1])
+        return real(logits, *rest)
+
+    monkeypatch.setattr(streaming, "losses_of", note)
+    monkeypatch.setattr(streaming, "_MOST_LOGITS", 2 * 6 * 320)
+    for statistics, nll in streamed(by_layer, spec):
+        tensors, nll_of_whole = whole[statistics.layer]
+        assert nll == pytest.approx(nll_of_whole, rel=1e-6)
+        for key, tensor in statistics.to_tensors().items():
+            if fisher is not Fisher.EMPIRICAL and key.startswith("gradients/"):
+                continue  # tokens and signs drawn in turns are others
+            torch.testing.assert_close(tensor, tensors[key], rtol=1e-4, atol=1e-5 * tensors[key].abs().max().item())
+    assert rows[:3] == [6, 6, 3]
 
 
 def test_no_more_than_one_layer_is_in_memory(opened):

@@ -1,0 +1,217 @@
+"""Memory and time of statistics taken layer by layer, on a made-up LLaMA of random weights.
+
+Run: python -m tests.benchmarks.size [--layers 32] [--width 4096] [--sequences 4] ...
+Each figure comes from a process of its own. "Bare" is one layer after the other read, run forward and backward with
+gradients of its weights, and the head, on the same tokens in the same type: what no pass can do without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig
+
+from engine.calibration.boundaries import Boundaries
+from engine.calibration.passes import layer_bytes, losses
+from engine.calibration.streamed import StreamedPass
+from engine.model.module import decoder_layers, embedding_rows
+from engine.model.opening import OpenModel, open_model
+from engine.model.stepping import LayerSteps
+from engine.specs import CalibrationSpec
+from tests.conftest import train_toy_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SPEC = CalibrationSpec(compute_dtype="bfloat16")
+
+
+def write_llama(folder: Path, config: LlamaConfig) -> None:
+    """Write random weights in bfloat16, a file for every layer and one for the rest."""
+    width, inner, kept = config.hidden_size, config.intermediate_size, config.num_key_value_heads * config.head_dim
+    matrices = {
+        "self_attn.q_proj": (width, width),
+        "self_attn.k_proj": (kept, width),
+        "self_attn.v_proj": (kept, width),
+        "self_attn.o_proj": (width, width),
+        "mlp.gate_proj": (inner, width),
+        "mlp.up_proj": (inner, width),
+        "mlp.down_proj": (width, inner),
+    }
+    where: dict[str, str] = {}
+
+    def write(file: str, tensors: dict[str, torch.Tensor]) -> None:
+        save_file(tensors, folder / file)
+        where.update(dict.fromkeys(tensors, file))
+
+    for layer in range(config.num_hidden_layers):
+        prefix = f"model.layers.{layer}."
+        drawn = {f"{prefix}{name}.weight": _drawn(*shape) for name, shape in matrices.items()}
+        norms = ("input_layernorm", "post_attention_layernorm")
+        write(f"layer-{layer:03}.safetensors", drawn | {f"{prefix}{norm}.weight": torch.ones(width) for norm in norms})
+    rows = config.vocab_size
+    ends = {"model.embed_tokens.weight": _drawn(rows, width), "lm_head.weight": _drawn(rows, width)}
+    write("ends.safetensors", ends | {"model.norm.weight": torch.ones(width)})
+    index = {"metadata": {}, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    config.save_pretrained(folder)
+    train_toy_tokenizer().save_pretrained(folder)
+
+
+def _drawn(rows: int, columns: int) -> torch.Tensor:
+    return torch.randn(rows, columns, dtype=torch.bfloat16).mul_(columns**-0.5)
+
+
+def _batches(tokens: torch.Tensor) -> Iterator[torch.Tensor]:
+    return iter(tokens.split(SPEC.batch_size))
+
+
+def opened(folder: Path, scratch: Path, n_sequences: int, length: int) -> tuple[OpenModel, torch.Tensor, float]:
+    begun = time.monotonic()
+    model = open_model(folder, device="cpu", offload=scratch / "offload")
+    seconds = time.monotonic() - begun
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(embedding_rows(model.module), (n_sequences, length), generator=generator)
+    return model, tokens, seconds
+
+
+def bare(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str, float]:
+    """Return seconds of everything that cannot be left out."""
+    model, tokens, _ = opened(folder, scratch, n_sequences, length)
+    assert model.weights is not None
+    steps, reading, running = LayerSteps(model.module), 0.0, 0.0
+    before: list[list[torch.Tensor]] = [[] for _ in _batches(tokens)]
+    for layer in range(steps.n_layers):
+        begun = time.monotonic()
+        with model.holding(layer):
+            parameters = list(decoder_layers(model.module)[layer].parameters())
+            for parameter in parameters:
+                parameter.detach().view(torch.int16).sum()  # comes from the disk only when it is used
+                parameter.requires_grad_(True)
+            read = time.monotonic()
+            for index, batch in enumerate(_batches(tokens)):
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    (output,) = steps.run(layer, batch, [t.requires_grad_() for t in before[index]])
+                output.backward(torch.ones_like(output))
+                before[index] = [output.detach()]
+                for parameter in parameters:
+                    parameter.grad = None
+        reading += read - begun
+        running += time.monotonic() - read
+    begun = time.monotonic()
+    for parameter in model.module.parameters():
+        parameter.requires_grad_(False)
+    for index, batch in enumerate(_batches(tokens)):
+        with steps.after_last([t.requires_grad_() for t in before[index]]):
+            losses(model.module, batch, SPEC, seed=0)[0].backward()
+    return {"reading": reading, "running": running, "head": time.monotonic() - begun}
+
+
+def streamed(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str, float]:
+    """Return seconds, bytes and the peak of memory of the statistics."""
+    kept = scratch / "boundaries"
+    kept.mkdir()
+    model, tokens, opening = opened(folder, scratch, n_sequences, length)
+    assert model.weights is not None
+    opened_bytes, n_layers = model.weights.bytes_read, model.inventory.n_layers
+    one_pass = StreamedPass(model.module, model.holding, model.inventory, tokens, SPEC, Boundaries(kept))
+    begun, most_kept = time.monotonic(), 0
+
+    def look(*_: object) -> None:
+        nonlocal most_kept
+        most_kept = max(most_kept, sum(file.stat().st_size for file in kept.iterdir()))
+
+    for statistics, _ in one_pass.statistics(range(n_layers), look):
+        save_file(statistics.to_tensors(), scratch / "statistics.safetensors")
+        del statistics
+    layer = decoder_layers(model.module)[0]
+    return {
+        "opening": opening,
+        "seconds": time.monotonic() - begun,
+        "peak": _peak_bytes(),
+        "read": model.weights.bytes_read - opened_bytes,
+        "read at opening": opened_bytes,
+        "kept": most_kept,
+        "layer": sum(p.nbytes for p in layer.parameters()),
+        "moments": layer_bytes(model.inventory, [0], n_sequences),
+        "ends": sum(p.nbytes for p in model.module.parameters()) - n_layers * sum(p.nbytes for p in layer.parameters()),
+        "model": sum(p.nbytes for p in model.module.parameters()),
+    }
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
+
+
+def _alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    """Run something in a process of its own, so that its peak of memory is its own."""
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        tempfile.TemporaryDirectory(dir=str(arguments[0])) as scratch,
+    ):
+        return pool.submit(work, arguments[0], Path(scratch), *arguments[1:]).result()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in {
+        "layers": 32, "width": 4096, "inner": 11008, "heads": 32, "kv-heads": 32, "vocabulary": 32000,
+        "sequences": 4, "length": 512,
+    }.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--folder", type=Path, help="where the model is written; default: a temporary folder")
+    given = parser.parse_args()
+    config = LlamaConfig(
+        hidden_size=given.width,
+        intermediate_size=given.inner,
+        num_hidden_layers=given.layers,
+        num_attention_heads=given.heads,
+        num_key_value_heads=given.kv_heads,
+        vocab_size=given.vocabulary,
+        max_position_embeddings=4096,
+        dtype=torch.bfloat16,
+    )
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        write_llama(Path(folder), config)
+        text = (given.sequences, given.length)
+        _print(_alone(bare, Path(folder), *text), _alone(streamed, Path(folder), *text), given.layers)
+
+
+def _print(least: dict[str, float], found: dict[str, Any], n_layers: int) -> None:
+    total = sum(least.values())
+    rows = {
+        "model, GB": found["model"] / 1e9,
+        "one layer, GB": found["layer"] / 1e9,
+        "embeddings and head, GB": found["ends"] / 1e9,
+        "moments of a layer, GB": found["moments"] / 1e9,
+        "peak resident memory, GB": found["peak"] / 1e9,
+        "states and gradients on disk at most, GB": found["kept"] / 1e9,
+        "read while opening, GB": found["read at opening"] / 1e9,
+        "read by the pass, GB": found["read"] / 1e9,
+        "opening, s": found["opening"],
+        "bare: reading, s per layer": least["reading"] / n_layers,
+        "bare: forward and backward, s per layer": least["running"] / n_layers,
+        "bare: head, s": least["head"],
+        "bare in all, s": total,
+        "streamed pass, s": found["seconds"],
+        "streamed pass, s per layer": (found["seconds"] - least["head"]) / n_layers,
+        "streamed over bare": found["seconds"] / total,
+    }
+    sys.stdout.write("| figure | value |\n|---|---|\n")
+    for name, value in rows.items():
+        sys.stdout.write(f"| {name} | {value:.2f} |\n")
+
+
+if __name__ == "__main__":
+    main()
