@@ -1,6 +1,7 @@
 """Artifacts as folders on disk that appear and disappear in one step."""
 
 import errno
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ class DirectoryStore:
 
     An artifact is filled in ``root/.partial/``, synced to disk, given its manifest and moved to its place by
     one rename: whoever looks sees all of it or nothing. Deleting takes the same way back. The folders hold no
-    absolute paths, so that ``root`` may be moved or copied. Processes that share a store must share their
-    process ids too: :meth:`prune_partials` takes a writer on another machine for dead.
+    absolute paths, so that ``root`` may be moved or copied. Machines may share a store in a network folder: whether
+    a writer on another machine lives is not known here, so what it began is left alone for a day.
     """
 
     def __init__(self, root: Path) -> None:
@@ -55,7 +56,7 @@ class DirectoryStore:
 
         What processes of this machine left of theirs when they were killed is removed first.
         """
-        remove_abandoned(self._partials, of_this_boot=True)
+        remove_abandoned(self._partials, elsewhere_after_s=math.inf)
         folder = new_partial_path(self._partials)
         folder.mkdir(parents=True)
         try:
@@ -73,6 +74,17 @@ class DirectoryStore:
             raise missing(key) from None
         check_names(manifest, folder)
         return Artifact(manifest, lambda: folder)
+
+    def take_over(self, manifest: Manifest, folder: Path) -> None:
+        """Publish an artifact that was made elsewhere, unless the key exists.
+
+        Args:
+            manifest: of the artifact.
+            folder: its members, which have been checked, and nothing else; on the store's disk. It may be gone
+                afterwards.
+        """
+        if manifest.key not in self:
+            self._publish(manifest, folder)
 
     def __contains__(self, key: Key) -> bool:
         return (self._folder(key) / MANIFEST_NAME).is_file()

@@ -17,5 +17,9 @@ class NewerArtifactError(StoreError):
     """What is on disk was written by a later version of this program, and is whole as far as this one can see."""
 
 
+class NotPortableError(StoreError):
+    """A file does not hold artifacts that can be taken over."""
+
+
 class InvalidKeyError(StoreError):
     """A stage name or fingerprint cannot name an artifact."""

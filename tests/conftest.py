@@ -49,6 +49,7 @@ LONGEST_FILES = (
     "app/test_server",
     "end_to_end/test_old_home",
     "engine/operations/test_arguments",
+    "engine/jobs/test_ray",
     "app/test_views",
 )
 """Files that begin first, so that no process is left alone with one of them at the end."""

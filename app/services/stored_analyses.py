@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.services import jobs
 from app.services.analyses import analysis_headings
 from app.services.home import store
 from engine.jobs import JobError
+from engine.pipeline.portable import export_analysis
 from engine.pipeline.removal import stored_bytes, used_alone
 from engine.rank_map.notes import ANALYSES, RunNotes
 from engine.settings import home
@@ -38,6 +41,18 @@ def rename(heading: AnalysisHeading, name: str) -> None:
         NamedMapError: the name cannot be used, or the file cannot be written.
     """
     RunNotes(home().notes, ANALYSES).put(heading.id, name, "")
+
+
+def archive(heading: AnalysisHeading) -> bytes:
+    """Return an analysis as a file for another machine, without its factors.
+
+    Raises:
+        StoreError: something of it is damaged.
+    """
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "analysis.tar"
+        export_analysis(store(), heading.id, file, with_factors=False)
+        return file.read_bytes()
 
 
 def delete(heading: AnalysisHeading) -> None:

@@ -14,6 +14,7 @@ from cache import StoreError
 from engine.cli import (
     allocate,
     analyse,
+    analysis,
     app,
     cache,
     compare,
@@ -60,7 +61,7 @@ for _module in (
     app,
 ):
     _module.register(command)
-for _group in (maps, jobs, cache):
+for _group in (analysis, maps, jobs, cache):
     command.add_typer(_group.group, name=_group.__name__.rpartition(".")[2])
 
 

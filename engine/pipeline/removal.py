@@ -22,7 +22,7 @@ def used_alone(store: Store, analysis_ids: Collection[str]) -> list[Key]:
         store: holds them.
         analysis_ids: of analyses that go together.
     """
-    readable, unread = read_stage(store, "analysis", lambda artifact: (artifact.key.fingerprint, _factors_of(artifact)))
+    readable, unread = read_stage(store, "analysis", lambda artifact: (artifact.key.fingerprint, factors_of(artifact)))
     own: set[str] = set().union(*(factors for known, factors in readable if known in analysis_ids))
     others: set[str] = set().union(*(factors for known, factors in readable if known not in analysis_ids))
     analyses = [Key("analysis", known) for known in analysis_ids]
@@ -43,6 +43,7 @@ def stored_bytes(store: Store, keys: Sequence[Key]) -> int:
     return total
 
 
-def _factors_of(artifact: Artifact) -> set[str]:
+def factors_of(artifact: Artifact) -> set[str]:
+    """Return the fingerprints of the factors that an analysis names."""
     factors: Mapping[str, Sequence[str]] = artifact.json("analysis.json")["factors"]
     return {fingerprint for of_metric in factors.values() for fingerprint in of_metric}

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from app.services import maps as saved_maps
-from app.services import measurements
+from app.services import measurements, stored_analyses
 from engine.jobs import JobQueue
 from engine.pipeline.analyse import analyse
+from engine.pipeline.portable import import_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.removal import used_alone
@@ -85,3 +86,14 @@ def test_an_analysis_in_use_is_not_deleted(
     page = page.button(key=f"storage.delete.{toy_analysis.id}").click().run()
     assert "may use this analysis" in page.error[0].value
     assert load_analysis(Home(analysed_home).store, toy_analysis.id).id == toy_analysis.id
+
+
+def test_an_analysis_can_be_taken_to_another_machine(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, tmp_path: Path
+) -> None:
+    page = open_page("model", OPEN)
+    assert any(one.proto.label == "Download" for one in page.get("download_button"))
+    (tmp_path / "analysis.tar").write_bytes(stored_analyses.archive(stored_analyses.stored_analyses()[0].heading))
+    store = Home(tmp_path / "laptop").store
+    assert import_analysis(store, tmp_path / "analysis.tar")[0] == toy_analysis.id
+    assert results(store, toy_analysis.id) == results(Home(analysed_home).store, toy_analysis.id)

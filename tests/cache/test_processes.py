@@ -74,3 +74,16 @@ def test_folders_of_older_versions_are_pruned_when_their_writer_is_dead(tmp_path
 def test_a_forked_child_is_another_process():
     with multiprocessing.get_context("fork").Pool(1) as pool:
         assert pool.apply(this_process) != this_process()
+
+
+def test_what_another_machine_may_still_write_is_left_alone_for_a_day(tmp_path):
+    another = f"7-{'0' * 8}-0000-0000-0000-{'0' * 12}.1234-"
+    recent, idle = (tmp_path / ".partial" / f"{another}{digit * 32}" for digit in "01")
+    for folder in (recent, idle):
+        folder.mkdir(parents=True)
+        (folder / "member").write_bytes(b"12345")
+    for path in (idle, idle / "member"):
+        os.utime(path, (0, 0))
+    os.utime(recent, (0, 0))
+    assert DirectoryStore(tmp_path).prune_partials() == 5
+    assert [recent.is_dir(), idle.is_dir()] == [True, False]

@@ -27,6 +27,8 @@ COMMANDS = (
     ("demo",),
     ("app",),
     ("jobs",),
+    ("analysis", "export"),
+    ("analysis", "import"),
     ("maps", "list"),
     ("maps", "save"),
     ("maps", "import"),

@@ -39,8 +39,23 @@ def show_analyses() -> None:
         chosen = st.selectbox(
             "Analysis", list(found), format_func=lambda i: found[i].heading.label, key=_CHOSEN, width=720
         )
+        _offer_file(found[chosen])
         _offer_name(found[chosen])
         _offer_deletion(found[chosen])
+
+
+def _offer_file(one: StoredAnalysis) -> None:
+    st.download_button(
+        "Download",
+        lambda: stored.archive(one.heading),
+        f"rankscope-{one.heading.id[:12]}.tar",
+        "application/x-tar",
+        key=f"storage.file.{one.heading.id}",
+        on_click="ignore",
+        help="Spectra and measurements, to explore on another machine: `rankscope analysis import FILE`. "
+        "`rankscope analysis export` writes the factors, too.",
+        icon=":material/download:",
+    )
 
 
 def _offer_name(one: StoredAnalysis) -> None:

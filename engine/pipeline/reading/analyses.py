@@ -131,7 +131,15 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
         RankScopeError: there is none.
         DamagedArtifactError: its files are not what was written.
     """
-    artifact = store.read(find_analysis(store, prefix))
+    return read_analysis(store.read(find_analysis(store, prefix)))
+
+
+def read_analysis(artifact: Artifact) -> Analysis:
+    """Read the artifact of an analysis.
+
+    Raises:
+        DamagedArtifactError: its files are not what was written.
+    """
     document = artifact.json("analysis.json")
     arrays = artifact.arrays("spectra.safetensors")
     energies: dict[Metric, dict[str, NDArray[np.float64]]] = {}
