@@ -23,12 +23,13 @@ _LEAST: Final = 1e-4
 """Share of the energy below which a line is not followed."""
 
 
-def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame) -> go.Figure:
-    """Draw a line per projection, coloured by depth, with a tick where the map cuts it.
+def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame, before: pd.DataFrame) -> go.Figure:
+    """Draw a line per projection, coloured by depth, with a tick where the map and a cross where the baseline cuts it.
 
     Args:
         curves: with the columns block, layer, kind, rank_fraction and lost.
         cuts: with the same columns, one row per block that is cut.
+        before: the same of the baseline.
     """
     kinds = list(dict.fromkeys(curves["kind"]))
     n_rows = -(-len(kinds) // _COLUMNS)
@@ -39,7 +40,8 @@ def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame) -> go.Figure:
     for place, kind in enumerate(kinds, 1):
         axes = {"xaxis": f"x{place}", "yaxis": f"y{place}"}
         traces += _lines(curves[curves["kind"] == kind], axes)
-        traces.append(_ticks(cuts[(cuts["kind"] == kind) & (cuts["lost"] >= _LEAST)], axes))
+        for symbol, marked in (("line-ns", cuts), ("x-thin", before)):
+            traces.append(_ticks(marked[(marked["kind"] == kind) & (marked["lost"] >= _LEAST)], symbol, axes))
     figure.add_traces(traces)
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
@@ -77,12 +79,12 @@ def _lines(curves: pd.DataFrame, axes: Mapping[str, str]) -> Iterator[go.Scatter
         )
 
 
-def _ticks(cuts: pd.DataFrame, axes: Mapping[str, str]) -> go.Scatter:
+def _ticks(cuts: pd.DataFrame, symbol: str, axes: Mapping[str, str]) -> go.Scatter:
     return go.Scatter(
         x=100 * cuts["rank_fraction"],
         y=100 * cuts["lost"],
         mode="markers",
-        marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.5, "color": TEXT}},
+        marker={"symbol": symbol, "size": 9 if symbol == "line-ns" else 6, "line": {"width": 1.5, "color": TEXT}},
         hovertext=cuts["block"],
         hovertemplate="%{hovertext}: cut at %{x:.1f} % of its ranks<br>%{y:.2f} % lost<extra></extra>",
         **axes,

@@ -17,7 +17,7 @@ from app.tables.scores import (
     sensitivity,
     spectra,
 )
-from app.tables.spectrum_lines import QUANTITIES, energy_lost, spectrum_lines
+from app.tables.spectrum_lines import QUANTITIES, cuts, energy_lost, spectrum_lines
 from app.tables.trials import trials
 from app.tables.weights import licences, shapes, skipped
 
@@ -29,6 +29,7 @@ __all__ = [
     "beside_baseline",
     "cheapest_first",
     "comparison",
+    "cuts",
     "difference",
     "differences",
     "energy_lost",

@@ -58,25 +58,44 @@ def _line(values: NDArray[np.float64], quantity: str) -> tuple[NDArray[np.float6
     return every[ranks - 1], ranks
 
 
-def energy_lost(blocks: pd.DataFrame, energies: Mapping[str, NDArray[np.float64]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what blocks lose at ranks over their full rank, and what each loses where the map cuts it.
+def energy_lost(blocks: pd.DataFrame, energies: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Return what blocks lose at ranks over their full rank.
 
     Args:
         blocks: as :func:`app.tables.spectra` returns them.
         energies: block name -> (k,) squared singular values, descending.
     """
     curves: dict[str, list[object]] = {name: [] for name in _CURVE}
-    cuts: list[dict[str, object]] = []
     for row in blocks.to_dict("records"):
-        values = energies[row["name"]]
-        kept = np.append(0.0, np.cumsum(values)) / max(float(values.sum()), np.finfo(np.float64).tiny)
-        ranks = np.unique(np.linspace(0, len(values), _COARSE).round().astype(np.int64))
+        lost = _lost(energies[row["name"]])
+        ranks = np.unique(np.linspace(0, len(lost) - 1, _COARSE).round().astype(np.int64))
         for name in ("block", "layer", "kind"):
             curves[name] += [row[name]] * len(ranks)
-        curves["rank_fraction"] += list(ranks / len(values))
-        curves["lost"] += list(1 - kept[ranks])
-        if row["cut"] >= 1:
-            cut = int(row["cut"])
-            facts = {str(column): value for column, value in row.items()}
-            cuts.append({**facts, "cut": cut, "rank_fraction": cut / len(values), "lost": 1 - kept[cut]})
-    return pd.DataFrame(curves), pd.DataFrame(cuts, columns=[*_CURVE, "cut", "full_rank"])
+        curves["rank_fraction"] += list(ranks / ranks[-1])
+        curves["lost"] += list(lost[ranks])
+    return pd.DataFrame(curves)
+
+
+def cuts(blocks: pd.DataFrame, energies: Mapping[str, NDArray[np.float64]], column: str = "cut") -> pd.DataFrame:
+    """Return what every block that a map cuts loses there, with its row.
+
+    Args:
+        blocks: as :func:`app.tables.spectra` returns them.
+        energies: block name -> (k,) squared singular values, descending.
+        column: of the ranks; missing where the map leaves a block dense.
+    """
+    found: list[dict[str, object]] = []
+    for row in blocks.to_dict("records"):
+        if row[column] >= 1:
+            lost, cut = _lost(energies[row["name"]]), int(row[column])
+            facts = {str(name): value for name, value in row.items()}
+            found.append({**facts, "cut": cut, "rank_fraction": cut / (len(lost) - 1), "lost": lost[cut]})
+    return pd.DataFrame(found, columns=[*_CURVE, "cut", "full_rank"])
+
+
+def _lost(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of the energy that is lost at every rank from 0 to the full one."""
+    lost: NDArray[np.float64] = 1 - np.append(0.0, np.cumsum(values)) / max(
+        float(values.sum()), np.finfo(np.float64).tiny
+    )
+    return lost

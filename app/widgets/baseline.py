@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
+from app import tables
 from app.services import maps
 from app.widgets.url_state import set_url_state, url_state
 from app.wording.labels import plain
@@ -13,6 +14,8 @@ from engine.errors import RankScopeError
 from engine.rank_map.named import NamedMap
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
@@ -35,6 +38,22 @@ def baseline(analysis: Analysis) -> Baseline | None:
         return None if name is None else Baseline(name, maps.saved_map(analysis.id, pinned))
     except RankScopeError:
         return None
+
+
+def beside_baseline(table: pd.DataFrame, analysis: Analysis, *, key: str) -> pd.DataFrame:
+    """Return a table with differences from the pinned map, of all or only of other ranks; as it is without one.
+
+    Args:
+        table: one row per projection, with the columns name and rank.
+        analysis: of the model.
+        key: of the question whether only differences are shown.
+    """
+    pinned = baseline(analysis)
+    if pinned is None:
+        return table
+    before = tables.projections(pinned.costed, analysis).set_index("name")["rank"]
+    table = table.assign(delta=table["rank"] - table["name"].map(before))
+    return table[table["delta"] != 0] if st.toggle("Differences only", key=key) else table
 
 
 def pin_baseline(analysis: Analysis, rank_map: RankMap, name: str) -> None:

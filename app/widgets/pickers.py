@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
@@ -13,6 +14,7 @@ from engine.types import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from engine.analysis.value import Analysis
 
@@ -21,9 +23,34 @@ Option = TypeVar("Option", bound=str)
 
 def kept_fraction_slider(label: str, *, key: str, default: float, help_text: str) -> float:
     """Ask for a kept fraction from 0.3 to 1.0; kept in the URL."""
-    usual = round(100 * default, 1)
-    shown = st.slider(label, 30.0, 100.0, usual, 1.0, format=PERCENT, key=key, help=help_text, bind="query-params")
+    return fraction_slider(label, (0.3, 1.0), default, 0.01, key=key, help_text=help_text)
+
+
+def fraction_slider(
+    label: str,
+    ends: tuple[float, float],
+    default: float,
+    step: float,
+    *,
+    key: str,
+    help_text: str,
+    width: int | Literal["stretch"] = "stretch",
+) -> float:
+    """Ask for a fraction as a percentage; kept in the URL, where earlier versions wrote the fraction itself."""
+    named = st.query_params.get(key, "")
+    if _is_fraction(named):
+        st.session_state[key] = round(100 * float(named), 1)
+    low, high, usual, by = (round(100 * value, 1) for value in (*ends, default, step))
+    shown = st.slider(
+        label, low, high, usual, by, format=PERCENT, key=key, help=help_text, width=width, bind="query-params"
+    )
     return round(shown / 100, 3)
+
+
+def _is_fraction(named: str) -> bool:
+    with suppress(ValueError):
+        return 0 < float(named) <= 1
+    return False
 
 
 def budget_slider(analysis: Analysis) -> Budget:

@@ -46,7 +46,7 @@ def task_rows(row: ResultRow, dense: ResultRow) -> list[ScoreRow]:
     differences = {m.name: m for m in every}
     top = _top(accuracies, [row, dense])
     amounts = {
-        f"acc[{task.title}]": f"{'first' if task.limit else 'all'} {task.n:,} items" for task in task_columns([row])
+        f"acc[{task.name}]": f"{'first' if task.limit else 'all'} {task.n:,} items" for task in task_columns([row])
     }
     found = []
     for measure in accuracies:

@@ -12,6 +12,14 @@ TIMES: Final = "\u00d7"
 REFINEMENTS: Final = {"corrected": "corrected, no training", "trained": "trained"}
 """Kinds of refinement, for people."""
 
+TASKS: Final = {
+    "demo_piqa": ("PIQA (demo)", "Everyday physics: which of two ways reaches a goal."),
+    "demo_openbookqa": ("OpenBookQA (demo)", "Elementary science with four choices."),
+    "demo_commonsenseqa": ("CommonsenseQA (demo)", "Common sense with five choices."),
+    "demo_boolq": ("BoolQ (demo)", "Yes or no about a passage."),
+}
+"""Task -> what it is called and what it asks, for people; the demo's items are reformatted, which the name says."""
+
 
 def method_title(method: str) -> str:
     """Return the name of a method; one that is no preset keeps the name it was given."""

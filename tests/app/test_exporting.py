@@ -10,9 +10,15 @@ from app.services import allocation
 from app.services.home import export_folder
 from app.services.jobs import submit
 from engine.errors import ExportError, InvalidSpecError
+from engine.export.factored import stored_bytes
+from engine.export.specs import ExportFormat, ExportSpec
+from engine.export.writers import writer_of
 from engine.jobs import JobQueue
 from engine.operations import Export
+from engine.pipeline.opened import OpenedAnalysis, reopen_folder
+from engine.progress import ignore_progress
 from engine.results.words import megabytes
+from engine.settings import Home
 from engine.types import Budget
 
 if TYPE_CHECKING:
@@ -95,15 +101,13 @@ def test_an_export_is_as_large_as_the_page_says(
     if dtype != shown:
         next(box for box in page.selectbox if box.label == "Number type").select(dtype).run()
     next(box for box in page.get("button_group") if box.label == "Export as").set_value(how).run()
-    button_label = export_button(page).label
     budget = Budget.of_kept_fraction(0.8, toy_analysis.inventory.compressible_params)
-    rank_map = allocation.method_map(toy_analysis.id, method, budget.params).rank_map.to_json()
-    operation = Export(
-        analysis=toy_analysis.id, rank_map=rank_map, folder=str(export_folder("mine")), format=how, dtype=dtype
-    )
-    found = JobQueue(analysed_home).wait(submit(operation).id).result
-    assert isinstance(found, dict)
-    assert button_label == f"Export {megabytes(found['weight_bytes'])} and check"
+    rank_map = allocation.method_map(toy_analysis.id, method, budget.params).rank_map
+    folder = reopen_folder(Home(analysed_home), toy_analysis, ignore_progress)
+    opened = OpenedAnalysis(Home(analysed_home), toy_analysis, folder, ignore_progress, dtype=dtype, device="cpu")
+    writer = writer_of(ExportSpec(ExportFormat(how), dtype), opened.dense.inventory.mlps)
+    written = writer.prepare(opened.dense.module, opened.compress(rank_map))
+    assert export_button(page).label == f"Export {megabytes(stored_bytes(written))} and check"
 
 
 @pytest.mark.usefixtures("analysed_home")

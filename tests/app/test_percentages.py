@@ -51,3 +51,22 @@ def test_the_table_of_projections_shows_kept_fractions_in_hundreds(
 ) -> None:
     kept = open_page("sensitivity").dataframe[-1].value["kept"]
     assert 1 < kept.max() <= 100
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "old", "shown"),
+    [
+        ("sensitivity", "cut", "0.6", 60),
+        ("sensitivity", "cut", "60", 60),
+        ("spectra", "energy", "0.95", 95),
+        ("playground", "start", "0.8", 80),
+        ("playground", "end", "0.4", 40),
+    ],
+)
+@pytest.mark.usefixtures("analysed_home")
+def test_fractions_in_links_of_earlier_versions_are_understood(
+    open_page: Callable[..., AppTest], page: str, key: str, old: str, shown: float
+) -> None:
+    opened = open_page(page, **{key: old, "progressive": "true"})
+    assert not opened.exception
+    assert opened.slider(key=key).value == shown

@@ -112,7 +112,7 @@ def test_chosen_runs_are_shown_beside_the_dense_model(
     assert not page.exception
     paired = frame(page, "settled")
     task = next(t for t in water.tasks if t.task == "demo_piqa")
-    first = paired[(paired["score"] == "Accuracy minus dense: demo_piqa")].iloc[0]
+    first = paired[(paired["score"] == "Accuracy minus dense: PIQA (demo)")].iloc[0]
     assert (first["difference"], first["low"]) == (task.differences["acc"].mean, task.differences["acc"].low)
     assert set(frame(page, "gained")["kind"]) <= {"q", "k", "v", "o", "gate", "up", "down"}
     sources = frame(page, "artifact")

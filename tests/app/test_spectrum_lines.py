@@ -105,13 +105,15 @@ def test_the_rest_of_a_kind_is_one_faint_line_with_gaps() -> None:
 
 def test_what_all_lose_is_drawn_by_kind_with_a_tick_at_each_cut() -> None:
     energies = {"q": ENERGIES["L0 q"], "k": ENERGIES["L0 k"]}
-    curves, cuts = tables.energy_lost(BLOCKS, energies)
+    curves, cuts = tables.energy_lost(BLOCKS, energies), tables.cuts(BLOCKS, energies)
     np.testing.assert_allclose(curves.loc[curves["block"] == "L0 q", "lost"], [1, 0.36, 0.2, 0.04, 0], atol=1e-12)
     (cut,) = cuts.to_dict("records")
     assert (cut["block"], cut["rank_fraction"], cut["lost"]) == ("L0 q", 0.25, pytest.approx(0.36))
-    figure = charts.energy_lost(curves, cuts)
+    before = tables.cuts(BLOCKS.assign(baseline=[np.nan, 1]), energies, "baseline")
+    figure = charts.energy_lost(curves, cuts, before)
     assert [note.text for note in figure.layout.annotations] == ["q", "k"]
-    (ticks,) = [t for t in figure.data if t.mode == "markers" and len(t.x)]
+    ticks, crosses = [t for t in figure.data if t.mode == "markers" and len(t.x)]
+    assert (ticks.marker.symbol, crosses.marker.symbol, list(crosses.hovertext)) == ("line-ns", "x-thin", ["L0 k"])
     assert (list(ticks.x), list(ticks.y), ticks.xaxis) == ([25], [pytest.approx(36)], "x")
     drawn = np.concatenate([t.y for t in figure.data if t.mode == "lines" and t.xaxis == "x" and len(t.y)])
     np.testing.assert_allclose(drawn[:4], [100, 36, 20, 4], atol=1e-10)
@@ -256,6 +258,8 @@ def test_the_baseline_has_its_own_ticks_and_tables_can_show_differences_only(
     page = open_page("spectra", **shown)
     assert not page.exception
     assert "cut by the baseline, before" in page.get("plotly_chart")[-1].proto.spec
+    everything = open_page("spectra", **shown, lines="Energy lost by all")
+    assert any("Crosses: cut by the baseline, before" in caption.value for caption in everything.caption)
     page = page.toggle(key="spectra.differences").set_value(True).run()
     table = page.dataframe[-1].value
     assert len(table) == len(differing)
@@ -265,3 +269,8 @@ def test_the_baseline_has_its_own_ticks_and_tables_can_show_differences_only(
     page = page.toggle(key="sensitivity.differences").set_value(True).run()
     assert len(page.dataframe[-1].value) == len(differing)
     assert "delta" not in open_page("sensitivity").dataframe[-1].value
+    page = open_page("allocation", **shown, tab="Heatmap & table")
+    assert len(page.dataframe[-1].value) == len(toy_analysis.projections)
+    page = page.toggle(key="allocation.differences").set_value(True).run()
+    assert not page.exception
+    assert set(page.dataframe[-1].value["name"]) == differing

@@ -43,9 +43,11 @@ def opened(browser: Browser) -> Iterator[Open]:
     errors: list[Any] = []
     page.on("pageerror", lambda error: errors.append(error))  # noqa: PLW0108 -- playwright marks it
 
-    def show(n_layers: int = N_LAYERS, *, is_open: bool = False, mlps: bool = False, **state: Any) -> Locator:
+    def show(
+        n_layers: int = N_LAYERS, *, is_open: bool = False, mlps: bool = False, query: str = "", **state: Any
+    ) -> Locator:
         analysis = made_up_analysis(n_layers, 64, mlps=mlps)
-        open_board(page, analysis, BoardState(**state), half_of(analysis) if is_open else None)
+        open_board(page, analysis, BoardState(**state), half_of(analysis) if is_open else None, query)
         return page.get_by_test_id("rank-board")
 
     yield show
@@ -111,6 +113,25 @@ def test_selecting_with_the_pointer(opened: Open) -> None:
     expect_selected(board, "01234", "o")
     page.get_by_role("button", name="Select down in every layer").click(modifiers=["Control"])
     expect_selected(board, "01234", "o down")
+
+
+def test_the_selection_is_in_the_address(opened: Open) -> None:
+    board = opened(query="keep=0.8&select=0.8-9.q.9999")
+    page, names = board.page, [f"layers.{layer}.{kind}" for layer in (0, 1) for kind in "qkv"]
+    expect(board).to_have_attribute("data-selected", " ".join(names[0:1] + names[4:]))
+    page.get_by_role("button", name="Select q in every layer").click()
+    page.keyboard.down("Control")
+    page.mouse.click(*spot(page, 0, 1))
+    page.keyboard.up("Control")
+    expect(page).to_have_url("http://board.test/?keep=0.8&select=0-1.7.14.21.28")
+    # What Python writes into the address knows nothing of it.
+    page.evaluate("history.replaceState(null, '', '?keep=0.7')")
+    page.get_by_test_id("budget").press("ArrowLeft")
+    expect(page).to_have_url("http://board.test/?keep=0.7&select=0-1.7.14.21.28")
+    page.reload()
+    expect(board).to_have_attribute("data-selected", re.compile(r"^layers\.0\.q layers\.0\.k layers\.1\.q"))
+    page.get_by_test_id("rank-map").press("Escape")
+    expect(page).to_have_url("http://board.test/?keep=0.7")
 
 
 def test_selecting_and_changing_by_keyboard(opened: Open) -> None:

@@ -106,8 +106,10 @@ def searched_maps(groups: Sequence[GroupCurves], n: int) -> list[EvaluatedMap]:
     return found
 
 
-def open_board(page: Page, analysis: Analysis, state: BoardState, opened: CostedMap | None = None) -> None:
-    """Show the board of an analysis on an empty page, perhaps with a saved map that is open.
+def open_board(
+    page: Page, analysis: Analysis, state: BoardState, opened: CostedMap | None = None, query: str = ""
+) -> None:
+    """Show the board of an analysis on an empty page, perhaps with a saved map that is open, at an address.
 
     In the page ``reports`` holds what Python would be sent, and ``send(changes)`` is what it answers.
     """
@@ -135,10 +137,10 @@ def open_board(page: Page, analysis: Analysis, state: BoardState, opened: Costed
     }
 
     def serve(route: Route) -> None:
-        name = route.request.url.rsplit("/", 1)[1]
+        name = route.request.url.rsplit("/", 1)[1].partition("?")[0]
         kind = {"js": "text/javascript", "json": "application/json"}.get(name.rsplit(".", 1)[-1], "text/html")
         route.fulfill(body=bodies.get(name, ""), content_type=f"{kind}; charset=utf-8")
 
     page.route("http://board.test/**", serve)
-    page.goto("http://board.test/")
+    page.goto(f"http://board.test/?{query}")
     page.wait_for_selector("[data-testid=rank-board][data-ready=true]")

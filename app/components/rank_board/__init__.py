@@ -43,6 +43,7 @@ PORT = (
     "planner",
 )
 PARTS = (
+    "address",
     "text",
     "history",
     "reporter",

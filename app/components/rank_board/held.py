@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 _HELD = "held.{}"
 """Of the ranks held in an analysis, by projection or, for a width, by MLP, in the session."""
 
+_ROWS = "held.rows.{}"
+"""Of the projections that the table shows, in its order, in the session."""
+
 
 def held_ranks(analysis: Analysis) -> HeldRanks:
     """Return the ranks held by hand, the edit that caused this very run included."""
     held = dict(held_base(analysis.id))
     changes = st.session_state.get(editor_key(analysis.id), {})
-    names = list(analysis.projections)
+    names = st.session_state.get(_ROWS.format(analysis.id), list(analysis.projections))
     for row, cells in changes.get("edited_rows", {}).items():
         if "held" in cells:
             name, rank = names[int(row)], cells["held"]
@@ -41,9 +44,21 @@ def held_ranks(analysis: Analysis) -> HeldRanks:
 
 def release_all(analysis_id: str) -> None:
     """Let the methods decide everything again; the table starts afresh."""
+    st.session_state.pop(_HELD.format(analysis_id), None)
+    _start_afresh(analysis_id)
+
+
+def show_rows(analysis_id: str, names: list[str]) -> None:
+    """Say which projections the table shows now; edits are kept by place, so with others it starts afresh."""
+    before = st.session_state.get(_ROWS.format(analysis_id))
+    if before is not None and before != names:
+        _start_afresh(analysis_id)
+    st.session_state[_ROWS.format(analysis_id)] = names
+
+
+def _start_afresh(analysis_id: str) -> None:
     st.session_state[f"held.generation.{analysis_id}"] = _generation(analysis_id) + 1
-    for name in (_HELD.format(analysis_id), f"held.base.{analysis_id}"):
-        st.session_state.pop(name, None)
+    st.session_state.pop(f"held.base.{analysis_id}", None)
 
 
 def hold_instead(analysis_id: str, held: dict[str, int]) -> None:

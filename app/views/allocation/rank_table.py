@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import streamlit as st
 
-from app.components.rank_board.held import editor_key, held_base, held_ranks
+from app.components.rank_board.held import editor_key, held_base, held_ranks, show_rows
 from app.widgets import columns
+from app.widgets.baseline import beside_baseline
 from app.wording.labels import projection_label
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
 
     Typing into its last column holds a rank, which ``app.components.rank_board.held`` knows in the next run.
     """
+    rows = beside_baseline(rows, analysis, key="allocation.differences")
+    show_rows(analysis.id, list(rows["name"]))
     base = held_base(analysis.id)
     shown = rows.assign(held=pd.array([base.get(name) for name in rows["name"]], dtype="Int64"))
     number = st.column_config.NumberColumn
@@ -44,6 +47,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "format",
             "decided_with",
             "rank",
+            "delta",
             "full_rank",
             "kept",
             "nats",
@@ -56,6 +60,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "format": "Format",
             "decided_with": st.column_config.TextColumn("Decided with", help="The projections of its block."),
             "rank": number("Rank", help="Of the block; a dense block has its full rank."),
+            "delta": number("\u0394 rank", format="%+d", help="Difference from the baseline."),
             "full_rank": number("Full rank"),
             "kept": _KEPT,
             "nats": number("Predicted nats", format="%.4g", help="Of the block, per token."),

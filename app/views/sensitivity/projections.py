@@ -11,7 +11,7 @@ from app.components.rank_board.held import hold_instead
 from app.costed_maps import NoMap
 from app.pages import page_link
 from app.widgets import columns
-from app.widgets.baseline import baseline
+from app.widgets.baseline import beside_baseline
 from engine.methods.editing import without
 from engine.results.words import counted, method_title, percent
 from engine.types import Format
@@ -68,7 +68,7 @@ def show_projections(
     table["held"] = table["name"].isin({name for key, _ in held for name in key.split("+")})
     if not isinstance(current, NoMap):
         decided = tables.projections(current, analysis)[["name", "format", "rank", "kept"]]
-        table = _beside_baseline(table.merge(decided, on="name"), analysis)
+        table = beside_baseline(table.merge(decided, on="name"), analysis, key="sensitivity.differences")
         st.caption(f"Current map: {method_title(current.method)}, {percent(current.cost.kept_fraction)} kept.")
     shown = [column for column in _COLUMNS if column in table]
     event = st.dataframe(
@@ -85,16 +85,6 @@ def show_projections(
         if len(picked):
             _offer_to_hold(analysis, picked, dict(held), current)
         page_link("allocation", "Allocate the ranks")
-
-
-def _beside_baseline(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
-    """Return the table with differences from the pinned map, of all or only of other ranks; as it is without one."""
-    pinned = baseline(analysis)
-    if pinned is None:
-        return table
-    before = tables.projections(pinned.costed, analysis).set_index("name")["rank"]
-    table["delta"] = table["rank"] - table["name"].map(before)
-    return table[table["delta"] != 0] if st.toggle("Differences only", key="sensitivity.differences") else table
 
 
 def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int], current: CostedMap | NoMap) -> None:

@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def show_all(energies: Mapping[str, NDArray[np.float64]], table: pd.DataFrame, cut: str | None) -> None:
-    """Draw all projections' lost energy, with a tick where the current map cuts each.
+def show_all(energies: Mapping[str, NDArray[np.float64]], table: pd.DataFrame, marks: Mapping[str, str]) -> None:
+    """Draw all projections' lost energy, with a tick where the current map and the baseline cut each.
 
     Args:
         energies: block name -> (k,) squared singular values, descending.
         table: of every block, as :func:`app.tables.spectra` returns it.
-        cut: what the map is called; ``None``: there is none.
+        marks: what the cuts of the map and the baseline are called, where there are these; by column of the table.
     """
     single = table[~table["joined"]]
-    curves, cuts = tables.energy_lost(single, energies)
-    figure = charts.energy_lost(curves, cuts)
+    cuts = tables.cuts(single, energies)
+    before = tables.cuts(single, energies, "baseline") if "baseline" in marks else cuts.head(0)
+    figure = charts.energy_lost(tables.energy_lost(single, energies), cuts, before)
     st.plotly_chart(
         figure, key="spectra.all", config=charts.chart_config("energy-lost"), alt="Energy lost by rank, for every kind"
     )
-    ticks = "" if cut is None else f" Ticks: {cut}."
+    ticks = "".join(
+        f" {tick}: {marks[column]}." for column, tick in (("cut", "Ticks"), ("baseline", "Crosses")) if column in marks
+    )
     st.caption(f"A line per projection, from the first layer (blue) to the last (ochre).{ticks}")
     with st.expander("Table of this chart"):
         config: columns.Columns = {

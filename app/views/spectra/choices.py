@@ -9,8 +9,7 @@ import streamlit as st
 
 from app import tables
 from app.widgets.colour_scale import ColourScale, colour_scale
-from app.widgets.columns import PERCENT
-from app.widgets.pickers import option_picker
+from app.widgets.pickers import fraction_slider, option_picker
 from engine.types import Metric
 
 if TYPE_CHECKING:
@@ -64,18 +63,15 @@ def choose(analysis: Analysis) -> Choices:
             in_url=True,
         )
         summary = option_picker("Heatmap", tables.SUMMARIES, key="summary", help_text=_SUMMARY_HELP, in_url=True)
-        energy = st.slider(
+        energy = fraction_slider(
             "Energy",
-            50.0,
-            99.9,
-            99.0,
-            0.1,
-            format=PERCENT,
+            (0.5, 0.999),
+            0.99,
+            0.001,
             key="energy",
             width=180,
-            help="The rank that holds this share of a block's energy is marked on its line.",
-            bind="query-params",
+            help_text="The rank that holds this share of a block's energy is marked on its line.",
         )
         scale = colour_scale()
         relative = st.toggle("Over full rank", True, key="relative", bind="query-params")
-    return Choices(metric, summary, round(energy / 100, 3), relative, scale)
+    return Choices(metric, summary, energy, relative, scale)

@@ -56,7 +56,7 @@ def render() -> None:
             picked = pick_blocks(table)
         with shown:
             if quantity == ALL:
-                show_all(energies, table, marks.get("cut"))
+                show_all(energies, table, marks)
             else:
                 show_lines(energies, table, picked, marks, quantity, axes, other)
         with left:

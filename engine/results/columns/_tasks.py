@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine.results.columns._base import NORMAL_95, Kind, Measure, Quantity, Role, interval_quantity
 from engine.results.rows import by_setting, of_setting
-from engine.results.words import unambiguous
+from engine.results.words import TASKS, unambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -21,13 +21,17 @@ class TaskColumn:
     """One task with its items.
 
     Attributes:
-        title: unique among the tasks of a table.
+        name: unique among the tasks of a table.
+        title: the same for people.
+        about: what the task asks, for people; empty where that is not known.
         setting: of the scores.
         limit: number of first items that were scored; ``None``: all.
         n: items scored.
     """
 
+    name: str
     title: str
+    about: str
     setting: tuple[Hashable, ...]
     limit: int | None
     n: int
@@ -40,10 +44,15 @@ class TaskColumn:
 def task_columns(rows: Sequence[ResultRow]) -> tuple[TaskColumn, ...]:
     """Return the tasks on which any of the rows was scored, by name."""
     found = sorted(by_setting(task for row in rows for task in row.tasks), key=lambda t: (t.task, -t.n))
-    long = [f"{t.task}, {f'first {t.n:,}' if t.is_limited else f'all {t.n:,}'} items" for t in found]
+    amounts = [f"{'first' if t.is_limited else 'all'} {t.n:,} items" for t in found]
+    titles = [TASKS.get(t.task, (t.task, ""))[0] for t in found]
+    names, told = (
+        unambiguous(short, [f"{name}, {amount}" for name, amount in zip(short, amounts, strict=True)])
+        for short in ([t.task for t in found], titles)
+    )
     return tuple(
-        TaskColumn(title, t.setting, t.n if t.is_limited else None, t.n)
-        for title, t in zip(unambiguous([t.task for t in found], long), found, strict=True)
+        TaskColumn(name, title, TASKS.get(t.task, ("", ""))[1], t.setting, t.n if t.is_limited else None, t.n)
+        for name, title, t in zip(names, told, found, strict=True)
     )
 
 
@@ -117,14 +126,14 @@ def _of_task(task: TaskColumn) -> tuple[Measure, ...]:
             found = task.of(row)
             return None if found is None else get(found)
 
-        return Measure(f"{name}[{task.title}]", title, about, Kind.PERCENT, role, lower_is_better=False, of=of)
+        return Measure(f"{name}[{task.name}]", title, about, Kind.PERCENT, role, lower_is_better=False, of=of)
 
     items = f"all {task.n:,} items" if task.limit is None else f"the first {task.n:,} items"
     return (
         measure(
             "acc",
             f"Accuracy: {task.title}",
-            f"Share of {items} of {task.title} whose likeliest choice is right.",
+            f"Share of {items} of {task.title} whose likeliest choice is right.{task.about and f' {task.about}'}",
             Role.QUALITY,
             lambda t: None if t.acc is None else score_quantity(t.acc),
         ),

@@ -39,6 +39,8 @@ def test_every_number_of_a_row_is_in_a_column(rows):
     task = next(t for t in water.tasks if t.task == "demo_piqa")
     assert named["acc[demo_piqa]"].of(water).value == task.acc.value
     assert named["acc[demo_piqa]"].of(water).stderr == task.acc.stderr
+    assert named["acc[demo_piqa]"].title == "Accuracy: PIQA (demo)"
+    assert "Everyday physics" in named["acc[demo_piqa]"].about
     assert named["acc_difference[demo_piqa]"].of(water).low == task.differences["acc"].low
     rouge = next(name for name in named if name.startswith("rougeL["))
     assert named[rouge].of(water).high == water.summaries[0].rouge["rougeL"].high

@@ -1,3 +1,4 @@
+import { selectedInAddress, selectInAddress } from "./address.js";
 import { BudgetControl } from "./budget.js";
 import { MethodCards } from "./cards.js";
 import { compare, compareInWords } from "./difference.js";
@@ -79,7 +80,7 @@ class Board {
     }
     this.planner = new Planner(this.curves, this.projections);
     this.map = new RankMap(this.find(".rb-canvas"), [...this.projections.values()]);
-    this.selection.clear();
+    this.selection.set(selectedInAddress(this.projections));
     buildRows(this);
   }
 
@@ -172,6 +173,7 @@ class Board {
       held: JSON.stringify(held),
       rebalance: base === null ? "on" : "off",
     });
+    selectInAddress(this.selection.names, this.projections);
     if (this.unsaid) {
       this.find("[data-testid=said]").textContent = sayChange(this, ...this.unsaid);
       this.unsaid = null;
