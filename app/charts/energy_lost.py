@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.style import PER_HUNDRED, TEXT, depth_colours, framed
+from app.charts.style import TEXT, depth_colours, framed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,16 +45,16 @@ def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame, before: pd.DataFrame) 
     figure.add_traces(traces)
     figure.update_layout(showlegend=False)
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(range=[0, 100], tickvals=[25, 50, 75], **PER_HUNDRED)
-    figure.update_yaxes(
-        type="log",
-        range=[np.log10(100 * _LEAST), 2.05],
-        tickvals=[10.0**power for power in range(-2, 3)],
-        **PER_HUNDRED,
-    )
+    figure.update_xaxes(range=[0, 100], **_percents(25, 50, 75))
+    figure.update_yaxes(type="log", range=[np.log10(100 * _LEAST), 2.05], **_percents(0.01, 0.1, 1, 10, 100))
     figure.update_xaxes(title="rank over full rank", row=n_rows)
     figure.update_yaxes(title="energy lost", col=1)
     return framed(figure, 90 + 180 * n_rows)
+
+
+def _percents(*values: float) -> dict[str, object]:
+    """Return these ticks; plotly gives those of a list no suffix."""
+    return {"tickvals": values, "ticktext": [f"{value:g} %" for value in values]}
 
 
 def _lines(curves: pd.DataFrame, axes: Mapping[str, str]) -> Iterator[go.Scatter]:

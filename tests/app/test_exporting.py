@@ -20,6 +20,7 @@ from engine.progress import ignore_progress
 from engine.results.words import megabytes
 from engine.settings import Home
 from engine.types import Budget
+from tests.support.terminal import run_jobs_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,8 +121,9 @@ def test_a_graph_offers_the_types_that_it_can_have(open_page: Open) -> None:
 
 
 def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
-    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run_jobs_here(monkeypatch)
     job = submit(export(toy_analysis).changed(format="dense"))
     found = JobQueue(analysed_home).wait(job.id).result
     assert isinstance(found, dict)

@@ -93,6 +93,16 @@ def test_a_first_visit_finds_a_prompt_and_one_button(open_page: Open, analysed_h
     assert not hosts(analysed_home)
 
 
+def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, analysed_home: Path) -> None:
+    st.cache_resource.clear()
+    page = open_page("playground")
+    page.text_area[0].set_value("  ")
+    button(page, "Answer").click()
+    page.run()
+    assert [e.value for e in page.error] == ["The prompt is empty; give some text to continue\\."]
+    assert not hosts(analysed_home)
+
+
 def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_home: Path) -> None:
     page = answered(open_page("playground", tokens="8", keep="0.5"))
     assert not page.exception
@@ -109,16 +119,6 @@ def test_both_answers_are_shown_and_survive_a_reload(open_page: Open, analysed_h
     again = open_page("playground", tokens="8", keep="0.5", answer=answer_id)
     assert html(again) == before
     assert button(again, "Stop").disabled
-
-
-def test_an_empty_prompt_is_one_sentence_and_starts_nothing(open_page: Open, analysed_home: Path) -> None:
-    st.cache_resource.clear()
-    page = open_page("playground")
-    page.text_area[0].set_value("  ")
-    button(page, "Answer").click()
-    page.run()
-    assert [e.value for e in page.error] == ["The prompt is empty; give some text to continue\\."]
-    assert not hosts(analysed_home)
 
 
 def test_a_prompt_that_is_too_long_is_one_sentence(open_page: Open, analysed_home: Path) -> None:
@@ -179,6 +179,16 @@ def test_progressive_decoding_draws_what_ran_for_each_token(open_page: Open, ana
     reached = table["active"].dropna()
     assert len(reached) > 0
     assert (reached <= table["budget"][: len(reached)]).all()
+
+
+def test_a_schedule_is_compared_with_its_mean_held_constant(open_page: Open, analysed_home: Path) -> None:
+    query = {"progressive": "true", "start": "90", "end": "50", "schedule": "Constant, same mean", "tokens": "8"}
+    page = answered(open_page("playground", **query))
+    assert not page.exception
+    found = playground.playground().answer(page.query_params["answer"])
+    assert "constantly 70.0 %" in found.question.title
+    (active,) = set(found.compressed.active_params)
+    assert active <= 0.7 * found.compressible_params
 
 
 def test_a_schedule_that_goes_up_is_one_sentence(open_page: Open, analysed_home: Path) -> None:

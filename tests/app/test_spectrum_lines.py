@@ -112,6 +112,7 @@ def test_what_all_lose_is_drawn_by_kind_with_a_tick_at_each_cut() -> None:
     before = tables.cuts(BLOCKS.assign(baseline=[np.nan, 1]), energies, "baseline")
     figure = charts.energy_lost(curves, cuts, before)
     assert [note.text for note in figure.layout.annotations] == ["q", "k"]
+    assert figure.layout.yaxis2.ticktext == ("0.01 %", "0.1 %", "1 %", "10 %", "100 %")
     ticks, crosses = [t for t in figure.data if t.mode == "markers" and len(t.x)]
     assert (ticks.marker.symbol, crosses.marker.symbol, list(crosses.hovertext)) == ("line-ns", "x-thin", ["L0 k"])
     assert (list(ticks.x), list(ticks.y), ticks.xaxis) == ([25], [pytest.approx(36)], "x")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
 
+from app.components import live_overview
 from app.costed_maps import CostedMap
 from app.services import allocation, measurements
 from engine.prediction.runs import predictor_on, reference_text
@@ -31,6 +34,20 @@ def best_params(analysis: Analysis, keep: float) -> int:
     budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
     maps = [p for p in allocation.method_maps(analysis.id, budget.params) if isinstance(p, CostedMap)]
     return min(maps, key=lambda p: predictor.predict(p.cost.nats, p.rank_map.metric).nll_increase).cost.params
+
+
+def test_a_speed_says_which_model_is_faster(page: Page) -> None:
+    words = (Path(live_overview.__file__).parent / "page" / "words.js").read_text(encoding="utf-8")
+    page.evaluate(
+        "async (source) => Object.assign(window, await import(`data:text/javascript,${source}`))", quote(words)
+    )
+    ratios = (1.141, 0.97, 1.003, 2.5)
+    assert [page.evaluate("faster", ratio) for ratio in ratios] == [
+        "14 % faster",
+        "3.0 % slower",
+        "As fast",
+        "2.5 \u00d7 as fast",
+    ]
 
 
 def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
 
-_KINDS = {ScheduleKind.STAGED: "In 4 steps", ScheduleKind.LINEAR: "At every token"}
+_CONSTANT: Final = "constant"
+_KINDS: Final = {
+    ScheduleKind.STAGED.value: "In 4 steps",
+    ScheduleKind.LINEAR.value: "At every token",
+    _CONSTANT: "Constant, same mean",
+}
 _STAGES = 4
 
 
@@ -122,7 +127,8 @@ def _choose_schedule() -> Choice:
         "Schedule",
         _KINDS,
         key="schedule",
-        help_text="The kept fraction declines evenly up to the maximum number of tokens.",
+        help_text="The kept fraction declines evenly up to the maximum number of tokens. Constant: every token has the "
+        "mean of both ends, to compare with at the same work.",
         in_url=True,
     )
     methods = [
@@ -138,12 +144,17 @@ def _choose_schedule() -> Choice:
         help="Chooses the ranks at every kept fraction, in the low-rank format.",
     )
 
+    mean = round((start + end) / 2, 4)
+
     def schedule(n_tokens: int) -> RankSchedule:
-        if kind is ScheduleKind.LINEAR:
+        if kind == _CONSTANT:
+            return RankSchedule.staged(mean, mean, 1, n_tokens)
+        if kind == ScheduleKind.LINEAR:
             return RankSchedule.linear(start, end, max(n_tokens, 2))
         n_stages = min(_STAGES, max(n_tokens, 2))
         return RankSchedule.staged(start, end, n_stages, -(-n_tokens // n_stages))
 
     schedule(_STAGES)
-    title = f"{method_title(method)}, {percent(start, 0)} down to {percent(end, 0)}"
+    budgets = f"constantly {percent(mean)}" if kind == _CONSTANT else f"{percent(start, 0)} down to {percent(end, 0)}"
+    title = f"{method_title(method)}, {budgets}"
     return Choice(title, lambda n_tokens: ProgressiveChoice(schedule(n_tokens), method))

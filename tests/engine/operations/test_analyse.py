@@ -28,5 +28,7 @@ def test_the_help_says_what_an_effort_changes() -> None:
 
 
 def test_an_unknown_effort_is_a_sentence() -> None:
-    with pytest.raises(InvalidSpecError, match="effort of analyse was given as 'most'; expected one of fast, good, best"):
+    with pytest.raises(
+        InvalidSpecError, match="effort of analyse was given as 'most'; expected one of fast, good, best"
+    ):
         Analyse().changed(effort="most")

@@ -1,5 +1,5 @@
 import { megabytes } from "../../rank_board/board/text.js";
-import { change, kept, smaller, times } from "./words.js";
+import { change, faster, kept, smaller, times } from "./words.js";
 
 /** The sentence and the tiles. */
 export class Tiles {
@@ -26,7 +26,8 @@ export class Tiles {
     );
     const [tasks, speed] = [measured?.tasks, measured?.speed];
     this.tile("tasks", tasks ? percent(tasks.value) : "–", tasks ? `dense ${percent(tasks.dense)}; ${tasks.about}` : "not measured for this map");
-    this.tile("speed", speed ? times(speed.value) : "–", speed ? speed.about : "not measured for this map");
+    const asFast = speed && `${times(speed.value)} the dense model's tokens per second, ${speed.about}`;
+    this.tile("speed", speed ? faster(speed.value) : "–", asFast ?? "not measured for this map");
   }
 
   showNone() {

@@ -19,3 +19,11 @@ export function smaller(fraction) {
   const percent = Math.round(100 * fraction);
   return percent >= 1 ? `${percent} % smaller` : "Hardly smaller";
 }
+
+/** Return what a ratio of tokens per second means: 14 % faster, 3.0 % slower. */
+export function faster(ratio) {
+  const percent = 100 * Math.abs(ratio - 1);
+  if (percent < 0.5) return "As fast";
+  if (ratio >= 2) return `${ratio.toFixed(1)} × as fast`;
+  return `${percent.toFixed(percent < 9.95 ? 1 : 0)} % ${ratio > 1 ? "faster" : "slower"}`;
+}
