@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from engine.operations import Analyse
     from engine.specs import CorpusSpec, ModelSpec
 
-BYTES_KEPT_PER_PARAM = 20
-"""Of statistics and factors for each parameter of a layer's matrices, as measured on the demo in three metrics."""
-
 
 class TextPlan(NamedTuple):
     """A text of a file.
@@ -73,11 +70,12 @@ def obstacle(operation: Analyse) -> str | None:
     """Return why an analysis cannot begin, in a sentence; ``None`` where nothing is known against it."""
     try:
         spec = operation.spec()
-        model_header(spec.model)
+        room = operation.plan()
         plan = text_plan(operation)
     except (RankScopeError, OSError) as error:
         return str(error)
-    return None if plan is None else _too_little(plan, spec.corpus)
+    shortage = None if room is None else room.disk_shortage(store().root)
+    return shortage or (None if plan is None else _too_little(plan, spec.corpus))
 
 
 def _too_little(plan: TextPlan, corpus: CorpusSpec) -> str | None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from engine.calibration.statistics import LayerStatistics, LayerSums, is_wide, statistics_bytes
+from engine.calibration.sides import is_wide, statistics_bytes
+from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.errors import NumericalError, ResourceError
 from engine.model.module import decoder_layers, device_of
 from engine.specs import CalibrationSpec, Fisher

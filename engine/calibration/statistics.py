@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.calibration.sides import keeps_input_moment
 from engine.errors import NumericalError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from engine.types import InputGroup, Projection
 
@@ -30,7 +31,7 @@ class LayerStatistics:
     Attributes:
         layer: index of the decoder layer.
         n_tokens: tokens averaged over.
-        inputs: group name -> G (in, in), for groups that need it (see :func:`keeps_input_moment`).
+        inputs: group name -> G (in, in), for groups that need it (see :mod:`engine.calibration.sides`).
         means: group name -> (n_sequences, in), the mean input of every sequence.
         outputs: projection name -> Y (out, out), for the projections of all other groups.
         gradients: projection name -> H (out, out) where out <= in, else K (in, in); nats squared.
@@ -169,32 +170,4 @@ def _mirrored(total: torch.Tensor) -> torch.Tensor:
     for start in range(0, len(total), _BLOCK):
         block, after = slice(start, start + _BLOCK), start + _BLOCK
         total[after:, block] = total[block, after:].T
-    return total
-
-
-def is_wide(projection: Projection) -> bool:
-    """Whether the output side is the smaller one (out <= in), on which the projection is decomposed."""
-    return projection.out_features <= projection.in_features
-
-
-def needs_input_moment(group: InputGroup) -> bool:
-    """Whether some block of the group is decomposed on its input side."""
-    return len(group.members) > 1 or not is_wide(group.members[0])
-
-
-def keeps_input_moment(group: InputGroup, downs: Collection[str]) -> bool:
-    """Whether G of a group is kept: a block of it is decomposed on that side, or it reads the neurons of an MLP."""
-    return needs_input_moment(group) or group.name in downs
-
-
-def statistics_bytes(groups: Sequence[InputGroup], n_sequences: int, downs: Collection[str]) -> int:
-    """Return the bytes that the moments of these groups take while they are collected."""
-    total = 0
-    for group in groups:
-        total += 4 * n_sequences * group.in_features
-        if keeps_input_moment(group, downs):
-            total += 4 * group.in_features**2
-        else:
-            total += 4 * group.out_features**2
-        total += sum(4 * min(p.out_features, p.in_features) ** 2 for p in group.members)
     return total

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment
+from engine.calibration.sides import is_wide, needs_input_moment
+from engine.calibration.statistics import LayerStatistics
 from engine.factorization.decomposition import (
     Decomposition,
     decompose_input_side,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from engine.errors import ModelError, first_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _LAYER: Final = re.compile(r"(?:^|\.)(\d+)\.")
@@ -30,6 +31,9 @@ class ModelHeader:
         n_params: in all stored tensors.
         n_matrix_params: of them in matrices of the layers, about what can be compressed.
         weight_bytes: of the files.
+        matrices: of the layers: name -> (out, in).
+        width: of the embeddings.
+        vocabulary: of the embeddings.
     """
 
     architecture: str
@@ -37,6 +41,9 @@ class ModelHeader:
     n_params: int
     n_matrix_params: int
     weight_bytes: int
+    matrices: Mapping[str, tuple[int, int]]
+    width: int
+    vocabulary: int
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -91,7 +98,7 @@ def _of_gguf(file: Path) -> ModelHeader:
         for _ in range(n_tensors):
             name = _gguf_string(opened)
             (n_dimensions,) = struct.unpack("<I", opened.read(4))
-            shapes[name] = struct.unpack(f"<{n_dimensions}Q", opened.read(8 * n_dimensions))
+            shapes[name] = struct.unpack(f"<{n_dimensions}Q", opened.read(8 * n_dimensions))[::-1]
             struct.unpack("<IQ", opened.read(12))
     return _summed(values.get("general.architecture") or "unknown", shapes, file.stat().st_size)
 
@@ -121,6 +128,16 @@ def _gguf_value(file: BinaryIO, kind: int) -> str | None:
 
 def _summed(architecture: str, shapes: dict[str, tuple[int, ...]], weight_bytes: int) -> ModelHeader:
     layers = {found[1] for name in shapes if (found := _LAYER.search(name))}
-    matrices = (shape for name, shape in shapes.items() if _LAYER.search(name) and len(shape) > 1)
-    n_params = sum(math.prod(shape) for shape in shapes.values())
-    return ModelHeader(architecture, len(layers), n_params, sum(map(math.prod, matrices)), weight_bytes)
+    in_layers = {name: shape for name, shape in shapes.items() if _LAYER.search(name) and len(shape) > 1}
+    outside = [shape for name, shape in shapes.items() if len(shape) == 2 and not _LAYER.search(name)]
+    vocabulary, width = max(outside, key=math.prod, default=(0, 0))
+    return ModelHeader(
+        architecture,
+        len(layers),
+        sum(math.prod(shape) for shape in shapes.values()),
+        sum(map(math.prod, in_layers.values())),
+        weight_bytes,
+        {name: (shape[0], shape[1]) for name, shape in in_layers.items() if len(shape) == 2},
+        width,
+        vocabulary,
+    )

@@ -85,4 +85,11 @@ def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:
         RankScopeError: arguments do not fit each other, or there is no such analysis, text or model.
     """
     operation.check()
-    return queue.submit(operation.name, operation.arguments(), title=operation.title(store), resubmit=True)
+    needed = operation.memory_bytes()
+    return queue.submit(
+        operation.name,
+        operation.arguments(),
+        title=operation.title(store),
+        estimate=None if needed is None else {"memory_bytes": needed},
+        resubmit=True,
+    )

@@ -126,6 +126,10 @@ class Operation(BaseModel):
             RankScopeError: arguments do not fit each other, or there is no such text, model or folder.
         """
 
+    def memory_bytes(self) -> int | None:
+        """Return what a job of it needs at its peak, as far as that can be told before; ``None``: not."""
+        return None
+
     @abstractmethod
     def title(self, store: Store) -> str:
         """Return what a person calls the job.

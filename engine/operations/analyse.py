@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -18,6 +20,7 @@ from engine.types import Metric
 if TYPE_CHECKING:
     from cache import Store
     from engine.operations.evaluate import Evaluate
+    from engine.pipeline.plan import AnalysisPlan
     from engine.progress import Report
     from engine.settings import Home
 
@@ -102,6 +105,26 @@ class Analyse(OnText):
             metrics=tuple(metric for metric in Metric if metric in self.metrics),
             around_kept_fraction=self.around_keep,
         )
+
+    def plan(self) -> AnalysisPlan | None:
+        """Return what the analysis will take; ``None`` where the model's files are not on this machine yet.
+
+        Raises:
+            RankScopeError: the files are not those of a model, or arguments do not fit each other.
+        """
+        from engine.model.headers import read_header
+        from engine.pipeline.plan import plan_analysis
+
+        spec = self.spec()
+        if not spec.model.is_path:
+            return None
+        header = read_header(Path(spec.model.location))
+        return plan_analysis(header, spec, int(self.memory_gb * 1e9), stream=self.stream, n_workers=os.cpu_count() or 1)
+
+    def memory_bytes(self) -> int | None:
+        """Return the plan's peak of memory."""
+        plan = self.plan()
+        return None if plan is None else plan.memory_bytes
 
     def check(self) -> None:
         """Check that there is such a model and text, and that arguments fit each other."""

@@ -23,6 +23,7 @@ from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import Request, allocate_rank_map
+from engine.model.headers import read_header
 from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
 from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
@@ -30,8 +31,8 @@ from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factors import rank_factors_reader, write_factors
+from engine.pipeline.plan import described, plan_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-from engine.pipeline.room import must_stream
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
 from engine.types import RANK_FORMATS, Budget, Metric, block_name
@@ -93,7 +94,13 @@ def analyse(
     if key in store:
         report("analysis", 1.0, "This analysis exists already")
         return key
-    streams = stream or must_stream(folder, spec, memory_bytes)
+    header = read_header(folder.path)
+    plan = plan_analysis(header, spec, memory_bytes, stream=stream, n_workers=torch.get_num_threads())
+    report("plan", 0.1, f"Plan: {described(plan)}")
+    stored_shares = _stored_shares(store, spec, header.n_layers, folder.fingerprint, corpus_id, begun=n_start > 0)
+    if (shortage := plan.disk_shortage(store.root, stored_shares)) is not None:
+        raise ResourceError(shortage)
+    streams = plan.streams
     base = None
     if spec.around_kept_fraction is not None and streams:
         raise ResourceError(
@@ -116,6 +123,16 @@ def analyse(
             raise
         report("model", 0.1, f"The model is opened as a whole: {error}")
     return work.done(report, streams=False)
+
+
+def _stored_shares(
+    store: Store, spec: AnalysisSpec, n_layers: int, model: str, corpus: str, *, begun: bool
+) -> dict[str, float]:
+    """Return how much of the statistics, and of the factors of every metric, is stored already."""
+    statistics = [keys.statistics_key(spec, layer, model, corpus, begun=begun) for layer in range(n_layers)]
+    parts: dict[str, list[Key]] = {"statistics": statistics}
+    parts |= {metric: [keys.factors_key(key, metric, spec) for key in statistics] for metric in spec.metrics}
+    return {what: sum(key in store for key in of_part) / max(n_layers, 1) for what, of_part in parts.items()}
 
 
 @dataclass(frozen=True, slots=True)

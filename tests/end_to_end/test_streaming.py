@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from engine.errors import ResourceError, UnstreamableError
-from engine.operations import Analyse
-from engine.pipeline import room
+from engine.jobs import JobQueue
+from engine.operations import Analyse, submit
+from engine.pipeline import plan
 from engine.pipeline.analyse import analyse
 from engine.pipeline.reading.analyses import load_analysis
 from engine.progress import ignore_progress
@@ -80,7 +81,7 @@ def test_an_interrupted_analysis_goes_on_after_the_last_stored_layer(layer, tmp_
 
 
 def test_a_model_that_does_not_fit_is_read_layer_by_layer(tmp_path, asked, monkeypatch):
-    monkeypatch.setattr(room, "free_memory_bytes", lambda: 4 * 10**9)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
     said = []
     asked("llama").run(Home(tmp_path), lambda *report: said.append(report[2]))
     assert any("Plan: layer by layer over 192 tokens" in message for message in said)
@@ -89,10 +90,38 @@ def test_a_model_that_does_not_fit_is_read_layer_by_layer(tmp_path, asked, monke
 def test_what_cannot_be_is_opened_as_a_whole_unless_it_must_not(tmp_path, cannot_stream, monkeypatch):
     with pytest.raises(UnstreamableError, match="Gemma3nForCausalLM cannot be run layer by layer"):
         cannot_stream.changed(stream=True).run(Home(tmp_path), ignore_progress)
-    monkeypatch.setattr(room, "free_memory_bytes", lambda: 4 * 10**9)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
     said = []
     cannot_stream.run(Home(tmp_path), lambda *report: said.append(report[2]))
     assert any("The model is opened as a whole: Gemma3nForCausalLM" in message for message in said)
+
+
+@pytest.mark.parametrize(("name", "within"), [("llama-gqa", 0.05), ("phi3", 0.05), ("qwen3", 0.05), ("opt", 0.2)])
+def test_the_plan_tells_what_is_stored(name, within, tmp_path, asked):
+    planned = asked(name).plan()
+    store = Home(tmp_path).store
+    asked(name).run(Home(tmp_path), ignore_progress)
+    found = dict.fromkeys(planned.disk_bytes, 0)
+    for stage in ("statistics", "factors"):
+        for artifact in map(store.read, store.keys(stage)):
+            what = artifact.manifest.about.get("metric", stage)
+            found[what] += artifact.manifest.members[f"{stage}.safetensors"].size_bytes
+    assert dict(planned.disk_bytes) == pytest.approx(found, rel=within)
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_it_begins(tmp_path, asked, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    with pytest.raises(ResourceError, match=r"takes about 1\.\d+ MB of disk, and 0\.01 MB are free at .*loss"):
+        asked("llama").run(Home(tmp_path / "home"), ignore_progress)
+    assert not Home(tmp_path / "home").store.keys()
+
+
+def test_a_job_is_queued_with_the_memory_it_needs(tmp_path, asked, monkeypatch):
+    monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
+    queue = JobQueue(tmp_path, entrypoint="tests.engine.jobs.operations:run")
+    job = submit(asked("llama"), queue, Home(tmp_path).store)
+    assert job.estimate == {"memory_bytes": asked("llama").plan().memory_bytes}
 
 
 def test_statistics_around_a_compressed_model_are_refused(tmp_path, asked):

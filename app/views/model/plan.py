@@ -8,13 +8,11 @@ import streamlit as st
 
 from app.services import plans
 from app.wording.labels import plain
+from engine.pipeline.plan import described
 from engine.results.words import count, counted, megabytes
 
 if TYPE_CHECKING:
     from engine.operations import Analyse
-
-_BYTES_OPENED = 4
-"""Of every parameter while the model is open, at most: float32."""
 
 
 def show_plan(operation: Analyse) -> bool:
@@ -32,13 +30,12 @@ def _show_model(operation: Analyse) -> None:
     header = plans.model_header(operation.spec().model)
     if header is None:
         return
-    opened = megabytes(header.n_params * _BYTES_OPENED)
-    kept = megabytes(header.n_matrix_params * plans.BYTES_KEPT_PER_PARAM)
+    plan = operation.plan()
+    room = "" if plan is None else f" Plan: {described(plan)}."
     st.caption(
         f":material/deployed_code: **{plain(header.architecture)}**, {counted(header.n_layers, 'layer')}, "
         f"{count(header.n_params)} parameters, {count(header.n_matrix_params)} of them in matrices of the layers; "
-        f"{megabytes(header.weight_bytes)} of weights. Memory: up to {opened} for the model and "
-        f"{operation.memory_gb:g} GB for statistics. Disk: about {kept} (judged by the demo)."
+        f"{megabytes(header.weight_bytes)} of weights.{room}"
     )
 
 

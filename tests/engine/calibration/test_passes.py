@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from engine.calibration.passes import collect_statistics, gauss_newton_seeds, losses, plan_passes
-from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment, statistics_bytes
+from engine.calibration.sides import is_wide, needs_input_moment, statistics_bytes
+from engine.calibration.statistics import LayerStatistics
 from engine.errors import NumericalError, ResourceError
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.calibration.statistics import LayerStatistics, is_wide, needs_input_moment
+from engine.calibration.sides import is_wide, needs_input_moment
+from engine.calibration.statistics import LayerStatistics
 from engine.errors import NumericalError
 from engine.factorization import cholesky_damped, factorize_group
 from engine.factorization.blocks import group_energies

@@ -1,0 +1,165 @@
+"""What an analysis will take, told from the headers of a model's files before it is opened; free of torch.
+
+Groups of projections are guessed from names and shapes: of the matrices beside each other in a layer, one writes to the
+hidden state, and the others read it. Where a model is different the figures are off, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from engine.calibration.sides import is_wide, statistics_bytes
+from engine.machine import free_memory_bytes
+from engine.results.words import megabytes
+from engine.types import InputGroup, Metric, Projection
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from engine.model.headers import ModelHeader
+    from engine.specs import AnalysisSpec
+
+_PLACE: Final = re.compile(r"(?:^|\.)(\d+)\.(.*)$")
+_PROGRAM_BYTES: Final = 500_000_000
+"""Of Python, torch and transformers, and of what passes hold for a moment."""
+_NEURON_MATRICES: Final = 9
+"""Of float64 that ordering the neurons of an MLP holds at once, as measured at 2,752 neurons."""
+_LEAST_SIDE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisPlan:
+    """What an analysis will take.
+
+    Attributes:
+        streams: the model stays in its files, and layers are read one at a time.
+        memory_bytes: at the peak.
+        disk_bytes: what is kept: of ``statistics``, and of the factors of every metric.
+        scratch_bytes: on disk while it runs.
+    """
+
+    streams: bool
+    memory_bytes: int
+    disk_bytes: Mapping[str, int]
+    scratch_bytes: int
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of all that is kept."""
+        return sum(self.disk_bytes.values())
+
+    def disk_shortage(self, folder: Path, stored: Mapping[str, float] = MappingProxyType({})) -> str | None:
+        """Say what is missing if the disk has too little room.
+
+        Args:
+            folder: where artifacts are kept; it may not exist yet.
+            stored: what is kept already, as a share of each part.
+        """
+        existing = next(one for one in (folder, *folder.parents) if one.exists())
+        free = shutil.disk_usage(existing).free
+        left = sum(n * (1 - stored.get(what, 0.0)) for what, n in self.disk_bytes.items()) + self.scratch_bytes
+        if left <= free:
+            return None
+        return (
+            f"The analysis takes about {megabytes(left)} of disk, and {megabytes(free)} are free at {existing}; make "
+            "room, or store factors in fewer metrics (--metrics loss)."
+        )
+
+
+def plan_analysis(
+    header: ModelHeader, spec: AnalysisSpec, memory_bytes: int, *, stream: bool = False, n_workers: int = 1
+) -> AnalysisPlan:
+    """Return what an analysis will take.
+
+    Args:
+        header: of the model.
+        spec: what is asked.
+        memory_bytes: statistics held at once.
+        stream: layer by layer, also if the model fits.
+        n_workers: layers that are decomposed side by side.
+    """
+    groups, downs = _guess_groups(header)
+    n_sequences, tokens = spec.corpus.n_sequences, spec.corpus.n_sequences * spec.corpus.length
+    of_layers = defaultdict(list)
+    for group in groups:
+        of_layers[group.layer].append(group)
+    moments = [statistics_bytes(of_layer, n_sequences, downs) for of_layer in of_layers.values()]
+    n_bytes = header.weight_bytes / max(header.n_params, 1)
+    opened = 4 * header.n_params if spec.calibration.compute_dtype == "float32" else header.weight_bytes
+    layer_params = header.n_matrix_params / max(header.n_layers, 1)
+    layer = layer_params * opened / max(header.n_params, 1)
+    batch = spec.calibration.batch_size * spec.corpus.length
+    # Of one layer: its states, in a few copies, and of the head: logits in three.
+    running = batch * int(layer_params / max(header.width, 1)) * 3 * 2
+    head = 3 * 4 * min(batch * header.vocabulary, 2**26 if stream else batch * header.vocabulary)
+    neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
+    decomposing = max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
+    held = min(memory_bytes, sum(moments))
+    whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing)
+    ends = opened - int(header.n_layers * layer)
+    largest = max((g.in_features * p.out_features for g in groups for p in g.members), default=0)
+    by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
+    streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
+    disk = {"statistics": sum(moments)}
+    disk |= {metric: sum(_factor_bytes(g, metric, downs) for g in groups) for metric in spec.metrics}
+    states = int((header.n_layers + 1) * tokens * header.width * max(n_bytes, 2)) if streams else 0
+    return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states)
+
+
+def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]]:
+    """Return the groups that an inventory would probably find, and the names of what reads the neurons of an MLP."""
+    beside: dict[tuple[int, str], list[Projection]] = defaultdict(list)
+    for name, (out_features, in_features) in header.matrices.items():
+        found = _PLACE.search(name)
+        if found is None or min(out_features, in_features) < _LEAST_SIDE:
+            continue
+        parent, _, kind = found[2].removesuffix(".weight").rpartition(".")
+        projection = Projection(name, int(found[1]), kind, out_features, in_features)
+        beside[int(found[1]), parent or kind.split("_")[0]].append(projection)
+    groups, downs = [], set()
+    for members in beside.values():
+        writers = [p for p in members if p.out_features == header.width and len(members) > 1]
+        writer = max(writers, key=lambda p: (p.in_features != header.width, p.in_features), default=None)
+        readers = tuple(p for p in members if p is not writer)
+        groups.append(InputGroup(readers))
+        if writer is not None:
+            groups.append(InputGroup((writer,)))
+            if writer.in_features > header.width:
+                downs.add(writer.name)
+    return groups, frozenset(downs)
+
+
+def _factor_bytes(group: InputGroup, metric: Metric, downs: Collection[str]) -> int:
+    """Return the bytes of the stored factors of a group's members, and of all of them together."""
+    total = sum(_block_bytes(p.out_features, p.in_features, metric, on_output_side=is_wide(p)) for p in group.members)
+    if len(group.members) > 1:
+        total += _block_bytes(group.out_features, group.in_features, metric, on_output_side=False)
+    if metric is Metric.LOSS:
+        total += sum(2 * p.in_features**2 for p in group.members if p.name in downs)
+    return total
+
+
+def _block_bytes(out_features: int, in_features: int, metric: Metric, *, on_output_side: bool) -> int:
+    """Return the bytes of basis and dual in float32; that of an orthonormal basis is not stored."""
+    width = out_features if on_output_side else in_features
+    rank = min(out_features, in_features)
+    is_orthonormal = metric is Metric.WEIGHT or (on_output_side and metric is not Metric.LOSS)
+    return 4 * width * rank * (1 if is_orthonormal else 2)
+
+
+def described(plan: AnalysisPlan) -> str:
+    """Return the plan in words."""
+    how = "layer by layer from the files" if plan.streams else "the whole model in memory"
+    parts = ", ".join(f"{what} {megabytes(n)}" for what, n in plan.disk_bytes.items())
+    scratch = f", and up to {megabytes(plan.scratch_bytes)} while it runs" if plan.scratch_bytes else ""
+    free = megabytes(free_memory_bytes())
+    return (
+        f"{how}; memory up to about {megabytes(plan.memory_bytes)} ({free} free); disk about "
+        f"{megabytes(plan.kept_bytes)} ({parts}){scratch}"
+    )
