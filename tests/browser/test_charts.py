@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.app.test_colours import AA, contrast
+from tests.browser.test_contrast import PALE
 from tests.support.running_app import settled
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
 
 
 @pytest.mark.parametrize(("theme", "path"), [("light", "spectra"), ("light", "sensitivity"), ("dark", "sensitivity")])
-def test_texts_of_charts_can_be_read_and_the_toolbar_covers_none(
+def test_texts_can_be_read_in_charts_and_around_them_and_the_toolbar_covers_none(
     page: Page, dashboard: Dashboard, theme: str, path: str
 ) -> None:
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.goto(f"{dashboard.address}/{path}")
     settled(page)
     page.locator(".js-plotly-plot .modebar").first.wait_for(state="attached")
+    assert page.evaluate(PALE, AA) == []
     drawn = page.locator(".js-plotly-plot").evaluate_all(_TEXTS)
     assert drawn
     for chart in drawn:

@@ -134,7 +134,10 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, das
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Release 1 held rank")).to_be_visible()
     settled(page)
-    # The held rank is still there when the budget moves and when another page was visited.
+    # The held rank is still there after a reload, when the budget moves and when another page was visited.
+    expect(page).to_have_url(re.compile("held=[0-9a-f]{16}"))
+    page.reload()
+    settled(page)
     board = page.get_by_test_id("rank-board")
     expect(board).to_have_attribute("data-held", '{"model.layers.0.self_attn.q_proj":5}')
     page.get_by_test_id("budget").press("ArrowLeft")
@@ -149,10 +152,11 @@ def test_ranks_are_held_by_typing_and_spectra_picked_by_clicking(page: Page, das
         page.get_by_role("button", name="Download this rank map").click()
     blocks = json.loads(download.value.path().read_text())["blocks"]
     (held,) = [b for b in blocks if b["projections"] == ["model.layers.0.self_attn.q_proj"]]
-    assert held["rank"] == 5
+    assert (held["format"], held["rank"]) == ("skip", 5)
     page.get_by_role("tab", name="Heatmap & table").click()
     page.get_by_role("button", name="Release 1 held rank").click()
     expect(page.get_by_role("button", name="Release 1 held rank")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("held="))
 
     go(page, "Spectra")
     drawn = page.get_by_test_id("stMultiSelect")

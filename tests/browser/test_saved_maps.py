@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_journey import go
-from tests.support.running_app import scrolled_box, settled
+from tests.support.running_app import settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,32 +92,3 @@ def test_a_map_is_saved_found_after_a_reload_opened_and_deleted(
     expect(chosen).to_have_count(0)
     expect(page).not_to_have_url(re.compile("map="))
     expect_active(page, "water-filling")
-
-
-@pytest.mark.timeout(900)
-def test_held_ranks_outlive_a_reload(page: Page, dashboard: Dashboard) -> None:
-    address = dashboard.address
-    page.goto(f"{address}/allocation")
-    settled(page)
-    page.get_by_role("tab", name="Heatmap & table").click()
-    expect(page.locator(".js-plotly-plot:visible .main-svg").first).to_be_attached()
-    grid = page.get_by_test_id("stDataFrame").filter(has=page.locator("canvas")).last
-    box = scrolled_box(page, grid)
-    grid.click(position={"x": box["width"] - 40, "y": 52})
-    page.keyboard.type("5")
-    expect(page.locator("#portal input")).to_have_value("5")
-    page.keyboard.press("Enter")
-    release = page.get_by_role("button", name="Release 1 held rank")
-    expect(release).to_be_visible()
-    expect(page).to_have_url(re.compile("held=[0-9a-f]{16}"))
-    page.reload()
-    settled(page)
-    page.get_by_role("tab", name="Measure & export").click()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download this rank map").click()
-    blocks = json.loads(download.value.path().read_text())["blocks"]
-    assert {"projections": ["model.layers.0.self_attn.q_proj"], "format": "skip", "rank": 5} in blocks
-    page.get_by_role("tab", name="Heatmap & table").click()
-    release.click()
-    expect(release).to_have_count(0)
-    expect(page).not_to_have_url(re.compile("held="))
