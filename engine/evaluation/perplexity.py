@@ -10,10 +10,11 @@ import torch
 from torch.nn import functional
 
 from engine.errors import NumericalError
+from engine.evaluation.streamed import LayerByLayer
 from engine.model.module import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import nn
 
@@ -74,7 +75,9 @@ class Measurement:
         return math.exp(self.dense_nll)
 
 
-def take_reference(module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report) -> DenseReference:
+def take_reference(
+    module: nn.Module | LayerByLayer, tokens: torch.Tensor, spec: EvaluationSpec, report: Report
+) -> DenseReference:
     """Run the dense model over ``tokens`` (n_sequences, length).
 
     Raises:
@@ -90,7 +93,7 @@ def take_reference(module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec
 
 
 def measure(
-    module: nn.Module,
+    module: nn.Module | LayerByLayer,
     tokens: torch.Tensor,
     reference: DenseReference,
     spec: EvaluationSpec,
@@ -136,24 +139,39 @@ def _bucketed_divergence(dense: torch.Tensor, model: torch.Tensor) -> torch.Tens
 
 @torch.no_grad()
 def _log_probs(
-    module: nn.Module, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
+    module: nn.Module | LayerByLayer, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield labels (n,) and log-probabilities (n, vocabulary), one sequence at a time."""
-    device = device_of(module)
-    for start in range(0, len(tokens), spec.batch_size):
-        batch = tokens[start : start + spec.batch_size].to(device)
-        logits = module(input_ids=batch, use_cache=False).logits
-        for row, of_row in zip(batch, logits, strict=True):
+    batches, done = tokens.split(spec.batch_size), 0
+    for batch, logits in zip(batches, _logits(module, batches, report, stage), strict=True):
+        for row, of_row in zip(batch.to(logits.device), logits, strict=True):
             log_probs = functional.log_softmax(of_row[:-1].float(), dim=-1)
             if not torch.isfinite(log_probs.gather(1, row[1:, None])).all():
-                raise NumericalError(_first_bad_layer(module, batch))
+                raise NumericalError(_not_finite(module, batch.to(logits.device)))
             yield row[1:], log_probs
-        done = min(start + spec.batch_size, len(tokens))
+        done += len(batch)
         report(stage, done / len(tokens), f"{stage.capitalize()}: {done} of {len(tokens)} sequences")
 
 
+def _logits(
+    module: nn.Module | LayerByLayer, batches: Sequence[torch.Tensor], report: Report, stage: str
+) -> Iterator[torch.Tensor]:
+    if isinstance(module, LayerByLayer):
+        yield from module.logits(batches, report, stage)
+        return
+    device = device_of(module)
+    for batch in batches:
+        yield module(input_ids=batch.to(device), use_cache=False).logits
+
+
+def _not_finite(module: nn.Module | LayerByLayer, batch: torch.Tensor) -> str:
+    """Return a sentence naming the first module whose output is not finite, where a model in memory can be asked."""
+    first = "in the loss" if isinstance(module, LayerByLayer) else _first_bad_layer(module, batch)
+    return f"The model gives numbers that are not finite, first {first}; try --dtype float32 or a larger rank there."
+
+
 def _first_bad_layer(module: nn.Module, batch: torch.Tensor) -> str:
-    """Return a sentence naming the first module whose output is not finite."""
+    """Say where numbers are not finite first."""
     found: list[str] = []
 
     def look(name: str, output: object) -> None:
@@ -168,5 +186,4 @@ def _first_bad_layer(module: nn.Module, batch: torch.Tensor) -> str:
     module(input_ids=batch, use_cache=False)
     for hook in hooks:
         hook.remove()
-    where = f"first in the output of {found[0]}" if found else "first in the loss"
-    return f"The model gives numbers that are not finite, {where}; try --dtype float32 or a larger rank there."
+    return f"in the output of {found[0]}" if found else "in the loss"

@@ -14,6 +14,7 @@ from engine.machine import peak_memory_bytes
 from engine.methods.cost import cost_of
 from engine.model.module import device_of
 from engine.pipeline import keys
+from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.documents import read_perplexity
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from engine.evaluation.perplexity import Measurement
+    from engine.evaluation.streamed import LayerByLayer
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
@@ -73,7 +75,7 @@ class EvaluationSession:
         self._tokens = opened.sequences(spec.corpus, part_of(report, 0.0, 0.05))
         self._reference = self._dense_reference(part_of(report, 0.05, 1.0))
 
-    def run(self, module: nn.Module, report: Report) -> Measurement:
+    def run(self, module: nn.Module | LayerByLayer, report: Report) -> Measurement:
         """Run a compressed model over the text, beside the dense one.
 
         Raises:
@@ -97,7 +99,7 @@ class EvaluationSession:
             report(
                 "compression", None, f"Compressing: {method_title(rank_map.method)}, {percent(cost.kept_fraction)} kept"
             )
-            module = self.opened.module(rank_map, refinement)
+            module = self.opened.runnable(rank_map, refinement)
             applied_s = time.monotonic() - begun
             measurement = self.run(module, report)
             document = {
@@ -122,7 +124,7 @@ class EvaluationSession:
                 "analysis": self.analysis.id,
                 "model": self.analysis.about["model"],
                 "dtype": self.spec.dtype,
-                "device": str(device_of(module)),
+                "device": str(device_of(self.opened.dense.module)),
                 "versions": self.opened.versions(),
                 "weight_bits": weight_bits,
             }
@@ -153,7 +155,9 @@ class EvaluationSession:
     def _dense_reference(self, report: Report) -> DenseReference:
         key = self._reference_key
         if key not in self.store:
-            reference = take_reference(self.opened.dense.module, self._tokens, self.spec, report)
+            dense = self.opened.dense
+            module = dense.module if dense.weights is None else dense_by_layer(dense)
+            reference = take_reference(module, self._tokens, self.spec, report)
             with self.store.writing(key, {"corpus": self.spec.corpus.label}) as into:
                 tensors = {name: getattr(reference, name) for name in ("nll", "top_log_probs", "top_tokens")}
                 save_file(tensors, into / "reference.safetensors")

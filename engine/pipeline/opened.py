@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
-from engine.errors import ModelError
+from engine.errors import ModelError, ResourceError
 from engine.machine import versions
+from engine.model.headers import read_header
 from engine.model.module import resolve_device
 from engine.model.opening import OpenModel, open_model
 from engine.model.places import places_of
 from engine.model.sources import ModelFolder, converted_gguf, resolve_model, resolve_texts
 from engine.pipeline.factors import factors_reader, rank_factors_reader
+from engine.pipeline.layerwise import compressed_by_layer
+from engine.pipeline.plan import fits_whole
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.analysis.value import Analysis
+    from engine.evaluation.streamed import LayerByLayer
     from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
     from engine.progress import Report
@@ -73,6 +79,8 @@ class OpenedAnalysis:
         self._report = report
         self._dense = dense
         self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
+        self._files = contextlib.ExitStack()
+        weakref.finalize(self, self._files.close)
 
     def of(self, analysis: Analysis, weight_bits: int = 16) -> OpenedAnalysis:
         """Return another analysis of the same model, which stays open, or the same one with other bits."""
@@ -87,15 +95,30 @@ class OpenedAnalysis:
         if self._dense is None:
             spec = self.folder.spec
             self._report("model", None, f"Opening {spec.label}")
-            remote_code = spec.trust_remote_code
+            fits = fits_whole(read_header(self.folder.path), self.dtype)
+            offload = None if fits else self._files.enter_context(self.store.scratch())
             self._dense = open_model(
-                self.folder.path, dtype=self.dtype, device=self.device, trust_remote_code=remote_code
+                self.folder.path,
+                dtype=self.dtype,
+                device=self.device,
+                trust_remote_code=spec.trust_remote_code,
+                offload=offload,
             )
         return self._dense
 
     def open(self) -> None:
         """Open the dense model now, so that what follows does not begin with it."""
         _ = self.dense
+
+    def runnable(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module | LayerByLayer:
+        """Return :meth:`module`, or the same read and compressed layer by layer if the dense model does not fit.
+
+        Raises:
+            ResourceError: it does not fit, and more is asked than slices of stored factors.
+        """
+        if self.dense.weights is None or refinement is not None or self.weight_bits != 16:
+            return self.module(rank_map, refinement)
+        return compressed_by_layer(self.dense, rank_map.blocks, self.factors(rank_map.metric))
 
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:
         """Return the dense model for ``None``, or the model under a checked rank map; it is kept, do not change it."""
@@ -108,7 +131,16 @@ class OpenedAnalysis:
         return self._compressed[1]
 
     def compress(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
-        """Return the model under a checked rank map, made anew, with refined factors if their key is given."""
+        """Return the model under a checked rank map, made anew, with refined factors if their key is given.
+
+        Raises:
+            ResourceError: the dense model does not fit into memory.
+        """
+        if self.dense.weights is not None:
+            raise ResourceError(
+                f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
+                "perplexity alone, unrefined and unrounded; use a machine with more memory for anything else."
+            )
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:
             apply_refinement(module, self.store, refinement)

@@ -112,6 +112,13 @@ def plan_analysis(
     return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states)
 
 
+def fits_whole(header: ModelHeader, dtype: str) -> bool:
+    """Whether a model fits into the free memory in a type, ``auto`` for that of its files."""
+    sizes = {"float32": 4, "bfloat16": 2, "float16": 2}
+    n_bytes = header.n_params * sizes[dtype] if dtype in sizes else header.weight_bytes
+    return n_bytes + _PROGRAM_BYTES <= free_memory_bytes()
+
+
 def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]]:
     """Return the groups that an inventory would probably find, and the names of what reads the neurons of an MLP."""
     beside: dict[tuple[int, str], list[Projection]] = defaultdict(list)

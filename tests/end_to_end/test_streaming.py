@@ -6,15 +6,20 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from engine.errors import ResourceError, UnstreamableError
 from engine.jobs import JobQueue
+from engine.methods.allocate import allocate_rank_map
 from engine.operations import Analyse, submit
 from engine.pipeline import plan
 from engine.pipeline.analyse import analyse
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
 from engine.settings import Home
+from engine.specs import CorpusSpec, EvaluationSpec
+from engine.types import Budget
 from tests.support import architectures
 
 
@@ -127,3 +132,29 @@ def test_a_job_is_queued_with_the_memory_it_needs(tmp_path, asked, monkeypatch):
 def test_statistics_around_a_compressed_model_are_refused(tmp_path, asked):
     with pytest.raises(ResourceError, match="leave --around-keep out"):
         asked("llama", stream=True, around_keep=0.8).run(Home(tmp_path), ignore_progress)
+
+
+@pytest.mark.parametrize("method", ["water-filling", "skipcat"])
+def test_a_map_measured_layer_by_layer_has_the_same_losses(method, tmp_path, asked, text_file, monkeypatch):
+    home = Home(tmp_path)
+    analysis = load_analysis(home.store, asked("llama").run(home, ignore_progress)["analysis"])
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
+    spec = EvaluationSpec(CorpusSpec.parse(str(text_file), part="evaluation", n_sequences=3, length=32), batch_size=2)
+
+    def measured():
+        session = EvaluationSession(home, analysis.id, spec, ignore_progress, device="cpu")
+        module = session.opened.runnable(rank_map)
+        return session, session.run(module, ignore_progress)
+
+    _, whole = measured()
+    for key in home.store.keys("reference"):
+        home.store.delete(key)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    session, by_layer = measured()
+    assert session.opened.dense.weights is not None
+    assert by_layer == whole
+    assert torch.equal(by_layer.token_nll, whole.token_nll)
+    assert session.measure(rank_map, ignore_progress).perplexity == whole.perplexity
+    with pytest.raises(ResourceError, match="does not fit into memory, so its maps can be measured by perplexity"):
+        session.opened.compress(rank_map)
