@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from engine.errors import InvalidSpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -249,16 +249,28 @@ class GroupCurves:
         return sum(curve.dense_params for curve in self.separate)
 
 
+BITS: Final = (16, 8, 4)
+"""Bits that the weights of a block can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockRank:
-    """The decision for one block: its format and the rank, or in width the neurons kept (``None``: dense)."""
+    """The decision for one block: its format and the rank, or in width the neurons kept (``None``: dense).
+
+    Attributes:
+        members: names of the projections, in stacking order.
+        format: how they are stored.
+        rank: of their factors, or the number of neurons.
+        bits: of its weights, which are rounded below 16; ``None``: those of the whole model.
+    """
 
     members: tuple[str, ...]
     format: Format
     rank: int | None
+    bits: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that format and rank belong together."""
+        """Check that format and rank belong together, and that there are such bits."""
         if (self.rank is None) != (self.format is Format.DENSE):
             raise InvalidSpecError(
                 f"{block_name(self.members)} was given format {self.format} with rank {self.rank}; "
@@ -266,11 +278,47 @@ class BlockRank:
             )
         if self.rank is not None and self.rank < 1:
             raise InvalidSpecError(f"{block_name(self.members)} was given rank {self.rank}; a rank is at least 1.")
+        if self.bits is not None and self.bits not in BITS:
+            raise InvalidSpecError(f"{block_name(self.members)} was given {self.bits} bits; expected 16, 8 or 4.")
 
     @property
     def name(self) -> str:
         """The members' names joined by ``+``."""
         return block_name(self.members)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the block has bits of its own that its weights are rounded to."""
+        return self.bits is not None and self.bits < max(BITS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundingNats:
+    """What rounding is predicted to add to the loss, in nats per token, in the loss metric.
+
+    Attributes:
+        dense: bits -> projection -> nats when it is rounded as it is.
+        factored: bits -> block -> (max_rank + 1,) nats when its two factors are rounded at a rank.
+    """
+
+    dense: Mapping[int, Mapping[str, float]]
+    factored: Mapping[int, Mapping[str, NDArray[np.float64]]]
+
+    def of(self, block: BlockRank, neurons: int | None = None) -> float:
+        """Return the nats of one decided block; 0 where it is not rounded.
+
+        Args:
+            block: with bits of its own; not in a skip format, whose rounding is not predicted.
+            neurons: of the MLP, where the block is one at a width.
+        """
+        if not block.is_rounded:
+            return 0.0
+        assert block.bits is not None
+        if block.rank is None or block.format is Format.WIDTH:
+            whole = sum(self.dense[block.bits][name] for name in block.members)
+            # What is dropped is not rounded either.
+            return whole if block.rank is None or neurons is None else whole * block.rank / neurons
+        return float(self.factored[block.bits][block.name][block.rank])
 
 
 @dataclass(frozen=True, slots=True)

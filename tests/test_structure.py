@@ -20,7 +20,7 @@ MORE_POSITIONAL = {"_calibrate", "_write_analysis"}
 """Functions that still take more arguments by position; none is added."""
 
 FLOW = (
-    *("errors", "paths", "types", "specs", "formats", "registry", "progress", "machine", "settings"),
+    *("errors", "paths", "types", "specs", "formats", "precision", "registry", "progress", "machine", "settings"),
     *("text", "model", "calibration", "factorization", "analysis", "allocation", "rank_map", "methods"),
     *("compression", "quantization", "decoding", "refinement", "evaluation", "results", "prediction", "search"),
     *("report", "export", "jobs", "pipeline", "playground", "operations", "cli"),

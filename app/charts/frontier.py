@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from engine.results.rows import ResultRow
 
 
-_OF_BITS: Final = {16: "", 8: "-open", 4: "-open-dot"}
-"""Bits of the weights -> how a marker is filled."""
+_FILLED: Final = {"": "", "8 bits": "-open", "4 bits": "-open-dot", "bits per block": "-open"}
+"""What the weights are rounded to -> how a marker is filled."""
 
 
 def front_of(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[ResultRow]:
@@ -79,7 +79,7 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
     color, symbol = (NEUTRAL, "hexagon2") if dense else method_style(method_title(method))
     texts = [
         f"{'dense model' if dense else method_title(method)}, {percent(row.size.kept_fraction)} kept"
-        f"{'' if row.weight_bits == 16 else f', {row.weight_bits} bits'}<br>"
+        f"{row.rounded_to and f', {row.rounded_to}'}<br>"
         f"{cost.title}: {_written(cost, paid)}<br>{quality.title}: {_written(quality, gained)}"
         + ("<br>on the Pareto front" if best else "")
         for (row, paid, gained), best in zip(points, on_front, strict=True)
@@ -93,12 +93,12 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
         name="dense model" if dense else method_title(method),
         marker={
             "color": color,
-            "symbol": [symbol + _OF_BITS[row.weight_bits] for row, *_ in points],
+            "symbol": [symbol + _FILLED[row.rounded_to] for row, *_ in points],
             "size": [13 if best else 9 for best in on_front],
             "opacity": [1.0 if best else 0.65 for best in on_front],
             "line": {
-                "width": [1 if row.weight_bits == 16 else 2 for row, *_ in points],
-                "color": ["#FFFFFF" if row.weight_bits == 16 else color for row, *_ in points],
+                "width": [2 if row.rounded_to else 1 for row, *_ in points],
+                "color": [color if row.rounded_to else "#FFFFFF" for row, *_ in points],
             },
         },
         hovertext=texts,
@@ -110,7 +110,7 @@ def _trace(method: str, points: Sequence[Any], on_front: Sequence[bool], cost: M
 def _points(rows: Sequence[ResultRow], cost: Measure, quality: Measure) -> list[Any]:
     points = [(row, cost.of(row), quality.of(row)) for row in rows]
     both = [(row, paid, gained) for row, paid, gained in points if paid is not None and gained is not None]
-    return [(row, *two) for row, *two in both if row.weight_bits == 16 or not _is_beyond_use(quality, two[1])]
+    return [(row, *two) for row, *two in both if not row.rounded_to or not _is_beyond_use(quality, two[1])]
 
 
 def _is_beyond_use(quality: Measure, figure: Quantity) -> bool:

@@ -61,7 +61,7 @@ def run_label(row: ResultRow, notes: Mapping[str, RunNote] | None = None) -> str
     if given:
         return given
     what = "Dense" if row.method == DENSE else f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept"
-    return what if row.weight_bits == 16 else f"{what}, {row.weight_bits} bits"
+    return f"{what}, {row.rounded_to}" if row.rounded_to else what
 
 
 def shown_measures(measures: Sequence[Measure], text: str | None, *, some_rounded: bool = False) -> list[Measure]:

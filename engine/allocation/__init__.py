@@ -1,6 +1,7 @@
 """Rules that turn curves and a budget into a rank for every block; pure functions, free of torch."""
 
 from engine.allocation._base import Allocator, allocators
+from engine.allocation._bits import BitChoices
 from engine.allocation._evaluated import MEASURED_REACH, EvaluatedMap, PredictedMaps, SearchKind, best_searched
 from engine.allocation._flrc import LEAST_WEIGHT, allocate_by_importance
 from engine.allocation._frontier import Frontier, build_frontier
@@ -16,6 +17,7 @@ __all__ = [
     "MOST_BRIDGED",
     "Allocator",
     "BestSearched",
+    "BitChoices",
     "BudgetByBudget",
     "EvaluatedMap",
     "Frontier",

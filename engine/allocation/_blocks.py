@@ -7,11 +7,29 @@ from typing import TYPE_CHECKING
 
 from engine.allocation._membership import UNSHARED
 from engine.errors import InvalidRankMapError
-from engine.formats import max_useful_rank, rank_params
+from engine.formats import all_rank_params, max_useful_rank, rank_params
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from engine.types import DistortionCurve
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A block at a number of bits.
+
+    Attributes:
+        bits: of its weights.
+        n_bytes: (max_rank + 1,) at every rank, those of the dense block at 0.
+        nats: (max_rank + 1,) what rounding adds at every rank, to the dense block at 0.
+    """
+
+    bits: int
+    n_bytes: NDArray[np.int64]
+    nats: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +43,14 @@ class Block:
         storage: the format of ``ranks``; dense if there are none.
         ranks: the ranks it may take, each cheaper than dense unless locked.
         may_be_dense: false only for a lock at a rank.
+        stored: the bits of its weights, where bytes are counted; ``None``: parameters are, and nothing is rounded.
     """
 
     curve: DistortionCurve
     storage: Format
     ranks: range
     may_be_dense: bool = True
+    stored: Stored | None = None
 
     @classmethod
     def open(cls, curve: DistortionCurve, storage: Format, rank_step: int, min_rank: int = 1) -> Block:
@@ -80,11 +100,22 @@ class Block:
         return rank_params(self.storage, rank, self.curve.in_features, self.curve.out_features)
 
     def nats(self, rank: int | None) -> float:
-        """Return the predicted loss increase at ``rank``, in nats per token; 0 when dense."""
-        return 0.0 if rank is None else float(self.curve.nats[rank])
+        """Return the predicted loss increase at ``rank`` (``None``: dense), rounding included, in nats per token."""
+        cut = 0.0 if rank is None else float(self.curve.nats[rank])
+        return cut if self.stored is None else cut + float(self.stored.nats[rank or 0])
+
+    def costs(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what ranks cost (0: dense), in parameters, or in bytes where the block has bits."""
+        if self.stored is not None:
+            return self.stored.n_bytes[ranks]
+        curve = self.curve
+        costs = all_rank_params(self.storage, curve.max_rank, curve.in_features, curve.out_features)
+        costs[0] = curve.dense_params
+        return costs[ranks]
 
     def decide(self, rank: int | None) -> tuple[BlockRank, ...]:
         """Return the decision as rank-map blocks; what is dense is one block per projection."""
+        bits = None if self.stored is None else self.stored.bits
         if rank is None:
-            return tuple(BlockRank((name,), Format.DENSE, None) for name in self.curve.members)
-        return (BlockRank(self.curve.members, self.storage, rank),)
+            return tuple(BlockRank((name,), Format.DENSE, None, bits) for name in self.curve.members)
+        return (BlockRank(self.curve.members, self.storage, rank, bits),)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from engine.allocation._bits import BitChoices
     from engine.allocation._hull import Hull
     from engine.allocation._units import MlpCurves, Unit
     from engine.types import Allocation, BlockRank, Budget, DistortionCurve, GroupCurves
@@ -49,6 +50,7 @@ class Frontier:
         costs: (n_edges + 1,) parameters after each prefix; the first is the cheapest allocation's.
         nats: (n_edges + 1,) nats per token after each prefix, up to rounding.
         n_locked: how many locks were given.
+        choices: of bits; costs are bytes then, and a budget is one of bytes (:meth:`within`).
     """
 
     groups: Sequence[GroupCurves]
@@ -60,6 +62,7 @@ class Frontier:
     costs: NDArray[np.int64]
     nats: NDArray[np.float64]
     n_locked: int
+    choices: BitChoices | None = None
 
     @property
     def budgets(self) -> Sequence[int]:
@@ -73,7 +76,7 @@ class Frontier:
         Raises:
             InvalidRankMapError: a lock does not fit the groups.
         """
-        return _frontier(self.groups, self.formats, self.rank_step, locks, known=self)
+        return _frontier(self.groups, self.formats, self.rank_step, locks, known=self, choices=self.choices)
 
     def allocate(self, budget: Budget) -> Allocation:
         """Return the longest prefix within the budget, and whatever later edges still fit.
@@ -82,13 +85,17 @@ class Frontier:
             InfeasibleBudgetError: the cheapest allocation exceeds the budget.
         """
         require_feasible(int(self.costs[0]), budget, self.n_locked)
-        n_taken = int(np.searchsorted(self.costs, budget.params, side="right")) - 1
+        return self.within(budget.params)
+
+    def within(self, limit: int) -> Allocation:
+        """Return the same for a limit in what costs are counted in; the cheapest allocation is within it."""
+        n_taken = int(np.searchsorted(self.costs, limit, side="right")) - 1
         vertices = [int(np.searchsorted(places, n_taken)) for places in self.places]
-        self._spend(budget.params - int(self.costs[n_taken]), vertices)
+        self._spend(limit - int(self.costs[n_taken]), vertices)
         decided = (d for hull, vertex in zip(self.hulls, vertices, strict=True) for d in hull.decisions(vertex))
         return conclude(self.groups, decided)
 
-    def _spend(self, params: int, vertices: list[int]) -> None:
+    def _spend(self, left: int, vertices: list[int]) -> None:
         """Walk the remaining edges in order and move ``vertices`` along each that starts there and fits."""
         ahead = [
             (int(places[vertex]), unit)
@@ -101,8 +108,8 @@ class Frontier:
             _, unit = heapq.heappop(ahead)
             costs, vertex = self.hulls[unit].costs, vertices[unit]
             extra = int(costs[vertex + 1] - costs[vertex])
-            if extra <= params:
-                params -= extra
+            if extra <= left:
+                left -= extra
                 vertices[unit] = vertex + 1
                 if vertex + 1 < len(self.places[unit]):
                     heapq.heappush(ahead, (int(self.places[unit][vertex + 1]), unit))
@@ -114,6 +121,7 @@ def build_frontier(
     formats: frozenset[Format],
     locks: Sequence[BlockRank] = (),
     rank_step: int = 1,
+    choices: BitChoices | None = None,
 ) -> Frontier:
     """Return the frontier of a model for every budget.
 
@@ -122,6 +130,7 @@ def build_frontier(
         formats: formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
         rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
+        choices: the bits a block may have; costs are bytes then.
 
     Raises:
         InvalidRankMapError: a lock does not fit the groups.
@@ -129,7 +138,7 @@ def build_frontier(
         NumericalError: a curve is not finite.
     """
     require_positive("rank_step", rank_step)
-    return _frontier(groups, formats, rank_step, locks)
+    return _frontier(groups, formats, rank_step, locks, choices=choices)
 
 
 def _frontier(
@@ -138,19 +147,25 @@ def _frontier(
     rank_step: int,
     locks: Sequence[BlockRank],
     known: Frontier | None = None,
+    choices: BitChoices | None = None,
 ) -> Frontier:
     units = tuple(units_of(groups, locks))
     hulls = tuple(
-        known.hulls[place] if known and known.units[place].locks == unit.locks else _hull_of(unit, formats, rank_step)
+        known.hulls[place]
+        if known and known.units[place].locks == unit.locks
+        else _hull_of(unit, formats, rank_step, choices)
         for place, unit in enumerate(units)
     )
     places, costs, nats = _merge(hulls)
-    return Frontier(groups, formats, rank_step, units, hulls, places, costs, nats, len(locks))
+    return Frontier(groups, formats, rank_step, units, hulls, places, costs, nats, len(locks), choices)
 
 
-def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int) -> Hull:
+def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int, choices: BitChoices | None) -> Hull:
     def hull(curve: DistortionCurve, storage: Format) -> Hull:
-        return hull_of_block(unit.block(curve, storage, rank_step))
+        if choices is None:
+            return hull_of_block(unit.block(curve, storage, rank_step))
+        blocks = [unit.block(curve, one, rank_step) for one in choices.storages(storage, formats)]
+        return hull_of_either([hull_of_block(each) for block in blocks for each in choices.of(block)])
 
     lone = _cheapest(UNSHARED.get(storage, storage) for storage in formats)
     apart = _cheapest(storage for storage in formats if not storage.is_shared) if unit.can_share else lone

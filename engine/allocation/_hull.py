@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from engine.errors import NumericalError
-from engine.formats import all_rank_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,12 +166,12 @@ def hull_of_block(block: Block) -> BlockHull:
             "or more calibration text."
         )
     ranks = np.arange(block.ranks.start, block.ranks.stop, block.ranks.step, dtype=np.int64)
-    nats = curve.nats[ranks].astype(np.float64)
-    costs = all_rank_params(block.storage, curve.max_rank, curve.in_features, curve.out_features)[ranks]
     if block.may_be_dense:
         ranks = np.append(ranks, 0)
-        nats = np.append(nats, 0.0)
-        costs = np.append(costs, curve.dense_params)
+    nats = np.where(ranks > 0, curve.nats[ranks].astype(np.float64), 0.0)
+    if block.stored is not None:
+        nats += block.stored.nats[ranks]
+    costs = block.costs(ranks)
     kept = lower_hull(costs, nats)
     return BlockHull(block, ranks[kept], costs[kept], nats[kept])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from engine.types import Inventory, Projection
+    from engine.types import Inventory, Projection, RoundingNats
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Analysis:
         nats: metric -> block name -> (k + 1,) predicted loss increase at rank r, nats per token; only
             for the metrics whose factors are stored.
         importances: projection name -> FLRC importances in the order of :class:`engine.types.Importance`.
+        rounding: what rounding blocks is predicted to add; ``None``: it was never asked for.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Analysis:
     energies: Mapping[Metric, Mapping[str, NDArray[np.float64]]]
     nats: Mapping[Metric, Mapping[str, NDArray[np.float64]]]
     importances: Mapping[str, NDArray[np.float64]]
+    rounding: RoundingNats | None = None
 
     @cached_property
     def projections(self) -> dict[str, Projection]:

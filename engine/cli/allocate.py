@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,7 @@ from engine.cli._console import (
     AnalysisId,
     AsJson,
     artifact_store,
+    err,
     out,
     print_json,
     print_values,
@@ -20,8 +22,17 @@ from engine.cli._files import write_file
 from engine.errors import InvalidSpecError
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
-from engine.quantization.precision import SIZE_TYPES
-from engine.types import Importance
+from engine.precision import SIZE_TYPES
+from engine.progress import ignore_progress
+from engine.settings import home
+from engine.types import Importance, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.analysis.value import Analysis
+    from engine.methods.allocate import Request, Target
+    from engine.rank_map.document import RankMap
 
 
 def register(app: typer.Typer) -> None:
@@ -41,6 +52,13 @@ def allocate(
         float | None, typer.Option(help="Target: predicted perplexity over the dense model's, for example 1.2.")
     ] = None,
     dtype: Annotated[str, typer.Option(help=f"Type that --mb counts: {', '.join(SIZE_TYPES)}.")] = "float16",
+    bits: Annotated[
+        str,
+        typer.Option(
+            help="With --mb: choose (bits per block beside rank and width), or 16, 8 or 4 for every projection; "
+            "water-filling only."
+        ),
+    ] = "",
     method: Annotated[str, typer.Option(help="svd-llm, flrc, bolaco, skipcat or water-filling.")] = "water-filling",
     formats: Annotated[
         str,
@@ -58,10 +76,12 @@ def allocate(
 ) -> None:
     """Decide the rank of every projection under a budget and write a rank map."""
     from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
+    from engine.methods.byte_budget import blocks_at_bits
     from engine.methods.cost import cost_of
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
     from engine.pipeline.reading.results import results
     from engine.pipeline.reading.trials import with_searched_maps
+    from engine.prediction.cutting import cut_weight_of
     from engine.prediction.runs import predictor_on, reference_text
 
     target = Target(keep, mb, perplexity_ratio, dtype)
@@ -69,13 +89,19 @@ def allocate(
     chosen = parse_formats(formats) if formats else None
     locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
     curves = curves_by_metric(analysis, _importance(importance, method))
-    text = reference_text(results(artifact_store(), analysis.id))
+    rows = results(artifact_store(), analysis.id)
+    text = reference_text(rows)
     predictor = predictor_on(text)
     settings = AllocationSettings(gamma, min_rank, rank_step)
     request = Request(locks, chosen, settings)
     if get_preset(method).needs_search:
         request = with_searched_maps(request, artifact_store(), analysis)
-    rank_map = allocate_to_target(analysis, method, rule_of(method, curves, request), target, predictor)
+    if bits:
+        analysis, rank_map = _with_bits(
+            analysis, request, bits, target, method, partial(cut_weight_of, predictor, rows=rows)
+        )
+    else:
+        rank_map = allocate_to_target(analysis, method, rule_of(method, curves, request), target, predictor)
     cost = cost_of(analysis, rank_map)
     prediction = predictor.predict(cost.nats, rank_map.metric)
     predicted, low, high = prediction.perplexities()
@@ -93,6 +119,7 @@ def allocate(
         "model_params": cost.model_params,
         "model_mb_float16": cost.bytes_at("float16") / 1e6,
         f"model_mb_{dtype}": cost.bytes_at(dtype) / 1e6,
+        "blocks_at_bits": blocks_at_bits(rank_map) if bits else None,
         "predicted_nats": cost.nats,
         "predicted_nll_increase": prediction.nll_increase,
         "predicted_perplexity_ratio": predicted,
@@ -109,6 +136,34 @@ def allocate(
     print_values(result)
     if to is not None:
         out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
+
+
+def _with_bits(
+    analysis: Analysis,
+    request: Request,
+    bits: str,
+    target: Target,
+    method: str,
+    weight_of: Callable[..., float],
+) -> tuple[Analysis, RankMap]:
+    """Return a rank map with bits for a target in bytes, and the analysis, which then knows what rounding adds."""
+    from engine.methods.byte_budget import METHOD, allocate_bytes
+    from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+
+    if target.mb is None or method != METHOD or target.dtype != "float16":
+        raise InvalidSpecError(
+            f"Bits were asked for, which {METHOD} chooses for a budget in bytes; give --mb and neither another method "
+            "nor --dtype, or leave --bits out."
+        )
+    if bits != "16" and analysis.rounding is None:
+        from engine.pipeline.rounding import predict_rounding
+
+        err.print("Predicting what rounding does, once for this analysis …")
+        predict_rounding(home(), analysis.id, ignore_progress)
+        analysis = load_analysis(artifact_store(), analysis.id)
+    groups = curves_by_metric(analysis)[Metric.LOSS]
+    rank_map = allocate_bytes(analysis, groups, request, bits, target.mb * 1e6, weight_of(analysis=analysis))
+    return analysis, rank_map
 
 
 def _importance(name: str | None, method: str) -> Importance:

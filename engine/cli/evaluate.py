@@ -55,7 +55,7 @@ def print_rows(rows: Sequence[ResultRow]) -> None:
 
 
 def _title(row: ResultRow) -> str:
-    rounded = "" if row.weight_bits == 16 else f", {row.weight_bits} bits"
+    rounded = f", {row.rounded_to}" if row.rounded_to else ""
     return f"{row.method} {row.size.kept_fraction:.3f}{rounded}"
 
 

@@ -9,7 +9,7 @@ from engine.allocation import BestSearched, BudgetByBudget, SearchKind, build_fr
 from engine.errors import InvalidSpecError
 from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, get_preset
 from engine.methods.targets import allocate_to_ratio, allocate_within_bytes
-from engine.quantization.precision import require_size_type
+from engine.precision import require_size_type
 from engine.rank_map.document import RankMap
 from engine.types import Budget, Metric
 

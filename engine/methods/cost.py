@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.formats import allocated_params, index_bytes
-from engine.quantization.precision import model_bytes
-from engine.types import block_name
+from engine.precision import model_bytes
+from engine.types import Metric, block_name
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -24,7 +24,8 @@ class RankMapCost:
         kept_fraction: of their dense parameters.
         model_params: of the whole model under the map.
         index_bytes: column orders that skip formats store beside the parameters.
-        nats: half the discarded energy of the loss metric, in nats per token.
+        nats: half the discarded energy of the loss metric, in nats per token, and what rounding blocks to bits of
+            their own adds, where the analysis knows.
         blocks: the decisions.
         inventory: of the dense model.
     """
@@ -53,6 +54,9 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
     params = allocated_params(rank_map.blocks, analysis.inventory)
     factored = [b for b in rank_map.blocks if b.rank is not None]
     nats = sum(float(curves[block_name(b.members)][b.rank]) for b in factored)
+    if analysis.rounding is not None and rank_map.metric is Metric.LOSS:
+        neurons = {mlp.name: mlp.neurons for mlp in analysis.inventory.mlps}
+        nats += sum(analysis.rounding.of(b, neurons.get(b.name)) for b in rank_map.blocks if not b.format.skips)
     indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)
     dense = analysis.inventory.compressible_params
     whole = analysis.inventory.total_params - dense + params

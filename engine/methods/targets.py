@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
-from engine.quantization.precision import model_bytes, require_size_type
+from engine.precision import model_bytes, require_size_type
 from engine.types import Budget
 
 if TYPE_CHECKING:

@@ -153,12 +153,18 @@ class Evaluate(OnTexts):
 
     def check(self) -> None:
         """Check that texts are rank maps, that there are such texts, and that arguments fit each other."""
-        self.parsed_maps()
+        has_bits = any(rank_map.is_rounded for rank_map in self.parsed_maps())
         self.texts()
         self.summaries()
-        if self.bits != "16" and (self.repetitions or self.memory):
+        if has_bits and self.bits != "16":
             raise InvalidSpecError(
-                f"Speed or memory at {self.bits} bits was asked for, but rounded weights run here in the type of the "
+                f"A rank map with bits of its own was asked for at {self.bits} bits; leave the bits out to measure it "
+                "as it says."
+            )
+        rounded_to = "bits per block" if has_bits else f"{self.bits} bits"
+        if (has_bits or self.bits != "16") and (self.repetitions or self.memory):
+            raise InvalidSpecError(
+                f"Speed or memory at {rounded_to} was asked for, but rounded weights run here in the type of the "
                 "model, which shows their quality and not their speed; ask for the quality alone, or for 16 bits."
             )
 

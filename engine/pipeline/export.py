@@ -6,7 +6,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from engine.errors import InvalidSpecError
+from engine.errors import ExportError, InvalidSpecError
 from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
 from engine.export.factored import original_classes, rank_pattern, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
@@ -64,7 +64,8 @@ def export(
         report: told every step.
 
     Raises:
-        ExportError: the folder is taken, or what was written does not run as the model in memory does.
+        ExportError: the folder is taken, the map has bits of its own, or what was written does not run as the model in
+            memory does.
         ResourceError: the disk is full.
         RankScopeError: the analysis or its model is not there any more, or the map does not fit.
     """
@@ -72,6 +73,11 @@ def export(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    if rank_map.is_rounded:
+        raise ExportError(
+            "The rank map has bits of its own for its blocks, which no export format stores; export a map without "
+            "them, for example as an int8 graph or file."
+        )
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
     if finished := finished_export(folder, analysis.id, rank_map.to_json(), spec):
         report("write", 1.0, "This export exists already")

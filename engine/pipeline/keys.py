@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
-from engine.quantization.precision import ROUNDINGS
+from engine.precision import ROUNDINGS
 from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
 from engine.types import Metric

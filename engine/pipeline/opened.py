@@ -20,7 +20,7 @@ from engine.pipeline.plan import fits_whole
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.pipeline.refined import apply_refinement
 from engine.pipeline.sequences import read_sequences
-from engine.quantization.precision import ROUNDINGS
+from engine.precision import ROUNDINGS
 from engine.quantization.rounding import rounded, torchao_version
 from engine.rank_map.identity import map_id
 from engine.specs import ModelSource
@@ -144,8 +144,11 @@ class OpenedAnalysis:
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:
             apply_refinement(module, self.store, refinement)
-        if self.weight_bits != 16:
-            return rounded(module, self.analysis.projections, ROUNDINGS[self.weight_bits])
+        bits_of = dict.fromkeys(self.analysis.projections, self.weight_bits)
+        bits_of |= {name: block.bits for block in rank_map.blocks if block.bits for name in block.members}
+        for bits, rounding in ROUNDINGS.items():
+            if names := [name for name, own in bits_of.items() if own == bits]:
+                module = rounded(module, names, rounding)
         return module
 
     def factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:

@@ -21,7 +21,7 @@ from engine.model.module import weight_matrix
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from engine.quantization.precision import Rounding
+    from engine.precision import Rounding
 
 
 def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -> nn.Module:

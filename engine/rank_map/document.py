@@ -55,6 +55,11 @@ class RankMap:
     budget_params: int | None
     blocks: tuple[BlockRank, ...]
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether a block has bits of its own below 16."""
+        return any(block.is_rounded for block in self.blocks)
+
     def to_json(self) -> str:
         """Return the published form; equal rank maps give equal text."""
         document = {
@@ -66,6 +71,7 @@ class RankMap:
             "budget": None if self.budget_params is None else {"params": self.budget_params},
             "blocks": [
                 {"projections": list(block.members), "format": block.format.value, "rank": block.rank}
+                | ({} if block.bits is None else {"bits": block.bits})
                 for block in self.blocks
             ],
         }
@@ -78,6 +84,9 @@ class _Strict(BaseModel):
 
 class _Entry(_Strict):
     projections: Annotated[list[Name], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
+    bits: Annotated[
+        Literal[16, 8, 4] | None, Field(description="Bits of the block's weights; without: those of the whole model.")
+    ] = None
 
 
 class DenseEntry(_Entry):
@@ -150,7 +159,7 @@ def parse_rank_map(data: bytes) -> RankMap:
         document = Document.model_validate_json(data)
     except ValidationError as error:
         raise InvalidRankMapError(_sentence(error)) from error
-    blocks = tuple(BlockRank(tuple(b.projections), Format(b.format), b.rank) for b in document.blocks)
+    blocks = tuple(BlockRank(tuple(b.projections), Format(b.format), b.rank, b.bits) for b in document.blocks)
     _reject_repeated_projections(blocks)
     return RankMap(
         model_name=document.model.name,

@@ -23,7 +23,8 @@ ARTICLES = "scores.safetensors"
 def decided(rank_map: RankMap) -> dict[str, object]:
     """Return what a rank map does, apart from its name and method."""
     blocks = sorted([*b.members, b.format, b.rank or 0] for b in rank_map.blocks if b.rank is not None)
-    return {"blocks": blocks, "metric": rank_map.metric}
+    rounded = sorted([*b.members, b.bits] for b in rank_map.blocks if b.is_rounded)
+    return {"blocks": blocks, "metric": rank_map.metric, **({"bits": rounded} if rounded else {})}
 
 
 def map_id(rank_map: RankMap, refinement: str | None = None, weight_bits: int = 16) -> str:

@@ -1,8 +1,9 @@
 """Rank maps as tables: one line per projection, for spreadsheets; free of torch.
 
-The columns are ``projection``, ``kind``, ``layer``, ``format``, ``rank`` and ``metric``; kind, layer and metric may
-be left out. A dense projection has no rank (an empty field or ``dense``). Where a whole input group shares its inner
-factor, or an MLP has fewer neurons, each of its lines repeats the format and the rank (of an MLP: the neurons kept).
+The columns are ``projection``, ``kind``, ``layer``, ``format``, ``rank``, ``metric`` and ``bits``; kind, layer, metric
+and bits may be left out. A dense projection has no rank (an empty field or ``dense``). Where a whole input group shares
+its inner factor, or an MLP has fewer neurons, each of its lines repeats the format and the rank (of an MLP: the neurons
+kept).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from engine.errors import InvalidRankMapError
 from engine.rank_map.document import MAX_BYTES
 from engine.registry import did_you_mean, shown
-from engine.types import BlockRank, Format, Metric
+from engine.types import BITS, BlockRank, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
     from engine.types import Inventory, Projection
 
-COLUMNS: Final = ("projection", "kind", "layer", "format", "rank", "metric")
+COLUMNS: Final = ("projection", "kind", "layer", "format", "rank", "metric", "bits")
 _REQUIRED: Final = ("projection", "format", "rank")
 
 
@@ -45,6 +46,7 @@ class _Line:
     number: int
     format: Format
     rank: int | None
+    bits: int | None
 
 
 def rank_map_to_csv(rank_map: RankMap, inventory: Inventory) -> str:
@@ -52,11 +54,13 @@ def rank_map_to_csv(rank_map: RankMap, inventory: Inventory) -> str:
     decided = {name: block for block in rank_map.blocks for name in block.members}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    columns = COLUMNS if any(block.bits for block in rank_map.blocks) else COLUMNS[:-1]
+    writer.writerow(columns)
     for p in inventory.projections:
-        block = decided.get(p.name)
-        storage, rank = (Format.DENSE, None) if block is None else (block.format, block.rank)
-        writer.writerow([p.name, p.kind, p.layer, storage, "dense" if rank is None else rank, rank_map.metric])
+        block = decided.get(p.name, BlockRank((p.name,), Format.DENSE, None))
+        rank, bits = "dense" if block.rank is None else block.rank, block.bits or ""
+        row = [p.name, p.kind, p.layer, block.format, rank, rank_map.metric, bits]
+        writer.writerow(row[: len(columns)])
     return text.getvalue()
 
 
@@ -105,7 +109,7 @@ def _rows(text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
             _refuse(
                 max(reader.line_num, 1),
                 f"the columns {shown(', '.join(header))}",
-                f"{', '.join(_REQUIRED)} and perhaps kind, layer and metric, separated by commas",
+                f"{', '.join(_REQUIRED)} and perhaps kind, layer, metric and bits, separated by commas",
             )
         for fields in reader:
             if not any(field.strip() for field in fields):
@@ -138,11 +142,18 @@ def _decision(number: int, row: Mapping[str, str]) -> _Line:
     if storage == Format.DENSE:
         if rank not in {"", "dense"}:
             _refuse(number, f"the rank {shown(row['rank'])} with format dense", "an empty field or dense")
-        return _Line(number, Format.DENSE, None)
+        return _Line(number, Format.DENSE, None, _bits(number, row))
     # int() also takes signs, underscores and other alphabets' digits.
     if not (rank.isascii() and rank.isdigit() and len(rank) <= 15 and int(rank) > 0):
         _refuse(number, f"the rank {shown(row['rank'])} with format {storage}", "a whole number of at least 1")
-    return _Line(number, Format(storage), int(rank))
+    return _Line(number, Format(storage), int(rank), _bits(number, row))
+
+
+def _bits(number: int, row: Mapping[str, str]) -> int | None:
+    given = row.get("bits", "")
+    if given not in {"", *map(str, BITS)}:
+        _refuse(number, f"the bits {shown(given)}", "16, 8, 4 or an empty field")
+    return int(given) if given else None
 
 
 def _metric(number: int, name: str) -> Metric:
@@ -168,7 +179,7 @@ def _blocks(lines: Mapping[str, _Line], inventory: Inventory) -> tuple[BlockRank
                 mlp = mlp_of[name]
                 blocks[mlp] = _joint_block((name, line), mlp, lines, "belongs to the same MLP")
             else:
-                blocks[(name,)] = BlockRank((name,), line.format, line.rank)
+                blocks[(name,)] = BlockRank((name,), line.format, line.rank, line.bits)
     return tuple(blocks.values())
 
 
@@ -182,13 +193,13 @@ def _joint_block(named: tuple[str, _Line], names: tuple[str, ...], lines: Mappin
                 f"the format {first.format} for {first_name}, but no line has {name}, which {why}",
                 f"a line for each of {'+'.join(names)}",
             )
-        if (other.format, other.rank) != (first.format, first.rank):
+        if (other.format, other.rank, other.bits) != (first.format, first.rank, first.bits):
             _refuse(
                 max(first.number, other.number),
                 f"{other.format} {other.rank or 'dense'} for {name} and {first.format} {first.rank} for {first_name}",
-                f"the same format and rank on every line of {'+'.join(names)}",
+                f"the same format, rank and bits on every line of {'+'.join(names)}",
             )
-    return BlockRank(names, first.format, first.rank)
+    return BlockRank(names, first.format, first.rank, first.bits)
 
 
 def _refuse(number: int, given: str, expected: str) -> NoReturn:

@@ -29,7 +29,7 @@ class QualitySection(NamedTuple):
     @property
     def some_rounded(self) -> bool:
         """Whether a point is of rounded weights."""
-        return any(point.weight_bits < 16 for point in self.points)
+        return any(point.rounded_to for point in self.points)
 
 
 def quality_section(content: ReportContent) -> QualitySection:
@@ -58,7 +58,7 @@ def quality_section(content: ReportContent) -> QualitySection:
 
 
 def _point(row: ResultRow, ratio: float) -> QualityPoint:
-    return QualityPoint(row.method, row.model_bytes / 1e6, ratio, row.size.kept_fraction, row.weight_bits)
+    return QualityPoint(row.method, row.model_bytes / 1e6, ratio, row.size.kept_fraction, row.rounded_to)
 
 
 def _over(prediction: PredictedPerplexity, dense: float) -> tuple[float, float, float]:

@@ -32,19 +32,19 @@ class QualityPoint:
         megabytes: of the whole model.
         ratio: measured perplexity over the dense model's.
         kept_fraction: of the compressible parameters.
-        weight_bits: of the projections.
+        rounded_to: what the weights were rounded to, for people; empty: nothing was rounded.
     """
 
     method: str
     megabytes: float
     ratio: float
     kept_fraction: float
-    weight_bits: int = 16
+    rounded_to: str = ""
 
     @property
     def name(self) -> str:
         """What the point is of: Water-filling, 8 bits."""
-        return _name(self.method) + ("" if self.weight_bits == 16 else f", {self.weight_bits} bits")
+        return _name(self.method) + (f", {self.rounded_to}" if self.rounded_to else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def quality_chart(points: Sequence[QualityPoint], own: OwnPoint, text: str) -> M
         own: the map the report is about, at a place of its own.
         text: on which everything was measured or predicted.
     """
-    points = [p for p in points if p.weight_bits == 16 or p.ratio <= ROUNDED_UP_TO]
+    points = [p for p in points if not p.rounded_to or p.ratio <= ROUNDED_UP_TO]
     scale = _Scale(points, own)
     methods = sorted({p.method for p in points if p.method != "dense"}, key=lambda m: method_place(method_title(m)))
     label = f"Perplexity over the dense model's on {text}, against the size of the model"
@@ -124,7 +124,7 @@ def _axes(scale: _Scale) -> Markup:
 
 def _series(method: str, points: Sequence[QualityPoint], scale: _Scale) -> Markup:
     own = sorted((p for p in points if p.method == method), key=lambda p: p.megabytes)
-    path = " ".join(f"{scale.x(p.megabytes):.1f},{scale.y(p.ratio):.1f}" for p in own if p.weight_bits == 16)
+    path = " ".join(f"{scale.x(p.megabytes):.1f},{scale.y(p.ratio):.1f}" for p in own if not p.rounded_to)
     line = element("polyline", points=path, fill="none", stroke=_color(method), class_="series")
     return line + Markup("").join(_marker(method, p, scale) for p in own)
 
@@ -133,9 +133,9 @@ def _marker(method: str, point: QualityPoint, scale: _Scale) -> Markup:
     words = f"{point.name}: {percent(point.kept_fraction)} kept, {point.megabytes:.1f} MB, {point.ratio:.3f} {TIMES}"
     x, y = scale.x(point.megabytes), scale.y(point.ratio)
     marker = shape(method, x, y, 5.0, element("title", words))
-    if point.weight_bits == 16:
+    if not point.rounded_to:
         return marker
-    bits = element("text", str(point.weight_bits), x=x + 9, y=y + 4, class_="tick")
+    bits = element("text", point.rounded_to.removesuffix(" bits"), x=x + 9, y=y + 4, class_="tick")
     return element("g", marker, bits, class_="rounded", stroke=_color(method))
 
 

@@ -47,6 +47,8 @@ def rounding_instead(rows: Sequence[ResultRow], text: MeasuredText, n_bytes: int
 def sizes_in_words(row: ResultRow) -> str:
     """Return the bytes of a map at every number of bits: 227 MB at 16 bits, 142 MB at 8, 104 MB at 4."""
     stored = row.size.model_bytes
+    if row.rank_map is not None and row.rank_map.is_rounded:
+        return f"{megabytes(row.model_bytes)} with the bits of its blocks"
     return (
         f"{megabytes(stored['float16'])} at 16 bits, {megabytes(stored['int8'])} with its projections at 8, "
         f"{megabytes(stored['int4'])} at 4"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from engine.evaluation.bootstrap import Interval
-from engine.quantization.precision import STORED_AS
+from engine.precision import STORED_AS
 from engine.rank_map.document import RankMap
 
 if TYPE_CHECKING:
@@ -350,7 +350,14 @@ class ResultRow:
     @property
     def is_plain(self) -> bool:
         """Whether this is a rank map as computed: neither refined nor rounded."""
-        return not self.is_dense and self.refinement is None and self.weight_bits == 16
+        return not self.is_dense and self.refinement is None and not self.rounded_to
+
+    @property
+    def rounded_to(self) -> str:
+        """What the weights of the projections were rounded to, for people; empty: nothing was rounded."""
+        if self.rank_map is not None and self.rank_map.is_rounded:
+            return "bits per block"
+        return "" if self.weight_bits == max(STORED_AS) else f"{self.weight_bits} bits"
 
     @property
     def model_bytes(self) -> int:

@@ -23,8 +23,8 @@ from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
+from engine.precision import model_bytes
 from engine.prediction.power_law import MeasuredRun, Predictor
-from engine.quantization.precision import model_bytes
 from engine.rank_map.drafts import MapRequest
 from engine.rank_map.identity import map_id
 from engine.search.predicted import search_predictions

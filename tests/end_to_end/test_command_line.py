@@ -227,6 +227,25 @@ def test_targets_are_met_in_megabytes_and_in_predicted_perplexity(terminal, anal
     assert json.loads(path.read_text())["budget"]["params"] >= good["params"]
 
 
+def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analysed, text_file, tmp_path):
+    path = tmp_path / "bits.json"
+    words = ("allocate", analysed[1], "--mb")
+    full = terminal.json("allocate", analysed[1], "--keep", 1, "--dtype", "int8")
+    mb = 0.97 * full["model_mb_int8"]
+    made = {bits: terminal.json(*words, mb, "--bits", bits, "--out", path) for bits in ("16", "8", "choose")}
+    assert all(one["model_mb_float16"] <= mb for one in made.values())
+    assert made["choose"]["predicted_nats"] <= min(made["16"]["predicted_nats"], made["8"]["predicted_nats"])
+    assert sum(made["choose"]["blocks_at_bits"].values()) == len(json.loads(path.read_text())["blocks"])
+    on_text = ("--text", text_file, "--n-sequences", 2, "--length", 16, "--dtype", "float32")
+    row = terminal.json("evaluate", analysed[1], path, *on_text)["maps"][0]
+    assert row["size"]["model_bytes"]["float16"] == round(1e6 * made["choose"]["model_mb_float16"])
+    assert row["perplexities"][0]["perplexity"] > 1
+    refused = terminal("evaluate", analysed[1], path, *on_text, "--bits", 8, code=1)
+    assert "leave the bits out to measure it as it says" in refused.stderr
+    refused = terminal(*words, mb, "--bits", "choose", "--method", "svd-llm", code=1)
+    assert "give --mb and neither another method" in refused.stderr
+
+
 def test_flrc_takes_its_settings(terminal, analysed, tmp_path):
     path = tmp_path / "map.json"
     words = ("allocate", analysed[1], "--keep", 0.6, "--method", "flrc", "--rank-step", 4, "--min-rank", 8)

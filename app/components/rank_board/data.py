@@ -10,8 +10,8 @@ from app.costed_maps import CostedMap, formats_of
 from engine.allocation import LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
 from engine.formats import INDEX_BYTES
 from engine.methods.presets import PRESETS
+from engine.precision import STORED_AS, number_type
 from engine.prediction.runs import predictor_on
-from engine.quantization.precision import number_type
 from engine.rank_map.drafts import MapRequest
 from engine.results.glossary import FORMATS
 
@@ -38,6 +38,7 @@ CONSTANTS: Final = {
     "most_bridged": MOST_BRIDGED,
     "index_bytes": INDEX_BYTES,
     "number_types": {dtype: number_type(dtype) for dtype in DTYPES},
+    "stored_as": {str(bits): dtype for bits, dtype in STORED_AS.items()},
     "lowest_keep": LOWEST_KEEP,
     "measured_reach": MEASURED_REACH,
 }
@@ -165,8 +166,9 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     places = {name: str(place) for place, name in enumerate(analysis.projections)}
     blocks = (
         f"{'+'.join(places[name] for name in block.members)} {block.format} {block.rank}"
+        + (f" {block.bits}" if block.is_rounded else "")
         for block in rank_map.blocks
-        if block.rank is not None
+        if block.rank is not None or block.is_rounded
     )
     return ";".join([rank_map.metric, *sorted(blocks)])
 
@@ -183,4 +185,7 @@ def fixed_map(costed: CostedMap, name: str) -> dict[str, object]:
 
 
 def _blocks(blocks: Iterable[BlockRank]) -> list[dict[str, object]]:
-    return [{"members": list(b.members), "format": b.format.value, "rank": b.rank} for b in blocks]
+    return [
+        {"members": list(b.members), "format": b.format.value, "rank": b.rank, **({"bits": b.bits} if b.bits else {})}
+        for b in blocks
+    ]

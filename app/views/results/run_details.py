@@ -46,7 +46,7 @@ def show_details(
         offer_actions(analysis, row, notes, is_alone=len(chosen) == 1)
         _say_size(rows, row)
     evaluate_more(analysis, chosen)
-    if len(chosen) == 1 and chosen[0].weight_bits == 16:
+    if len(chosen) == 1 and not chosen[0].rounded_to:
         export_map(analysis, measured.costed_map(analysis.id, chosen[0]), _SIZES_IN)
     dense = rows[0]
     show_scores(dense, chosen)

@@ -89,7 +89,7 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
 
 
 def _some_rounded(rows: Sequence[ResultRow]) -> bool:
-    return any(row.weight_bits < 16 for row in rows)
+    return any(row.rounded_to for row in rows)
 
 
 def _choose_rows(ids: Sequence[str]) -> None:

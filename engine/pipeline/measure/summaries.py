@@ -11,7 +11,7 @@ from engine.evaluation.bootstrap import bootstrap_difference
 from engine.evaluation.summaries import MEASURES, Summaries, build_prompts, write_summaries
 from engine.model.sources import corpus_fingerprint, resolve_texts
 from engine.pipeline.measure.part import write_part
-from engine.quantization.precision import ROUNDINGS
+from engine.precision import ROUNDINGS
 from engine.rank_map.identity import ARTICLES, part_key
 from engine.text.pairs import TextPair, load_pairs
 

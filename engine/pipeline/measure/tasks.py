@@ -12,7 +12,7 @@ from engine.evaluation.tasks import LoadedTask, lm_eval_version, load_tasks, run
 from engine.machine import versions
 from engine.model.demo import fetch_demo
 from engine.pipeline.measure.part import write_part
-from engine.quantization.precision import ROUNDINGS
+from engine.precision import ROUNDINGS
 from engine.rank_map.identity import ITEMS, part_key
 
 if TYPE_CHECKING:

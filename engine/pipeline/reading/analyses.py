@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cache import Key, read_stage
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
+from engine.pipeline.reading.rounding import read_rounding
 from engine.results.json_form import from_json
 from engine.results.words import percent
 from engine.specs import AnalysisSpec
@@ -131,11 +132,12 @@ def load_analysis(store: Store, prefix: str) -> Analysis:
         RankScopeError: there is none.
         DamagedArtifactError: its files are not what was written.
     """
-    return read_analysis(store.read(find_analysis(store, prefix)))
+    analysis = read_analysis(store.read(find_analysis(store, prefix)))
+    return replace(analysis, rounding=read_rounding(store, analysis.id))
 
 
 def read_analysis(artifact: Artifact) -> Analysis:
-    """Read the artifact of an analysis.
+    """Read the artifact of an analysis, without what rounding is predicted to do.
 
     Raises:
         DamagedArtifactError: its files are not what was written.

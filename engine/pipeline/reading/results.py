@@ -9,8 +9,8 @@ from cache import Key, read_stage
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
+from engine.precision import SIZE_TYPES, model_bytes
 from engine.prediction.runs import with_predictions
-from engine.quantization.precision import SIZE_TYPES, model_bytes
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import EVALUATION, MEASUREMENT, map_id
 from engine.results.rows import DENSE, ResultRow, SizeResult, SummaryTexts

@@ -16,7 +16,7 @@ from engine.methods.targets import (
     allocate_within_bytes,
     smallest_budget,
 )
-from engine.quantization.precision import model_bytes, require_size_type
+from engine.precision import model_bytes, require_size_type
 from engine.types import Format
 from tests.support.examples import examples
 from tests.support.strategies import FACTORED, assert_keeps_the_contract, seeds, toy_locks, toy_model, toy_models

@@ -14,7 +14,7 @@ from engine.compression.apply import compress
 from engine.errors import ModelError
 from engine.formats import allocated_params, index_bytes
 from engine.model.inventory import take_inventory
-from engine.quantization.precision import ROUNDINGS, matrix_shapes, model_bytes
+from engine.precision import ROUNDINGS, matrix_shapes, model_bytes
 from engine.quantization.rounding import round_matrix, rounded
 from engine.types import BlockRank, Format
 from tests.support import toys

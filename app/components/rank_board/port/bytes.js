@@ -1,6 +1,6 @@
 import { skips } from "./formats.js";
 
-// engine.quantization.precision
+// engine.precision
 
 /** Return the bytes of a matrix: packed numbers row by row, and the scales where it is rounded. */
 function matrixBytes(rows, columns, { bits, group_size: size, scale_bytes: scale }) {
@@ -20,14 +20,16 @@ function shapesOf({ members, format, rank }, shapeOf) {
   return [[rank, skips(format) ? width - rank : width], ...shapes.map(({ outFeatures }) => [outFeatures, rank])];
 }
 
-/** Return the bytes of the whole model with a map, as a number type stores it: scales and column orders included. */
-export function modelBytes({ blocks }, type, { projections, others, indexBytes }) {
+/** Return the bytes of the whole model with a map, as a number type stores it: scales and column orders included.
+ *  A block with bits of its own has those. */
+export function modelBytes({ blocks }, type, { projections, others, indexBytes, typeOfBits }) {
   const shapeOf = (name) => projections.get(name);
   const decided = new Set(blocks.flatMap(({ members }) => members));
   const dense = [...projections.keys()].filter((name) => !decided.has(name));
   let bytes = others * type.other_bytes;
   for (const block of [...blocks, { members: dense, format: "dense", rank: null }]) {
-    for (const [rows, columns] of shapesOf(block, shapeOf)) bytes += matrixBytes(rows, columns, type);
+    const own = block.bits ? typeOfBits(block.bits) : type;
+    for (const [rows, columns] of shapesOf(block, shapeOf)) bytes += matrixBytes(rows, columns, own);
     if (skips(block.format)) bytes += shapeOf(block.members[0]).inFeatures * indexBytes;
   }
   return bytes;

@@ -2,8 +2,12 @@
 
 /** Return what a map decides, as app/components/rank_board/data.py writes it of measured ones. */
 export function contentOf({ blocks }, metric, placeOf) {
-  const factored = blocks.filter(({ rank }) => rank !== null);
-  const written = factored.map(({ members, format, rank }) => `${members.map(placeOf).join("+")} ${format} ${rank}`);
+  const isRounded = ({ bits }) => bits !== undefined && bits < 16;
+  const wordsOf = ({ format, rank }) => `${format} ${rank === null ? "None" : rank}`;
+  const decided = blocks.filter((block) => block.rank !== null || isRounded(block));
+  const written = decided.map(
+    (block) => `${block.members.map(placeOf).join("+")} ${wordsOf(block)}${isRounded(block) ? ` ${block.bits}` : ""}`,
+  );
   return [metric, ...written.sort()].join(";");
 }
 

@@ -88,8 +88,10 @@ export class Planner {
   /** Return the bytes of the whole model with a map, stored as a number type; a map without blocks is dense. */
   bytesOf(plan, dtype) {
     const { compressible, total, constants } = this.data;
-    const { number_types: types, index_bytes: indexBytes } = constants;
-    return modelBytes(plan, types[dtype], { projections: this.projections, others: total - compressible, indexBytes });
+    const { number_types: types, stored_as: storedAs, index_bytes: indexBytes } = constants;
+    const typeOfBits = (bits) => types[storedAs[bits]];
+    const { projections } = this;
+    return modelBytes(plan, types[dtype], { projections, others: total - compressible, indexBytes, typeOfBits });
   }
 
   /** Return the largest budget in parameters at which no method's map makes the whole model larger than `bytes`. */

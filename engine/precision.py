@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.errors import InvalidSpecError
-from engine.formats import BYTES_PER_PARAM, allocated_params, index_bytes
-from engine.types import Format
+from engine.formats import BYTES_PER_PARAM, block_params, index_bytes
+from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from engine.types import BlockRank, Inventory, Projection
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engine.types import Inventory, Projection
 
 SCALE_BYTES: Final = 2
 """Of one scale, a bfloat16 number."""
@@ -33,8 +36,17 @@ class Rounding:
 
     def matrix_bytes(self, out_features: int, in_features: int) -> int:
         """Return the bytes of a matrix: packed integers row by row, and the scales."""
-        n_groups = 1 if self.group_size is None else -(-in_features // self.group_size)
-        return out_features * (-(-in_features * self.bits // 8) + n_groups * SCALE_BYTES)
+        n_bytes: int = out_features * self._row_bytes(in_features)
+        return n_bytes
+
+    def columns_bytes(self, out_features: int, in_features: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the bytes of matrices of as many rows that differ in their columns (n,)."""
+        n_bytes: NDArray[np.int64] = out_features * self._row_bytes(in_features)
+        return n_bytes
+
+    def _row_bytes(self, columns: Any) -> Any:
+        n_groups = 1 if self.group_size is None else -(-columns // self.group_size)
+        return -(-columns * self.bits // 8) + n_groups * SCALE_BYTES
 
 
 ROUNDINGS: Final[Mapping[int, Rounding]] = {8: Rounding(8, None), 4: Rounding(4, 32)}
@@ -53,7 +65,7 @@ def model_bytes(dtype: str, blocks: Iterable[BlockRank], inventory: Inventory) -
     """Return the bytes of a whole model's weights; the one rule for boards, results, reports and budgets.
 
     A type of float is that of every weight. As ``int8`` or ``int4`` the projections are rounded and have scales, and
-    everything else (embeddings, head, norms) has 16 bits.
+    everything else (embeddings, head, norms) has 16 bits. A block with bits of its own has those, whatever the type.
 
     Args:
         dtype: one of :data:`SIZE_TYPES`.
@@ -65,13 +77,23 @@ def model_bytes(dtype: str, blocks: Iterable[BlockRank], inventory: Inventory) -
     """
     require_size_type(dtype)
     blocks, projections = list(blocks), inventory.by_name
-    orders = sum(index_bytes(block, projections[block.members[0]].in_features) for block in blocks)
-    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    decided = {name for block in blocks for name in block.members}
+    dense = (BlockRank((name,), Format.DENSE, None) for name in projections if name not in decided)
     others = inventory.total_params - inventory.compressible_params
+    matrices = sum(
+        block_bytes(block, dtype if block.bits is None else STORED_AS[block.bits], projections)
+        for block in (*blocks, *dense)
+    )
+    return matrices + others * BYTES_PER_PARAM.get(dtype, BYTES_PER_PARAM["bfloat16"])
+
+
+def block_bytes(block: BlockRank, dtype: str, projections: Mapping[str, Projection]) -> int:
+    """Return the bytes of one decided block stored as a number type, its column order included."""
+    order = index_bytes(block, projections[block.members[0]].in_features)
+    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
     if rounding is None:
-        return (others + allocated_params(blocks, inventory)) * BYTES_PER_PARAM[dtype] + orders
-    matrices = sum(rounding.matrix_bytes(*shape) for shape in matrix_shapes(blocks, inventory))
-    return matrices + others * BYTES_PER_PARAM["bfloat16"] + orders
+        return block_params(block, projections) * BYTES_PER_PARAM[dtype] + order
+    return sum(rounding.matrix_bytes(*shape) for shape in _shapes_of(block, projections)) + order
 
 
 def require_size_type(dtype: str) -> None:

@@ -1,0 +1,119 @@
+"""A rank map for a budget in bytes, with bits chosen per block or the same everywhere; free of torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from engine.allocation import BitChoices, build_frontier
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.methods.presets import get_preset
+from engine.precision import model_bytes
+from engine.rank_map.document import RankMap
+from engine.types import BITS, Allocation, BlockRank, Format, GroupCurves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.allocation import Frontier
+    from engine.analysis.value import Analysis
+    from engine.methods.allocate import Request
+    from engine.types import DistortionCurve
+
+CHOOSE: Final = "choose"
+BIT_CHOICES: Final = (CHOOSE, *map(str, BITS))
+"""What may be asked for: bits chosen per block, or one number for all."""
+METHOD: Final = "water-filling"
+"""The method that can choose bits: it weighs them against ranks in nats."""
+
+
+def allocate_bytes(
+    analysis: Analysis,
+    groups: Sequence[GroupCurves],
+    request: Request,
+    bits: str,
+    n_bytes: float,
+    cut_weight: float = 1.0,
+) -> RankMap:
+    """Return the rank map with the least predicted increase that makes the whole model at most ``n_bytes`` large.
+
+    With chosen bits it is never worse, as predicted, than with any one number of bits for all blocks, nor than the
+    dense model at it: those are among what is compared.
+
+    Args:
+        analysis: of the model; with predictions of rounding, unless all bits are 16.
+        groups: its curves in the loss metric.
+        request: locks, formats and settings of water-filling.
+        bits: one of :data:`BIT_CHOICES`.
+        n_bytes: of the whole model at most, scales and what is never compressed included.
+        cut_weight: what a nat of cutting counts beside one of rounding; see ``engine.prediction.cutting``.
+
+    Raises:
+        InfeasibleBudgetError: the smallest allocation is larger.
+        RankScopeError: a lock does not fit, or a setting is none of water-filling's.
+    """
+    if bits not in BIT_CHOICES:
+        raise InvalidSpecError(f"The bits {bits!r} were given; expected one of {', '.join(BIT_CHOICES)}.")
+    inventory, groups = analysis.inventory, [_weighted(group, cut_weight) for group in groups]
+
+    def size(allocation: Allocation) -> int:
+        return model_bytes("float16", allocation.blocks, inventory)
+
+    others = 2 * (inventory.total_params - inventory.compressible_params)
+    limit = int(n_bytes) - others
+    frontiers = [_frontier(analysis, groups, request, offered) for offered in _offered(bits)]
+    found = [frontier.within(limit) for frontier in frontiers if frontier.costs[0] <= limit]
+    if not request.locks:
+        found += [dense_at(analysis, offered[0]) for offered in _offered(bits) if len(offered) == 1]
+    fitting = [one for one in found if size(one) <= n_bytes]
+    if not fitting:
+        least = min(int(frontier.costs[0]) for frontier in frontiers) + others
+        raise InfeasibleBudgetError(
+            f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this makes the model is "
+            f"{-(-least // 100) / 1e4:.4f} MB; ask for at least that, release held ranks, or allow fewer bits."
+        )
+    best = min(fitting, key=lambda one: (one.nats, size(one)))
+    about = analysis.about
+    preset = get_preset(METHOD)
+    named = (about["model"], about["model_fingerprint"], analysis.id, METHOD, preset.metric, None)
+    return RankMap(*named, best.blocks)
+
+
+def _weighted(group: GroupCurves, weight: float) -> GroupCurves:
+    def weighted(curve: DistortionCurve) -> DistortionCurve:
+        return replace(curve, nats=weight * curve.nats)
+
+    shared, width = (None if curve is None else weighted(curve) for curve in (group.shared, group.width))
+    return GroupCurves(tuple(map(weighted, group.separate)), shared, width)
+
+
+def blocks_at_bits(rank_map: RankMap) -> dict[str, int]:
+    """Return how many blocks a map has of each number of bits and format: ``8 bits, low-rank``."""
+    kinds = sorted(((block.bits or max(BITS), block.format.value) for block in rank_map.blocks), reverse=True)
+    return {f"{bits} bits, {storage}": n for (bits, storage), n in Counter(kinds).items()}
+
+
+def _offered(bits: str) -> list[tuple[int, ...]]:
+    """Return the sets of bits to compare: all to choose from, then each by itself."""
+    return [BITS, *((each,) for each in BITS)] if bits == CHOOSE else [(int(bits),)]
+
+
+def dense_at(analysis: Analysis, bits: int) -> Allocation:
+    """Return the dense model at a number of bits."""
+    blocks = tuple(BlockRank((name,), Format.DENSE, None, bits) for name in analysis.projections)
+    nats = 0.0 if analysis.rounding is None else sum(analysis.rounding.of(block) for block in blocks)
+    return Allocation(blocks, analysis.inventory.compressible_params, nats)
+
+
+def _frontier(
+    analysis: Analysis, groups: Sequence[GroupCurves], request: Request, offered: tuple[int, ...]
+) -> Frontier:
+    preset = get_preset(METHOD)
+    return build_frontier(
+        groups,
+        formats=preset.formats if request.formats is None else request.formats,
+        locks=request.locks,
+        choices=BitChoices(offered, analysis.rounding, analysis.projections),
+        **request.settings.options_of(preset),
+    )
