@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EFFORTS: Final[Mapping[str, Mapping[str, object]]] = {
     "fast": {"n_sequences": 16},
     "good": {},
-    "best": {"n_sequences": 256, "around_keep": 0.8},
+    "best": {"n_sequences": 256},
 }
 """Effort -> the defaults it changes: a first look; enough text for good maps; the best maps that need no training."""
 
@@ -46,7 +46,7 @@ class Analyse(OnText):
     effort: Literal["fast", "good", "best"] = Field(
         default="good",
         description="How much is spent on better maps: fast reads a quarter of the text that good reads, best four "
-        "times as much, and twice.",
+        "times as much.",
     )
     trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", "Run Python code that comes with the model.")
     n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")

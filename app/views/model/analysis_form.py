@@ -9,7 +9,7 @@ from app.services import texts
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import text_picker, with_amount
 from engine.operations import Analyse
-from engine.results.words import megabytes, percent
+from engine.results.words import megabytes
 from engine.specs import CorpusSource, Fisher
 
 _MODELS = {"demo": "Demo", "hub": "Hub id", "folder": "Folder", "gguf": "GGUF file"}
@@ -41,11 +41,6 @@ def analysis_form() -> Analyse | None:
     text = text_picker(key="model.text")
     effort = option_picker("Effort", _EFFORTS, key="model.effort", default="good", help_text=_EFFORT_HELP)
     operation = with_amount(Analyse().changed(effort=effort), key=f"model.{effort}")
-    if operation.around_keep is not None:
-        st.caption(
-            f"Then once more, around the model compressed to {percent(operation.around_keep)}, whose inputs and "
-            "gradients the maps of small sizes meet."
-        )
     with st.expander("More settings"):
         fisher = st.selectbox("Gradients are taken", list(_FISHER), format_func=_FISHER.__getitem__, key="model.fisher")
         memory = st.number_input(

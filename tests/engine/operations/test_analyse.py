@@ -8,23 +8,22 @@ from engine.errors import InvalidSpecError
 from engine.operations import Analyse
 
 
-@pytest.mark.parametrize(("effort", "expected"), [("fast", (16, None)), ("good", (64, None)), ("best", (256, 0.8))])
-def test_an_effort_decides_how_much_is_read_and_around_what(effort: str, expected: tuple[int, float | None]) -> None:
+@pytest.mark.parametrize(("effort", "n_sequences"), [("fast", 16), ("good", 64), ("best", 256)])
+def test_an_effort_decides_how_much_is_read(effort: str, n_sequences: int) -> None:
     operation = Analyse().changed(effort=effort)
-    assert (operation.spec().corpus.n_sequences, operation.spec().around_kept_fraction) == expected
+    assert operation.spec().corpus.n_sequences == n_sequences
     assert operation.arguments() == ({} if effort == "good" else {"effort": effort})
     assert Analyse(**operation.arguments()) == operation
 
 
 def test_what_is_asked_for_goes_before_the_effort() -> None:
     operation = Analyse(effort="best", n_sequences=8)
-    assert (operation.spec().corpus.n_sequences, operation.spec().around_kept_fraction) == (8, 0.8)
+    assert operation.spec().corpus.n_sequences == 8
     assert operation.arguments() == {"effort": "best", "n_sequences": 8}
 
 
 def test_the_help_says_what_an_effort_changes() -> None:
     assert Analyse.default_text("n_sequences") == "64; fast: 16; best: 256"
-    assert Analyse.default_text("around_keep") == "none; best: 0.8"
 
 
 def test_an_unknown_effort_is_a_sentence() -> None:
