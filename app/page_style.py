@@ -9,13 +9,25 @@ from starlette.datastructures import MutableHeaders
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-STYLE: Final = b"""<style>
+WIDTHS: Final = (340, 400, 640)
+"""In pixels, that parts of a page beside each other can have at least."""
+
+_BESIDE: Final = "\n".join(
+    f'div:has(> [class*="st-key-beside-{width}-"]) {{ flex: {width} 1 {width}px; min-width: 0; }}' for width in WIDTHS
+)
+_STYLE: Final = """<style>
 .stMainBlockContainer.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 4rem; }
 .stHeading.stHeading h1 { padding: 0.25rem 0; }
 /* The rank board is drawn by a script: what is below it waits where it will be. */
-[class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 690px; }
-[class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 600px; }
+[class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 697px; }
+[class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 554px; }
+/* What only hands curves to them takes no place. */
+.stElementContainer[class*="-curves"] { position: absolute; }
+/* Streamlit loads an input after the page, and holds a place for it without its label. */
+[class*="st-key-inputs-fields-"] [data-testid="stSkeleton"] { height: 4.25rem; }
+[class*="st-key-inputs-options-"] [data-testid="stSkeleton"] { height: 3.75rem; }
 @media (max-width: 1100px) {
+  [class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 592px; }
   [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
 }
 /* Streamlit's captions are too pale for both themes, and the primary colour as text is too dark for the dark one. */
@@ -29,8 +41,8 @@ STYLE: Final = b"""<style>
 @media (max-width: 1100px) {
   .st-key-presentation { display: none; }
 }
-</style>
 """
+STYLE: Final = f"{_STYLE}{_BESIDE}\n</style>\n".encode()
 
 _DEPENDS_ON_CONTENT: Final = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 

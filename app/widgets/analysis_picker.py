@@ -9,6 +9,7 @@ import streamlit as st
 from app.pages import page_link
 from app.services import analyses
 from app.widgets.baseline import show_baseline
+from app.widgets.inputs import inputs
 from app.widgets.job_progress import watch
 from app.widgets.welcome import CHOICE_KEY, GONE_KEY, show_first_steps, welcome
 from app.wording.labels import plain
@@ -42,9 +43,10 @@ def current_analysis(*, explain: bool = True, is_compact: bool = False) -> Analy
     _explain_absence(is_replaced=bool(ids))
     if not headings:
         if explain:
-            _explain_emptiness()
+            explain_emptiness()
         return None
-    chosen = st.selectbox(
+    place = st.container() if is_compact else inputs("analysis")
+    chosen = place.selectbox(
         "Analysis",
         ids,
         matching[0] if matching else 0,
@@ -75,7 +77,8 @@ def _explain_absence(*, is_replaced: bool) -> None:
     )
 
 
-def _explain_emptiness() -> None:
+def explain_emptiness() -> None:
+    """Say what to do, or what is done, where nothing was analysed yet."""
     running = watch("analyse")
     if running is None or running.status.is_final:
         welcome()

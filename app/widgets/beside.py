@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.page_style import WIDTHS
+
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
@@ -17,12 +19,12 @@ def beside(key: str, *widths: int) -> list[DeltaGenerator]:
 
     Args:
         key: letters and dashes.
-        widths: the narrowest of each container in pixels, and its share of what is left.
+        widths: the narrowest of each container in pixels, and its share of what is left; :mod:`app.page_style` has a
+            rule for each.
     """
-    names = [f"{key}-{place}" for place in range(len(widths))]
-    rules = [
-        f"div:has(> .st-key-{name}) {{flex: {width} 1 {width}px}}" for name, width in zip(names, widths, strict=True)
-    ]
-    st.html(f"<style>{''.join(rules)}</style>")
+    assert set(widths) <= set(WIDTHS)
     row = st.container(horizontal=True)
-    return [row.container(key=name) for name in names]
+    parts = [row.container(key=f"beside-{width}-{key}-{place}") for place, width in enumerate(widths)]
+    for part in parts:
+        part.empty()  # a container without an element has no place
+    return parts

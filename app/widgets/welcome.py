@@ -32,7 +32,7 @@ _FETCHING: Final = frozenset({"demo", "demo-texts", "demo-model", "demo-download
 _STEPS: Final = (
     ("Fetch", "The model and its texts, once: up to {disk} of disk."),
     ("Analyse", "The model reads a text; then its weight matrices are decomposed. A few minutes on two cores."),
-    ("Measure", "Seven compressed versions on held-out text. The pages can be used while they arrive one by one."),
+    ("Measure", "Every method on held-out text, one of them at three sizes. Meanwhile the pages can be used."),
 )
 
 

@@ -16,7 +16,7 @@ from app.views.overview.next_steps import show_next_steps
 from app.views.overview.sample import show_sample
 from app.views.shared.board_maps import map_edited_by_hand
 from app.views.shared.comparison import quality_table
-from app.widgets.analysis_picker import current_analysis
+from app.widgets.analysis_picker import current_analysis, explain_emptiness
 from app.widgets.errors import errors_shown
 from app.widgets.text_choice import chosen_text
 from app.wording.recommendation import not_recommended, recommended
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
 
 
 def render() -> None:
-    st.title("RankScope")
+    title, picker = st.columns([2, 7], vertical_alignment="center")
+    title.title("RankScope")
     with errors_shown():
-        analysis = current_analysis()
+        with picker:
+            analysis = current_analysis(explain=False, is_compact=True)
         if analysis is None:
+            explain_emptiness()
             return
         rows = measurements.result_rows(analysis.id)
         keep, text = chosen_budget(), chosen_text(rows)

@@ -10,6 +10,7 @@ from app import charts, tables
 from app.views.results.run_pickers import choose_runs, chosen_columns, run_filter
 from app.views.results.runs_frame import runs_frame
 from app.widgets.baseline import baseline
+from app.widgets.inputs import inputs
 from app.wording.labels import plain
 from engine.rank_map.identity import map_id
 from engine.results.columns import Role, measures
@@ -39,7 +40,8 @@ def show_runs(analysis: Analysis, rows: Sequence[ResultRow], notes: Mapping[str,
     """
     st.subheader("Measured maps")
     texts = measured_texts(rows)
-    shown = run_filter(rows, texts)
+    with inputs("runs"):
+        shown = run_filter(rows, texts)
     every = measures(shown.rows)
     left, right = st.columns(2)
     with left:
@@ -67,7 +69,8 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
         st.caption("Nothing was measured for this selection.")
         return
     by_name = {m.name: m for m in (*qualities, *costs)}
-    left, right = st.columns([2, 1])
+    with inputs("front"):
+        left, right = st.columns([2, 1])
 
     def title(name: str) -> str:
         return by_name[name].title

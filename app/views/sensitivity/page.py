@@ -16,6 +16,7 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.colour_scale import colour_scale
 from app.widgets.errors import errors_shown
 from app.widgets.estimate import show_estimate
+from app.widgets.inputs import inputs
 from app.widgets.job_progress import follow, watch
 from app.widgets.pickers import kept_fraction_slider, option_picker
 from app.widgets.text_form import measuring_form
@@ -41,13 +42,14 @@ def render() -> None:
             return
         watch("sensitivity", analysis.id)
         measured = analyses.measured_sensitivity(analysis.id)
-        kept = kept_fraction_slider(
-            "Each projection is cut alone, to this fraction of its own parameters",
-            key="cut",
-            default=measured.kept_fraction if measured else Sensitivity.settings()["kept_fraction"].default,
-            help_text="In low-rank format; all other projections stay dense.",
-        )
-        with st.container(horizontal=True, vertical_alignment="bottom"):
+        with inputs("cut"):
+            kept = kept_fraction_slider(
+                "Each projection is cut alone, to this fraction of its own parameters",
+                key="cut",
+                default=measured.kept_fraction if measured else Sensitivity.settings()["kept_fraction"].default,
+                help_text="In low-rank format; all other projections stay dense.",
+            )
+        with inputs("scales", are_options=True):
             scale = colour_scale()
             order = option_picker("Layers and kinds", _ORDERS, key="order", help_text=_ORDER_HELP, in_url=True)
         if measured is not None and measured.kept_fraction != kept:

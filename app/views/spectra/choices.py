@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import tables
 from app.widgets.colour_scale import ColourScale, colour_scale
+from app.widgets.inputs import inputs
 from app.widgets.pickers import fraction_slider, option_picker
 from engine.types import Metric
 
@@ -52,7 +53,7 @@ class Choices:
 
 def choose(analysis: Analysis) -> Choices:
     """Ask for everything above the charts."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with inputs("spectra"):
         analysed = {metric: name for metric, name in WEIGHTINGS.items() if metric in analysis.energies}
         metric = option_picker(
             "Weighting",

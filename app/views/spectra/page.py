@@ -22,6 +22,7 @@ from app.widgets.analysis_picker import current_analysis
 from app.widgets.baseline import baseline
 from app.widgets.beside import beside
 from app.widgets.errors import errors_shown
+from app.widgets.inputs import inputs
 from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def render() -> None:
         energies, marks = analysis.energies[choices.metric], _marks(current, pinned, choices.energy)
         left, right = beside("spectra", 400, 640)
         with right:
-            with st.container(horizontal=True, vertical_alignment="bottom"):
+            with inputs("lines", are_options=True):
                 quantity, axes = choose_lines()
                 other = choose_other(analysis, choices)
             shown = st.container()
