@@ -22,7 +22,17 @@ MORE_POSITIONAL = {"_calibrate", "_write_analysis"}
 FLOW = (
     *("errors", "paths", "types", "specs", "formats", "precision", "registry", "progress", "machine", "settings"),
     *("text", "model", "calibration", "factorization", "analysis", "allocation", "rank_map", "methods"),
-    *("compression", "quantization", "decoding", "refinement", "evaluation", "results", "prediction", "search"),
+    *(
+        "compression",
+        "quantization",
+        "devices",
+        "decoding",
+        "refinement",
+        "evaluation",
+        "results",
+        "prediction",
+        "search",
+    ),
     *("report", "export", "jobs", "pipeline", "playground", "operations", "cli"),
 )
 """What the engine consists of; everything imports only from what stands before it."""

@@ -19,6 +19,7 @@ from engine.cli import (
     cache,
     compare,
     demo,
+    devices,
     evaluate,
     export,
     fetch_demo,
@@ -57,6 +58,7 @@ for _module in (
     compare,
     generate,
     report,
+    devices,
     demo,
     app,
 ):

@@ -1,0 +1,1 @@
+"""What a model would cost on a device, before anything is compressed."""
