@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse, PlainTextResponse
 
-from app.page_style import STYLE, StyledPage
+import app
+from app.page_style import STYLE, WIDTHS, StyledPage
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,3 +53,15 @@ def test_a_page_has_the_style_in_its_head() -> None:
 def test_everything_else_is_left_as_it_is() -> None:
     _, body = ask(PlainTextResponse("</head>"), accept="*/*", accept_encoding="gzip")
     assert body == b"</head>"
+
+
+def test_every_width_of_parts_beside_each_other_has_its_rule() -> None:
+    calls = [
+        node
+        for path in Path(app.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "beside"
+    ]
+    used = {width.value for call in calls for width in call.args[1:] if isinstance(width, ast.Constant)}
+    assert used == set(WIDTHS)
+    assert all(f"flex: {width} 1 {width}px" in STYLE.decode() for width in WIDTHS)

@@ -81,3 +81,9 @@ def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(
     kept = float(root.get_attribute("data-kept-fraction") or "nan")
     assert f"keep={kept:g}" in page.url
     assert root.get_attribute("data-params") == str(best_params(toy_analysis, kept))
+
+    # What to do next stands on the first screen.
+    page.set_viewport_size({"width": 1440, "height": 900})
+    last = page.get_by_role("button", name="Pin as baseline").bounding_box()
+    assert last is not None
+    assert last["y"] + last["height"] <= 900
