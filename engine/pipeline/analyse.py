@@ -24,17 +24,19 @@ from engine.factorization.parallel import single_threaded_workers
 from engine.machine import peak_memory_bytes, versions
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.headers import read_header
-from engine.model.module import device_of, dtype_of, pass_type, weight_matrix
+from engine.model.module import device_of, dtype_of, pass_type, resolve_device, weight_matrix
 from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
 from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factors import rank_factors_reader, write_factors
+from engine.pipeline.pace import measure_pace
 from engine.pipeline.plan import described, plan_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
+from engine.results.words import duration
 from engine.types import RANK_FORMATS, Budget, Metric, block_name
 
 if TYPE_CHECKING:
@@ -96,7 +98,9 @@ def analyse(
         return key
     header = read_header(folder.path)
     plan = plan_analysis(header, spec, memory_bytes, stream=stream, n_workers=torch.get_num_threads())
-    report("plan", 0.1, f"Plan: {described(plan)}")
+    pace = measure_pace(getattr(torch, spec.calibration.compute_dtype), resolve_device(device))
+    seconds = pace.seconds(plan.work, torch.get_num_threads())
+    report("plan", 0.1, f"Plan: about {duration(seconds)} if nothing is stored yet; {described(plan)}")
     stored_shares = _stored_shares(store, spec, header.n_layers, folder.fingerprint, corpus_id, begun=n_start > 0)
     if (shortage := plan.disk_shortage(store.root, stored_shares)) is not None:
         raise ResourceError(shortage)

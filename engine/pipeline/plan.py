@@ -16,21 +16,42 @@ from typing import TYPE_CHECKING, Final
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.machine import free_memory_bytes
 from engine.results.words import megabytes
+from engine.specs import Fisher
 from engine.types import InputGroup, Metric, Projection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from engine.model.headers import ModelHeader
     from engine.specs import AnalysisSpec
 
 _PLACE: Final = re.compile(r"(?:^|\.)(\d+)\.(.*)$")
-_PROGRAM_BYTES: Final = 500_000_000
+_PROGRAM_BYTES: Final = 800_000_000
 """Of Python, torch and transformers, and of what passes hold for a moment."""
 _NEURON_MATRICES: Final = 9
 """Of float64 that ordering the neurons of an MLP holds at once, as measured at 2,752 neurons."""
+_CUBES_OF_A_BLOCK: Final = 2.0
+_CUBES_OF_NEURONS: Final = 0.8
+"""Seconds of a block's factors in one metric, and of an order of neurons, over those of an eigendecomposition."""
+_PASS_OVERHEAD: Final = 1.5
+"""Seconds of passes over those of their products at full pace."""
 _LEAST_SIDE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an analysis computes.
+
+    Attributes:
+        pass_flops: of the model's own products, forward and backward.
+        moment_flops: of second moments.
+        eigen_cubes: n^3 of eigendecompositions, and of products and eliminations beside them in the same unit.
+    """
+
+    pass_flops: float
+    moment_flops: float
+    eigen_cubes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +63,14 @@ class AnalysisPlan:
         memory_bytes: at the peak.
         disk_bytes: what is kept: of ``statistics``, and of the factors of every metric.
         scratch_bytes: on disk while it runs.
+        work: what is computed.
     """
 
     streams: bool
     memory_bytes: int
     disk_bytes: Mapping[str, int]
     scratch_bytes: int
+    work: Work
 
     @property
     def kept_bytes(self) -> int:
@@ -109,7 +132,31 @@ def plan_analysis(
     disk = {"statistics": sum(moments)}
     disk |= {metric: sum(_factor_bytes(g, metric, downs) for g in groups) for metric in spec.metrics}
     states = int((header.n_layers + 1) * tokens * header.width * max(n_bytes, 2)) if streams else 0
-    return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states)
+    work = _work(header, spec, groups, downs, sum(moments), streams=streams)
+    return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states, work)
+
+
+def _work(
+    header: ModelHeader,
+    spec: AnalysisSpec,
+    groups: Sequence[InputGroup],
+    downs: Collection[str],
+    moment_bytes: int,
+    *,
+    streams: bool,
+) -> Work:
+    tokens = spec.corpus.n_sequences * spec.corpus.length
+    backward = 2 if spec.calibration.fisher is Fisher.EMPIRICAL else 4
+    of_layers = (1 + streams + backward) * header.n_matrix_params
+    of_head = (1 + backward // 2) * header.vocabulary * header.width
+    cubes = 0.0
+    for group in groups:
+        sides = [min(p.out_features, p.in_features) for p in group.members]
+        sides += [group.in_features] if len(group.members) > 1 else []
+        cubes += _CUBES_OF_A_BLOCK * len(spec.metrics) * sum(float(side) ** 3 for side in sides)
+        if Metric.LOSS in spec.metrics:
+            cubes += _CUBES_OF_NEURONS * sum(float(p.in_features) ** 3 for p in group.members if p.name in downs)
+    return Work(_PASS_OVERHEAD * 2 * tokens * (of_layers + of_head), tokens * moment_bytes / 4, cubes)
 
 
 def fits_whole(header: ModelHeader, dtype: str) -> bool:

@@ -127,7 +127,7 @@ def streamed(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict
     one_pass = StreamedPass(model.module, model.holding, model.inventory, tokens, SPEC, Boundaries(kept))
     begun, most_kept = time.monotonic(), 0
 
-    def look(*_: object) -> None:
+    def look(stage: str, fraction: float | None, message: str) -> None:
         nonlocal most_kept
         most_kept = max(most_kept, sum(file.stat().st_size for file in kept.iterdir()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_the_plan_tells_what_is_stored(name, within, tmp_path, asked):
             what = artifact.manifest.about.get("metric", stage)
             found[what] += artifact.manifest.members[f"{stage}.safetensors"].size_bytes
     assert dict(planned.disk_bytes) == pytest.approx(found, rel=within)
+
+
+def test_the_plan_is_said_before_the_model_is_opened(tmp_path, asked):
+    said = []
+    asked("llama").run(Home(tmp_path), lambda *report: said.append(report[2]))
+    (first,) = [message for message in said if message.startswith("Plan: about ")]
+    assert re.match(r"Plan: about \d+ s if nothing is stored yet; the whole model in memory; memory up to", first)
+    assert said.index(first) < next(i for i, message in enumerate(said) if message.startswith("Opening"))
+
+
+def test_twice_the_text_is_twice_the_work_of_passes_and_reading_by_layer_more(asked):
+    once, twice = asked("llama").plan().work, asked("llama").changed(n_sequences=12).plan().work
+    assert (twice.pass_flops, twice.eigen_cubes) == (2 * once.pass_flops, once.eigen_cubes)
+    assert asked("llama", stream=True).plan().work.pass_flops > once.pass_flops
 
 
 def test_what_the_disk_has_no_room_for_is_refused_before_it_begins(tmp_path, asked, monkeypatch):
