@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cache import Key
     from engine.rank_map.document import RankMap
 
+USUAL = TrainingSpec()
 STEPS = ("plain", "corrected", "trained", "both")
 
 
@@ -61,9 +62,9 @@ def main() -> None:
     parser.add_argument("--keep", type=float, nargs="+", default=[0.8, 0.6])
     parser.add_argument("--methods", nargs="+", default=["water-filling"])
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
-    parser.add_argument("--minutes", type=float, default=TrainingSpec.minutes)
-    parser.add_argument("--train-sequences", type=int, default=TrainingSpec.n_sequences)
-    parser.add_argument("--learning-rate", type=float, default=TrainingSpec.learning_rate)
+    parser.add_argument("--minutes", type=float, default=USUAL.minutes)
+    parser.add_argument("--train-sequences", type=int, default=USUAL.n_sequences)
+    parser.add_argument("--learning-rate", type=float, default=USUAL.learning_rate)
     parser.add_argument("--n-sequences", type=int, default=10)
     parser.add_argument("--other-sequences", type=int, default=10)
     chosen = parser.parse_args()
