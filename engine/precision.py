@@ -55,6 +55,9 @@ ROUNDINGS: Final[Mapping[int, Rounding]] = {8: Rounding(8, None), 4: Rounding(4,
 STORED_AS: Final[Mapping[int, str]] = {16: "float16", **{bits: f"int{bits}" for bits in ROUNDINGS}}
 """Bits of the projections' weights -> name of the type; everything else of a model has 16."""
 
+ROUNDED_TYPES: Final = tuple(STORED_AS[bits] for bits in ROUNDINGS)
+"""The number types whose weights are integers with scales."""
+
 _BITS_OF: Final = {name: bits for bits, name in STORED_AS.items()}
 
 SIZE_TYPES: Final = tuple(dict.fromkeys([*BYTES_PER_PARAM, *STORED_AS.values()]))

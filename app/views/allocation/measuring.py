@@ -52,7 +52,13 @@ def measure_map(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow]
         st.caption("This map has not been measured yet.")
     else:
         on_text = None if text is None else text.of(row)
-        show_measurement(on_text or row.perplexities[0])
+        found = on_text or row.perplexities[0]
+        if found.prediction is None:
+            st.caption(
+                f"Measured with {row.rounded_to}: perplexity {ratio(found.ratio)} on {plain(found.measured_on)}."
+            )
+        else:
+            show_measurement(found)
         page_link("results", "This run among all measured maps", run=row.id[:12])
     _say_rounded(rows, costed)
     refine_map(analysis, costed)

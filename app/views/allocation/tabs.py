@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components.rank_board.held import release_all
 from app.costed_maps import NoMap
+from app.views.allocation.device import ask_device
 from app.views.allocation.measuring import measure_map
 from app.views.allocation.rank_map import show_rank_map
 from app.views.allocation.saved_maps import show_saved_maps
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from app.costed_maps import CostedMap
     from engine.results.rows import ResultRow
 
-_TABS: Final = ("Measure & export", "Saved maps", "Compare methods", "Heatmap & table")
+_TABS: Final = ("Measure & export", "Saved maps", "Compare methods", "Heatmap & table", "On a device")
 
 
 def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
@@ -53,6 +54,9 @@ def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
                     show_difference(board.analysis, shown, board.maps)
             case "Heatmap & table":
                 _show_ranks(board, shown)
+            case "On a device":
+                if shown is not None:
+                    ask_device(board.analysis, shown, rows, board.state.dtype)
 
 
 def _measure_and_export(board: BoardInput, active: CostedMap | NoMap, kept: float, rows: Sequence[ResultRow]) -> None:

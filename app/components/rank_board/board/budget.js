@@ -119,7 +119,9 @@ export class BudgetControl {
     this.put(this.mb, String(Number((size / 1e6).toPrecision(4))));
     this.put(this.target, target === null ? "" : String(Number((target / dense).toFixed(3))));
     this.dtype.value = dtype;
-    const aim = target === null ? "" : "Every method at its smallest size.";
+    const { bits, scale_bytes: scale } = board.numberType;
+    const rounded = scale ? `Sizes are at ${bits} bits, perplexities at 16: what rounding harms comes on top.` : "";
+    const aim = target === null ? rounded : `Every method at its smallest size. ${rounded}`.trim();
     this.notice.textContent = this.said?.state === board.state ? this.said.text : aim;
     board.root.dataset.target = target === null ? "" : String(target);
   }
