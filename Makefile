@@ -7,6 +7,8 @@ CAMPAIGN_ARGS ?=
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile --no-loadscope-reorder
 BIN := .venv/bin
 STAMP := .venv/.installed
+# What only tests and checks need: tools, a browser's driver, and the extras they exercise (500 MB more).
+TOOLS := .venv/.tools
 
 .PHONY: app test test-long campaign mutants lint check chromium clean
 .DEFAULT_GOAL := app
@@ -15,28 +17,32 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "RankScope needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools wheel
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(TOOLS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[onnx,ray] --group dev
 	@touch $@
 
 app: $(STAMP)
 	$(BIN)/rankscope app --port $(PORT)
 
-test: $(STAMP) chromium
+test: $(TOOLS) chromium
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not long"
 
 # Thousands of examples of every law, hundreds of killed writers, the demo model, and the mutants.
-test-long: $(STAMP) chromium
+test-long: $(TOOLS) chromium
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "long or hypothesis" --hypothesis-profile long
 	$(BIN)/python -m tests.mutants
 
 # Wrong input, kills and load against the whole program; CAMPAIGN_ARGS="bad_inputs --seed 7 --minutes 5" chooses.
-campaign: $(STAMP)
+campaign: $(TOOLS)
 	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
 
-mutants: $(STAMP)
+mutants: $(TOOLS)
 	$(BIN)/python -m tests.mutants
 
-lint: $(STAMP)
+lint: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
