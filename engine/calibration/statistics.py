@@ -16,12 +16,15 @@ from engine.calibration.sides import keeps_input_moment
 from engine.errors import NumericalError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from engine.types import InputGroup, Projection
 
 _BLOCK = 256
 """Columns of a moment that are computed together; moments are symmetric, so what lies left of them is known."""
+
+_AVERAGED = ("inputs", "outputs", "gradients")
+"""The moments that are means over tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,32 @@ class LayerStatistics:
         """Return the same with the means of ``n_groups`` runs of neighbouring sequences, which it divides."""
         means = {name: m.view(n_groups, -1, m.shape[1]).mean(1) for name, m in self.means.items()}
         return replace(self, means=means)
+
+    @classmethod
+    def merged(cls, runs: Iterable[LayerStatistics], n_tokens: int) -> LayerStatistics:
+        """Return the moments over several runs of sequences, added in their order; of one run as they are.
+
+        Args:
+            runs: of the same layer, over sequences of one length; not to be used afterwards.
+            n_tokens: of all runs.
+        """
+        each = iter(runs)
+        total = next(each)
+        if total.n_tokens == n_tokens:
+            return total
+        for kind in _AVERAGED:
+            for moment in getattr(total, kind).values():
+                moment.mul_(total.n_tokens / n_tokens)
+        means = {name: [of_first] for name, of_first in total.means.items()}
+        for run in each:
+            for kind in _AVERAGED:
+                for name, moment in getattr(run, kind).items():
+                    getattr(total, kind)[name].add_(moment, alpha=run.n_tokens / n_tokens)
+            for name, importance in run.importances.items():
+                total.importances[name].add_(importance)
+            for name, of_run in run.means.items():
+                means[name].append(of_run)
+        return replace(total, n_tokens=n_tokens, means={name: torch.cat(parts) for name, parts in means.items()})
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """Flatten to named tensors, ready for a safetensors file."""

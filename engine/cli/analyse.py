@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from engine.cli._console import AsJson, Detach, finish_job, out, print_json
+from engine.cli._console import AsJson, Detach, artifact_store, finish_job, follow, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.jobs import JobQueue
-from engine.operations import Analyse
+from engine.operations import Analyse, AnalyseShard, submit
 from engine.settings import home
 
 
@@ -23,12 +23,23 @@ def analyse(
     model: Annotated[str, typer.Argument(help=Analyse.settings()["model"].help)],
     settings: Settings,
     queue: JobQueue,
+    shards: Annotated[
+        int,
+        typer.Option(help="Take the statistics in as many jobs, each a share of the text; best with --engine.", min=1),
+    ] = 1,
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
     """Analyse a model: spectra, sensitivities and factors of every projection."""
     operation = Analyse(model=model, **settings)
     known = operation.stored(home())
+    if known is None and shards > 1:
+        jobs = [submit(share, queue, artifact_store()) for share in _shares(operation, shards)]
+        if detach:
+            print_json({"jobs": [job.id for job in jobs]}) if as_json else out.print(f"Queued {shards} jobs")
+            return
+        for job in jobs:
+            follow(job, queue)
     if known is None:
         result = finish_job(operation, dict[str, str], queue, detach=detach, as_json=as_json)
         if result is None:
@@ -39,3 +50,12 @@ def analyse(
         return
     out.print(f"Analysis {known}", soft_wrap=True)
     out.print(f"Next: rankscope allocate {known[:12]} --method water-filling --keep 0.8 --out map.json")
+
+
+def _shares(operation: Analyse, n_shards: int) -> list[AnalyseShard]:
+    shares = [
+        AnalyseShard.model_validate({**operation.arguments(), "shard": shard, "n_shards": n_shards})
+        for shard in range(n_shards)
+    ]
+    shares[-1].check()
+    return shares

@@ -11,6 +11,7 @@ from engine.operations._base import Operation
 from engine.operations._setting import Setting
 from engine.operations._subjects import OnText
 from engine.operations.analyse import Analyse
+from engine.operations.analyse_shard import AnalyseShard
 from engine.operations.compare import Compare
 from engine.operations.evaluate import Evaluate
 from engine.operations.export import Export
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analyse",
+    "AnalyseShard",
     "Compare",
     "Evaluate",
     "Export",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 operations: Final[Registry[type[Operation]]] = Registry("operation")
-for _operation in (FetchDemo, Analyse, Evaluate, Sensitivity, Search, Refine, Export, Compare, PostTrain):
+for _operation in (FetchDemo, Analyse, AnalyseShard, Evaluate, Sensitivity, Search, Refine, Export, Compare, PostTrain):
     operations.register(_operation.name)(_operation)
 
 

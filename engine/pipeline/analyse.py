@@ -9,12 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from cache import Key, canonical_json, read_arrays, write_arrays, write_json
+from cache import Key, canonical_json, write_arrays, write_json
 from engine.calibration.statistics import LayerStatistics
 from engine.compression.truncated import truncated_weights
 from engine.errors import ResourceError, UnstreamableError
@@ -34,13 +35,14 @@ from engine.pipeline.factors import rank_factors_reader, write_factors
 from engine.pipeline.pace import measure_pace
 from engine.pipeline.plan import described, plan_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
 from engine.results.words import duration
 from engine.types import RANK_FORMATS, Budget, Metric, block_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -50,9 +52,12 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.model.opening import OpenModel
     from engine.model.sources import ModelFolder
+    from engine.pipeline.runs import Run
     from engine.progress import Report
     from engine.settings import Home
     from engine.specs import AnalysisSpec
+
+T = TypeVar("T")
 
 DEFAULT_MEMORY_BYTES = 4 * 10**9
 """Moments held at once; more layers than fit take further passes over the text."""
@@ -82,6 +87,70 @@ def analyse(
     Raises:
         RankScopeError: the model, the text, the memory or the numbers do not allow it.
     """
+    work = _planned(home, spec, report, memory_bytes, device, folder)
+    if work.key in home.store:
+        report("analysis", 1.0, "This analysis exists already")
+        return work.key
+    streams = work.must_stream(report, stream=stream)
+    base = None
+    if work.spec.around_kept_fraction is not None and streams:
+        raise ResourceError(
+            "Statistics around a compressed model are taken with the whole model in memory, and this one is read layer "
+            "by layer; leave --around-keep out, or use a machine with more memory."
+        )
+    if work.spec.around_kept_fraction is not None:
+        dense = replace(work.spec, around_kept_fraction=None)
+        half = part_of(report, 0.0, 0.5)
+        first = analyse(home, dense, half, memory_bytes=memory_bytes, device=device, folder=work.folder)
+        base = load_analysis(home.store, first.fingerprint)
+        report = part_of(report, 0.5, 1.0)
+    work = replace(work, base=base)
+    _streamed_or_whole(work.done, report, streams=streams, insists=stream)
+    return work.key
+
+
+def collect_shard(
+    home: Home,
+    spec: AnalysisSpec,
+    shard: int,
+    n_shards: int,
+    report: Report,
+    *,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    device: str = "auto",
+    stream: bool = False,
+) -> bool:
+    """Store the statistics of every ``n_shards``-th run of sequences, for an analysis that will find them.
+
+    Args:
+        home: where everything is stored; several machines may share it.
+        spec: of the analysis.
+        shard: the first of its runs.
+        n_shards: how many jobs share the runs.
+        report: told how far it is.
+        memory_bytes: statistics held at once.
+        device: where the passes run.
+        stream: as in :func:`analyse`.
+
+    Returns:
+        Whether the statistics of all runs are stored now.
+
+    Raises:
+        RankScopeError: as in :func:`analyse`.
+    """
+    work = _planned(home, spec, report, memory_bytes, device, None)
+    if work.key in home.store:
+        report("calibration", 1.0, "This analysis exists already")
+        return True
+    streams = work.must_stream(report, stream=stream)
+    collect = partial(work.collected, runs_of(spec.corpus.n_sequences)[shard::n_shards])
+    return _streamed_or_whole(collect, report, streams=streams, insists=stream)
+
+
+def _planned(
+    home: Home, spec: AnalysisSpec, report: Report, memory_bytes: int, device: str, folder: ModelFolder | None
+) -> _Work:
+    """Find the model and the text, and what an analysis of them is stored as."""
     started, store = time.monotonic(), home.store
     if folder is None:
         folder = resolve_model(home, spec.model, part_of(report, 0.0, 0.1))
@@ -92,51 +161,20 @@ def analyse(
     stored = (one for one in spec.candidates() if key_of(one) in store)
     if spec.calibration.compute_dtype == "auto":
         spec = next(stored, None) or spec.with_pass_type(pass_type(device))
-    key = key_of(spec)
-    if key in store:
-        report("analysis", 1.0, "This analysis exists already")
-        return key
-    header = read_header(folder.path)
-    plan = plan_analysis(header, spec, memory_bytes, stream=stream, n_workers=torch.get_num_threads())
-    pace = measure_pace(getattr(torch, spec.calibration.compute_dtype), resolve_device(device))
-    seconds = pace.seconds(plan.work, torch.get_num_threads())
-    report("plan", 0.1, f"Plan: about {duration(seconds)} if nothing is stored yet; {described(plan)}")
-    stored_shares = _stored_shares(store, spec, header.n_layers, folder.fingerprint, corpus_id, begun=n_start > 0)
-    if (shortage := plan.disk_shortage(store.root, stored_shares)) is not None:
-        raise ResourceError(shortage)
-    streams = plan.streams
-    base = None
-    if spec.around_kept_fraction is not None and streams:
-        raise ResourceError(
-            "Statistics around a compressed model are taken with the whole model in memory, and this one is read layer "
-            "by layer; leave --around-keep out, or use a machine with more memory."
-        )
-    if spec.around_kept_fraction is not None:
-        dense = replace(spec, around_kept_fraction=None)
-        half = part_of(report, 0.0, 0.5)
-        first = analyse(home, dense, half, memory_bytes=memory_bytes, device=device, folder=folder)
-        base = load_analysis(store, first.fingerprint)
-        report = part_of(report, 0.5, 1.0)
-    work = _Work(home, spec, folder, key, texts, corpus_id, n_start, base, memory_bytes, device, started)
+    return _Work(home, spec, folder, key_of(spec), texts, corpus_id, n_start, None, memory_bytes, device, started)
+
+
+def _streamed_or_whole(work: Callable[..., T], report: Report, *, streams: bool, insists: bool) -> T:
+    """Do work layer by layer if it ``streams``, or else, and where that is not possible, with the whole model."""
     if not streams:
-        return work.done(report, streams=False)
+        return work(report, streams=False)
     try:
-        return work.done(report, streams=True)
+        return work(report, streams=True)
     except UnstreamableError as error:
-        if stream:
+        if insists:
             raise
         report("model", 0.1, f"The model is opened as a whole: {error}")
-    return work.done(report, streams=False)
-
-
-def _stored_shares(
-    store: Store, spec: AnalysisSpec, n_layers: int, model: str, corpus: str, *, begun: bool
-) -> dict[str, float]:
-    """Return how much of the statistics, and of the factors of every metric, is stored already."""
-    statistics = [keys.statistics_key(spec, layer, model, corpus, begun=begun) for layer in range(n_layers)]
-    parts: dict[str, list[Key]] = {"statistics": statistics}
-    parts |= {metric: [keys.factors_key(key, metric, spec) for key in statistics] for metric in spec.metrics}
-    return {what: sum(key in store for key in of_part) / max(n_layers, 1) for what, of_part in parts.items()}
+    return work(report, streams=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,28 +193,39 @@ class _Work:
     device: str
     started: float
 
+    def must_stream(self, report: Report, *, stream: bool) -> bool:
+        """Say what the work takes, and return whether it is done layer by layer.
+
+        Raises:
+            ResourceError: the disk has too little room.
+        """
+        header, store = read_header(self.folder.path), self.home.store
+        n_workers = torch.get_num_threads()
+        plan = plan_analysis(header, self.spec, self.memory_bytes, stream=stream, n_workers=n_workers)
+        pace = measure_pace(getattr(torch, self.spec.calibration.compute_dtype), resolve_device(self.device))
+        seconds = pace.seconds(plan.work, torch.get_num_threads())
+        report("plan", 0.1, f"Plan: about {duration(seconds)} if nothing is stored yet; {described(plan)}")
+        if (shortage := plan.disk_shortage(store.root, self._stored_shares(header.n_layers))) is not None:
+            raise ResourceError(shortage)
+        return plan.streams
+
+    def _stored_shares(self, n_layers: int) -> dict[str, float]:
+        """Return how much of the statistics, and of the factors of every metric, is stored already."""
+        runs = [self._run_keys(range(n_layers), run) for run in runs_of(self.spec.corpus.n_sequences)]
+        merged = [keys.merged_key([of_layers[layer] for of_layers in runs]) for layer in range(n_layers)]
+        parts = {"statistics": [key for of_layers in runs for key in of_layers.values()]}
+        parts |= {m: [keys.factors_key(key, m, self.spec) for key in merged] for m in self.spec.metrics}
+        return {what: sum(key in self.home.store for key in part) / max(len(part), 1) for what, part in parts.items()}
+
     def done(self, report: Report, *, streams: bool) -> Key:
         """Do what is not stored of it, layer by layer or with the whole model in memory."""
         spec, store, seconds = self.spec, self.home.store, {}
-        with contextlib.ExitStack() as stack:
-            report("model", 0.1, f"Opening {spec.model.label}")
-            offload = stack.enter_context(store.scratch()) if streams else None
-            model = open_model(
-                self.folder.path,
-                dtype=type_for_passes(spec.calibration.compute_dtype),
-                device=self.device,
-                trust_remote_code=spec.model.trust_remote_code,
-                offload=offload,
-            )
-            layers = sorted({g.layer for g in model.inventory.groups})
-            begun = self.n_start > 0
-            layer_keys = {
-                layer: keys.statistics_key(spec, layer, self.folder.fingerprint, self.corpus_id, begun=begun)
-                for layer in layers
-            }
-            missing = [layer for layer in layers if layer_keys[layer] not in store]
-            if missing:
-                seconds["calibration"] = self._calibrate(model, missing, layer_keys, report)
+        with self._opened(report, streams=streams) as model:
+            runs = runs_of(spec.corpus.n_sequences)
+            run_keys = {run: self._run_keys(_layers(model), run) for run in runs}
+            if any(key not in store for of_layers in run_keys.values() for key in of_layers.values()):
+                seconds["calibration"] = self._calibrate(model, runs, report)
+            layer_keys = {layer: [run_keys[run][layer] for run in runs] for layer in run_keys[runs[0]]}
             begun_s = time.monotonic()
             parts = _factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
         seconds["factorization"] = time.monotonic() - begun_s
@@ -196,18 +245,61 @@ class _Work:
         report("analysis", 1.0, "Done")
         return self.key
 
-    def _calibrate(self, model: OpenModel, missing: Sequence[int], layer_keys: dict[int, Key], report: Report) -> float:
-        """Take the missing statistics; return the seconds."""
+    def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:
+        """Take the statistics of some runs; return whether those of all runs are stored."""
+        with self._opened(report, streams=streams) as model:
+            self._calibrate(model, runs, report)
+            every = (self._run_keys(_layers(model), run) for run in runs_of(self.spec.corpus.n_sequences))
+            report("calibration", 1.0, "The statistics are stored")
+            return all(key in self.home.store for of_layers in every for key in of_layers.values())
+
+    @contextlib.contextmanager
+    def _opened(self, report: Report, *, streams: bool) -> Iterator[OpenModel]:
+        with contextlib.ExitStack() as stack:
+            report("model", 0.1, f"Opening {self.spec.model.label}")
+            offload = stack.enter_context(self.home.store.scratch()) if streams else None
+            yield open_model(
+                self.folder.path,
+                dtype=type_for_passes(self.spec.calibration.compute_dtype),
+                device=self.device,
+                trust_remote_code=self.spec.model.trust_remote_code,
+                offload=offload,
+            )
+
+    def _run_keys(self, layers: Iterable[int], run: Run) -> dict[int, Key]:
+        """Return where the statistics of a run lie, by layer: under the text up to its end, whatever follows."""
+        corpus = self.corpus_id
+        if run.stop < self.spec.corpus.n_sequences:
+            corpus = sequences_fingerprint(self.folder, replace(self.spec.corpus, n_sequences=run.stop))
+        upstream, begun = (self.folder.fingerprint, corpus), self.n_start > 0
+        return {
+            layer: keys.statistics_key(self.spec, layer, *upstream, begun=begun, first=run.first) for layer in layers
+        }
+
+    def _calibrate(self, model: OpenModel, runs: Sequence[Run], report: Report) -> float:
+        """Take the missing statistics of some runs; return the seconds."""
         report("text", 0.12, f"Reading {self.spec.corpus.label}")
         tokens, store = read_sequences(model, self.spec.corpus, self.texts), self.home.store
-        begun = time.monotonic()
-        into, told = (self.spec, model, tokens, missing, layer_keys, store), part_of(report, 0.13, 0.8)
-        if model.weights is not None:
-            calibrate_streamed(*into, told, n_start=self.n_start)
-        else:
-            with _compressed_to(self.spec.around_kept_fraction, model, self.base, store):
-                calibrate(*into, told, n_start=self.n_start, memory_bytes=self.memory_bytes)
+        begun, told = time.monotonic(), part_of(report, 0.13, 0.8)
+        with _compressed_to(self.spec.around_kept_fraction, model, self.base, store):
+            for index, run in enumerate(runs):
+                layer_keys = self._run_keys(_layers(model), run)
+                missing = [layer for layer, key in layer_keys.items() if key not in store]
+                if not missing:
+                    continue
+                seeded = replace(self.spec.calibration, seed=self.spec.calibration.seed + run.first)
+                of_run = replace(self.spec, calibration=seeded)
+                into = (of_run, model, tokens[run.first : run.stop], missing, layer_keys, store)
+                part = part_of(told, index / len(runs), (index + 1) / len(runs))
+                if model.weights is not None:
+                    calibrate_streamed(*into, part, n_start=self.n_start)
+                else:
+                    calibrate(*into, part, n_start=self.n_start, memory_bytes=self.memory_bytes)
         return time.monotonic() - begun
+
+
+def _layers(model: OpenModel) -> list[int]:
+    return sorted({group.layer for group in model.inventory.groups})
 
 
 def _compressed_to(
@@ -224,7 +316,7 @@ def _compressed_to(
 
 
 def _factorize(
-    spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, Key], store: Store, report: Report
+    spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, list[Key]], store: Store, report: Report
 ) -> list[tuple[Metric, Key]]:
     """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
     parts: list[tuple[Metric, Key]] = []
@@ -246,8 +338,9 @@ def _workers(model: OpenModel) -> contextlib.AbstractContextManager[ThreadPoolEx
 
 
 def _factorize_layer(
-    spec: AnalysisSpec, model: OpenModel, layer: int, statistics_key: Key, store: Store
+    spec: AnalysisSpec, model: OpenModel, layer: int, run_keys: Sequence[Key], store: Store
 ) -> list[tuple[Metric, Key]]:
+    statistics_key = keys.merged_key(run_keys)
     keys_of = {
         metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(statistics_key, metric, spec)
         for metric in Metric
@@ -255,17 +348,25 @@ def _factorize_layer(
     missing = [metric for metric, key in keys_of.items() if key not in store]
     if missing:
         with model.holding(layer):
-            _write_factors(spec, model, layer, store.read(statistics_key), {m: keys_of[m] for m in missing}, store)
+            sources = [store.read(key) for key in run_keys]
+            _write_factors(spec, model, layer, sources, {m: keys_of[m] for m in missing}, store)
     return list(keys_of.items())
 
 
 def _write_factors(
-    spec: AnalysisSpec, model: OpenModel, layer: int, source: Artifact, missing: dict[Metric, Key], store: Store
+    spec: AnalysisSpec,
+    model: OpenModel,
+    layer: int,
+    sources: Sequence[Artifact],
+    missing: dict[Metric, Key],
+    store: Store,
 ) -> None:
     modules = dict(model.module.named_modules())
     groups = [g for g in model.inventory.groups if g.layer == layer]
     weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
-    statistics = read_statistics(source, layer, next(iter(weights.values())).device)
+    device = next(iter(weights.values())).device
+    n_tokens = sum(_importances(source, layer).n_tokens for source in sources)
+    statistics = LayerStatistics.merged((read_statistics(source, layer, device) for source in sources), n_tokens)
     if spec.feature_groups is not None:
         statistics = statistics.grouped(spec.feature_groups)
     for metric, key in missing.items():
@@ -296,12 +397,19 @@ def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> Lay
     return LayerStatistics.from_tensors(layer, load_file(artifact.path("statistics.safetensors"), str(device)))
 
 
+def _importances(artifact: Artifact, layer: int) -> LayerStatistics:
+    """Read one layer's statistics without its moments."""
+    with safe_open(artifact.path("statistics.safetensors"), framework="pt") as file:
+        small = [name for name in file.keys() if name.partition("/")[0] in ("importances", "n_tokens")]  # noqa: SIM118
+        return LayerStatistics.from_tensors(layer, {name: file.get_tensor(name) for name in small})
+
+
 def _write_analysis(
     folder: Path,
     spec: AnalysisSpec,
     model: OpenModel,
     parts: Sequence[tuple[Metric, Key]],
-    layer_keys: dict[int, Key],
+    layer_keys: dict[int, list[Key]],
     store: Store,
     model_folder: ModelFolder,
     corpus_id: str,
@@ -319,13 +427,16 @@ def _write_analysis(
             blocks = artifact.json("blocks.json")
             dampings[metric].update({name: b["damping"] for name, b in blocks.items() if b["damping"] > spec.damping})
     nll = 0.0
-    for key in layer_keys.values():
-        artifact = store.read(key)
-        nll = artifact.json("pass.json")["nll"]
-        for name, values in read_arrays(artifact.path("statistics.safetensors")).items():
-            what, _, projection = name.partition("/")
-            if what == "importances":
-                arrays[f"importance/-/{projection}"] = values if base is None else base.importances[projection]
+    for layer, run_keys in layer_keys.items():
+        sources = [store.read(key) for key in run_keys]
+        of_runs = [_importances(source, layer) for source in sources]
+        n_tokens = sum(run.n_tokens for run in of_runs)
+        shares = [run.n_tokens / n_tokens for run in of_runs]
+        merged = LayerStatistics.merged(of_runs, n_tokens)
+        nll = sum(share * source.json("pass.json")["nll"] for share, source in zip(shares, sources, strict=True))
+        for projection, importance in merged.importances.items():
+            known = importance.numpy() if base is None else base.importances[projection]
+            arrays[f"importance/-/{projection}"] = known
     write_arrays(folder / "spectra.safetensors", arrays)
     write_json(
         folder / "analysis.json",

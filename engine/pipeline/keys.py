@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint
+from engine.pipeline.runs import RUN_LENGTH
 from engine.precision import ROUNDINGS
 from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.specs import AnalysisSpec, EvaluationSpec, ModelSpec
@@ -29,14 +30,29 @@ def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
     return Key(stage, fingerprint(stage, spec, upstream, schema_version=SCHEMA_VERSION))
 
 
-def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool) -> Key:
-    """Moments of one layer; those around a compressed model also depend on how its factors were damped."""
+def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool, first: int = 0) -> Key:
+    """Moments of one layer; those around a compressed model also depend on how its factors were damped.
+
+    Args:
+        spec: of the analysis.
+        layer: index of the decoder layer.
+        model: fingerprint of the model.
+        corpus: fingerprint of the text up to the last sequence.
+        begun: the tokenizer begins every sequence with a token of its own.
+        first: the sequence they begin with.
+    """
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
     where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
     decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where), **_NEURONS}
     decided |= _WITHOUT_START if begun else {}
+    decided |= {"first": first} if first else {}
     return _key("statistics", decided, [model, corpus])
+
+
+def merged_key(runs: Sequence[Key]) -> Key:
+    """Moments over several runs of sequences, which are added when they are read; of one run its own."""
+    return runs[0] if len(runs) == 1 else _key("statistics", "merged", [key.fingerprint for key in runs])
 
 
 def factors_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
@@ -69,6 +85,8 @@ def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool) ->
         del decided["feature_groups"]
     decided |= _NEURONS
     decided |= _WITHOUT_START if begun else {}
+    if spec.corpus.n_sequences > RUN_LENGTH:
+        decided["run_length"] = RUN_LENGTH
     return _key("analysis", decided, [model, corpus])
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.machine import free_memory_bytes
+from engine.pipeline.runs import runs_of
 from engine.results.words import megabytes
 from engine.specs import Fisher
 from engine.types import InputGroup, Metric, Projection
@@ -108,11 +109,12 @@ def plan_analysis(
         n_workers: layers that are decomposed side by side.
     """
     groups, downs = _guess_groups(header)
-    n_sequences, tokens = spec.corpus.n_sequences, spec.corpus.n_sequences * spec.corpus.length
+    runs = runs_of(spec.corpus.n_sequences)
+    tokens = runs[0].stop * spec.corpus.length
     of_layers = defaultdict(list)
     for group in groups:
         of_layers[group.layer].append(group)
-    moments = [statistics_bytes(of_layer, n_sequences, downs) for of_layer in of_layers.values()]
+    moments = [statistics_bytes(of_layer, runs[0].stop, downs) for of_layer in of_layers.values()]
     n_bytes = header.weight_bytes / max(header.n_params, 1)
     opened = 4 * header.n_params if spec.calibration.compute_dtype == "float32" else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
@@ -122,14 +124,14 @@ def plan_analysis(
     running = batch * int(layer_params / max(header.width, 1)) * 3 * 2
     head = 3 * 4 * min(batch * header.vocabulary, 2**26 if stream else batch * header.vocabulary)
     neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
-    decomposing = max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
+    decomposing = min(len(runs), 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
     held = min(memory_bytes, sum(moments))
     whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing)
     ends = opened - int(header.n_layers * layer)
     largest = max((g.in_features * p.out_features for g in groups for p in g.members), default=0)
     by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
-    disk = {"statistics": sum(moments)}
+    disk = {"statistics": len(runs) * sum(moments)}
     disk |= {metric: sum(_factor_bytes(g, metric, downs) for g in groups) for metric in spec.metrics}
     states = int((header.n_layers + 1) * tokens * header.width * max(n_bytes, 2)) if streams else 0
     work = _work(header, spec, groups, downs, sum(moments), streams=streams)

@@ -14,15 +14,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from cache.processes import ProcessId, identify
 from engine.jobs import JobQueue, JobStatus
 from engine.jobs.choice import LOCAL
 from engine.jobs.engines import choose
 from engine.jobs.engines._ray_client import RayClient, UnreachableError
-from engine.jobs.processes import family
+from engine.jobs.processes import family, send_signal
+from engine.operations import Analyse, AnalyseShard, submit
+from engine.pipeline.runs import RUN_LENGTH
+from engine.progress import ignore_progress
+from engine.settings import Home
+from tests.conftest import TOY_LINES
+from tests.support import toys
 
-from .conftest import ENTRYPOINT, ROOT, eventually
+from .conftest import ENTRYPOINT, ROOT, Held, eventually
 from .contract import RemoteEngineContract
 from .test_engines import SETTINGS
 
@@ -66,8 +73,7 @@ class Head:
 
     def kill(self) -> None:
         """Kill all of it at once, as a power failure would; what jobs run outlives it for a while."""
-        for process in family(self._id):
-            process.kill()
+        send_signal(family(self._id), signal.SIGKILL)
         self._process.wait()
 
     def end(self, folder: Path) -> None:
@@ -92,7 +98,7 @@ def head() -> Iterator[Head]:
 
 @pytest.fixture
 def queue(home: Path, head: Head) -> JobQueue:
-    settings = replace(SETTINGS, ray_address=head.address, ray_patience_s=2.0)
+    settings = replace(SETTINGS, ray_address=head.address)
     return JobQueue(home, ENTRYPOINT, choose(settings, "ray", "fakegpu=1,cpu=0.1"))
 
 
@@ -117,9 +123,34 @@ def test_a_cluster_that_is_not_there_is_said_at_once(home: Path) -> None:
     assert job.error.startswith("The Ray cluster http://127.0.0.1:9 does not answer (")
 
 
-def test_a_lost_cluster_interrupts_its_jobs_which_resume_elsewhere(queue: JobQueue, hold, head: Head) -> None:
+@pytest.mark.long
+def test_an_analysis_shared_out_over_a_cluster_is_that_of_one_job(
+    home: Path, head: Head, tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    toys.build("llama-gqa").save_pretrained(tmp_path / "model")
+    toy_tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("\n\n".join(f"{line} Part {i}." for i in range(80) for line in TOY_LINES))
+    analysis = Analyse(
+        model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"), n_sequences=2 * RUN_LENGTH + 7, length=16,
+        device="cpu", compute_dtype="float32", metrics=("loss",),
+    )  # fmt: skip
+    queue = JobQueue(home, engine=choose(replace(SETTINGS, ray_address=head.address), "ray", "cpu=1"))
+    shared, whole = (Home(folder) for folder in (home, tmp_path / "whole"))
+    shares = [AnalyseShard(**analysis.arguments(), shard=shard, n_shards=2) for shard in range(2)]
+    ids = {submit(share, queue, shared.store).id for share in shares}
+    assert {queue.wait(job_id).status for job_id in ids} == {JobStatus.DONE}
+    (follows,) = (job for job in queue.jobs() if job.id not in ids)
+    done = queue.wait(follows.id)
+    assert (done.status, done.engine) == (JobStatus.DONE, queue.engine)
+    assert done.result == analysis.run(whole, ignore_progress)
+    members = [{key: one.store.read(key).manifest.members for key in one.store.keys()} for one in (shared, whole)]  # noqa: SIM118
+    assert members[0] == members[1]
+
+
+def test_a_lost_cluster_interrupts_its_jobs_which_resume_elsewhere(queue: JobQueue, head: Head, tmp_path: Path) -> None:
     """The last test of the file: it has no head afterwards."""
-    held = hold()
+    impatient = replace(queue.engine, settings={**queue.engine.settings, "patience_s": "2"})
+    held = Held(JobQueue(queue.home, ENTRYPOINT, impatient), tmp_path / "held")
     head.kill()
     job = queue.wait(held.id, poll_s=0.02)
     assert job.status is JobStatus.INTERRUPTED

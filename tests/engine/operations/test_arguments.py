@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
 MAP = RankMap("toy", "a" * 64, None, "by hand", Metric.LOSS, None, ())
-REQUIRED = {"analysis": "a" * 64, "rank_map": "{}", "rank_maps": ["{}"], "folder": "somewhere"}
+REQUIRED = {
+    "analysis": "a" * 64,
+    "rank_map": "{}",
+    "rank_maps": ["{}"],
+    "folder": "somewhere",
+    "shard": 0,
+    "n_shards": 1,
+}
+COMMANDS = tuple(name for name in operations.names() if name != "analyse-shard")  # an option of analyse
 OPTIONS = {
     ("search", "divergence_weight"): "--lambda",
     ("sensitivity", "kept_fraction"): "--keep",
@@ -140,7 +148,7 @@ def subjects(terminal: Terminal, toy_analysis: Analysis, tmp_path_factory: pytes
     return {"analysis": toy_analysis.id, "rank_map": rank_map, "rank_maps": rank_map, "folder": str(folder / "new")}
 
 
-@pytest.mark.parametrize("operation", operations.names())
+@pytest.mark.parametrize("operation", COMMANDS)
 def test_the_command_line_says_so(operation: str, terminal: Terminal, subjects: dict[str, str]) -> None:
     settings = operations.get(operation).settings()
     words = [operation, *(subjects[name] for name in required(operations.get(operation)))]
@@ -161,7 +169,7 @@ def test_perplexities_of_all_levels_compare() -> None:
     assert len({(one.text, one.n_sequences, one.length, one.dtype) for one in levels}) == 1
 
 
-@pytest.mark.parametrize("operation", operations.names())
+@pytest.mark.parametrize("operation", COMMANDS)
 def test_every_option_is_shown_with_its_help_and_default(operation: str, terminal: Terminal) -> None:
     shown = " ".join(terminal(operation, "--help").stdout.replace("│", " ").split())
     for name, setting in operations.get(operation).settings().items():
