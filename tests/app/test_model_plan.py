@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,15 @@ def test_a_failed_analysis_leaves_its_form_as_it_was(open_page: Open, home: Path
     assert page.text_input(key="model.text.path").value == asked.text
     assert page.number_input(key="model.good.n").value == 9
     assert not button(page, "Analyse").disabled
+    assert any("Plan: the whole model in memory; memory up to about" in caption.value for caption in page.caption)
+
+
+@pytest.mark.usefixtures("home")
+def test_an_analysis_the_disk_has_no_room_for_cannot_begin(toy_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = analysis_of(toy_home, toy_home / "corpus.txt", n_sequences=8)
+    usage = shutil.disk_usage(toy_home)
+    monkeypatch.setattr("engine.pipeline.plan.shutil.disk_usage", lambda _: usage._replace(free=0))
+    assert "0 MB are free at" in str(plans.obstacle(asked))
 
 
 def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home: Path) -> None:
