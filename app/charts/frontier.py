@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engine.results.rows import ResultRow
 
 
-_FILLED: Final = {"": "", "8 bits": "-open", "4 bits": "-open-dot", "bits per block": "-open"}
+_FILLED: Final = {"": "", "8 bits": "-open", "4 bits": "-open-dot", "bits per block": "-dot"}
 """What the weights are rounded to -> how a marker is filled."""
 
 
