@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from engine.results.rows import ResultRow
 
 _ROUNDED: Final = (
-    " Open points have weights rounded to 8 bits, those with a dot to 4, filled ones with a dot to bits of their own in "
-    "every block; where that makes the perplexity more than "
+    " Open points have weights rounded to 8 bits, those with a dot to 4, filled ones with a dot to bits of their own "
+    "in every block; where that makes the perplexity more than "
     f"{ROUNDED_UP_TO:g} {TIMES} the dense model's, they are in the table only."
 )
 
