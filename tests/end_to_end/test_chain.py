@@ -126,7 +126,7 @@ def assert_targets_are_met(store, analysis, curves):
     for method in computed:
         target = Target(mb=dense_mb - 0.3 * spared_mb)
         small = allocate_to_target(analysis, method, rule_of(method, curves), target, predictor)
-        assert 0.9 * target.mb < cost_of(analysis, small).bytes_at(2) / 1e6 <= target.mb
+        assert 0.9 * target.mb < cost_of(analysis, small).bytes_at(target.dtype) / 1e6 <= target.mb
         hardest = predictor.predict(cost_of(analysis, small).nats, small.metric).perplexities()[0]
         target = Target(perplexity_ratio=(1 + hardest) / 2)
         good = allocate_to_target(analysis, method, rule_of(method, curves), target, predictor)

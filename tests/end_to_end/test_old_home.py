@@ -18,6 +18,7 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.record import JobRecord
 from engine.jobs.run import run
 from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.results import results
 from engine.rank_map.drafts import Draft, Drafts
 from engine.types import Metric
 from tests.app.conftest import _empty_caches, open_page  # noqa: F401 -- fixtures
@@ -116,7 +117,7 @@ def measurements(answer: Any) -> set[tuple[float, float, int]]:
 
 @pytest.mark.parametrize(
     "asked",
-    [a for a in ANSWERS if a["words"][0] not in {"compare", "analyse"}],
+    [a for a in ANSWERS if a["words"][0] not in {"compare", "analyse"} and "--train" not in a["words"]],
     ids=lambda asked: " ".join(asked["words"]),
 )
 def test_every_command_answers_as_it_did_and_computes_nothing(
@@ -138,6 +139,20 @@ def test_every_command_answers_as_it_did_and_computes_nothing(
         assert answer["prediction_text"] == "Wikipedia passages (evaluation)"
     else:
         assert list(differences(asked["answer"], answer)) == []
+
+
+def test_training_is_done_by_its_present_rule_and_what_was_trained_before_stays(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (asked,) = (a for a in ANSWERS if "--train" in a["words"])
+    store = DirectoryStore(home / "artifacts")
+    before = set(store.keys())
+    monkeypatch.chdir(tmp_path)
+    answer = commands(home, monkeypatch)(*asked["words"])
+    assert before < set(store.keys())
+    old, new = (a["refinement"] for a in (asked["answer"], answer))
+    assert {old, new} <= {row.refinement_id for row in results(store, asked["words"][1])}
+    assert {row.refinement for row in results(store, asked["words"][1]) if row.refinement_id == old} == {"trained"}
 
 
 @pytest.mark.parametrize(
