@@ -12,11 +12,19 @@ if TYPE_CHECKING:
 WIDTHS: Final = (340, 400, 640)
 """In pixels, that parts of a page beside each other can have at least."""
 
+WAITING: Final = {"weighting": 275, "summary": 332, "colours": 267, "relative": 118}
+"""Pixels of inputs in a row, by key, that Streamlit holds no width for until it has loaded them."""
+
 _BESIDE: Final = "\n".join(
     f'div:has(> [class*="st-key-beside-{width}-"]) {{ flex: {width} 1 {width}px; min-width: 0; }}' for width in WIDTHS
 )
+_LOADING: Final = "\n".join(
+    f'.st-key-{key}:has([data-testid="stSkeleton"]) {{ min-width: {width}px; }}' for key, width in WAITING.items()
+)
 _STYLE: Final = """<style>
-.stMainBlockContainer.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 4rem; }
+/* Streamlit draws a narrow page before the script has said that it is wide. */
+.stMainBlockContainer.stMainBlockContainer { padding-top: 4.5rem; padding-bottom: 4rem; max-width: none; }
+@media (min-width: 864px) { .stMainBlockContainer.stMainBlockContainer { padding-left: 5rem; padding-right: 5rem; } }
 .stHeading.stHeading h1 { padding: 0.25rem 0; }
 /* The rank board is drawn by a script: what is below it waits where it will be. */
 [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 697px; }
@@ -26,6 +34,13 @@ _STYLE: Final = """<style>
 /* Streamlit loads an input after the page, and holds a place for it without its label. */
 [class*="st-key-inputs-fields-"] [data-testid="stSkeleton"] { height: 4.25rem; }
 [class*="st-key-inputs-options-"] [data-testid="stSkeleton"] { height: 3.75rem; }
+[class*="st-key-prompt-"] > [data-testid="stSkeleton"] { height: 8rem; }
+.st-key-budget > [data-testid="stSkeleton"] { height: 60px; }
+.st-key-method-picked > [data-testid="stSkeleton"] { height: 68px; }
+[class*="st-key-tiles-"] [data-testid="stSkeleton"] { height: 6.75rem; }
+/* Charts that are drawn after what stands below them. */
+.st-key-beside-400-spectra-0:not(:has(.js-plotly-plot)) { min-height: 500px; }
+[class*="st-key-chart-"]:not(:has(.js-plotly-plot, .stAlert)) { min-height: 436px; }
 @media (max-width: 1100px) {
   [class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 592px; }
   [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
@@ -42,7 +57,7 @@ _STYLE: Final = """<style>
   .st-key-presentation { display: none; }
 }
 """
-STYLE: Final = f"{_STYLE}{_BESIDE}\n</style>\n".encode()
+STYLE: Final = f"{_STYLE}{_BESIDE}\n{_LOADING}\n</style>\n".encode()
 
 _DEPENDS_ON_CONTENT: Final = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 

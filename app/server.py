@@ -17,6 +17,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.access import OwnPagesOnly, TokenOnly
+from app.first_page import NamedFirstPage
 from app.page_style import StyledPage
 from app.services.home import queue, store
 from app.services.jobs import submit
@@ -84,7 +85,7 @@ def serve(host: str, port: int, folders: Sequence[Path], *, demo: bool) -> None:
     if demo and not store().keys("analysis") and not queue().jobs():
         submit(Analyse())
     token = visitors_token()
-    middleware = [Middleware(OwnPagesOnly), Middleware(StyledPage)]
+    middleware = [Middleware(OwnPagesOnly), Middleware(NamedFirstPage), Middleware(StyledPage)]
     changed: dict[str, object] = {"server.address": host, "server.port": port}
     if not _is_of_this_machine(host):
         token = token or secrets.token_urlsafe()

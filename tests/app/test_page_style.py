@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 import app
-from app.page_style import STYLE, WIDTHS, StyledPage
+from app.page_style import STYLE, WAITING, WIDTHS, StyledPage
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,3 +65,15 @@ def test_every_width_of_parts_beside_each_other_has_its_rule() -> None:
     used = {width.value for call in calls for width in call.args[1:] if isinstance(width, ast.Constant)}
     assert used == set(WIDTHS)
     assert all(f"flex: {width} 1 {width}px" in STYLE.decode() for width in WIDTHS)
+
+
+def test_every_input_with_a_place_to_wait_in_is_one_of_the_dashboards() -> None:
+    calls = [
+        keyword.value.value
+        for path in Path(app.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "key" and isinstance(keyword.value, ast.Constant)
+    ]
+    assert set(WAITING) <= set(calls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from engine.analysis.value import Analysis
+
+_ROW_HEIGHT: Final = 35
+"""Of a table, in pixels."""
 
 
 def show_analysis(analysis: Analysis) -> None:
@@ -39,7 +42,9 @@ def show_analysis(analysis: Analysis) -> None:
             "The dense model's mean negative log-likelihood per token of the calibration text.",
         ),
     ]
-    for place, (label, value, help_text) in zip(st.columns(4), tiles, strict=True):
+    with st.container(key="tiles-model"):
+        places = st.columns(4)
+    for place, (label, value, help_text) in zip(places, tiles, strict=True):
         place.metric(label, value, border=True, help=help_text)
     st.markdown(f"**What can be compressed** ({plain(inventory.architecture)}, {inventory.n_layers} layers)")
     _show_table(tables.shapes(inventory))
@@ -56,4 +61,6 @@ def _show_table(table: pd.DataFrame) -> None:
         "share of the model": columns.share(help_text="Of all parameters, embeddings included."),
         "parameters": number(format="localized"),
     }
-    st.dataframe(columns.in_percent(table, config), hide_index=True, column_config=config)
+    height = _ROW_HEIGHT * (len(table) + 1) + 2
+    with st.container(height=height, border=False):  # Streamlit loads a table after what stands below it
+        st.dataframe(columns.in_percent(table, config), hide_index=True, column_config=config, height=height)

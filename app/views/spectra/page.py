@@ -53,7 +53,8 @@ def render() -> None:
             with inputs("lines", are_options=True):
                 quantity, axes = choose_lines()
                 other = choose_other(analysis, choices)
-            shown = st.container()
+            shown = st.container(key="chart-spectra")
+            shown.empty()  # a container without an element has no place
             picked = pick_blocks(table)
         with shown:
             if quantity == ALL:
