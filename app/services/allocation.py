@@ -67,7 +67,7 @@ def _rule(analysis_id: str, method: str, held: HeldRanks, trials: str) -> Rule:
     if held:
         blocks = held_blocks(held, preset.formats, analysis(analysis_id))
         return _rule(analysis_id, method, (), trials).around(blocks)
-    steps = AllocationSettings(rank_step=_board_step(analysis_id)).limited_to(preset)
+    steps = AllocationSettings(rank_step=board_rank_step(analysis_id)).limited_to(preset)
     request = Request(settings=steps)
     if preset.needs_search:
         request = replace(
@@ -123,14 +123,15 @@ def _trials_there() -> str:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _board_step(analysis_id: str) -> int:
+def board_rank_step(analysis_id: str) -> int:
+    """Return what ranks on the board are multiples of."""
     return max(map(board_step, curves(analysis_id).values()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Packing the curves for the rank board")
 def board_curves(analysis_id: str) -> tuple[str, bytes]:
     """Return an analysis's curves as the rank board reads them, and the name they go by there."""
-    step = _board_step(analysis_id)
+    step = board_rank_step(analysis_id)
     name = f"{analysis_id}.{step}"
     return name, encode_curves(curves(analysis_id), step, name, _predicted_maps(analysis_id))
 

@@ -13,6 +13,7 @@ from app.services.of_run import of_run
 from engine.analysis.curves import SpectrumSummary, predicted_increase, rank_at_energy, summarise_spectrum
 from engine.errors import NamedMapError
 from engine.pipeline.reading import analyses, measurements
+from engine.pipeline.reading.rounding import rounding_key
 from engine.rank_map.notes import ANALYSES, RunNote, RunNotes
 from engine.settings import home
 from engine.types import GroupCurves, Metric
@@ -41,9 +42,13 @@ def same_factors(analysis_id: str) -> frozenset[str]:
     return frozenset({analysis_id}.union(*(ids for ids in families if analysis_id in ids)))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the analysis")
 def analysis(analysis_id: str) -> Analysis:
     """Return an analysis; shared by all sessions and never changed."""
+    return _analysis(analysis_id, str(rounding_key(analysis_id)) in stored_of("rounding"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the analysis")
+def _analysis(analysis_id: str, knows_rounding: bool) -> Analysis:  # noqa: ARG001 - part of the cache's key
     return analyses.load_analysis(store(), analysis_id)
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 from app.costed_maps import NoMap
 from app.wording.labels import FORMATS, block_label, projection_label
 from engine.formats import allocated_params, block_params
+from engine.methods.cost import rounding_nats
 from engine.pipeline.reading.results import measured_on
 from engine.results.words import method_title
-from engine.types import BlockRank, Format
+from engine.types import BITS, BlockRank, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,7 +108,9 @@ def projections(costed: CostedMap, analysis: Analysis) -> pd.DataFrame:
                 "full_rank": full,
                 "rank_fraction": rank / full,
                 "kept": block_params(block, analysis.projections) / sum(m.params for m in members),
-                "nats": 0.0 if block.rank is None else float(nats[block.name][block.rank]),
+                "bits": block.bits or max(BITS),
+                "nats": (0.0 if block.rank is None else float(nats[block.name][block.rank]))
+                + rounding_nats(analysis, block, costed.rank_map.metric),
             }
         )
     return pd.DataFrame(rows)

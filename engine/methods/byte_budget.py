@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from engine.allocation import BitChoices, build_frontier
@@ -28,6 +28,73 @@ METHOD: Final = "water-filling"
 """The method that can choose bits: it weighs them against ranks in nats."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ByteRule:
+    """What answers budgets in bytes: made once, asked for many sizes.
+
+    Attributes:
+        analysis: of the model.
+        frontiers: one for each set of bits that may be chosen from.
+        dense: the dense model at each number of bits, unless something is held.
+    """
+
+    analysis: Analysis
+    frontiers: Sequence[Frontier]
+    dense: Sequence[Allocation]
+
+    def allocate(self, n_bytes: float) -> RankMap:
+        """Return the rank map with the least predicted increase that makes the whole model at most so large.
+
+        Raises:
+            InfeasibleBudgetError: the smallest allocation is larger.
+        """
+        inventory = self.analysis.inventory
+        others = 2 * (inventory.total_params - inventory.compressible_params)
+        limit = int(n_bytes) - others
+        found = [frontier.within(limit) for frontier in self.frontiers if frontier.costs[0] <= limit]
+
+        def size(allocation: Allocation) -> int:
+            return model_bytes("float16", allocation.blocks, inventory)
+
+        fitting = [one for one in (*found, *self.dense) if size(one) <= n_bytes]
+        if not fitting:
+            least = min(int(frontier.costs[0]) for frontier in self.frontiers) + others
+            raise InfeasibleBudgetError(
+                f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this makes the model is "
+                f"{-(-least // 100) / 1e4:.4f} MB; ask for at least that, release held ranks, or allow fewer bits."
+            )
+        best = min(fitting, key=lambda one: (one.nats, size(one)))
+        about = self.analysis.about
+        named = (about["model"], about["model_fingerprint"], self.analysis.id, METHOD, get_preset(METHOD).metric, None)
+        return RankMap(*named, best.blocks)
+
+
+def byte_rule(
+    analysis: Analysis, groups: Sequence[GroupCurves], request: Request, bits: str, cut_weight: float = 1.0
+) -> ByteRule:
+    """Return what answers budgets in bytes.
+
+    With chosen bits an answer is never worse, as predicted, than with any one number of bits for all blocks, nor than
+    the dense model at it: those are among what is compared.
+
+    Args:
+        analysis: of the model; with predictions of rounding, unless all bits are 16.
+        groups: its curves in the loss metric.
+        request: locks, formats and settings of water-filling.
+        bits: one of :data:`BIT_CHOICES`.
+        cut_weight: what a nat of cutting counts beside one of rounding; see ``engine.prediction.cutting``.
+
+    Raises:
+        RankScopeError: a lock does not fit, or a setting is none of water-filling's.
+    """
+    if bits not in BIT_CHOICES:
+        raise InvalidSpecError(f"The bits {bits!r} were given; expected one of {', '.join(BIT_CHOICES)}.")
+    weighted = [_weighted(group, cut_weight) for group in groups]
+    frontiers = [_frontier(analysis, weighted, request, offered) for offered in _offered(bits)]
+    single = [] if request.locks else [offered[0] for offered in _offered(bits) if len(offered) == 1]
+    return ByteRule(analysis, frontiers, [dense_at(analysis, bits) for bits in single])
+
+
 def allocate_bytes(
     analysis: Analysis,
     groups: Sequence[GroupCurves],
@@ -36,48 +103,13 @@ def allocate_bytes(
     n_bytes: float,
     cut_weight: float = 1.0,
 ) -> RankMap:
-    """Return the rank map with the least predicted increase that makes the whole model at most ``n_bytes`` large.
-
-    With chosen bits it is never worse, as predicted, than with any one number of bits for all blocks, nor than the
-    dense model at it: those are among what is compared.
-
-    Args:
-        analysis: of the model; with predictions of rounding, unless all bits are 16.
-        groups: its curves in the loss metric.
-        request: locks, formats and settings of water-filling.
-        bits: one of :data:`BIT_CHOICES`.
-        n_bytes: of the whole model at most, scales and what is never compressed included.
-        cut_weight: what a nat of cutting counts beside one of rounding; see ``engine.prediction.cutting``.
+    """Return the rank map of :func:`byte_rule` that makes the whole model at most ``n_bytes`` large.
 
     Raises:
         InfeasibleBudgetError: the smallest allocation is larger.
         RankScopeError: a lock does not fit, or a setting is none of water-filling's.
     """
-    if bits not in BIT_CHOICES:
-        raise InvalidSpecError(f"The bits {bits!r} were given; expected one of {', '.join(BIT_CHOICES)}.")
-    inventory, groups = analysis.inventory, [_weighted(group, cut_weight) for group in groups]
-
-    def size(allocation: Allocation) -> int:
-        return model_bytes("float16", allocation.blocks, inventory)
-
-    others = 2 * (inventory.total_params - inventory.compressible_params)
-    limit = int(n_bytes) - others
-    frontiers = [_frontier(analysis, groups, request, offered) for offered in _offered(bits)]
-    found = [frontier.within(limit) for frontier in frontiers if frontier.costs[0] <= limit]
-    if not request.locks:
-        found += [dense_at(analysis, offered[0]) for offered in _offered(bits) if len(offered) == 1]
-    fitting = [one for one in found if size(one) <= n_bytes]
-    if not fitting:
-        least = min(int(frontier.costs[0]) for frontier in frontiers) + others
-        raise InfeasibleBudgetError(
-            f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this makes the model is "
-            f"{-(-least // 100) / 1e4:.4f} MB; ask for at least that, release held ranks, or allow fewer bits."
-        )
-    best = min(fitting, key=lambda one: (one.nats, size(one)))
-    about = analysis.about
-    preset = get_preset(METHOD)
-    named = (about["model"], about["model_fingerprint"], analysis.id, METHOD, preset.metric, None)
-    return RankMap(*named, best.blocks)
+    return byte_rule(analysis, groups, request, bits, cut_weight).allocate(n_bytes)
 
 
 def _weighted(group: GroupCurves, weight: float) -> GroupCurves:

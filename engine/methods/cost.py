@@ -54,10 +54,16 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
     params = allocated_params(rank_map.blocks, analysis.inventory)
     factored = [b for b in rank_map.blocks if b.rank is not None]
     nats = sum(float(curves[block_name(b.members)][b.rank]) for b in factored)
-    if analysis.rounding is not None and rank_map.metric is Metric.LOSS:
-        neurons = {mlp.name: mlp.neurons for mlp in analysis.inventory.mlps}
-        nats += sum(analysis.rounding.of(b, neurons.get(b.name)) for b in rank_map.blocks if not b.format.skips)
+    nats += sum(rounding_nats(analysis, block, rank_map.metric) for block in rank_map.blocks if block.is_rounded)
     indices = sum(index_bytes(b, analysis.projections[b.members[0]].in_features) for b in factored)
     dense = analysis.inventory.compressible_params
     whole = analysis.inventory.total_params - dense + params
     return RankMapCost(params, params / dense, whole, indices, nats, rank_map.blocks, analysis.inventory)
+
+
+def rounding_nats(analysis: Analysis, block: BlockRank, metric: Metric) -> float:
+    """Return what rounding a block to bits of its own is predicted to add; 0 where the analysis does not know."""
+    if analysis.rounding is None or metric is not Metric.LOSS or block.format.skips:
+        return 0.0
+    neurons = next((mlp.neurons for mlp in analysis.inventory.mlps if mlp.name == block.name), None)
+    return analysis.rounding.of(block, neurons)

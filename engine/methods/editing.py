@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.errors import InvalidRankMapError
 from engine.formats import max_useful_rank
 from engine.methods.locks import lock_of
-from engine.types import BlockRank, Format
+from engine.types import BITS, BlockRank, Format
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -51,7 +51,11 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
     """
     ranks = dict(held)
     mlp_of = {p.name: mlp.name for mlp in analysis.inventory.mlps if mlp.name in ranks for p in mlp.members}
-    blocks = tuple(b for block in rank_map.blocks for b in _edited_block(block, ranks, mlp_of, formats, analysis))
+    blocks = tuple(
+        _at_bits(each, block.bits)
+        for block in rank_map.blocks
+        for each in _edited_block(block, ranks, mlp_of, formats, analysis)
+    )
     curves = analysis.nats[rank_map.metric]
     for block in blocks:
         if block.rank is not None and block.rank >= len(curves.get(block.name, ())):
@@ -60,6 +64,11 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
                 f"not analysed there in the {rank_map.metric} metric; hold a lower one or release it."
             )
     return replace(rank_map, blocks=blocks, budget_params=rank_map.budget_params if blocks == rank_map.blocks else None)
+
+
+def _at_bits(block: BlockRank, bits: int | None) -> BlockRank:
+    """Return an edited block with the bits of the one it was, which a skip format is never rounded to."""
+    return replace(block, bits=max(BITS) if bits is not None and block.format.skips else bits)
 
 
 def _edited_block(

@@ -17,6 +17,7 @@ from engine.operations.evaluate import Evaluate
 from engine.operations.export import Export
 from engine.operations.fetch_demo import FetchDemo
 from engine.operations.post_train import PostTrain
+from engine.operations.predict_rounding import PredictRounding
 from engine.operations.refine import Refine
 from engine.operations.search import Search
 from engine.operations.sensitivity import Sensitivity
@@ -42,6 +43,7 @@ __all__ = [
     "OnText",
     "Operation",
     "PostTrain",
+    "PredictRounding",
     "Refine",
     "Search",
     "Sensitivity",
@@ -52,7 +54,19 @@ __all__ = [
 ]
 
 operations: Final[Registry[type[Operation]]] = Registry("operation")
-for _operation in (FetchDemo, Analyse, AnalyseShard, Evaluate, Sensitivity, Search, Refine, Export, Compare, PostTrain):
+for _operation in (
+    FetchDemo,
+    Analyse,
+    AnalyseShard,
+    Evaluate,
+    Sensitivity,
+    Search,
+    Refine,
+    Export,
+    Compare,
+    PostTrain,
+    PredictRounding,
+):
     operations.register(_operation.name)(_operation)
 
 

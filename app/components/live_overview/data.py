@@ -85,7 +85,9 @@ class OverviewInput:
             "predictor": predictor_on(self.text).to_json(),
             "keep": self.keep,
             "revision": self.revision,
-            "edited": None if edited is None else fixed_map(edited, f"{method_title(edited.method)}, edited by hand"),
+            "edited": None
+            if edited is None
+            else fixed_map(edited, f"{method_title(edited.method)}, edited by hand", self.analysis),
             "measured": measured,
             "text": self.text_name,
             "lines": [_style(method) | {"points": points} for method, points in self.lines.items()],

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
-from app.costed_maps import CostedMap, formats_of
+from app.costed_maps import CostedMap, NoMap, formats_of
 from engine.allocation import LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
 from engine.formats import INDEX_BYTES
+from engine.methods.byte_budget import METHOD as BYTES_METHOD
+from engine.methods.cost import rounding_nats
 from engine.methods.presets import PRESETS
 from engine.precision import STORED_AS, number_type
 from engine.prediction.runs import predictor_on
@@ -18,7 +20,6 @@ from engine.results.glossary import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from app.costed_maps import NoMap
     from engine.analysis.value import Analysis
     from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
@@ -33,11 +34,15 @@ LOWEST_KEEP: Final = 0.1
 DTYPES: Final = ("float16", "float32", "int8", "int4")
 """Number types that sizes are given for."""
 
+CHOSEN_BITS: Final = "chosen"
+"""In the place of a number type: bits are chosen for every block, and a kept fraction is one of 16-bit bytes."""
+
 CONSTANTS: Final = {
     "least_weight": LEAST_WEIGHT,
     "most_bridged": MOST_BRIDGED,
     "index_bytes": INDEX_BYTES,
-    "number_types": {dtype: number_type(dtype) for dtype in DTYPES},
+    "number_types": {dtype: number_type(dtype) for dtype in DTYPES} | {CHOSEN_BITS: number_type(DTYPES[0])},
+    "chosen_bits": {"dtype": CHOSEN_BITS, "method": BYTES_METHOD},
     "stored_as": {str(bits): dtype for bits, dtype in STORED_AS.items()},
     "lowest_keep": LOWEST_KEEP,
     "measured_reach": MEASURED_REACH,
@@ -53,7 +58,7 @@ class BoardState:
         keep: kept fraction of the compressible parameters.
         target: predicted perplexity that sets the size instead of ``keep``; ``None``: ``keep`` does.
         method: whose map is shown.
-        dtype: number type that sizes are given for.
+        dtype: number type that sizes are given for, or :data:`CHOSEN_BITS`.
         held: ranks held by hand.
         base: what the maps were made for when rebalancing was switched off; ``None``: it is on.
         compare: the method or saved map that the active map is compared with.
@@ -68,6 +73,16 @@ class BoardState:
     base: MapRequest | None = None
     compare: str | None = None
     revision: int = 0
+
+    @property
+    def chooses_bits(self) -> bool:
+        """Whether the bits of every block are chosen."""
+        return self.dtype == CHOSEN_BITS
+
+    @property
+    def size_dtype(self) -> str:
+        """The number type of whatever has no bits of its own."""
+        return DTYPES[0] if self.chooses_bits else self.dtype
 
     @property
     def request(self) -> MapRequest:
@@ -123,7 +138,7 @@ class BoardInput:
             "meanings": {name.value: meaning for name, meaning in FORMATS.items()},
             "methods": [
                 *presets_json(PRESETS.values()),
-                *([] if opened is None else [fixed_map(opened, self.opened_name)]),
+                *([] if opened is None else [fixed_map(opened, self.opened_name, self.analysis)]),
             ],
             "evaluated": list(self.searched),
             "predictor": predictor_on(self.text).to_json(),
@@ -131,10 +146,19 @@ class BoardInput:
             "basis": self.basis,
             "measured": [] if self.text is None else _measured(self.text, self.analysis),
             "state": self.state.to_json(),
+            "chosen": self._chosen(),
             "confirmed": {p.method: {"params": p.cost.params, "nats": p.cost.nats} for p in possible},
             "saved": [[named.id, named.name] for named in self.saved],
             "compared": [_blocks(n.rank_map.blocks) for n in self.saved if n.id == self.state.compare],
         }
+
+    def _chosen(self) -> dict[str, object] | None:
+        """Return the map whose bits Python chose, with what it was chosen for, or why there is none."""
+        if not self.state.chooses_bits:
+            return None
+        found = next(one for one in self.maps if one.method == BYTES_METHOD)
+        shown = {"reason": found.reason} if isinstance(found, NoMap) else {"plan": _plan(found, self.analysis)}
+        return {**shown, "state": self.state.to_json()}
 
 
 def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, object]]:
@@ -173,15 +197,23 @@ def content_of(rank_map: RankMap, analysis: Analysis) -> str:
     return ";".join([rank_map.metric, *sorted(blocks)])
 
 
-def fixed_map(costed: CostedMap, name: str) -> dict[str, object]:
+def fixed_map(costed: CostedMap, name: str, analysis: Analysis) -> dict[str, object]:
     """Return a map that no budget changes as a method."""
     return {
         "name": costed.method,
         "title": name or costed.method.capitalize(),
         "metric": costed.rank_map.metric.value,
         "formats": sorted(formats_of(costed)),
-        "fixed": {"blocks": _blocks(costed.rank_map.blocks), "params": costed.cost.params, "nats": costed.cost.nats},
+        "fixed": _plan(costed, analysis),
     }
+
+
+def _plan(costed: CostedMap, analysis: Analysis) -> dict[str, object]:
+    blocks = _blocks(costed.rank_map.blocks)
+    for sent, block in zip(blocks, costed.rank_map.blocks, strict=True):
+        if block.is_rounded and (added := rounding_nats(analysis, block, costed.rank_map.metric)):
+            sent["rounding"] = added
+    return {"blocks": blocks, "params": costed.cost.params, "nats": costed.cost.nats}
 
 
 def _blocks(blocks: Iterable[BlockRank]) -> list[dict[str, object]]:

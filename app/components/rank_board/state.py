@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
 
-from app.components.rank_board.data import DTYPES, LOWEST_KEEP, BoardState
+from app.components.rank_board.data import CHOSEN_BITS, DTYPES, LOWEST_KEEP, BoardState
 from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED
 from engine.methods.editing import holdable
@@ -194,7 +194,7 @@ def _number(given: object) -> float | None:
 
 
 def _dtype(given: object) -> str | None:
-    return given if isinstance(given, str) and given in DTYPES else None
+    return given if isinstance(given, str) and given in (*DTYPES, CHOSEN_BITS) else None
 
 
 def _method(given: object) -> str | None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.components.rank_board.state import board_state
 from app.services import measurements
+from app.views.allocation.bits import ask_for_rounding
 from app.views.allocation.board import board_input, show_board
 from app.views.allocation.tabs import show_tabs
 from app.widgets.analysis_picker import current_analysis
@@ -28,6 +29,8 @@ def render() -> None:
         text = chosen_text(rows)
         board = board_input(analysis, state, opened, text)
         show_board(board)
+        if state.chooses_bits:
+            ask_for_rounding(analysis)
         show_tabs(board, rows)
 
 

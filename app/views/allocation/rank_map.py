@@ -9,6 +9,7 @@ import streamlit as st
 from app import charts, tables
 from app.views.allocation.rank_table import rank_table
 from app.widgets.pickers import option_picker
+from engine.methods.byte_budget import blocks_at_bits
 from engine.results.words import count, megabytes, percent
 
 if TYPE_CHECKING:
@@ -44,10 +45,17 @@ def show_rank_map(analysis: Analysis, costed: CostedMap) -> None:
     cost = costed.cost
     st.caption(
         f"{count(cost.params)} parameters in the projections, {count(cost.model_params)} in the whole model, "
-        f"{megabytes(cost.bytes_at('float16'))} at float16."
+        f"{megabytes(cost.bytes_at('float16'))} at float16.{_bits_in_words(costed)}"
     )
     st.markdown("**Ranks, projection by projection.** Type into the last column to hold a rank for every method.")
     rank_table(analysis, rows)
+
+
+def _bits_in_words(costed: CostedMap) -> str:
+    """Say how many blocks have which bits, where they have bits of their own."""
+    if not costed.rank_map.is_rounded:
+        return ""
+    return " Blocks: " + ", ".join(f"{n} at {kind}" for kind, n in blocks_at_bits(costed.rank_map).items()) + "."
 
 
 def _hover(rows: pd.DataFrame) -> list[str]:
@@ -55,7 +63,8 @@ def _hover(rows: pd.DataFrame) -> list[str]:
     for row in rows.to_dict("records"):
         joined = f", decided as {row['decided_with']}" if row["decided_with"] != row["block"] else ""
         texts.append(
-            f"{row['block']} ({row['format']}{joined})<br>rank {row['rank']} of {row['full_rank']}<br>"
+            f"{row['block']} ({row['format']}{joined})<br>"
+            f"rank {row['rank']} of {row['full_rank']}, {row['bits']} bits<br>"
             f"{percent(row['kept'])} of its parameters<br>{row['nats']:.4g} nats per token"
         )
     return texts

@@ -11,6 +11,7 @@ from app.components.rank_board.held import editor_key, held_base, held_ranks, sh
 from app.widgets import columns
 from app.widgets.baseline import beside_baseline
 from app.wording.labels import projection_label
+from engine.types import BITS
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -49,6 +50,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "rank",
             "delta",
             "full_rank",
+            *(["bits"] if (rows["bits"] < max(BITS)).any() else []),
             "kept",
             "nats",
             "held",
@@ -62,6 +64,7 @@ def rank_table(analysis: Analysis, rows: pd.DataFrame) -> None:
             "rank": number("Rank", help="Of the block; a dense block has its full rank."),
             "delta": number("\u0394 rank", format="%+d", help="Difference from the baseline."),
             "full_rank": number("Full rank"),
+            "bits": number("Bits", help="Of the block's weights."),
             "kept": _KEPT,
             "nats": number("Predicted nats", format="%.4g", help="Of the block, per token."),
             "held": number(

@@ -56,7 +56,7 @@ def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
                 _show_ranks(board, shown)
             case "On a device":
                 if shown is not None:
-                    ask_device(board.analysis, shown, rows, board.state.dtype)
+                    ask_device(board.analysis, shown, rows, board.state.size_dtype)
 
 
 def _measure_and_export(board: BoardInput, active: CostedMap | NoMap, kept: float, rows: Sequence[ResultRow]) -> None:
@@ -67,7 +67,7 @@ def _measure_and_export(board: BoardInput, active: CostedMap | NoMap, kept: floa
         st.error(plain(f"{method_title(active.method)} has no map for these settings. {active.reason}"))
         return
     measure_map(analysis, active, rows, board.text)
-    export_map(analysis, active, board.state.dtype)
+    export_map(analysis, active, board.state.size_dtype)
     st.download_button(
         "Download this rank map",
         active.rank_map.to_json(),

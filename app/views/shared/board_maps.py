@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from app.components.rank_board.state import board_base, board_state
 from app.costed_maps import CostedMap, edited_maps
 from app.services import allocation
+from app.services.chosen_bits import with_chosen_bits
 from app.views.shared.comparison import dense_perplexity
 from app.widgets.held_draft import held_across_reloads
 from app.widgets.opened_map import opened_map
@@ -31,6 +32,8 @@ def board_maps(
     """
     dense, _ = dense_perplexity(analysis, text)
     maps = allocation.maps_for(analysis.id, state.request, dense, text)
+    if state.chooses_bits:
+        maps = with_chosen_bits(maps, analysis, state.request, text)
     if state.base is not None:
         maps = edited_maps(maps, state.held, analysis)
     return maps if opened is None else [*maps, *edited_maps([opened], state.held, analysis)]

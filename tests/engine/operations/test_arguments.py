@@ -36,7 +36,8 @@ REQUIRED = {
     "shard": 0,
     "n_shards": 1,
 }
-COMMANDS = tuple(name for name in operations.names() if name != "analyse-shard")  # an option of analyse
+HIDDEN = ("analyse-shard", "predict-rounding")  # parts of analyse, and of allocate with bits
+COMMANDS = tuple(name for name in operations.names() if name not in HIDDEN)
 OPTIONS = {
     ("search", "divergence_weight"): "--lambda",
     ("sensitivity", "kept_fraction"): "--keep",

@@ -118,6 +118,12 @@ class Board {
     return this.data.constants.number_types[this.state.dtype];
   }
 
+  /** Whether Python has yet to choose bits for what is shown. */
+  get awaitsBits() {
+    const { state, settled, data, revision } = this;
+    return state.dtype === data.constants.chosen_bits.dtype && (state !== settled || data.state.revision !== revision);
+  }
+
   methodOf(method) {
     return this.data.methods.find(({ name }) => name === method);
   }
@@ -223,7 +229,8 @@ class Board {
   showDifference() {
     const line = this.find(".rb-difference");
     line.hidden = this.state.compare === null;
-    showLegend(this.find(".rb-legend"), this.compared !== null, this.data.meanings);
+    const hasBits = [...(this.decided?.values() ?? [])].some(({ bits }) => bits < 16);
+    showLegend(this.find(".rb-legend"), this.compared !== null, hasBits, this.data.meanings);
     if (line.hidden) return;
     const title = this.tools.compare.selectedOptions[0]?.textContent ?? "";
     const shapeOf = (name) => this.projections.get(name);

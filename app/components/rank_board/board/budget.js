@@ -28,10 +28,10 @@ export class BudgetControl {
 
   /** Offer the budgets and number types there are. */
   build() {
-    const { lowest_keep: lowest, number_types: types } = this.board.data.constants;
+    const { lowest_keep: lowest, number_types: types, chosen_bits: chosen } = this.board.data.constants;
     this.keep.min = String(lowest);
     this.percent.min = String(100 * lowest);
-    this.dtype.replaceChildren(...Object.entries(types).map(([dtype, { bits }]) => new Option(`${bits} bit`, dtype)));
+    this.dtype.replaceChildren(...Object.entries(types).map(([dtype, { bits }]) => new Option(dtype === chosen.dtype ? "chosen per block" : `${bits} bit`, dtype)));
   }
 
   typedKeep(percent) {
@@ -49,6 +49,11 @@ export class BudgetControl {
     const { board } = this;
     const { compressible, constants } = board.data;
     const bytes = Number(megabytesTyped) * 1e6;
+    if (this.choosesBits) {
+      const others = 2 * (board.data.total - compressible);
+      this.keepAtMost((Math.floor(bytes) - others + 0.5) / (2 * compressible));
+      return;
+    }
     const budget = board.planner.budgetWithin(bytes, board.state.held, board.state.dtype);
     // Half a parameter more, so that the fraction's whole parameters are the budget again.
     const keep = Math.min((budget + 0.5) / compressible, 1);
@@ -58,6 +63,10 @@ export class BudgetControl {
     if (keep < constants.lowest_keep) this.correct(this.mb, `The smallest possible is ${megabytes(this.shownBytes())}.`);
     else if (bytes > largest) this.correct(this.mb, `The largest possible is ${megabytes(largest)}: the dense model.`);
     else this.say(`No method's map is larger than ${megabytes(bytes)}; this one has ${megabytes(this.shownBytes())}.`);
+  }
+
+  get choosesBits() {
+    return this.board.state.dtype === this.board.data.constants.chosen_bits.dtype;
   }
 
   keepAtMost(keep) {
@@ -111,7 +120,7 @@ export class BudgetControl {
     const { compressible, dense_perplexity: dense } = board.data;
     const keep = this.shownKeep();
     const size = this.shownBytes();
-    const text = `${percentText(keep)} kept, ${short(Math.floor(keep * compressible))} parameters, ${megabytes(size)}`;
+    const text = this.choosesBits ? `${percentText(keep)} of the bytes, ${megabytes(size)}` : `${percentText(keep)} kept, ${short(Math.floor(keep * compressible))} parameters, ${megabytes(size)}`;
     if (Number(this.keep.value) !== keep) this.keep.value = String(keep);
     this.keep.setAttribute("aria-valuetext", text);
     this.keep.dataset.keptFraction = String(keep);
@@ -120,7 +129,8 @@ export class BudgetControl {
     this.put(this.target, target === null ? "" : String(Number((target / dense).toFixed(3))));
     this.dtype.value = dtype;
     const { bits, scale_bytes: scale } = board.numberType;
-    const rounded = scale ? `Sizes are at ${bits} bits, perplexities at 16: what rounding harms comes on top.` : "";
+    const chosen = this.choosesBits ? `${board.titleOf(board.data.constants.chosen_bits.method)} chooses the bits of every block for this size, when you let go; all others have 16. Kept is of the bytes at 16 bits.` : "";
+    const rounded = chosen || !scale ? chosen : `Sizes are at ${bits} bits, perplexities at 16: what rounding harms comes on top.`;
     const aim = target === null ? rounded : `Every method at its smallest size. ${rounded}`.trim();
     this.notice.textContent = this.said?.state === board.state ? this.said.text : aim;
     board.root.dataset.target = target === null ? "" : String(target);

@@ -10,6 +10,16 @@ function intervalText(low, high) {
   return low > 1000 ? `likely ${ratioText(low)}` : `likely ${ratioText(low).replace(" ×", "")} to ${ratioText(high)}`;
 }
 
+/** Return [bits, number of blocks] of a map with bits of its own, fewest bits first. */
+function bitsOf({ blocks }) {
+  const counts = new Map();
+  if (blocks.some(({ bits }) => bits < 16)) for (const { bits = 16 } of blocks) counts.set(bits, (counts.get(bits) ?? 0) + 1);
+  return [...counts].sort(([a], [b]) => a - b);
+}
+
+/** Return which bits a map's blocks have, and empty text where it has none of its own. */
+const bitsText = (plan) => bitsOf(plan).map(([bits]) => bits).join(", ").replace(/, (?=[^,]*$)/, " and ");
+
 /** A card per method: what its map costs and does, measured where it was, else predicted. */
 export class MethodCards {
   constructor(board) {
@@ -73,7 +83,9 @@ export class MethodCards {
     const kind = figures.measured ? "measured" : "predicted";
     Object.assign(badge.dataset, { kind });
     badge.textContent = figures.measured ? kind : (SEARCHES[plan.search] ?? kind);
-    const size = `${megabytes(figures.bytes)} · ${percentText(figures.kept)} kept`;
+    if (board.awaitsBits && board.planner.choosesBits(method, board.state)) badge.textContent = "when you let go";
+    const bits = bitsText(plan);
+    const size = `${megabytes(figures.bytes)} · ${bits ? `${bits} bits` : `${percentText(figures.kept)} kept`}`;
     const quality = `${ratioText(figures.measured ?? figures.ratio)} dense`;
     const isBySize = board.state.target === null;
     big.textContent = isBySize ? quality : megabytes(figures.bytes);
@@ -107,6 +119,7 @@ export class MethodCards {
       measured && `Measured perplexity ${perplexityText(measured * dense)}; dense ${perplexityText(dense)}`,
       `Predicted perplexity ${predicted}, likely ${low} to ${high}`,
       `${short(plan.params)} parameters and multiply–adds per token in the projections`,
+      bitsOf(plan).map(([bits, n]) => `${n} of ${plan.blocks.length} blocks at ${bits} bits`).join("\n"),
       plan.bestOf && `Best of ${plan.bestOf} searched maps that fit`,
     ]
       .filter(Boolean)

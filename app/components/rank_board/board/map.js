@@ -127,6 +127,7 @@ export class RankMap {
         if (p.name === hovered) this.outline(this.text, x, top, w, BAR, 1);
         if (isSelected(p.name)) this.outline(this.text, x, top - 2, w, BAR + 4, p.name === cursor ? 3 : 1.5);
         if (cell && this.isZoomed) this.write(cell.rank ?? "dense", x + w / 2, top + BAR / 2);
+        if (cell?.bits < 16) this.writeBits(cell.bits, x + w / 2, top + BAR);
       }
     }
   }
@@ -140,6 +141,16 @@ export class RankMap {
     this.fill(this.page, x - width / 2 - 3, y - 8, width + 6, 16);
     context.fillStyle = this.text;
     context.fillText(String(text), x, y);
+  }
+
+  /** Write how many bits the weights of a block have at the foot of its bar. */
+  writeBits(bits, x, foot) {
+    const { context } = this;
+    this.fill(this.page, x - 4, foot - 12, 8, 12);
+    context.font = `bold 10px ${this.font}`;
+    context.textAlign = "center";
+    context.fillStyle = this.text;
+    context.fillText(String(bits), x, foot - 5.5);
   }
 
   drawAxis() {

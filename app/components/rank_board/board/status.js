@@ -9,7 +9,11 @@ export function describe(board, name) {
   const held = board.isHeld(name) ? ", held" : "";
   const who = `Layer ${layer}, ${kind}`;
   if (!cell) return [`${who}: no map${held}`];
-  if (cell.rank === null) return [`${who}: dense${held}`, `${short(inFeatures * outFeatures)} parameters, no predicted loss`];
+  const rounded = roundedText(cell);
+  if (cell.rank === null) {
+    const size = `${short(inFeatures * outFeatures)} parameters`;
+    return [`${who}: dense${held}`, ...(rounded ? [size, rounded] : [`${size}, no predicted loss`])];
+  }
   if (cell.format === "width") return describeWidth(board, who, cell, held);
   const { curve, rank, full, format, members } = cell;
   const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
@@ -23,10 +27,18 @@ export function describe(board, name) {
     saves,
     `σ at the cut: ${cutText(curve, rank)} of the largest`,
     `${curve.natsAt(rank).toPrecision(3)} nats per token predicted`,
+    ...(rounded ? [rounded] : []),
   ];
 }
 
-function describeWidth(board, who, { curve, rank, full, format, members }, held) {
+/** Return what is said of a block's bits, or an empty text where its weights are not rounded. */
+function roundedText({ bits, rounding }) {
+  if (!(bits < 16)) return "";
+  return `${bits} bits${rounding === undefined ? "" : `, rounding adds ${rounding.toPrecision(3)} nats`}`;
+}
+
+function describeWidth(board, who, cell, held) {
+  const { curve, rank, full, format, members } = cell;
   const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
   const kinds = members.map((member) => board.projections.get(member).kind);
   return [
@@ -34,6 +46,7 @@ function describeWidth(board, who, { curve, rank, full, format, members }, held)
     `${kinds.slice(0, -1).join(", ")} and ${kinds.at(-1)} keep the same neurons and move together`,
     `${short(cost)} parameters, ${((rank / full) * 100).toFixed(1)} % of dense`,
     `${curve.natsAt(rank).toPrecision(3)} nats per token predicted`,
+    ...[roundedText(cell)].filter(Boolean),
   ];
 }
 

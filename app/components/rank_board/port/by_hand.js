@@ -28,18 +28,24 @@ export function locksFor(method, held, model) {
 export function editMap(plan, method, held, model, curveOf) {
   const mlpOf = new Map();
   for (const mlp of model.mlps.values()) if (mlp.name in held) for (const name of mlp.members) mlpOf.set(name, mlp);
-  const blocks = plan.blocks.flatMap((block) => editBlock(block, method.formats, held, mlpOf, model));
+  const blocks = plan.blocks.flatMap((block) => atBits(editBlock(block, method.formats, held, mlpOf, model), block));
   let params = 0;
   let nats = 0;
-  for (const { members, format, rank } of blocks) {
+  for (const { members, format, rank, rounding = 0 } of blocks) {
     const curve = curveOf(members);
     if (!curve) throw new NoAllocation("A width is held, but this metric has none; release it.");
     if (rank !== null && rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
     const { inFeatures, outFeatures } = curve;
     params += rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
-    nats += rank === null ? 0 : curve.natsAt(rank);
+    nats += rounding + (rank === null ? 0 : curve.natsAt(rank));
   }
   return { blocks, params, nats };
+}
+
+/** Return edited blocks with the bits of the one they were, which a skip format is never rounded to, and its harm. */
+function atBits(edited, { bits, rounding }) {
+  if (bits === undefined) return edited;
+  return edited.map((each, i) => ({ ...each, bits: skips(each.format) ? 16 : bits, rounding: i ? 0 : rounding }));
 }
 
 function editBlock(block, formats, held, mlpOf, model) {

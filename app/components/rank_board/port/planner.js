@@ -44,7 +44,10 @@ export class Planner {
   plan(state) {
     const { base, held } = state;
     // No budget changes an opened map, but what is held does.
-    const make = (method) => (method.fixed ? this.edit(method.fixed, method, held) : this.allocate(method, state));
+    const make = (method) => {
+      if (this.choosesBits(method, state)) return this.chosenPlan();
+      return method.fixed ? this.edit(method.fixed, method, held) : this.allocate(method, state);
+    };
     if (base === null) return this.each(make);
     // Without rebalancing the maps stay as they were made, but for what is held since.
     if (this.base !== base) {
@@ -53,9 +56,23 @@ export class Planner {
     }
     const { plans, reasons } = this.basePlans;
     return this.each((method) => {
+      if (this.choosesBits(method, state)) return this.chosenPlan();
       if (!plans.has(method.name)) throw new NoAllocation(reasons.get(method.name));
       return this.edit(plans.get(method.name), method, held);
     });
+  }
+
+  /** Return whether a method's map is one whose bits are chosen block by block, which Python does. */
+  choosesBits({ name }, { dtype }) {
+    const { chosen_bits: chosen } = this.data.constants;
+    return dtype === chosen.dtype && name === chosen.method;
+  }
+
+  /** Return Python's last answer. */
+  chosenPlan() {
+    const { chosen } = this.data;
+    if (!chosen?.plan) throw new NoAllocation(chosen?.reason ?? "Bits are being weighed against ranks.");
+    return chosen.plan;
   }
 
   edit(plan, method, held) {
@@ -113,10 +130,10 @@ export class Planner {
   /** Return projection -> its decision in a map, with the block's curve: where the metric has none, another's. */
   decisions(plan, metric) {
     const decided = new Map();
-    for (const { members, format, rank } of plan.blocks) {
+    for (const { members, format, rank, bits, rounding } of plan.blocks) {
       const curve = this.curveOf(metric, members) ?? this.anyCurveOf(members);
       const full = format === "width" ? curve.inFeatures : Math.min(curve.inFeatures, curve.outFeatures);
-      for (const name of members) decided.set(name, { format, rank, full, members, curve });
+      for (const name of members) decided.set(name, { format, rank, full, members, curve, bits, rounding });
     }
     return decided;
   }

@@ -1,0 +1,79 @@
+"""Bits chosen per block on the board: Python chooses them for a size in bytes, or says why it cannot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engine.methods.editing import edited_map
+from engine.operations import PredictRounding
+from engine.precision import model_bytes
+from engine.progress import ignore_progress
+from engine.rank_map.document import RankMap
+from engine.settings import Home
+from engine.types import BlockRank, Format, Metric
+from tests.app.conftest import sent_to_browser
+from tests.app.test_views import button, in_tab, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streamlit.testing.v1 import AppTest
+
+    from engine.analysis.value import Analysis
+
+    Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def rounding_home(analysed_home: Path, toy_analysis: Analysis) -> Path:
+    """The analysed home with predictions of rounding."""
+    PredictRounding(analysis=toy_analysis.id).run(Home(analysed_home), ignore_progress)
+    return analysed_home
+
+
+def test_water_filling_has_bits_of_its_own_within_the_size(
+    open_page: Open, rounding_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("allocation", keep="0.35", dtype="chosen")
+    assert not page.exception
+    assert not [b for b in page.button if b.label == "Predict what rounding does"]
+    sent = sent_to_browser(page, "chosen")
+    plan = sent["chosen"]["plan"]
+    blocks = [BlockRank(tuple(b["members"]), Format(b["format"]), b["rank"], b["bits"]) for b in plan["blocks"]]
+    inventory = toy_analysis.inventory
+    others = inventory.total_params - inventory.compressible_params
+    assert model_bytes("float16", blocks, inventory) <= 2 * others + 0.7 * inventory.compressible_params
+    rounded = [block for block in plan["blocks"] if block["bits"] < 16]
+    assert rounded
+    assert all(block["rounding"] > 0 for block in rounded)
+    assert sent["confirmed"]["water-filling"]["nats"] == plan["nats"]
+    page = in_tab(page, "Heatmap & table")
+    assert "Blocks: " in shown(page)
+
+
+def test_without_predictions_of_rounding_the_board_says_so_and_offers_them(
+    open_page: Open, analysed_home: Path, no_worker: None
+) -> None:
+    page = open_page("allocation", dtype="chosen")
+    assert "not predicted yet" in sent_to_browser(page, "chosen")["chosen"]["reason"]
+    assert button(page, "Predict what rounding does")
+    page = open_page("allocation")
+    assert sent_to_browser(page, "chosen")["chosen"] is None
+
+
+def test_a_perplexity_is_no_size_that_bits_are_chosen_for(open_page: Open, rounding_home: Path) -> None:
+    page = open_page("allocation", dtype="chosen", ppl="500")
+    assert "clear the perplexity" in sent_to_browser(page, "chosen")["chosen"]["reason"]
+
+
+def test_a_block_that_is_edited_keeps_its_bits_unless_it_skips(toy_analysis: Analysis) -> None:
+    name, other = list(toy_analysis.projections)[:2]
+    blocks = tuple(BlockRank((each,), Format.DENSE, None, 4) for each in toy_analysis.projections)
+    rank_map = RankMap("m", "f", toy_analysis.id, "water-filling", Metric.LOSS, None, blocks)
+    low = edited_map(rank_map, ((name, 3),), frozenset({Format.LOW_RANK}), toy_analysis)
+    assert [low.blocks[0].rank, low.blocks[0].bits, low.blocks[1].bits] == [3, 4, 4]
+    skip = edited_map(rank_map, ((other, 3),), frozenset({Format.SKIP}), toy_analysis)
+    assert [skip.blocks[0].bits, skip.blocks[1].format, skip.blocks[1].bits] == [4, Format.SKIP, 16]
