@@ -18,7 +18,7 @@ from torch.nn import functional
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.errors import NumericalError, ResourceError
-from engine.model.module import decoder_layers, device_of
+from engine.model.module import autocast, decoder_layers, device_of
 from engine.specs import CalibrationSpec, Fisher
 
 if TYPE_CHECKING:
@@ -131,19 +131,10 @@ def losses(
     module: nn.Module, batch: torch.Tensor, spec: CalibrationSpec, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the summed NLL of the true tokens and, where the moments are of other gradients, the loss they are of."""
-    with autocast(batch.device, spec):
+    with autocast(batch.device, getattr(torch, spec.compute_dtype)):
         logits = module(input_ids=batch, use_cache=False).logits
     generator = torch.Generator(logits.device).manual_seed(seed)
     return losses_of(logits[:, :-1], batch[:, 1:], spec, generator)
-
-
-def autocast(device: torch.device, spec: CalibrationSpec) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which a model runs in the type of ``spec``."""
-    dtype = getattr(torch, spec.compute_dtype)
-    cast: contextlib.AbstractContextManager[None] = torch.autocast(
-        device.type, dtype=dtype, enabled=dtype is not torch.float32
-    )
-    return cast
 
 
 def losses_of(

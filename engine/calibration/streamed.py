@@ -15,7 +15,6 @@ import torch
 
 from engine.calibration.passes import (
     Hooks,
-    autocast,
     losses,
     losses_of,
     only_these_require_grad,
@@ -23,7 +22,7 @@ from engine.calibration.passes import (
     require_grad_of_hidden,
 )
 from engine.calibration.statistics import LayerStatistics, LayerSums
-from engine.model.module import decoder_layers, device_of, dtype_of, embedding_rows
+from engine.model.module import autocast, decoder_layers, device_of, dtype_of, embedding_rows
 from engine.model.stepping import LayerSteps
 from engine.progress import part_of
 from engine.specs import CalibrationSpec, Fisher
@@ -80,6 +79,7 @@ class StreamedPass:
         self._inventory = inventory
         self._tokens = tokens
         self._spec = spec
+        self._dtype = getattr(torch, spec.compute_dtype)
         self._boundaries = boundaries
         self._n_start = n_start
         self._steps = LayerSteps(module)
@@ -120,7 +120,7 @@ class StreamedPass:
         for layer in range(self._steps.n_layers):
             with self._holding(layer):
                 for start in self._starts:
-                    with autocast(self._device, self._spec):
+                    with autocast(self._device, self._dtype):
                         outputs = self._steps.run(layer, self._batch(start), self._before(layer, start))
                     self._boundaries.put(("output", layer, start), outputs)
             report(
@@ -161,7 +161,7 @@ class StreamedPass:
             return
         generator = torch.Generator(self._device).manual_seed(seed)
         for kept in torch.arange(length, device=self._device).split(rows):
-            with autocast(self._device, self._spec):
+            with autocast(self._device, self._dtype):
                 logits = self._module(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
             nll, moment_loss = losses_of(logits, batch[:, kept + 1], self._spec, generator)
             yield [nll] if moment_loss is None else [moment_loss, nll]
@@ -182,7 +182,7 @@ class StreamedPass:
                 batch = self._batch(start)
                 hooks.begin_batch(start, len(batch))
                 leaves = _leaves(self._before(layer, start))
-                with autocast(self._device, self._spec):
+                with autocast(self._device, self._dtype):
                     outputs = self._steps.run(layer, batch, leaves)
                 for stream in self._streams:
                     place = (stream, layer, start)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from engine.compression.apply import factored_modules
 from engine.formats import max_useful_rank, uniform_rank
-from engine.model.module import decoder_layers, device_of
+from engine.model.module import autocast, decoder_layers, device_of
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def measure_sensitivity(
     increases: dict[str, float] = {}
 
     def nll() -> float:
-        with torch.autocast(batch.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+        with autocast(batch.device, dtype):
             logits = module(input_ids=batch, use_cache=False).logits
         return _mean_nll(logits, batch)
 

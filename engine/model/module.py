@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from engine.errors import ModelError, first_words
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Iterable
 
 
@@ -58,6 +59,14 @@ def pass_type(device: str) -> str:
     if resolve_device(device).type != "cpu":
         return "bfloat16"
     return min(("bfloat16", "float32"), key=_seconds_of_a_product)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which a model's products are in ``dtype``; nothing is cast for float32."""
+    cast: contextlib.AbstractContextManager[None] = torch.autocast(
+        device.type, dtype=dtype, enabled=dtype is not torch.float32
+    )
+    return cast
 
 
 def _seconds_of_a_product(dtype: str) -> float:

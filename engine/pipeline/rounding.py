@@ -11,7 +11,7 @@ from cache import Key, write_arrays
 from engine.errors import RankScopeError
 from engine.model.module import weight_matrix
 from engine.pipeline import keys
-from engine.pipeline.analyse import read_statistics
+from engine.pipeline.factorize import read_statistics
 from engine.pipeline.factors import rank_factors_reader
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.errors import NumericalError
-from engine.model.module import device_of
+from engine.model.module import autocast, device_of
 from engine.refinement.divergence import divergence
 from engine.refinement.trainable import factors_in_training
 
@@ -179,7 +179,7 @@ class Distillation:
         return total / sum(map(len, self._held_out))
 
     def _divergence(self, batch: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(batch.device.type, dtype=self._dtype, enabled=self._dtype is not torch.float32):
+        with autocast(batch.device, self._dtype):
             with torch.no_grad():
                 wanted = self._dense(input_ids=batch, use_cache=False).logits
             given = self._compressed(input_ids=batch, use_cache=False).logits

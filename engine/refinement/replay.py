@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from engine.model.module import decoder_layers, device_of
+from engine.model.module import autocast, decoder_layers, device_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def run_layer(layer: nn.Module, hidden: torch.Tensor, calls: dict[int, LayerCall
     """Return the layer's output (n, length, hidden) in float32, computed under autocast to ``dtype``."""
     call = calls[len(hidden)]
     weights = next(layer.parameters()).dtype
-    with torch.autocast(hidden.device.type, dtype=dtype, enabled=dtype is not torch.float32):
+    with autocast(hidden.device, dtype):
         output = layer(hidden.to(weights), *call.arguments, **call.keywords)
     result: torch.Tensor = (output[0] if isinstance(output, tuple) else output).float()
     return result

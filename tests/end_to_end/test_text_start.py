@@ -14,8 +14,8 @@ from engine.calibration.passes import collect_statistics
 from engine.methods.allocate import allocate_rank_map
 from engine.model.opening import open_model
 from engine.operations import Analyse
-from engine.pipeline.analyse import read_statistics
 from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.factorize import read_statistics
 from engine.pipeline.keys import statistics_key
 from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric
 from engine.pipeline.report import report_content

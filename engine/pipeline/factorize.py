@@ -1,0 +1,177 @@
+"""From stored statistics to what an analysis keeps: factors and spectra layer by layer, then one summary of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from cache import write_arrays, write_json
+from engine.calibration.statistics import LayerStatistics
+from engine.factorization.blocks import factorize_group, group_energies
+from engine.factorization.neurons import Neurons, order_neurons
+from engine.factorization.parallel import single_threaded_workers
+from engine.machine import versions
+from engine.model.module import device_of, dtype_of, weight_matrix
+from engine.pipeline import keys
+from engine.pipeline.factors import write_factors
+from engine.pipeline.sequences import text_start
+from engine.types import Metric, block_name
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from cache import Artifact, Key, Store
+    from engine.analysis.value import Analysis
+    from engine.model.opening import OpenModel
+    from engine.model.sources import ModelFolder
+    from engine.progress import Report
+    from engine.specs import AnalysisSpec
+
+
+def factorize(
+    spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, list[Key]], store: Store, report: Report
+) -> list[tuple[Metric, Key]]:
+    """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
+    parts: list[tuple[Metric, Key]] = []
+    with _workers(model) as pool:
+        work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
+        for done, of_layer in enumerate(work):
+            parts += of_layer
+            report(
+                "factorization", (done + 1) / len(layer_keys), f"Decomposition: {done + 1} of {len(layer_keys)} layers"
+            )
+    return parts
+
+
+def _workers(model: OpenModel) -> contextlib.AbstractContextManager[ThreadPoolExecutor]:
+    """Return a pool for layers; one worker where memory is too short for several layers."""
+    if model.weights is not None:
+        return ThreadPoolExecutor(1)
+    return single_threaded_workers(device_of(model.module))
+
+
+def _factorize_layer(
+    spec: AnalysisSpec, model: OpenModel, layer: int, run_keys: Sequence[Key], store: Store
+) -> list[tuple[Metric, Key]]:
+    statistics_key = keys.merged_key(run_keys)
+    keys_of = {
+        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(statistics_key, metric, spec)
+        for metric in Metric
+    }
+    missing = [metric for metric, key in keys_of.items() if key not in store]
+    if missing:
+        with model.holding(layer):
+            sources = [store.read(key) for key in run_keys]
+            _write_factors(spec, model, layer, sources, {m: keys_of[m] for m in missing}, store)
+    return list(keys_of.items())
+
+
+def _write_factors(
+    spec: AnalysisSpec,
+    model: OpenModel,
+    layer: int,
+    sources: Sequence[Artifact],
+    missing: dict[Metric, Key],
+    store: Store,
+) -> None:
+    modules = dict(model.module.named_modules())
+    groups = [g for g in model.inventory.groups if g.layer == layer]
+    weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
+    device = next(iter(weights.values())).device
+    n_tokens = sum(_importances(source, layer).n_tokens for source in sources)
+    statistics = LayerStatistics.merged((read_statistics(source, layer, device) for source in sources), n_tokens)
+    if spec.feature_groups is not None:
+        statistics = statistics.grouped(spec.feature_groups)
+    for metric, key in missing.items():
+        inputs = [(g, weights, statistics, metric, spec.damping, spec.gradient_shrinkage) for g in groups]
+        about = {"model": spec.model.label, "layer": layer, "metric": metric}
+        with store.writing(key, about) as into:
+            if metric in spec.metrics:
+                neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons)
+            else:
+                energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
+                arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
+                write_arrays(into / "spectrum.safetensors", arrays)
+
+
+def _order_neurons(
+    spec: AnalysisSpec, model: OpenModel, layer: int, weights: dict[str, torch.Tensor], statistics: LayerStatistics
+) -> list[Neurons]:
+    biases = {mlp: model.module.get_submodule(mlp.down.name).bias for mlp in model.inventory.mlps if mlp.layer == layer}
+    return [
+        order_neurons(mlp, weights, statistics, spec.damping, spec.gradient_shrinkage, has_bias=bias is not None)
+        for mlp, bias in biases.items()
+    ]
+
+
+def read_statistics(artifact: Artifact, layer: int, device: torch.device) -> LayerStatistics:
+    """Read one layer's statistics onto ``device``."""
+    return LayerStatistics.from_tensors(layer, load_file(artifact.path("statistics.safetensors"), str(device)))
+
+
+def _importances(artifact: Artifact, layer: int) -> LayerStatistics:
+    """Read one layer's statistics without its moments."""
+    with safe_open(artifact.path("statistics.safetensors"), framework="pt") as file:
+        small = [name for name in file.keys() if name.partition("/")[0] in ("importances", "n_tokens")]  # noqa: SIM118
+        return LayerStatistics.from_tensors(layer, {name: file.get_tensor(name) for name in small})
+
+
+def write_analysis(
+    folder: Path,
+    spec: AnalysisSpec,
+    model: OpenModel,
+    parts: Sequence[tuple[Metric, Key]],
+    layer_keys: dict[int, list[Key]],
+    store: Store,
+    model_folder: ModelFolder,
+    corpus_id: str,
+    base: Analysis | None,
+) -> None:
+    """Write spectra, curves and what they came from; importances and the dense loss are those of the dense model."""
+    arrays: dict[str, NDArray[np.float64]] = {}
+    dampings: dict[str, dict[str, float]] = {metric: {} for metric in spec.metrics}
+    for metric, key in parts:
+        artifact = store.read(key)
+        for name, values in artifact.arrays("spectrum.safetensors").items():
+            what, _, block = name.partition("/")
+            arrays[f"{what}/{metric}/{block}"] = values
+        if key.stage == "factors":
+            blocks = artifact.json("blocks.json")
+            dampings[metric].update({name: b["damping"] for name, b in blocks.items() if b["damping"] > spec.damping})
+    nll = 0.0
+    for layer, run_keys in layer_keys.items():
+        sources = [store.read(key) for key in run_keys]
+        of_runs = [_importances(source, layer) for source in sources]
+        n_tokens = sum(run.n_tokens for run in of_runs)
+        shares = [run.n_tokens / n_tokens for run in of_runs]
+        merged = LayerStatistics.merged(of_runs, n_tokens)
+        nll = sum(share * source.json("pass.json")["nll"] for share, source in zip(shares, sources, strict=True))
+        for projection, importance in merged.importances.items():
+            known = importance.numpy() if base is None else base.importances[projection]
+            arrays[f"importance/-/{projection}"] = known
+    write_arrays(folder / "spectra.safetensors", arrays)
+    write_json(
+        folder / "analysis.json",
+        {
+            "model_fingerprint": model_folder.fingerprint,
+            "corpus_fingerprint": corpus_id,
+            "text_start": text_start(model_folder),
+            "inventory": model.inventory,
+            "calibration_nll": nll if base is None else base.calibration_nll,
+            "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
+            "raised_dampings": dampings,
+            "dtype": str(dtype_of(model.module)).removeprefix("torch."),
+            "device": str(device_of(model.module)),
+            "versions": versions(),
+        },
+    )
