@@ -42,13 +42,15 @@ class OriginalClasses:
 
 
 def original_classes(module: nn.Module) -> OriginalClasses:
-    """Return the classes of an opened model.
+    """Return the classes of an opened model; those under it, if it is itself an export with narrowed MLPs.
 
     Raises:
         ModelError: they are not transformers' own.
     """
     causal: Any = module
     kinds = [type(causal.config), type(causal.base_model), type(causal)]
+    if is_narrowed_export(module):
+        kinds = [kind.__bases__[0] for kind in kinds]
     for kind in kinds:
         if getattr(transformers, kind.__name__, None) is not kind:
             raise ModelError(
@@ -58,12 +60,18 @@ def original_classes(module: nn.Module) -> OriginalClasses:
     return OriginalClasses(*(kind.__name__ for kind in kinds))
 
 
+def is_narrowed_export(module: nn.Module) -> bool:
+    """Whether an opened model is itself an export in which nothing but the width of MLPs is smaller."""
+    config: Any = module.config
+    return bool(getattr(config, "narrowed_linears", None)) and getattr(config, "factored_blocks", None) == []
+
+
 def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a compressed model so that transformers opens it with ``trust_remote_code=True``.
 
     Args:
-        module: of transformers' own class, with :class:`FactoredLinear` and :class:`NarrowedLinear` in the places of
-            linear modules.
+        module: of transformers' own class or an export's, with :class:`FactoredLinear` and :class:`NarrowedLinear` in
+            the places of linear modules.
         tokenizer: of the model.
         folder: there and empty.
         shard_bytes: largest weight file; more weights go into several.
@@ -98,7 +106,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
 
 def modeling_type(original: str) -> str:
     """Return the ``model_type`` of an export: its own, so that nothing opens the factors as dense weights."""
-    return f"factored-{original}"
+    return f"factored-{original.removeprefix('factored-')}"
 
 
 def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
@@ -139,7 +147,7 @@ def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
             "bias": part.bias is not None,
         }
         for name, part in module.named_modules()
-        if isinstance(part, NarrowedLinear)
+        if type(part).__name__ == NarrowedLinear.__name__  # an export that was analysed brings a class of its own
     ]
 
 

@@ -85,7 +85,7 @@ def export(
     require_new(folder)
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     opened = OpenedAnalysis(
-        home, analysis, base, part_of(report, 0.0, 0.2), dtype=_computed_dtype(base.path, spec), device="cpu"
+        home, analysis, base, part_of(report, 0.0, 0.2), dtype=_computed_dtype(base, spec), device="cpu"
     )
     model = opened.dense
     writer = writer_of(spec, model.inventory.mlps)
@@ -165,18 +165,19 @@ def export(
     return exported
 
 
-def _computed_dtype(folder: Path, spec: ExportSpec) -> str:
+def _computed_dtype(base: ModelFolder, spec: ExportSpec) -> str:
     """Return the type a model is opened in: as it is stored, or float32 where weights are rounded afterwards."""
     if spec.format is ExportFormat.GGUF or spec.own_dtype == "int8":
         return "float32"
-    return spec.own_dtype or _stored_dtype(folder)
+    return spec.own_dtype or _stored_dtype(base)
 
 
-def _stored_dtype(folder: Path) -> str:
+def _stored_dtype(base: ModelFolder) -> str:
     """Return the type a checkpoint names, or ``auto`` if it names none that can be exported."""
     from transformers import AutoConfig
 
-    named = str(AutoConfig.from_pretrained(folder).dtype).removeprefix("torch.")
+    config = AutoConfig.from_pretrained(base.path, trust_remote_code=base.spec.trust_remote_code)
+    named = str(config.dtype).removeprefix("torch.")
     return named if named in DTYPES else "auto"
 
 

@@ -136,6 +136,27 @@ def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, t
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "dense").dtype is torch.bfloat16
 
 
+def test_an_export_with_narrow_mlps_is_analysed_and_exported_in_turn(home, tmp_path, text_file):
+    """Widths first, then statistics of the narrowed model, then the ranks of what is left."""
+    root, _, analysis, *_ = home
+    budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
+    narrow = allocate_rank_map(analysis, curves_by_metric(analysis), "width", budget)
+    first = export(Home(root), analysis.id, narrow, tmp_path / "narrow", ExportSpec(), ignore_progress)
+    again = run(Home(root), tmp_path / "narrow", text_file, trust_remote_code=True)
+    budget = Budget.of_kept_fraction(0.7, again.inventory.compressible_params)
+    ranks = allocate_rank_map(again, curves_by_metric(again), "water-filling", budget)
+    found = export(Home(root), again.id, ranks, tmp_path / "both", ExportSpec(), ignore_progress)
+    assert found.weight_bytes == found.predicted_weight_bytes < first.weight_bytes
+    assert (found.architecture, found.dtype) == (first.architecture, first.dtype)
+    config = json.loads((tmp_path / "both" / "config.json").read_text())
+    assert config["factored_blocks"]
+    assert config["narrowed_linears"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "both", trust_remote_code=True)
+    assert model.num_parameters() == found.model_params
+    with pytest.raises(ExportError, match="is an export with narrowed MLPs"):
+        export(Home(root), again.id, ranks, tmp_path / "no", ExportSpec(ExportFormat.DENSE), ignore_progress)
+
+
 @needs_onnx
 def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
     root, _, analysis, rank_map, measured, _, _ = home
