@@ -2,6 +2,7 @@
 
 from app.tables.analysis import how_analysed
 from app.tables.generation import stages
+from app.tables.heads import HEAD_VALUES, heads
 from app.tables.maps import difference, methods, projections, saved_maps
 from app.tables.measured import comparison, quality, refined, results
 from app.tables.passages import passages
@@ -22,6 +23,7 @@ from app.tables.trials import trials
 from app.tables.weights import licences, shapes, skipped
 
 __all__ = [
+    "HEAD_VALUES",
     "QUANTITIES",
     "SCORES",
     "SUMMARIES",
@@ -33,6 +35,7 @@ __all__ = [
     "difference",
     "differences",
     "energy_lost",
+    "heads",
     "how_analysed",
     "importance_shares",
     "licences",

@@ -16,7 +16,8 @@ from app.views.spectra.block_choice import pick_blocks
 from app.views.spectra.block_table import show_table
 from app.views.spectra.choices import choose
 from app.views.spectra.comparison import choose_other
-from app.views.spectra.spectrum_lines import ALL, choose_lines, show_lines
+from app.views.spectra.heads import show_heads
+from app.views.spectra.spectrum_lines import ALL, HEADS, choose_lines, show_lines
 from app.views.spectra.summary_map import say_compressible, show_map
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.baseline import baseline
@@ -57,7 +58,9 @@ def render() -> None:
             shown.empty()  # a container without an element has no place
             picked = pick_blocks(table)
         with shown:
-            if quantity == ALL:
+            if quantity == HEADS:
+                show_heads(analysis, choices, _cuts(current))
+            elif quantity == ALL:
                 show_all(energies, table, marks)
             else:
                 show_lines(energies, table, picked, marks, quantity, axes, other)

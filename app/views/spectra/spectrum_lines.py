@@ -36,14 +36,17 @@ _AXES: Final = {
 ALL: Final = "all"
 """Stands for the lines of every projection, where a quantity could stand."""
 
+HEADS: Final = "heads"
+"""Stands for attention heads there."""
+
 _AT_FIRST: Final = {"sigma": ["height", "rank"], "kept": [], "lost": ["height"]}
 
 
 def choose_lines() -> tuple[str, list[str]]:
     """Ask what lines show and how they are drawn."""
-    quantities = {**tables.QUANTITIES, ALL: "Energy lost by all"}
+    quantities = {**tables.QUANTITIES, ALL: "Energy lost by all", HEADS: "Attention heads"}
     quantity = option_picker("Lines", quantities, key="lines", help_text=_HELP, in_url=True)
-    if quantity == ALL:
+    if quantity in {ALL, HEADS}:
         return quantity, []
     with st.popover("Axes"):
         axes = st.pills(
