@@ -21,7 +21,7 @@ from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.rank_map.drafts import Draft, Drafts
 from engine.types import Metric
-from tests.app.conftest import _empty_caches, open_page  # noqa: F401 -- fixtures
+from tests.app.conftest import _empty_caches, no_worker, open_page  # noqa: F401 -- fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,6 +197,7 @@ def test_a_comparison_keeps_its_rows_and_predicts_the_one_that_had_no_map(
     assert answer["impossible"] == []
 
 
+@pytest.mark.usefixtures("no_worker")  # which a page would start for the job that is queued there
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: str) -> None:  # noqa: F811
     saved = [path.stem for path in home.glob("maps/*/*.json")]

@@ -226,7 +226,6 @@ def test_classes_of_another_origin_are_refused():
 def test_verification_finds_a_changed_weight_and_a_missing_file(opened):
     found = opened["llama"]
     reference = take_logits(found.case.module)
-    assert verify(found.folder, reference, runs_own_code=True).max_logit_difference <= 1e-4
     weights = found.folder / "model.safetensors"
     original = load_file(weights)
     save_file({**original, "model.norm.weight": original["model.norm.weight"] * 1.5}, weights, {"format": "pt"})

@@ -25,10 +25,14 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def importable() -> str:
+    """Return the path on which jobs find tests.engine.jobs.operations."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))  # the jobs import tests.engine.jobs.operations
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("PYTHONPATH", importable())
     home = tmp_path / "home"
     yield home
     queue = JobQueue(home, ENTRYPOINT)

@@ -8,19 +8,34 @@ from pathlib import Path
 
 import pytest
 
+from cache.processes import is_alive
 from engine.jobs import JobError, JobQueue, JobStatus
 from engine.jobs.choice import LOCAL
 from engine.jobs.record import JobRecord
 
-from .conftest import ENTRYPOINT
+from .conftest import ENTRYPOINT, eventually, importable
+
+
+@pytest.fixture(scope="module")
+def home_of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A home in which two jobs are done, and their ids in the order they were submitted."""
+    home = tmp_path_factory.mktemp("two") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", importable())
+        queue = JobQueue(home, ENTRYPOINT)
+        ids = [queue.submit("echo", {"word": word}, title=word).id for word in "ab"]
+        for job_id in ids:
+            queue.wait(job_id, poll_s=0.01)
+        eventually(lambda: not is_alive(JobRecord(home).worker()))
+    return home, ids
 
 
 @pytest.fixture
-def two(queue: JobQueue) -> tuple[str, str]:
+def two(home: Path, home_of_two: tuple[Path, list[str]]) -> tuple[str, str]:
     """Two jobs that are done, the last submitted first."""
-    ids = [queue.submit("echo", {"word": word}, title=word).id for word in "ab"]
-    for job_id in ids:
-        queue.wait(job_id, poll_s=0.01)
+    source, ids = home_of_two
+    shutil.rmtree(home, ignore_errors=True)  # a queue may have begun one
+    shutil.copytree(source, home)
     return ids[1], ids[0]
 
 
