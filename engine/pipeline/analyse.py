@@ -232,7 +232,17 @@ class _Work:
         }
         report("analysis", 0.99, "Storing the analysis")
         with store.writing(self.key, about) as into:
-            write_analysis(into, spec, model, parts, layer_keys, store, self.folder, self.corpus_id, self.base)
+            write_analysis(
+                into,
+                spec,
+                model,
+                parts,
+                layer_keys,
+                store,
+                model_folder=self.folder,
+                corpus_id=self.corpus_id,
+                base=self.base,
+            )
         report("analysis", 1.0, "Done")
         return self.key
 

@@ -133,6 +133,7 @@ def write_analysis(
     parts: Sequence[tuple[Metric, Key]],
     layer_keys: dict[int, list[Key]],
     store: Store,
+    *,
     model_folder: ModelFolder,
     corpus_id: str,
     base: Analysis | None,
