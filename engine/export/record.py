@@ -50,14 +50,24 @@ def finished_export(folder: Path, analysis: str, rank_map: str, asked: ExportSpe
         rank_map: JSON of the rank map.
         asked: how the model is to be written.
     """
+    record = read_record(folder)
+    if record is None:
+        return None
     try:
-        record = from_json(ExportRecord, json.loads(read_small_file(folder / RECORD, "record", MAX_BYTES, "")))
         written_map = read_small_file(folder / RANK_MAP, "rank map", MAX_BYTES, "").decode()
-    except (InvalidSpecError, ValidationError, ValueError, RecursionError):  # anybody may have written it
+    except (InvalidSpecError, UnicodeDecodeError):
         return None
     found = record.exported
     is_same = (record.asked, found.analysis, written_map) == (asked, analysis, rank_map)
     return found.moved(str(folder)) if is_same and found.folder_bytes == size_of(folder) else None
+
+
+def read_record(folder: Path) -> ExportRecord | None:
+    """Return what a folder says of the export that wrote it, or ``None`` if none did."""
+    try:
+        return from_json(ExportRecord, json.loads(read_small_file(folder / RECORD, "record", MAX_BYTES, "")))
+    except (InvalidSpecError, ValidationError, ValueError, RecursionError):  # anybody may have written it
+        return None
 
 
 def size_of(folder: Path) -> int:

@@ -15,6 +15,7 @@ import torch
 from cache import Key, canonical_json
 from engine.compression.truncated import truncated_weights
 from engine.errors import ResourceError, UnstreamableError
+from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.headers import read_header
@@ -32,7 +33,8 @@ from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
-from engine.results.words import duration
+from engine.results.words import duration, percent
+from engine.specs import ModelSource
 from engine.types import RANK_FORMATS, Budget
 
 if TYPE_CHECKING:
@@ -222,7 +224,7 @@ class _Work:
         seconds["factorization"] = time.monotonic() - begun_s
         seconds["total"] = time.monotonic() - self.started
         about = {
-            "model": spec.model.label,
+            "model": _title(self.folder),
             "corpus": spec.corpus.label,
             # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
             "spec": json.loads(canonical_json(spec)),
@@ -314,3 +316,11 @@ def _compressed_to(
     ranks_only = Request(formats=RANK_FORMATS)
     rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget, ranks_only)
     return truncated_weights(model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric))
+
+
+def _title(folder: ModelFolder) -> str:
+    """Return the name of a model; an export's says what it keeps of which model, because ratios are to the export."""
+    record = read_record(folder.path) if folder.spec.source is ModelSource.FOLDER else None
+    if record is None:
+        return folder.spec.label
+    return f"{folder.spec.label} ({percent(record.exported.kept_fraction)} of {record.exported.model})"

@@ -153,6 +153,8 @@ def test_an_export_with_narrow_mlps_is_analysed_and_exported_in_turn(home, tmp_p
     narrow = allocate_rank_map(analysis, curves_by_metric(analysis), "width", budget)
     first = export(Home(root), analysis.id, narrow, tmp_path / "narrow", ExportSpec(), ignore_progress)
     again = run(Home(root), tmp_path / "narrow", text_file, trust_remote_code=True)
+    kept = f"{100 * first.kept_fraction:.1f}"
+    assert again.about["model"] == f"narrow ({kept} % of {analysis.about['model']})"
     budget = Budget.of_kept_fraction(0.7, again.inventory.compressible_params)
     ranks = allocate_rank_map(again, curves_by_metric(again), "water-filling", budget)
     found = export(Home(root), again.id, ranks, tmp_path / "both", ExportSpec(), ignore_progress)
