@@ -48,17 +48,18 @@ def cholesky_damped(moment: torch.Tensor, damping: float, name: str) -> tuple[to
         NumericalError: the matrix is zero, not finite, or stays indefinite.
     """
     matrix = moment.double()
-    matrix = (matrix + matrix.T) / 2
+    matrix = (matrix + matrix.T).div_(2)
     scale = matrix.diagonal().mean()
     if not torch.isfinite(matrix).all() or not scale > 0:
         raise NumericalError(
             f"The second moment of {name} is {'zero' if scale == 0 else 'not finite'}; expected activations and "
             "gradients that are finite and not all zero, check the calibration text and the weights."
         )
-    identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    undamped = matrix.diagonal().clone()
     for step in range(_DAMPING_STEPS):
         relative = damping * _DAMPING_STEP**step
-        factor, failed = torch.linalg.cholesky_ex(matrix + relative * scale * identity)
+        matrix.diagonal().copy_(undamped + relative * scale)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
         if failed == 0:
             return factor, relative
     raise NumericalError(

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engine.calibration.statistics import LayerStatistics
-    from engine.types import Mlp
+    from engine.types import Mlp, Projection
 
 STEPS: Final = 128
 """In about as many steps the neurons of a large MLP leave; those of one step in the order of their single harms."""
 STEPS_IN_PLACE: Final = 8
 """After as many steps the rows and columns of neurons that have gone are dropped."""
+STRIP: Final = 256
+"""Rows that are moved at once when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +107,21 @@ def order_neurons(
         NumericalError: C cannot be factorised; the message names ``down``.
     """
     down = mlp.down
-    weight = weights[down.name].double()
-    moment = statistics.inputs[down.name].double()
-    offset = statistics.means[down.name].double().mean(0) if has_bias else None
-    if offset is not None:
-        moment = moment - torch.outer(offset, offset)
-    harm = input_gradient(down, weight, shrunk_gradient(down, weight, statistics, shrinkage))
+    moment, offset = _moment_around_mean(statistics, down, has_bias=has_bias)
     factor, used = cholesky_damped(moment, damping, down.name)
-    order = _by_elimination(harm.clone(), torch.cholesky_inverse(factor))
+    del moment  # the largest MLPs have room for three such matrices
+    # A Cholesky inverse is symmetric and lies column by column.
+    order = _by_elimination(_harm(down, weights, statistics, shrinkage), torch.cholesky_inverse(factor).T)
     moment = factor @ factor.T
-    ordered, failed = torch.linalg.cholesky_ex(moment[order][:, order])
+    del factor
+    moment = moment[order[:, None], order]
+    ordered, failed = torch.linalg.cholesky_ex(moment)
+    del moment
     if failed:
         raise NumericalError(f"The second moment of {down.name} is indefinite once ordered; use more calibration text.")
-    energies = ((harm[order][:, order] @ ordered) * ordered).sum(0).clamp_min(0)
+    harm = _harm(down, weights, statistics, shrinkage)
+    harm = harm[order[:, None], order]
+    energies = (harm @ ordered).mul_(ordered).sum(0).clamp_min(0)
     nats = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)]) / 2
     return Neurons(
         tuple(p.name for p in mlp.members),
@@ -127,6 +131,25 @@ def order_neurons(
         None if offset is None else offset.float(),
         used,
     )
+
+
+def _moment_around_mean(
+    statistics: LayerStatistics, down: Projection, *, has_bias: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return C (m, m), and the mean input (m,) around which it is taken, if a bias takes over what is dropped."""
+    moment = statistics.inputs[down.name]
+    if not has_bias:
+        return moment, None
+    offset = statistics.means[down.name].double().mean(0)
+    return moment.double() - torch.outer(offset, offset), offset
+
+
+def _harm(
+    down: Projection, weights: Mapping[str, torch.Tensor], statistics: LayerStatistics, shrinkage: float
+) -> torch.Tensor:
+    """Return A (m, m), a matrix of its own at every call."""
+    weight = weights[down.name].double()
+    return input_gradient(down, weight, shrunk_gradient(down, weight, statistics, shrinkage))
 
 
 def _by_elimination(harm: torch.Tensor, precision: torch.Tensor) -> torch.Tensor:
@@ -153,8 +176,18 @@ def _by_elimination(harm: torch.Tensor, precision: torch.Tensor) -> torch.Tensor
             )
             precision.addmm_(precision[:, go], foreseen, alpha=-1)
         stay = (~is_gone).nonzero()[:, 0]
-        harm, precision, left = harm[stay[:, None], stay], precision[stay[:, None], stay], left[stay]
+        harm, precision, left = _kept_in_place(harm, stay), _kept_in_place(precision, stay), left[stay]
     return torch.cat(order).flip(0)
+
+
+def _kept_in_place(matrix: torch.Tensor, stay: torch.Tensor) -> torch.Tensor:
+    """Return rows and columns ``stay`` (k,), ascending, of a matrix as (k, k) at the beginning of its own memory."""
+    size = len(stay)
+    kept = matrix.reshape(-1)[: size * size].view(size, size)
+    # What is written ends before the rows that are still to be read.
+    for into, rows in zip(kept.split(STRIP), stay.split(STRIP), strict=True):
+        into.copy_(matrix[rows[:, None], stay])
+    return kept
 
 
 def fold_triangle(factor: torch.Tensor) -> torch.Tensor:

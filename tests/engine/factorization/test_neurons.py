@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from engine.calibration.statistics import LayerStatistics
 from engine.errors import NumericalError
@@ -117,3 +118,12 @@ def test_triangles_fold_into_half_the_room_and_back(size):
     folded = fold_triangle(factor)
     assert torch.equal(unfold_triangle(folded, size), factor)
     assert folded.numel() <= (size + 1) * (size + 2) / 2
+
+
+def test_ordering_holds_few_matrices_at_once():
+    mlp, weight, hidden, gradients = made_mlp(m=512, d=192)
+    statistics = moments(hidden, gradients)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        order_neurons(mlp, {"down": weight}, statistics, 1e-6, 0.05, has_bias=False)
+    changes = (e.nbytes() for e in seen.profiler.kineto_results.events() if e.name() == "[memory]")
+    assert max(itertools.accumulate(changes)) <= 4 * 8 * 512**2
