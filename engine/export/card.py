@@ -44,6 +44,7 @@ class CardFacts:
         rank_pattern: name of a factored linear module -> its rank.
         perplexities: of exactly this map and these factors, newest first.
         tasks: the same map's, newest first.
+        blocks_at_bits: what is stored -> blocks, where the map rounds blocks; else empty.
     """
 
     model: str
@@ -66,6 +67,7 @@ class CardFacts:
     rank_pattern: Mapping[str, int]
     perplexities: Sequence[PerplexityResult]
     tasks: Sequence[TaskResult]
+    blocks_at_bits: Mapping[str, int]
 
 
 def loading_lines(folder: str, export_format: ExportFormat) -> tuple[str, ...]:
@@ -162,7 +164,7 @@ def _storage(facts: CardFacts) -> list[str]:
             "Linear weights are stored as their factors, listed in `config.json` under `factored_blocks`; those of "
             "MLPs with fewer neurons are ordinary and smaller, listed under `narrowed_linears`. "
             "`modeling_factored.py` subclasses the transformers model and runs them; it needs nothing but torch and "
-            "transformers."
+            "transformers." + _integers(facts)
         ]
     if facts.params < facts.dense_params:
         return [
@@ -173,6 +175,17 @@ def _storage(facts: CardFacts) -> list[str]:
         "**This folder saves nothing.** The factors are multiplied out into weights of the original size, so that any "
         "runtime opens it: memory, disk and arithmetic are the dense model's, and the quality is the compressed one's."
     ]
+
+
+def _integers(facts: CardFacts) -> str:
+    if not facts.blocks_at_bits:
+        return ""
+    blocks = ", ".join(f"{n} at {kind}" for kind, n in facts.blocks_at_bits.items())
+    return (
+        f" Weights are rounded block by block ({blocks}): those of 8 and 4 bits are stored as integers with their "
+        "scales, listed under `rounded_linears`, and multiplied out whenever they are used, which saves memory and no "
+        "time."
+    )
 
 
 def _use(export_format: ExportFormat) -> list[str]:

@@ -15,6 +15,7 @@ from engine.compression import layers
 from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ModelError
 from engine.export import modeling
+from engine.export.modeling import RoundedLinear
 from engine.model.module import dtype_of
 from engine.types import Format
 
@@ -97,6 +98,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
         "dtype": str(dtype_of(module)).removeprefix("torch."),
         "factored_blocks": factored_blocks(module),
         "narrowed_linears": narrowed_linears(module),
+        "rounded_linears": rounded_linears(module),
         "rank_pattern": rank_pattern(module),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -148,6 +150,22 @@ def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
         }
         for name, part in module.named_modules()
         if type(part).__name__ == NarrowedLinear.__name__  # an export that was analysed brings a class of its own
+    ]
+
+
+def rounded_linears(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what the configuration lists of linear modules whose weights are integers."""
+    return [
+        {
+            "name": name,
+            "bits": part.bits,
+            "group_size": part.group_size,
+            "in_features": part.in_features,
+            "out_features": part.out_features,
+            "bias": part.bias is not None,
+        }
+        for name, part in module.named_modules()
+        if isinstance(part, RoundedLinear)
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import LlamaConfig as OriginalConfig
 from transformers import LlamaForCausalLM as OriginalForCausalLM
 from transformers import LlamaModel as OriginalModel
@@ -23,6 +24,8 @@ class FactoredConfig(OriginalConfig):
             ``rank``, ``in_features``, and ``out_features`` and ``bias`` for every projection.
         narrowed_linears: of MLPs with fewer neurons, each with ``name``, ``in_features``, ``out_features``
             and ``bias``.
+        rounded_linears: whose weights are stored as integers, each with ``name``, ``bits``, ``group_size`` (null: a
+            row), ``in_features``, ``out_features`` and ``bias``.
     """
 
     model_type = f"factored-{OriginalConfig.model_type}"
@@ -32,6 +35,55 @@ class FactoredConfig(OriginalConfig):
 
     factored_blocks: list[dict[str, Any]] | None = None
     narrowed_linears: list[dict[str, Any]] | None = None
+    rounded_linears: list[dict[str, Any]] | None = None
+
+
+class RoundedLinear(nn.Module):
+    """y = (scale * integers) x + bias, with weights that are integers until they are used.
+
+    Both are stored as whole numbers, which no conversion of a model's type touches: scales as the bits of bfloat16,
+    integers of 4 bits in pairs.
+
+    Args:
+        integers: (out, in) int8.
+        scales: (out, groups) bfloat16.
+        bias: (out,) or ``None``.
+        bits: of an integer, 8 or 4.
+        group_size: neighbours in a row that share a scale; ``None``: the row.
+    """
+
+    integers: torch.Tensor
+    scales: torch.Tensor
+
+    def __init__(
+        self, integers: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, bits: int, group_size: int | None
+    ) -> None:
+        super().__init__()
+        self.out_features, self.in_features = integers.shape
+        self.bits, self.group_size = bits, group_size
+        self.register_buffer("integers", integers if bits == 8 else _in_pairs(integers))
+        self.register_buffer("scales", scales.view(torch.int16))
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+
+    def weight_as(self, dtype: torch.dtype) -> torch.Tensor:
+        """Return the weight (out, in) in a type."""
+        integers = self.integers
+        if self.bits == 4:
+            integers = torch.stack([integers & 15, integers >> 4], dim=-1).flatten(-2)[:, : self.in_features].char() - 8
+        scales = self.scales.view(torch.bfloat16).float()
+        scales = scales.repeat_interleave(self.group_size or self.in_features, dim=1)[:, : self.in_features]
+        return (integers * scales).to(dtype)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (..., in) to (..., out)."""
+        return nn.functional.linear(x, self.weight_as(x.dtype), self.bias)
+
+
+def _in_pairs(integers: torch.Tensor) -> torch.Tensor:
+    """Return integers of 4 bits (out, in) as bytes (out, in / 2, rounded up), the first of a pair in the low half."""
+    even = nn.functional.pad(integers, (0, integers.shape[1] % 2)) + 8
+    low, high = even[:, ::2].byte(), even[:, 1::2].byte()
+    return low | (high << 4)
 
 
 class FactoredModel(OriginalModel):
@@ -65,6 +117,14 @@ def _put_factors(model: Any, prefix: str) -> None:
         weight = torch.zeros(linear["out_features"], linear["in_features"])
         bias = torch.zeros(len(weight)) if linear["bias"] else None
         model.set_submodule(linear["name"].removeprefix(prefix), NarrowedLinear(weight, bias))
+    for linear in model.config.rounded_linears or ():
+        out, columns = linear["out_features"], linear["in_features"]
+        groups = 1 if linear["group_size"] is None else -(-columns // linear["group_size"])
+        integers = torch.zeros(out, columns, dtype=torch.int8)
+        scales = torch.zeros(out, groups, dtype=torch.bfloat16)
+        bias = torch.zeros(out) if linear["bias"] else None
+        rounded = RoundedLinear(integers, scales, bias, linear["bits"], linear["group_size"])
+        model.set_submodule(linear["name"].removeprefix(prefix), rounded)
 
 
 def _empty_group(block: dict[str, Any]) -> list[FactoredLinear]:

@@ -12,8 +12,10 @@ from engine.export.factored import original_classes, rank_pattern, stored_bytes
 from engine.export.new_folder import appearing, require_new, require_space
 from engine.export.outcome import ExportedModel
 from engine.export.record import RANK_MAP, finished_export, size_of, write_record
+from engine.export.rounded import promised_bytes, unrounded, with_integers
 from engine.export.specs import EXPORTED_BYTES, ExportFormat
 from engine.export.writers import writer_of
+from engine.methods.byte_budget import blocks_at_bits
 from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
 from engine.model.module import dtype_of
@@ -64,8 +66,8 @@ def export(
         report: told every step.
 
     Raises:
-        ExportError: the folder is taken, the map has bits of its own, or what was written does not run as the model in
-            memory does.
+        ExportError: the folder is taken, the format stores no bits of blocks, or what was written does not run as
+            the model in memory does.
         ResourceError: the disk is full.
         RankScopeError: the analysis or its model is not there any more, or the map does not fit.
     """
@@ -73,11 +75,13 @@ def export(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
-    if rank_map.is_rounded:
+    if rank_map.is_rounded and spec.format is not ExportFormat.FACTORED:
         raise ExportError(
-            "The rank map has bits of its own for its blocks, which no export format stores; export a map without "
-            "them, for example as an int8 graph or file."
+            f"The rank map has bits of its own for its blocks, which the format {spec.format} does not store; export "
+            "it with the format factored, or export a map without them, for example as an int8 graph or file."
         )
+    if rank_map.is_rounded and spec.refinement is not None:
+        raise ExportError("Refined factors have no bits of their own; export the map without the refinement.")
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
     if finished := finished_export(folder, analysis.id, rank_map.to_json(), spec):
         report("write", 1.0, "This export exists already")
@@ -91,9 +95,11 @@ def export(
     writer = writer_of(spec, model.inventory.mlps)
     architecture = original_classes(model.module).causal
     report("compress", 0.2, "Compressing")
-    module = writer.prepare(model.module, opened.compress(rank_map, refinement))
+    module = writer.prepare(model.module, opened.compress(unrounded(rank_map), refinement))
     cost, inventory = cost_of(analysis, rank_map), model.inventory
     params = sum(p.numel() for p in module.parameters())
+    if rank_map.is_rounded:
+        module = with_integers(module, rank_map)
     computed = dtype_of(module)
     dtype = spec.own_dtype or str(computed).removeprefix("torch.")
     itemsize = EXPORTED_BYTES[dtype]
@@ -128,6 +134,7 @@ def export(
             rank_pattern=pattern,
             perplexities=perplexities,
             tasks=tasks,
+            blocks_at_bits=blocks_at_bits(rank_map) if rank_map.is_rounded else {},
         )
         (partial / "README.md").write_text(write_card(facts), encoding="utf-8")
         (partial / RANK_MAP).write_text(rank_map.to_json(), encoding="utf-8")
@@ -148,7 +155,11 @@ def export(
             dense_params=facts.dense_params,
             saves_memory=params < inventory.total_params,
             weight_bytes=weight_bytes,
-            predicted_weight_bytes=params * itemsize + cost.index_bytes * spec.format.keeps_factors,
+            predicted_weight_bytes=(
+                promised_bytes(rank_map, inventory, dtype)
+                if rank_map.is_rounded
+                else params * itemsize + cost.index_bytes * spec.format.keeps_factors
+            ),
             dense_weight_bytes=dense_weight_bytes,
             folder_bytes=size_of(partial),
             max_logit_difference=verified.max_logit_difference,

@@ -37,7 +37,7 @@ def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -
     """
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     result = copy.deepcopy(module, shared)
-    for part in _linears(result, projections):
+    for part in linear_parts(result, projections):
         weight = weight_matrix(part).detach()
         nearest = round_matrix(weight, rounding)
         kept = nearest.T.contiguous() if isinstance(part, Conv1D) else nearest
@@ -52,6 +52,19 @@ def round_matrix(matrix: torch.Tensor, rounding: Rounding) -> torch.Tensor:
     Raises:
         ModelError: torchao is not there.
     """
+    integers, scales = round_to_integers(matrix, rounding)
+    groups = integers.shape[1] if rounding.group_size is None else rounding.group_size
+    nearest = integers * scales.float().repeat_interleave(groups, dim=1)[:, : integers.shape[1]]
+    return nearest.to(matrix.dtype).contiguous()
+
+
+@torch.no_grad()
+def round_to_integers(matrix: torch.Tensor, rounding: Rounding) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the nearest integers (out, in) of a matrix, as int8, and their scales (out, groups), as bfloat16.
+
+    Raises:
+        ModelError: torchao is not there.
+    """
     torchao = _torchao()
     columns = matrix.shape[1]
     # Zeros behind a short group change neither its scale nor its integers; torchao has no groups of one.
@@ -62,8 +75,7 @@ def round_matrix(matrix: torch.Tensor, rounding: Rounding) -> torch.Tensor:
     found, zero = torchao.choose_qparams_affine(weights, how, (1, size), torch.int8, low, high)
     scale = found.bfloat16().float()
     integers = torchao.quantize_affine(weights, (1, size), scale, zero, torch.int8, low, high)
-    nearest: torch.Tensor = torchao.dequantize_affine(integers, (1, size), scale, zero, torch.int8, low, high)
-    return nearest[:, :columns].to(matrix.dtype).contiguous()
+    return integers[:, :columns].contiguous(), scale.bfloat16().reshape(len(matrix), -1)
 
 
 def torchao_version() -> str:
@@ -89,7 +101,7 @@ def _torchao() -> Any:
     return quant_primitives
 
 
-def _linears(module: nn.Module, projections: Iterable[str]) -> Iterator[nn.Module]:
+def linear_parts(module: nn.Module, projections: Iterable[str]) -> Iterator[nn.Module]:
     """Yield the linear modules of the projections, those of their factors among them, shared ones once."""
     seen: set[nn.Module] = set()
     for name in projections:

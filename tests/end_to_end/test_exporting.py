@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -22,18 +23,19 @@ from engine.errors import ExportError, InvalidRankMapError, InvalidSpecError, Ra
 from engine.export.new_folder import appearing, require_space
 from engine.export.record import finished_export
 from engine.export.specs import ExportFormat, ExportSpec
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.operations import Export
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.export import export
+from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.results.rows import PerplexityResult
 from engine.settings import Home
 from engine.specs import RefinementSpec
-from engine.types import RANK_FORMATS, Budget
+from engine.types import RANK_FORMATS, BlockRank, Budget, Format
 from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.engine.export.test_onnx import needs_onnx
 from tests.support.terminal import Terminal
@@ -208,6 +210,42 @@ def test_the_rank_of_every_module_is_in_configuration_and_card(home, exported):
     assert json.loads((folder / "config.json").read_text())["rank_pattern"] == ranks
     folded = (folder / "README.md").read_text().split("<details>")[1].split("```")[1]
     assert json.loads(folded.removeprefix("json")) == ranks
+
+
+def with_bits(rank_map, analysis):
+    """Return a map whose blocks, the dense ones named too, take 4, 8 and 16 bits in turns; skip formats 16."""
+    named = {name for block in rank_map.blocks for name in block.members}
+    rest = [BlockRank((name,), Format.DENSE, None) for name in analysis.projections if name not in named]
+    turns = itertools.cycle((4, 8, 16))
+    blocks = (replace(b, bits=16 if b.format.skips else next(turns)) for b in (*rank_map.blocks, *rest))
+    return replace(rank_map, blocks=tuple(blocks))
+
+
+@pytest.mark.parametrize("formats", [{Format.LOW_RANK, Format.CAT}, {Format.WIDTH, Format.SKIP}])
+def test_blocks_of_few_bits_are_stored_as_integers_in_the_promised_size(home, tmp_path, formats):
+    root, _, analysis, *_ = home
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    request = Request(formats=frozenset(formats))
+    ranks = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget, request)
+    rank_map = with_bits(ranks, analysis)
+    folder = tmp_path / "small"
+    found = export(Home(root), analysis.id, rank_map, folder, ExportSpec(dtype="float32"), ignore_progress)
+    assert found.weight_bytes == found.predicted_weight_bytes
+    assert (
+        found.weight_bytes
+        < export(
+            Home(root), analysis.id, ranks, tmp_path / "large", ExportSpec(dtype="float32"), ignore_progress
+        ).weight_bytes
+    )
+    assert "stored as integers" in (folder / "README.md").read_text()
+    opened = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=True).eval()
+    session = open_analysis(Home(root), analysis, ignore_progress, dtype="float32", device="cpu")
+    tokens = torch.arange(3, 19)[None]
+    with torch.no_grad():
+        expected = session.compress(rank_map)(input_ids=tokens, use_cache=False).logits
+        assert (opened(input_ids=tokens, use_cache=False).logits - expected).abs().max() < 1e-4
+    with pytest.raises(ExportError, match="does not store"):
+        export(Home(root), analysis.id, rank_map, tmp_path / "no", ExportSpec(ExportFormat.DENSE), ignore_progress)
 
 
 def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):

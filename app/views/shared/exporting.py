@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -16,6 +17,7 @@ from engine.export.outcome import ExportedModel
 from engine.export.specs import EXPORTED_BYTES, ExportFormat
 from engine.formats import allocated_params
 from engine.operations import Export
+from engine.precision import model_bytes
 from engine.results.words import megabytes, percent
 from engine.types import Format
 
@@ -50,7 +52,13 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         )
         suggested = _suggested_name(analysis, costed)
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"export.name.{suggested}")
-        chosen = ExportFormat(option_picker("Export as", _FORMATS, key="export.format"))
+        is_rounded = costed.rank_map.is_rounded
+        formats = {kind: name for kind, name in _FORMATS.items() if kind is ExportFormat.FACTORED or not is_rounded}
+        chosen = ExportFormat(
+            option_picker("Export as", formats, key="export.format.rounded" if is_rounded else "export.format")
+        )
+        if is_rounded:
+            st.caption("Blocks are stored at their own bits, as integers; the number type is that of everything else.")
         sizes = {kind: _bytes_of(analysis, costed, chosen, kind) for kind in chosen.dtypes}
         about = "about " if chosen in {ExportFormat.ONNX, ExportFormat.GGUF} else ""
         stored = st.selectbox(
@@ -72,6 +80,9 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
 def _bytes_of(analysis: Analysis, costed: CostedMap, how: ExportFormat, dtype: str) -> int:
     """Return the bytes of the weights that an export writes."""
     size, inventory = EXPORTED_BYTES[dtype], analysis.inventory
+    if costed.rank_map.is_rounded:
+        blocks = [block if block.is_rounded else replace(block, bits=None) for block in costed.rank_map.blocks]
+        return model_bytes(dtype, blocks, inventory)
     if how.keeps_factors:
         return costed.cost.model_params * size + costed.cost.index_bytes
     narrow = [block for block in costed.rank_map.blocks if block.format is Format.WIDTH]
