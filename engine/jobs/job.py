@@ -56,6 +56,7 @@ class Job:
         error: why it did not finish, in one sentence.
         position: how many jobs are ahead of a queued one.
         engine: where it runs, and what it needs there.
+        lead: id of the job that it helps; None if it helps none.
         place: where its last attempt is, if not on this machine.
         progress: the last report of its process.
         result: what the operation returned, a JSON value.
@@ -77,9 +78,15 @@ class Job:
     error: str | None
     position: int | None
     engine: EngineChoice = LOCAL
+    lead: str | None = None
     place: Place | None = None
     progress: Progress | None = None
     result: object = None
+
+    @property
+    def company(self) -> str:
+        """What is equal for a job and its helpers, which run at once everywhere."""
+        return self.lead or self.id
 
     @property
     def process(self) -> ProcessId | None:

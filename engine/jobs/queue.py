@@ -51,6 +51,7 @@ class JobQueue:
         estimate: Mapping[str, object] | None = None,
         resubmit: bool = False,
         engine: EngineChoice | None = None,
+        lead: str | None = None,
     ) -> Job:
         """Queue an operation unless the same one is queued, under way or done.
 
@@ -61,6 +62,7 @@ class JobQueue:
             estimate: ``memory_bytes`` is compared with the free memory before the start.
             resubmit: run a done job again, because what it made may have been deleted.
             engine: where it runs; by default where the queue's new jobs do.
+            lead: id of the job that it helps: it runs beside that one, and is cancelled and resumed with it.
 
         Raises:
             JobError: the arguments are not JSON, or the record cannot be written.
@@ -69,7 +71,7 @@ class JobQueue:
         job_id = job_fingerprint(operation, values)
         settle_dead_jobs(self._record)
         self._record.enqueue(
-            job_id, operation, values, title, estimate or {}, again=resubmit, engine=engine or self.engine
+            job_id, operation, values, title, estimate or {}, again=resubmit, engine=engine or self.engine, lead=lead
         )
         self._ensure_worker()
         return self.get(job_id)
@@ -89,17 +91,22 @@ class JobQueue:
             raise JobError(job.error or f"The record of job {job.id} is damaged: forget it and ask for it again.")
         # A job that is done shows as failed when its result is damaged: then it runs again.
         is_failed = job.status is JobStatus.FAILED
-        return self.submit(
+        resumed = self.submit(
             job.operation,
             job.arguments,
             title=job.title,
             estimate=job.estimate,
             resubmit=is_failed,
             engine=engine or job.engine,
+            lead=job.lead,
         )
+        for helper in self._record.jobs():
+            if helper.lead == job.id and helper.status.is_final and helper.status is not JobStatus.DONE:
+                self.resume(helper.id, engine)
+        return resumed
 
     def cancel(self, job_id: str, grace_s: float = 5.0) -> Job:
-        """Cancel a job: a queued one at once; a running one is asked to end, and killed after ``grace_s``.
+        """Cancel a job and its helpers: queued ones at once; running ones are asked to end, killed after ``grace_s``.
 
         Returns at once with the job queued for its end; a finished job is returned as it is.
 
@@ -107,11 +114,12 @@ class JobQueue:
             JobError: no job has this id.
         """
         job = self.get(job_id)
-        self._record.cancel(job.id, time.time() + grace_s)
-        job = self.get(job.id)
-        if job.status is JobStatus.CANCELLING:
+        company = [job, *(other for other in self._record.unfinished() if other.lead == job.id)]
+        for each in company:
+            self._record.cancel(each.id, time.time() + grace_s)
+        if any(other.status is JobStatus.CANCELLING for other in self._record.unfinished()):
             self._ensure_worker()
-        return job
+        return self.get(job.id)
 
     def jobs(self) -> list[Job]:
         """All jobs, the last submitted first."""

@@ -23,7 +23,7 @@ from engine.jobs.files import JobFolder
 from engine.jobs.home import open_home, open_privately, writing_to
 from engine.jobs.job import Job, JobError, JobStatus
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 30.0
 
 _SCHEMA = """
@@ -42,13 +42,18 @@ ALTER TABLE jobs ADD COLUMN engine_settings TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE jobs ADD COLUMN resources TEXT NOT NULL DEFAULT '{}';
 PRAGMA user_version = 2;
 """
-_UPGRADES = (_SCHEMA, _TO_VERSION_2)
+_TO_VERSION_3 = """
+ALTER TABLE jobs ADD COLUMN lead TEXT;
+PRAGMA user_version = 3;
+"""
+_UPGRADES = (_SCHEMA, _TO_VERSION_2, _TO_VERSION_3)
 """What brings a record from each version to the next one."""
 
 _MAYBE_NUMBER = (int, float, type(None))
 _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
     *((name, str) for name in ("operation", "title", "engine")),
     *((name, (int, float)) for name in ("created", "attempts", "turn")),
+    ("lead", (str, type(None))),
     *((name, _MAYBE_NUMBER) for name in ("started", "finished", "kill_at", "pid")),
 )
 _NO_NAME = re.compile(r"[^\w-]")
@@ -114,6 +119,7 @@ class JobRecord:
         *,
         again: bool,
         engine: EngineChoice = LOCAL,
+        lead: str | None = None,
     ) -> None:
         """Queue a job unless it is under way or done; ``again`` queues a done one too."""
         where = (engine.name, json.dumps(dict(engine.settings)), json.dumps(dict(engine.resources)))
@@ -127,9 +133,9 @@ class JobRecord:
             db.execute(
                 "UPDATE jobs SET status = 'queued', turn = (SELECT MAX(turn) FROM jobs) + 1, title = ?, "
                 "estimate = ?, started = NULL, finished = NULL, kill_at = NULL, error = NULL, engine = ?, "
-                "engine_settings = ?, resources = ? WHERE id = ? "
+                "engine_settings = ?, resources = ?, lead = ? WHERE id = ? "
                 "AND (status IN ('failed', 'cancelled', 'interrupted') OR (status = 'done' AND ?))",
-                (title, json.dumps(estimate), *where, job_id, again),
+                (title, json.dumps(estimate), *where, lead, job_id, again),
             )
 
     def claim(self, job_id: str, process: ProcessId | None) -> int | None:
@@ -275,7 +281,7 @@ def _job(row: sqlite3.Row) -> Job:
     is_whole = all(isinstance(part, dict) for part in (arguments, estimate, engine.settings, engine.resources))
     if not (is_whole and all(isinstance(row[name], kind) for name, kind in _KINDS)):
         return _damaged(row)
-    plain = ("id", "operation", "title", "created", "started", "finished", "pid", "pid_started", "attempts")
+    plain = ("id", "operation", "title", "created", "started", "finished", "pid", "pid_started", "attempts", "lead")
     return Job(
         **{name: row[name] for name in (*plain, "kill_at", "error")},
         arguments=arguments,

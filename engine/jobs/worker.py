@@ -1,6 +1,7 @@
 """``python -m engine.jobs.worker HOME ENTRYPOINT``: run what is queued, by the engine of each job, then leave.
 
-Jobs of this machine run one at a time; those of a cluster are handed over at once (see ``engine.jobs.engines``).
+Jobs of this machine run one at a time, a job and its helpers at once; those of a cluster are handed over as they come
+(see ``engine.jobs.engines``).
 
 Who records what on this machine: a job's process claims its job and writes its own end (see ``engine.jobs.record``).
 The worker starts processes, ends cancelled ones, and records only what a process cannot: that it died. That is
@@ -20,6 +21,7 @@ cluster.
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -58,13 +60,20 @@ def drain(record: JobRecord, entrypoint: str) -> None:
         record.set_worker(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    engine: JobEngine
+    attempt: Attempt
+    company: str
+
+
 class Worker:
     """Begins what is queued and looks after what is under way."""
 
     def __init__(self, record: JobRecord, entrypoint: str) -> None:
         self._record = record
         self._engines: dict[str, JobEngine] = {name: engines.get(name)(record, entrypoint) for name in engines.names()}
-        self._under_way: dict[str, tuple[JobEngine, Attempt]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
 
     def go_on(self) -> bool:
         """Adopt what runs already, begin what may begin, and look after all of it; False when nothing is left."""
@@ -72,16 +81,16 @@ class Worker:
         for job in sorted(unfinished, key=lambda job: job.status is JobStatus.QUEUED):
             if job.id not in self._under_way:
                 self._take_on(job)
-        for job_id, (_, attempt) in list(self._under_way.items()):
-            if attempt.advance():
+        for job_id, under_way in list(self._under_way.items()):
+            if under_way.attempt.advance():
                 del self._under_way[job_id]
         return bool(unfinished or self._under_way)
 
     def pause(self) -> None:
         """Wait a moment, less if a job ends that runs alone."""
         if len(self._under_way) == 1:
-            ((_, attempt),) = self._under_way.values()
-            attempt.wait(POLL_S)
+            (alone,) = self._under_way.values()
+            alone.attempt.wait(POLL_S)
         elif self._under_way:
             time.sleep(POLL_S)
         else:
@@ -95,11 +104,12 @@ class Worker:
             self._record.refuse(job.id, job.attempts, error)
             self._record.close(job.id, job.attempts, JobStatus.FAILED, error)
             return
-        if engine.one_at_a_time and any(other is engine for other, _ in self._under_way.values()):
+        others = (other for other in self._under_way.values() if other.engine is engine)
+        if engine.one_at_a_time and any(other.company != job.company for other in others):
             return
         attempt = engine.start(job) if job.status is JobStatus.QUEUED else engine.adopt(job)
         if attempt is not None:
-            self._under_way[job.id] = (engine, attempt)
+            self._under_way[job.id] = _UnderWay(engine, attempt, job.company)
 
 
 if __name__ == "__main__":

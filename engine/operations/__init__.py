@@ -19,7 +19,7 @@ from engine.operations.fetch_demo import FetchDemo
 from engine.operations.post_train import PostTrain
 from engine.operations.predict_rounding import PredictRounding
 from engine.operations.refine import Refine
-from engine.operations.search import Search
+from engine.operations.search import Search, SearchWorker
 from engine.operations.sensitivity import Sensitivity
 from engine.registry import Registry
 from engine.results.json_form import to_json
@@ -46,6 +46,7 @@ __all__ = [
     "PredictRounding",
     "Refine",
     "Search",
+    "SearchWorker",
     "Sensitivity",
     "Setting",
     "operations",
@@ -61,6 +62,7 @@ for _operation in (
     Evaluate,
     Sensitivity,
     Search,
+    SearchWorker,
     Refine,
     Export,
     Compare,
@@ -95,12 +97,19 @@ def run(operation: str, arguments: Mapping[str, Any], report: Report, queue_next
 
 
 def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:
-    """Queue an operation, again if it was done before, because what it made may have been deleted.
+    """Queue an operation and its helpers, again if it was done before, because what it made may have been deleted.
 
     Raises:
         RankScopeError: arguments do not fit each other, or there is no such analysis, text or model.
     """
     operation.check()
+    job = _queued(operation, queue, store, None)
+    for helper in operation.helpers():
+        _queued(helper, queue, store, job.id)
+    return job
+
+
+def _queued(operation: Operation, queue: JobQueue, store: Store, lead: str | None) -> Job:
     needed = operation.memory_bytes()
     return queue.submit(
         operation.name,
@@ -108,4 +117,5 @@ def submit(operation: Operation, queue: JobQueue, store: Store) -> Job:
         title=operation.title(store),
         estimate=None if needed is None else {"memory_bytes": needed},
         resubmit=True,
+        lead=lead,
     )

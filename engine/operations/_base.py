@@ -7,7 +7,7 @@ imported when it runs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -146,6 +146,10 @@ class Operation(BaseModel):
             result: what :meth:`run` returned.
         """
         return None
+
+    def helpers(self) -> Sequence[Operation]:
+        """Return what is queued beside it as jobs that share its work."""
+        return ()
 
     @abstractmethod
     def run(self, home: Home, report: Report) -> object:

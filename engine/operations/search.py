@@ -1,4 +1,4 @@
-"""The operation ``search``."""
+"""The operations ``search`` and ``search-worker``."""
 
 from __future__ import annotations
 
@@ -58,11 +58,14 @@ class Search(OnText):
     )
     dtype: Dtype = setting(ObjectiveSpec, "dtype", "Weights and arithmetic.")
     batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
-    seed: Seed = setting(SearchSpec, "seed", "Of starting points and proposals; another one for each worker.")
+    seed: Seed = setting(SearchSpec, "seed", "Of starting points and proposals.")
     storage: str | None = setting(
-        SearchSpec, "storage", "Database URL for workers on several machines; default: a journal file."
+        SearchSpec, "storage", "Database URL of the trials; default: a journal file in the home."
     )
     device: Device = "auto"
+    workers: int = Field(
+        default=1, ge=1, le=1000, description="Jobs that share the trials and measure at once; best with --engine."
+    )
 
     def spec(self) -> SearchSpec:
         """Return what is searched.
@@ -88,14 +91,36 @@ class Search(OnText):
         sizes = f"sizes {self.low:g} to {self.high:g}" if self.pareto else f"at most {self.target:g} kept"
         return f"Search maps of {analysed_model(store, self.analysis)}: {sizes}, {self.trials} trials"
 
+    def helpers(self) -> tuple[SearchWorker, ...]:
+        """Return the other workers."""
+        shared = self.changed(workers=1).arguments()
+        return tuple(SearchWorker.model_validate({**shared, "worker": worker}) for worker in range(1, self.workers))
+
     def run(self, home: Home, report: Report) -> SearchOutcome:
         """Search; return the best maps."""
+        return self._as_worker(0, home, report)
+
+    def _as_worker(self, worker: int, home: Home, report: Report) -> SearchOutcome:
         from engine.pipeline.search import search
 
-        return search(
-            home,
-            self.analysis,
-            self.spec(),
-            report,
-            device=self.device,
-        )
+        return search(home, self.analysis, self.spec(), report, device=self.device, worker=worker)
+
+
+class SearchWorker(Search):
+    """Measure trials of a search beside the job that leads it, until all are measured."""
+
+    name: ClassVar[str] = "search-worker"
+
+    worker: int = Field(ge=1, description="Which worker; the job that leads the search is 0.")
+
+    def title(self, store: Store) -> str:
+        """Return what a person calls the job."""
+        return f"{super().title(store)}: worker {self.worker + 1}"
+
+    def helpers(self) -> tuple[SearchWorker, ...]:
+        """Return nobody."""
+        return ()
+
+    def run(self, home: Home, report: Report) -> SearchOutcome:
+        """Search; return the best maps."""
+        return self._as_worker(self.worker, home, report)

@@ -34,8 +34,11 @@ def search(
     report: Report,
     *,
     device: str = "auto",
+    worker: int = 0,
 ) -> SearchOutcome:
-    """Search, and return the best maps; what was measured before counts and is not measured again.
+    """Search, and return the best maps; what was measured before, or by another worker, counts.
+
+    Workers with different numbers share the trials and propose different points; all return the same maps.
 
     Raises:
         RankScopeError: the analysis, its model or the text does not allow it, or hardly any point is feasible.
@@ -45,7 +48,7 @@ def search(
     starts = starting_points(space, goal, _guides(session, goal), min(_STARTS, max(spec.n_trials // 2, 2)), spec.seed)
     name = _study_name(session, spec)
     storage = spec.storage or str(home.studies / f"{name}.journal")
-    study = open_study(open_storage(storage), name, space, goal, starts, spec.seed)
+    study = open_study(open_storage(storage), name, goal, starts, spec.seed + worker)
     budget = int(goal.high * session.analysis.inventory.compressible_params)
     trials = part_of(report, 0.2, 1.0)
     begun = time.monotonic()
@@ -62,7 +65,13 @@ def search(
             spent[what] += trial.seconds[what]
         return trial.objective
 
-    run_trials(study, space, goal, evaluate, spec.n_trials)
+    def idle() -> None:
+        n_done = len(evaluated_trials(study))
+        trials(
+            "search", n_done / spec.n_trials, f"{n_done} of {spec.n_trials} trials measured; others measure the rest"
+        )
+
+    run_trials(study, space, goal, evaluate, spec.n_trials, idle)
     measured = evaluated_trials(study)
     report("search", 1.0, f"{len(measured)} trials measured")
     best = best_of(measured, goal.high)

@@ -1,48 +1,45 @@
-"""The search itself: an Optuna study with a Gaussian process, any number of workers, and no lost trial.
+"""The search itself: an Optuna study with a Gaussian process, shared by any number of workers.
 
 The study is told ln(objective), which has the same order and a far rounder shape than the perplexity itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import socket
 import time
 import warnings
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import GPSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from cache.processes import ProcessId, is_alive, this_process
 from engine.errors import InfeasibleBudgetError, InvalidSpecError, NumericalError
 from engine.results.pareto import pareto_front
 from engine.search.journal import repair_journal
+from engine.search.shares import OBJECTIVE, Shares
 from engine.search.space import LOWEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
     from sqlalchemy import Connection
 
     from engine.search.goals import Goal
     from engine.search.space import SearchSpace
 
-OBJECTIVE = "objective"
-"""Trial attribute that only evaluated trials have."""
+LOOK_EVERY_S = 0.5
+"""So often a worker that has nothing to do looks at what the others do."""
 
-_OWNER = "owner"
-_UNOWNED_IS_DEAD_S = 60.0
 _PROPOSALS_PER_TRIAL = 20
 _SQLITE_WAITS_S = 100
 _OPENING_TRIES = 4
@@ -103,17 +100,12 @@ def _unusable(storage: str, error: Exception) -> str:
     )
 
 
-def open_study(
-    storage: BaseStorage, name: str, space: SearchSpace, goal: Goal, starts: Sequence[Mapping[str, float]], seed: int
-) -> Study:
+def open_study(storage: BaseStorage, name: str, goal: Goal, starts: Sequence[Mapping[str, float]], seed: int) -> Study:
     """Return the study of a name; a new one begins with the starting points.
-
-    What workers of this machine left unfinished when they died is queued again.
 
     Args:
         storage: from :func:`open_storage`.
         name: equal for what may share trials.
-        space: of the model.
         goal: one objective or two.
         starts: evaluated first; as many random proposals would otherwise come before the Gaussian process.
         seed: of this worker's proposals.
@@ -124,8 +116,7 @@ def open_study(
     study = optuna.create_study(
         storage=storage, study_name=name, sampler=sampler, directions=directions, load_if_exists=True
     )
-    _requeue_dead(study, space)
-    if not study.get_trials(deepcopy=False):
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         for point in starts:
             study.enqueue_trial(dict(point), skip_if_exists=True)
     return study
@@ -156,8 +147,11 @@ def run_trials(
     goal: Goal,
     evaluate: Callable[[Mapping[str, float], int], float],
     n_trials: int,
+    idle: Callable[[], None],
 ) -> None:
-    """Propose and measure points until ``n_trials`` of the study are measured, counting all workers'.
+    """Propose and measure points until ``n_trials`` of the study are measured, by all workers together.
+
+    What a dead worker was measuring is measured by another one.
 
     A point outside the goal's sizes is not measured: the sampler is told how far outside it lies, and as its value
     that of the nearest measured point, so that only the constraint speaks.
@@ -167,14 +161,20 @@ def run_trials(
         space: of the model.
         goal: which sizes are measured.
         evaluate: (point, trial number) -> objective > 0; a NumericalError fails the trial.
-        n_trials: measured trials in all; what other living workers are measuring counts.
+        n_trials: measured trials in all.
+        idle: called now and then while all that is left is being measured by others.
 
     Raises:
         InfeasibleBudgetError: nearly every proposal is infeasible or fails.
     """
     distributions = {v.name: FloatDistribution(LOWEST, 1.0) for v in space.variables}
-    proposals = 0
-    while len(evaluated_trials(study)) + len(_running(study)) < n_trials:
+    shares, proposals = Shares(study, frozenset(distributions)), 0
+    while len(measured := evaluated_trials(study)) < n_trials:
+        shares.requeue_dead()
+        if shares.n_taken() >= n_trials:
+            idle()
+            time.sleep(LOOK_EVERY_S)
+            continue
         proposals += 1
         if proposals > _PROPOSALS_PER_TRIAL * n_trials:
             raise InfeasibleBudgetError(
@@ -184,26 +184,33 @@ def run_trials(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = study.ask()
-        trial.set_user_attr(_OWNER, _this_worker())
+        shares.own(trial)
         point = {name: trial.suggest_float(name, d.low, d.high) for name, d in distributions.items()}
         kept = space.kept_fraction(point)
         for name, violation in goal.constraints(kept).items():
             trial.set_constraint(name, violation)
-        measured = evaluated_trials(study)
-        if goal.allows(kept):
-            try:
+        objective = None
+        if not goal.allows(kept):
+            objective = _nearest(measured, point)
+        elif shares.claim(trial, n_trials):
+            with shares.measuring(trial), contextlib.suppress(NumericalError):
                 objective = evaluate(point, trial.number)
-            except NumericalError:
-                study.tell(trial, state=TrialState.FAIL)
+        # A worker that was not heard of for too long, as on a machine that slept, finds its trial given to another one.
+        with contextlib.suppress(UpdateFinishedTrialError):
+            if objective is None:
+                study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
                 continue
-            trial.set_user_attr("kept_fraction", kept)
-            trial.set_user_attr(OBJECTIVE, objective)
-        elif measured:
-            objective = min(measured, key=lambda e: math.dist(e.point.values(), [point[n] for n in e.point])).objective
-        else:
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        study.tell(trial, [math.log(objective), kept] if goal.pareto else math.log(objective))
+            if goal.allows(kept):
+                trial.set_user_attr("kept_fraction", kept)
+                trial.set_user_attr(OBJECTIVE, objective)
+            values = [math.log(objective), kept] if goal.pareto else math.log(objective)
+            study.tell(trial, values, skip_if_finished=True)
+
+
+def _nearest(measured: Sequence[Evaluated], point: Mapping[str, float]) -> float | None:
+    """Return the objective of the measured point that is nearest; ``None`` before anything is measured."""
+    nearest = min(measured, key=lambda e: math.dist(e.point.values(), [point[n] for n in e.point]), default=None)
+    return None if nearest is None else nearest.objective
 
 
 def best_of(trials: Sequence[Evaluated], high: float) -> Evaluated | None:
@@ -220,33 +227,3 @@ def pareto_set(trials: Sequence[Evaluated]) -> list[Evaluated]:
         if is_best:
             front.setdefault(point, trial)
     return [front[point] for point in sorted(front)]
-
-
-def _running(study: Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def _this_worker() -> dict[str, Any]:
-    me = this_process()
-    return {"host": socket.gethostname(), "pid": me.pid, "started": me.started}
-
-
-def _is_dead(trial: FrozenTrial) -> bool:
-    """Whether no process works on a running trial any more; those of other machines count as alive."""
-    owner = trial.user_attrs.get(_OWNER)
-    if owner is None:
-        age = datetime.now() - (trial.datetime_start or datetime.now())
-        return age.total_seconds() > _UNOWNED_IS_DEAD_S
-    same_host = owner["host"] == socket.gethostname()
-    return same_host and not is_alive(ProcessId(owner["pid"], owner["started"]))
-
-
-def _requeue_dead(study: Study, space: SearchSpace) -> None:
-    """Fail the trials of dead workers and queue their points again."""
-    for trial in _running(study):
-        if not _is_dead(trial):
-            continue
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        point = trial.system_attrs.get("fixed_params") or trial.params
-        if set(point) == {v.name for v in space.variables}:
-            study.enqueue_trial(dict(point))

@@ -210,10 +210,11 @@ def test_a_searched_method_has_a_predicted_map_and_starts_a_search(
     assert "predicted search" in shown(page)
     assert "judged by what was measured of this model" in shown(page)
     page.number_input(key="search.trials").set_value(5).run()
+    page.number_input(key="search.workers").set_value(2).run()
     page = button(page, "Search at 70.0 %").click().run()
     assert not page.exception
-    (job,) = JobQueue(analysed_home).jobs()
-    assert job.operation == "search"
+    helper, job = JobQueue(analysed_home).jobs()
+    assert (job.operation, helper.operation, helper.lead) == ("search", "search-worker", job.id)
     assert job.arguments["analysis"] == toy_analysis.id
     assert (job.arguments["target"], job.arguments["trials"]) == (0.7, 5)
     assert job.arguments["n_sequences"] == 8

@@ -39,14 +39,19 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         button = st.empty()
-        with st.popover("Search for…", icon=":material/settings:", help="One size or all, and how many trials"):
+        with st.popover(
+            "Search for…",
+            icon=":material/settings:",
+            help="One size or all, how many trials, and how many jobs share them",
+        ):
             goal = option_picker("Goal", _GOALS, key="search.goal")
             trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
+            workers = whole_number_input(Search, "workers", "Workers", key="search.workers")
             st.caption(
                 "A trial compresses the model and measures it on a small part of the calibration text. Measured trials "
                 "are kept if the search is cancelled."
             )
-    search = searching.search_on_text_of(analysis).changed(trials=trials)
+    search = searching.search_on_text_of(analysis).changed(trials=trials, workers=workers)
     search = search.changed(pareto=True) if goal == "all" else search.changed(target=round(kept_fraction, 4))
     label = "Search every size" if goal == "all" else f"Search at {percent(kept_fraction)}"
     pressed = button.button(label, icon=":material/travel_explore:", key="search.start")

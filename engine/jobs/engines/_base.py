@@ -25,7 +25,8 @@ class JobEngine(Protocol):
     moment and the next one adopts what runs.
 
     Attributes:
-        one_at_a_time: jobs wait for each other here; otherwise all are handed over at once, and a cluster queues them.
+        one_at_a_time: jobs that do not belong together wait for each other here; otherwise all are handed over at once,
+            and a cluster queues them.
     """
 
     one_at_a_time: bool

@@ -146,7 +146,7 @@ def test_a_job_whose_folder_cannot_be_written_is_not_queued(queue: JobQueue, hom
 
 def test_a_record_of_version_1_is_brought_up_to_date(home: Path, queue: JobQueue, two: tuple[str, str]) -> None:
     with closing(sqlite3.connect(home / "jobs.sqlite3")) as db, db:
-        for column in ("engine", "engine_settings", "resources"):
+        for column in ("engine", "engine_settings", "resources", "lead"):
             db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")
     upgraded = JobQueue(home, ENTRYPOINT)

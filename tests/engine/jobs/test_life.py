@@ -177,7 +177,7 @@ def test_a_record_of_another_version_or_a_damaged_one_is_refused_with_a_sentence
     with sqlite3.connect(elsewhere / "jobs.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(JobError, match="has version 99 and this RankScope reads version 2"):
+    with pytest.raises(JobError, match="has version 99 and this RankScope reads version 3"):
         JobQueue(elsewhere, ENTRYPOINT)
     (elsewhere / "jobs.sqlite3").write_bytes(b"not a database" * 1000)
     with pytest.raises(JobError, match="cannot be used"):

@@ -35,8 +35,9 @@ REQUIRED = {
     "folder": "somewhere",
     "shard": 0,
     "n_shards": 1,
+    "worker": 1,
 }
-HIDDEN = ("analyse-shard", "predict-rounding")  # parts of analyse, and of allocate with bits
+HIDDEN = ("analyse-shard", "predict-rounding", "search-worker")  # parts of analyse, allocate with bits, and search
 COMMANDS = tuple(name for name in operations.names() if name not in HIDDEN)
 OPTIONS = {
     ("search", "divergence_weight"): "--lambda",

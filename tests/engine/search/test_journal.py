@@ -19,9 +19,9 @@ N_TRIALS = 5
 
 
 def search(path, n_trials):
-    study = open_study(open_storage(str(path)), "shared", SPACE, GOAL, starting_points(SPACE, GOAL, {0.8: []}, 3, 0), 0)
+    study = open_study(open_storage(str(path)), "shared", GOAL, starting_points(SPACE, GOAL, {0.8: []}, 3, 0), 0)
     before = len(evaluated_trials(study))
-    run_trials(study, SPACE, GOAL, lambda point, _: bowl(point), n_trials)
+    run_trials(study, SPACE, GOAL, lambda point, _: bowl(point), n_trials, lambda: None)
     unowned = study.get_trials(states=(TrialState.RUNNING,))  # taken for lost after a minute
     assert n_trials - len(unowned) <= len(evaluated_trials(study)) <= n_trials
     assert len(unowned) <= 1

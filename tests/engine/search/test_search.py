@@ -85,9 +85,7 @@ def test_the_predicted_map_is_measured_first_then_water_fillings_and_the_uniform
         SearchSpace.of(analysis.inventory, quick().space), analysis.nats[Metric.FEATURE], 0.8
     )
     found = search(Home(tmp_path), analysis.id, quick(n_trials=6), ignore_progress, device="cpu")
-    study = open_study(
-        open_storage(found.storage), found.study, SearchSpace.of(analysis.inventory), Goal.at(0.8), [], 0
-    )
+    study = open_study(open_storage(found.storage), found.study, Goal.at(0.8), [], 0)
     first, second, third = sorted(evaluated_trials(study), key=lambda t: t.number)[:3]
     assert first.point == foreseen
     assert len(set(second.point.values())) > 1
@@ -172,7 +170,7 @@ def test_the_subset_is_chosen_once_and_repeatably(subset, tmp_path, analysed, qu
 
 def make_study(tmp_path, goal, starts=(), name="s"):
     space = SearchSpace.of(inventory(4, 128, 256, 64), SpaceSpec(rank_step=1))
-    study = open_study(open_storage(str(tmp_path / "s.journal")), name, space, goal, starts, 0)
+    study = open_study(open_storage(str(tmp_path / "s.journal")), name, goal, starts, 0)
     return study, space
 
 
@@ -187,7 +185,7 @@ def test_infeasible_proposals_are_told_but_never_measured(tmp_path):
 
     start = space.uniform(0.7)
     study.enqueue_trial(start)
-    run_trials(study, space, goal, evaluate, 12)
+    run_trials(study, space, goal, evaluate, 12, lambda: None)
     assert len(seen) == len(evaluated_trials(study)) == 12
     assert all(goal.allows(kept) for kept in seen)
     infeasible = [t for t in study.trials if max(t.constraints.values()) > 0]
@@ -207,7 +205,7 @@ def test_a_failing_measurement_fails_its_trial_only(tmp_path):
             raise NumericalError("not finite")
         return 2.0
 
-    run_trials(study, space, goal, evaluate, 2)
+    run_trials(study, space, goal, evaluate, 2, lambda: None)
     assert len(calls) == 3
     assert [t.state.name for t in study.trials if t.number == calls[0]] == ["FAIL"]
 
@@ -216,7 +214,7 @@ def test_a_hopeless_search_ends_with_a_sentence(tmp_path):
     goal = Goal(0.0, 0.0001)
     study, space = make_study(tmp_path, goal)
     with pytest.raises(RankScopeError, match="fewer than 1 measured trials"):
-        run_trials(study, space, goal, lambda *_: 1.0, 1)
+        run_trials(study, space, goal, lambda *_: 1.0, 1, lambda: None)
 
 
 def test_the_front_holds_what_nothing_beats():

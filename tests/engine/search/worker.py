@@ -34,8 +34,8 @@ def main(storage: str, n_trials: str, seconds: str, seed: str) -> None:
         return bowl(point)
 
     starts = starting_points(SPACE, GOAL, {0.8: []}, 3, 0)
-    study = open_study(open_storage(storage), "shared", SPACE, GOAL, starts, int(seed))
-    run_trials(study, SPACE, GOAL, evaluate, int(n_trials))
+    study = open_study(open_storage(storage), "shared", GOAL, starts, int(seed))
+    run_trials(study, SPACE, GOAL, evaluate, int(n_trials), lambda: None)
     print("done", flush=True)
 
 
