@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: int) -> go.Figure:
-    """Draw the share of the compressible parameters that produced each token, over the schedule's budgets.
+    """Draw the share of the compressible parameters behind each token, over the schedule's budgets and their mean.
 
     Args:
         fractions: one per token so far.
@@ -29,6 +29,7 @@ def active_curve(fractions: Sequence[float], schedule: RankSchedule, n_tokens: i
     for name, values, style in (
         ("active", list(fractions), {"color": OKABE_ITO[0], "width": 5}),
         ("budget", budgets, {"color": NEUTRAL, "dash": "dot"}),
+        ("constant, same mean", [float(np.mean(budgets))] * n_tokens, {"color": OKABE_ITO[1], "dash": "dash"}),
     ):
         figure.add_trace(
             go.Scatter(

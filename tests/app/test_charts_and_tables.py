@@ -17,6 +17,7 @@ from app.services import maps as saved_maps
 from app.wording.labels import block_label, plain
 from cache import DirectoryStore, Key
 from engine.analysis.curves import predicted_increase, rank_at_energy, summarise_spectrum
+from engine.decoding.schedules import RankSchedule
 from engine.errors import CorpusError, InvalidRankMapError
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
@@ -331,3 +332,11 @@ def test_uploads_of_no_use_are_refused(home: Path, name: str, content: bytes) ->
     with pytest.raises(CorpusError):
         texts.store_upload(name, content)
     assert not (home / "uploads").exists()
+
+
+def test_the_same_mean_as_a_constant_stands_beside_a_schedule() -> None:
+    figure = charts.active_curve([0.9, 0.9], RankSchedule.staged(0.9, 0.6, 4, 5), 20)
+    lines = {trace.name: list(trace.y) for trace in figure.data}
+    assert lines["active"] == [90, 90]
+    assert lines["constant, same mean"] == pytest.approx([75] * 20)
+    assert sum(lines["constant, same mean"]) == pytest.approx(sum(lines["budget"]))

@@ -97,3 +97,10 @@ def test_an_analysis_can_be_taken_to_another_machine(
     store = Home(tmp_path / "laptop").store
     assert import_analysis(store, tmp_path / "analysis.tar")[0] == toy_analysis.id
     assert results(store, toy_analysis.id) == results(Home(analysed_home).store, toy_analysis.id)
+
+
+def test_what_is_stored_is_named_in_words(open_page: Open, analysed_home: Path) -> None:
+    shown = open_page("model", OPEN).dataframe
+    kinds = next(set(frame.value["What"]) for frame in shown if "Items" in frame.value)
+    assert {"Factors that maps are cut from", "Measured perplexities", "Losses of single tokens"} <= kinds
+    assert not kinds & {"factors", "evaluation", "reference", "statistics"}

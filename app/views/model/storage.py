@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
@@ -11,9 +11,35 @@ from app.views.model.stored_analyses import show_analyses
 from engine.results.words import megabytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from app.services.storage import Stored
+
+_WORDS: Final[Mapping[str, str]] = {
+    "analysis": "Spectra and curves of analyses",
+    "comparison": "Comparisons of methods",
+    "converted-model": "Models converted from GGUF files",
+    "cost": "Measured speeds",
+    "demo-model": "The demo's model",
+    "demo-texts": "The demo's texts",
+    "evaluation": "Measured perplexities",
+    "factors": "Factors that maps are cut from",
+    "memory": "Measured memory",
+    "post-training": "Results of training",
+    "reference": "What dense models predict, to compare with",
+    "refined-layer": "Refined factors of single layers, to resume from",
+    "refinement": "Refined factors",
+    "rounding": "Predicted effects of rounding",
+    "sensitivity": "Measured sensitivities",
+    "spectrum": "Spectra of single layers",
+    "statistics": "Statistics of calibration texts, to analyse again from",
+    "subset": "Texts that searches measure on",
+    "summaries": "Written summaries",
+    "task-scores": "Answers to tasks",
+    "token-losses": "Losses of single tokens",
+    "training-check": "States of training, to resume from",
+    "trial": "Measured maps of searches",
+}
 
 
 def show_storage() -> None:
@@ -28,14 +54,14 @@ def show_storage() -> None:
             f"{megabytes(total)} in all. Analyses share statistics and factors where model and text are the same."
         )
         show_analyses()
-        _show_table("Kind", stages)
+        _show_table("What", stages)
         if exports:
             _show_table("Export", exports)
 
 
 def _show_table(title: str, rows: Sequence[Stored]) -> None:
     table = {
-        title: [stored.what for stored in rows],
+        title: [_WORDS.get(stored.what, stored.what) for stored in rows],
         "Items": [stored.n_items for stored in rows],
         "MB": [stored.n_bytes / 1e6 for stored in rows],
     }

@@ -73,8 +73,11 @@ def _show_front(rows: Sequence[ResultRow], every: Sequence[Measure], text: str |
     with inputs("front"):
         left, right = st.columns([2, 1])
 
+    texts = {m.text for m in qualities if m.text is not None}
+
     def title(name: str) -> str:
-        return by_name[name].title
+        measure = by_name[name]
+        return measure.title.removesuffix(f": {measure.text}") if len(texts) == 1 else measure.title
 
     quality = left.selectbox("Quality", [m.name for m in qualities], format_func=title, key="runs.quality")
     cost = right.selectbox("Against", [m.name for m in costs], format_func=title, key="runs.cost")
