@@ -14,6 +14,7 @@ import torch
 
 from engine.calibration.sides import keeps_input_moment
 from engine.errors import NumericalError
+from engine.model.module import device_for_float64
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -153,8 +154,9 @@ class LayerSums:
         fisher = flat.dot(flat)
         product = flat.mul_(weight.flatten())
         sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
+        sums = sums.to(device_for_float64(sums.device)).double()
         known = self._importances.get(projection.name)
-        self._importances[projection.name] = sums.double() if known is None else known + sums
+        self._importances[projection.name] = sums if known is None else known + sums
 
     def average(self, n_tokens: int, n_scored: int) -> LayerStatistics:
         """Return the moments: inputs and outputs per token read, gradients per scored token, as losses are.

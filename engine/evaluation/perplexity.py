@@ -112,13 +112,14 @@ def measure(
         start = rows.stop
         dense = reference.top_log_probs[rows].to(log_probs.device)
         top = reference.top_tokens[rows].long().to(log_probs.device)
-        label_log_probs = log_probs.gather(1, labels[:, None])[:, 0]
-        nll = nll - label_log_probs.double().sum().cpu()
-        token_nll.append(-label_log_probs.cpu())
+        # Not every device has float64.
+        label_log_probs = log_probs.gather(1, labels[:, None])[:, 0].cpu()
+        nll = nll - label_log_probs.double().sum()
+        token_nll.append(-label_log_probs)
         model = log_probs.gather(1, top)
         first_of_both = (dense == dense[:, :1]) & (model == log_probs.amax(-1, keepdim=True))
         agreeing += int(first_of_both.any(-1).sum())
-        divergence = divergence + _bucketed_divergence(dense, model).double().sum().cpu()
+        divergence = divergence + _bucketed_divergence(dense, model).cpu().double().sum()
     return Measurement(
         nll.item() / start,
         reference.nll.double().mean().item(),

@@ -87,7 +87,7 @@ def _cut(projection: Projection, kept_fraction: float) -> BlockRank:
 
 def _mean_nll(logits: torch.Tensor, batch: torch.Tensor) -> float:
     total = sum(
-        functional.cross_entropy(of_row[:-1].float(), row[1:], reduction="sum").double().item()
+        functional.cross_entropy(of_row[:-1].float(), row[1:], reduction="sum").item()
         for of_row, row in zip(logits, batch, strict=True)
     )
     return total / (batch.shape[0] * (batch.shape[1] - 1))

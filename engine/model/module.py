@@ -47,6 +47,11 @@ def resolve_device(device: str) -> torch.device:
         ) from error
 
 
+def device_for_float64(device: torch.device) -> torch.device:
+    """Return a device, or the CPU in the place of one without float64, as Apple's is."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 @cache
 def pass_type(device: str) -> str:
     """Return the type that passes run in where none is named: bfloat16, or float32 where a processor is faster in it.

@@ -19,7 +19,7 @@ from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.headers import read_header
-from engine.model.module import pass_type, resolve_device
+from engine.model.module import device_of, pass_type, resolve_device
 from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
@@ -315,7 +315,9 @@ def _compressed_to(
     # Around a narrowed model, what its dropped neurons would need at a rank could not be seen.
     ranks_only = Request(formats=RANK_FORMATS)
     rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget, ranks_only)
-    return truncated_weights(model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric))
+    return truncated_weights(
+        model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric, device_of(model.module))
+    )
 
 
 def _title(folder: ModelFolder) -> str:

@@ -14,7 +14,7 @@ from engine.factorization.blocks import factorize_group, group_energies
 from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import versions
-from engine.model.module import device_of, dtype_of, weight_matrix
+from engine.model.module import device_for_float64, device_of, dtype_of, weight_matrix
 from engine.pipeline import keys
 from engine.pipeline.factors import write_factors
 from engine.pipeline.sequences import text_start
@@ -56,7 +56,7 @@ def _workers(model: OpenModel) -> contextlib.AbstractContextManager[ThreadPoolEx
     """Return a pool for layers; one worker where memory is too short for several layers."""
     if model.weights is not None:
         return ThreadPoolExecutor(1)
-    return single_threaded_workers(device_of(model.module))
+    return single_threaded_workers(device_for_float64(device_of(model.module)))
 
 
 def _factorize_layer(
@@ -85,8 +85,8 @@ def _write_factors(
 ) -> None:
     modules = dict(model.module.named_modules())
     groups = [g for g in model.inventory.groups if g.layer == layer]
-    weights = {p.name: weight_matrix(modules[p.name]).detach() for g in groups for p in g.members}
-    device = next(iter(weights.values())).device
+    device = device_for_float64(weight_matrix(modules[groups[0].members[0].name]).device)
+    weights = {p.name: weight_matrix(modules[p.name]).detach().to(device) for g in groups for p in g.members}
     n_tokens = sum(_importances(source, layer).n_tokens for source in sources)
     statistics = LayerStatistics.merged((read_statistics(source, layer, device) for source in sources), n_tokens)
     if spec.feature_groups is not None:

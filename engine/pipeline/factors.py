@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cache import Artifact, Store
     from engine.analysis.value import Analysis
 
+_CPU = torch.device("cpu")
+
 
 def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Neurons] = ()) -> None:
     """Write factors.safetensors, spectrum.safetensors and blocks.json; the dual of an orthonormal basis is left out."""
@@ -56,8 +58,8 @@ def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Ne
 class _LayerFile:
     """One layer's factors, opened once and read block by block."""
 
-    def __init__(self, artifact: Artifact) -> None:
-        self._tensors = safe_open(artifact.path("factors.safetensors"), framework="pt")
+    def __init__(self, artifact: Artifact, device: torch.device) -> None:
+        self._tensors = safe_open(artifact.path("factors.safetensors"), framework="pt", device=str(device))
         self._names = frozenset(self._tensors.keys())
         self._arrays = artifact.arrays("spectrum.safetensors")
         self._blocks = artifact.json("blocks.json")
@@ -92,8 +94,16 @@ class _LayerFile:
         )
 
 
-def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors | Neurons]:
+def factors_reader(
+    analysis: Analysis, store: Store, metric: Metric, device: torch.device = _CPU
+) -> Callable[[tuple[str, ...]], Factors | Neurons]:
     """Return a function from member names to the stored factors in ``metric``, or to the neurons of an MLP.
+
+    Args:
+        analysis: whose factors.
+        store: where they are.
+        metric: in which they were taken.
+        device: where their matrices are read to: that of the weights they are multiplied with.
 
     Raises:
         RankScopeError: the analysis stored none in this metric.
@@ -104,18 +114,20 @@ def factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable
 
     @cache
     def opened(layer: int) -> _LayerFile:
-        return _LayerFile(store.read(Key("factors", keys[layer])))
+        return _LayerFile(store.read(Key("factors", keys[layer])), device)
 
     return lambda members: opened(analysis.projections[members[0]].layer).block(members)
 
 
-def rank_factors_reader(analysis: Analysis, store: Store, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
+def rank_factors_reader(
+    analysis: Analysis, store: Store, metric: Metric, device: torch.device = _CPU
+) -> Callable[[tuple[str, ...]], Factors]:
     """Return :func:`factors_reader` for blocks that are stored at a rank.
 
     Raises:
         RankScopeError: the analysis stored none in this metric.
     """
-    stored = factors_reader(analysis, store, metric)
+    stored = factors_reader(analysis, store, metric, device)
 
     def of_block(members: tuple[str, ...]) -> Factors:
         factors = stored(members)

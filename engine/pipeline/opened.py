@@ -157,7 +157,7 @@ class OpenedAnalysis:
         Raises:
             RankScopeError: the analysis stored none in this metric.
         """
-        return factors_reader(self.analysis, self.store, metric)
+        return factors_reader(self.analysis, self.store, metric, resolve_device(self.device))
 
     def rank_factors(self, metric: Metric) -> Callable[[tuple[str, ...]], Factors]:
         """Return :meth:`factors` for the members of blocks that are stored at a rank.
@@ -165,7 +165,7 @@ class OpenedAnalysis:
         Raises:
             RankScopeError: the analysis stored none in this metric.
         """
-        return rank_factors_reader(self.analysis, self.store, metric)
+        return rank_factors_reader(self.analysis, self.store, metric, resolve_device(self.device))
 
     def sequences(self, spec: CorpusSpec, report: Report, *, or_all: bool = False) -> torch.Tensor:
         """Return the token ids (n_sequences, length) the model reads of a text; ``or_all``: all there are, if fewer.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from engine.model.module import device_for_float64
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,7 @@ def measure_pace(dtype: torch.dtype, device: torch.device) -> Pace:
     """Time a product in two types and a small eigendecomposition."""
     passes, moments = (torch.ones(_SIDE, _SIDE, dtype=of, device=device) for of in (dtype, torch.float32))
     symmetric = torch.randn(_EIGEN_SIDE, _EIGEN_SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    symmetric = (symmetric + symmetric.T).to(device)
+    symmetric = (symmetric + symmetric.T).to(device_for_float64(device))
     flops = 2 * _SIDE**3
     return Pace(
         flops / _least_seconds(lambda: passes @ passes),
