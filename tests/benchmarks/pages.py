@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 from engine.settings import home
 from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
 
-PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results")
+PAGES = ("Model", "Spectra", "Sensitivity", "Allocation", "Jobs", "Results", "Playground")
 ROUNDS = 4
 WATCH_SHIFTS = """
   globalThis.shifts = 0;
