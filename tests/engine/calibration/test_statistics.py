@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.calibration.statistics import LayerSums
+from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.errors import NumericalError
 from engine.types import InputGroup, Projection
 
@@ -70,7 +70,7 @@ def test_importances_of_batches_add_up():
     assert sums.average(1, 1).importances[WIDE.name].tolist() == [13.0 + 5.0, 1.0 + 3.0, 10.0 + 2.0]
 
 
-def test_shards_average_to_the_whole():
+def test_runs_of_different_lengths_merge_to_the_whole():
     torch.manual_seed(0)
     x = torch.randn(4, 5, 2)
     group_of_one = group(TALL)
@@ -83,10 +83,11 @@ def test_shards_average_to_the_whole():
             sums.add_gradient(TALL, x[rows], slice(index, index + 1))
         return sums.average(5 * len(sequences), 5 * len(sequences))
 
-    whole, first, second = moments(0, 1, 2, 3), moments(0, 1), moments(2, 3)
-    for kind, name in (("inputs", group_of_one.name), ("gradients", TALL.name)):
-        halves = (getattr(first, kind)[name] + getattr(second, kind)[name]) / 2
-        torch.testing.assert_close(getattr(whole, kind)[name], halves)
+    whole = moments(0, 1, 2, 3)
+    merged = LayerStatistics.merged([moments(0), moments(1, 2, 3)], 20)
+    assert merged.n_tokens == 20
+    for kind, name in (("inputs", group_of_one.name), ("gradients", TALL.name), ("means", group_of_one.name)):
+        torch.testing.assert_close(getattr(merged, kind)[name], getattr(whole, kind)[name])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -284,6 +284,15 @@ def test_the_rate_falls_with_the_minutes_and_training_ends_with_them():
     assert end.divergences[-1] < end.divergences[0]
 
 
+def test_the_rate_falls_to_nothing_at_the_end():
+    module, _, compressed = compressed_toy("llama")
+    saved = []
+    train(module, compressed, TrainingSpec(epochs=32), save=saved.append)
+    *_, middle, after_middle, _, _ = found = [torch.cat([v.flatten() for v in at.values]) for at in saved]
+    assert len(found) == N_CHECKS
+    assert (found[-1] - found[-2]).norm() < (after_middle - middle).norm() / 3
+
+
 def test_a_divergence_that_is_not_finite_is_a_sentence():
     module, _, compressed = compressed_toy("llama")
     with torch.no_grad():
