@@ -233,8 +233,8 @@ MUTANTS = (
     Mutant(
         "no-damping",
         "engine/factorization/decomposition.py",
-        "matrix + relative * scale * identity",
-        "matrix",
+        "matrix.diagonal().copy_(undamped + relative * scale)",
+        "matrix.diagonal().copy_(undamped)",
         "second moments are not damped",
         ("engine/factorization", "engine/compression"),
     ),
@@ -249,7 +249,7 @@ MUTANTS = (
     Mutant(
         "moment-not-symmetric-scaled",
         "engine/factorization/decomposition.py",
-        "matrix = (matrix + matrix.T) / 2",
+        "matrix = (matrix + matrix.T).div_(2)",
         "matrix = matrix + matrix.T",
         "moments are doubled",
         FACTORS,
