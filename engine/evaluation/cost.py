@@ -66,10 +66,10 @@ def count_token_cost(module: nn.Module, spec: CostSpec) -> TokenCost:
     with sdpa_kernel(
         SDPBackend.MATH
     ):  # fused attention is one operation that the counter does not know on every device
-        with FlopCounterMode(display=False) as prefill:
+        with _counter() as prefill:
             logits, cache = _read(module, prompt)
         cached = _cache_bytes(cache) / spec.prompt_tokens
-        with FlopCounterMode(display=False) as decode:
+        with _counter() as decode:
             _step(module, logits, cache)
     return TokenCost(prefill.get_total_flops() / 2 / spec.prompt_tokens, decode.get_total_flops() / 2, cached)
 
@@ -96,6 +96,16 @@ def random_prompts(module: nn.Module, batch_size: int, spec: CostSpec) -> torch.
     generator = torch.Generator().manual_seed(spec.seed)
     ids = torch.randint(embedding_rows(module), (batch_size, spec.prompt_tokens), generator=generator)
     return ids.to(device_of(module))
+
+
+def _counter() -> FlopCounterMode:
+    """Return a counter that knows the products of all experts at once, too."""
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: _grouped_flops})
+
+
+def _grouped_flops(rows: tuple[int, int], weights: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Return the operations of products of rows (n, in) with weights (experts, in, out), each row with one expert's."""
+    return 2 * rows[0] * rows[1] * weights[-1]
 
 
 @torch.no_grad()

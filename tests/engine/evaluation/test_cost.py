@@ -47,6 +47,20 @@ def test_counted_multiply_adds_are_those_of_the_formula(name):
     assert found.decode_multiply_adds == pytest.approx(expected(module, 21, 1, linear), rel=1e-3)
 
 
+def test_every_token_counts_the_experts_it_is_sent_to():
+    module = architectures.build("qwen3_moe")
+    at_once = count_token_cost(module, SPEC)
+    module.set_experts_implementation("eager")
+    assert at_once == count_token_cost(module, SPEC)
+    config = module.config
+    experts = (
+        config.num_hidden_layers * config.num_experts_per_tok * 3 * config.hidden_size * config.moe_intermediate_size
+    )
+    routers = config.num_hidden_layers * config.num_experts * config.hidden_size
+    found, linear = at_once.decode_multiply_adds, linear_params(module) + experts + routers
+    assert found == pytest.approx(expected(module, 21, 1, linear), rel=1e-3)
+
+
 def test_what_runs_on_every_cached_token_is_counted_as_often():
     module = architectures.build("deepseek_v3")
     spread_out = [m for name, m in module.named_modules() if name.endswith("kv_b_proj")]
