@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.errors import NumericalError
+from engine.model.module import device_for_float64
 from engine.types import block_name
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _mix_of_null_space(discarded: torch.Tensor, name: str) -> tuple[torch.Tensor
     n_mixed = discarded.shape[1]
     if n_mixed == 0:
         width = len(discarded)
-        nothing = torch.empty(0, width, dtype=torch.float64, device=discarded.device)
+        nothing = torch.empty(0, width, dtype=torch.float64, device=device_for_float64(discarded.device))
         return nothing, torch.arange(width, device=discarded.device)
     eliminated, rows = _eliminate(discarded, name)
     mixed, columns = eliminated.T.neg_(), rows.roll(-n_mixed)
@@ -112,7 +113,7 @@ def _eliminate(tall: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tenso
     T1 holds the rows that LU with partial pivoting takes.
     """
     length, n_columns = tall.shape
-    packed, pivots, singular = torch.linalg.lu_factor_ex(tall.double())
+    packed, pivots, singular = torch.linalg.lu_factor_ex(tall.to(device_for_float64(tall.device)).double())
     if singular or not torch.isfinite(packed).all():
         raise NumericalError(f"The inner factor of {name} has no {n_columns} independent columns; choose another rank.")
     order = list(range(length))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.compression.layers import FactoredLinear, NarrowedLinear
+from engine.model.module import device_for_float64
 from engine.refinement.replay import run_until
 from engine.refinement.targets import Target, find_target, token_weights
 
@@ -135,7 +136,8 @@ class _Sums:
 
     def correction(self, damping: float) -> torch.Tensor:
         """Return what to add to the left factor (out, r)."""
-        inner = self._inner.double()
-        ridge = damping * inner.diagonal().mean() * torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-        solved: torch.Tensor = torch.linalg.solve(inner + ridge, self._error.double().T)
-        return solved.T.float()
+        device = device_for_float64(self._inner.device)
+        inner, error = self._inner.to(device).double(), self._error.to(device).double()
+        ridge = damping * inner.diagonal().mean() * torch.eye(len(inner), dtype=inner.dtype, device=device)
+        solved: torch.Tensor = torch.linalg.solve(inner + ridge, error.T)
+        return solved.T.float().to(self._inner.device)

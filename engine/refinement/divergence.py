@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from engine.model.module import device_for_float64
+
 _TOKENS_AT_ONCE = 256
 
 
@@ -15,15 +17,16 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, given: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Return the mean over the rows of ``given`` and ``wanted`` (n, vocabulary)."""
-        gradient, total = torch.empty_like(given), torch.zeros((), dtype=torch.float64, device=given.device)
+        gradient = torch.empty_like(given)
+        total = torch.zeros((), dtype=torch.float64, device=device_for_float64(given.device))
         parts = (tensor.split(_TOKENS_AT_ONCE) for tensor in (given, wanted, gradient))
         for of_given, of_wanted, of_gradient in zip(*parts, strict=True):
             log_q, log_p = of_given.float().log_softmax(-1), of_wanted.float().log_softmax(-1)
             p = log_p.exp()
-            total += (p * (log_p - log_q)).sum()
+            total += (p * (log_p - log_q)).sum().to(total)
             of_gradient.copy_((log_q.exp() - p) / len(given))
         ctx.save_for_backward(gradient)
-        return (total / len(given)).float()
+        return (total / len(given)).float().to(given.device)
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
