@@ -114,7 +114,7 @@ def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home:
     page = open_page("model", {"model.storage": True})
     assert not page.exception
     stages, exports = (frame.value for frame in page.dataframe[-2:])
-    assert {"analysis", "factors", "evaluation"} <= set(stages["Kind"])
+    assert {"Spectra and curves of analyses", "Measured perplexities"} <= set(stages["What"])
     assert list(exports.itertuples(index=False, name=None)) == [("small", 1, 2.0)]
     assert len(open_page("model").dataframe) == len(page.dataframe) - 3  # analyses, stages, exports
 

@@ -54,14 +54,14 @@ def show_storage() -> None:
             f"{megabytes(total)} in all. Analyses share statistics and factors where model and text are the same."
         )
         show_analyses()
-        _show_table("What", stages)
+        _show_table("What", [_WORDS.get(stored.what, stored.what) for stored in stages], stages)
         if exports:
-            _show_table("Export", exports)
+            _show_table("Export", [stored.what for stored in exports], exports)
 
 
-def _show_table(title: str, rows: Sequence[Stored]) -> None:
+def _show_table(title: str, names: Sequence[str], rows: Sequence[Stored]) -> None:
     table = {
-        title: [_WORDS.get(stored.what, stored.what) for stored in rows],
+        title: list(names),
         "Items": [stored.n_items for stored in rows],
         "MB": [stored.n_bytes / 1e6 for stored in rows],
     }
