@@ -21,7 +21,7 @@ _AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "me
 """Arguments that time is proportional to."""
 
 _IDLE: Final = frozenset(
-    {"text", "text_field", "rank_map", "kept_fraction", "target", "seed", "damping", "folder", "measure"}
+    {"text", "text_field", "rank_map", "projection", "kept_fraction", "target", "seed", "damping", "folder", "measure"}
 )
 """Arguments that hardly change the time."""
 

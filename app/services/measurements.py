@@ -17,7 +17,9 @@ from engine.rank_map.document import parse_rank_map
 from engine.report import render_report
 
 if TYPE_CHECKING:
+    from engine.rank_map.document import RankMap
     from engine.results.comparison import Comparison
+    from engine.results.outcomes import MeasuredBlock
     from engine.results.passages import Passage
     from engine.results.rows import PerplexityResult, ResultRow, SummaryResult, SummaryTexts
 
@@ -47,6 +49,22 @@ def summary_texts(summaries: SummaryResult) -> list[SummaryTexts]:
 def passages(result: PerplexityResult) -> list[Passage] | None:
     """Return the passages of a measured text, the most damaged first; ``None`` where their losses were not kept."""
     return reading.passages(store(), result)
+
+
+def block_passages(analysis_id: str, alone: RankMap) -> tuple[MeasuredBlock, list[Passage]] | None:
+    """Return what was measured last of the one block that a map cuts, and its passages, the most damaged first."""
+    known = analyses.same_factors(analysis_id)
+    return _block_passages(analysis_id, alone.to_json(), known, stored_of("block-losses"))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _block_passages(
+    analysis_id: str,
+    alone: str,
+    known: frozenset[str],  # noqa: ARG001 - part of the cache's key
+    names: tuple[str, ...],  # noqa: ARG001 - part of the cache's key
+) -> tuple[MeasuredBlock, list[Passage]] | None:
+    return reading.block_passages(store(), analysis_id, parse_rank_map(alone.encode()))
 
 
 def costed_map(analysis_id: str, row: ResultRow) -> CostedMap:

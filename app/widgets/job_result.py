@@ -19,6 +19,7 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "refine": ("results", "Show the refined map"),
     "post-train": ("results", "Show the results"),
     "sensitivity": ("sensitivity", "Show the sensitivity"),
+    "passages": ("sensitivity", "Show the passages"),
     "search": ("allocation", "Show it on the board"),
     "export": ("allocation", "Show the export"),
 }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from app.costed_maps import CostedMap
-    from engine.types import Projection
+    from engine.types import BlockRank, Projection
 
 METRICS: Final[Mapping[Metric, str]] = {
     Metric.WEIGHT: "Weight: the matrix itself",
@@ -55,6 +55,13 @@ def map_label(costed: CostedMap) -> str:
 def projection_label(projection: Projection) -> str:
     """Return the short name of a projection, such as ``L3 q``."""
     return f"L{projection.layer} {projection.kind}"
+
+
+def cut_in_words(block: BlockRank) -> str:
+    """Return why the projections of a block are cut together."""
+    if block.format is Format.WIDTH:
+        return "a narrowed MLP loses its neurons in all of them"
+    return "they share one inner factor"
 
 
 def block_label(members: Sequence[str], projections: Mapping[str, Projection]) -> str:

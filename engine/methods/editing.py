@@ -66,6 +66,22 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
     return replace(rank_map, blocks=blocks, budget_params=rank_map.budget_params if blocks == rank_map.blocks else None)
 
 
+def block_alone(rank_map: RankMap, projection: str) -> RankMap:
+    """Return a map that cuts the block of one projection as this one does, unrounded, and leaves all others dense.
+
+    A shared block, or an MLP at a width, is cut as a whole.
+
+    Raises:
+        InvalidRankMapError: the map leaves the projection dense.
+    """
+    for block in rank_map.blocks:
+        if projection in block.members and block.rank is not None:
+            return replace(rank_map, blocks=(replace(block, bits=None),), budget_params=None)
+    raise InvalidRankMapError(
+        f"The map leaves {projection} dense, so that no text pays for it; choose a projection that it cuts."
+    )
+
+
 def _at_bits(block: BlockRank, bits: int | None) -> BlockRank:
     """Return an edited block with the bits of the one it was, which a skip format is never rounded to."""
     return replace(block, bits=max(BITS) if bits is not None and block.format.skips else bits)

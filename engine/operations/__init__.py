@@ -16,6 +16,7 @@ from engine.operations.compare import Compare
 from engine.operations.evaluate import Evaluate
 from engine.operations.export import Export
 from engine.operations.fetch_demo import FetchDemo
+from engine.operations.passages import Passages
 from engine.operations.post_train import PostTrain
 from engine.operations.predict_rounding import PredictRounding
 from engine.operations.refine import Refine
@@ -42,6 +43,7 @@ __all__ = [
     "FetchDemo",
     "OnText",
     "Operation",
+    "Passages",
     "PostTrain",
     "PredictRounding",
     "Refine",
@@ -68,6 +70,7 @@ for _operation in (
     Compare,
     PostTrain,
     PredictRounding,
+    Passages,
 ):
     operations.register(_operation.name)(_operation)
 

@@ -17,15 +17,18 @@ from engine.pipeline import keys
 from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import load_analysis
-from engine.pipeline.reading.documents import read_perplexity
-from engine.pipeline.reading.passages import write_losses
+from engine.pipeline.reading.documents import read_document, read_perplexity
+from engine.pipeline.reading.passages import block_losses_key, losses_key, write_losses
 from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
-from engine.rank_map.identity import EVALUATION
+from engine.rank_map.identity import EVALUATION, map_id
+from engine.results.outcomes import MeasuredBlock
 from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from engine.evaluation.perplexity import Measurement
@@ -136,18 +139,42 @@ class EvaluationSession:
                 },
                 "peak_memory_bytes": peak_memory_bytes(),
             }
-            self._keep_losses(key, measurement)
+            with self.store.writing(losses_key(key), {"analysis": self.analysis.id}) as into:
+                self._write_losses(into, measurement)
             with self.store.writing(key, about) as into:
                 write_json(into / EVALUATION, document)
                 (into / "rank-map.json").write_text(rank_map.to_json(), encoding="utf-8")
         return read_perplexity(self.analysis, self.store.read(key))
 
-    def _keep_losses(self, key: Key, measurement: Measurement) -> None:
-        """Store what every token costs the dense and the compressed model."""
+    def measure_block(self, alone: RankMap, report: Report) -> MeasuredBlock:
+        """Measure what every token pays for one block, and keep it apart from measured maps.
+
+        Args:
+            alone: a map of that block only.
+            report: told of the run.
+
+        Raises:
+            InvalidRankMapError: the map does not fit the model.
+            NumericalError: the compressed model's loss is not finite.
+        """
+        check_rank_map(alone, self.analysis.inventory, self.analysis.about["model_fingerprint"])
+        key = block_losses_key(keys.evaluation_key(alone, self.analysis.id, self._reference_key))
+        if key not in self.store:
+            measurement = self.run(self.opened.runnable(alone), report)
+            (block,) = alone.blocks
+            increase = measurement.nll - measurement.dense_nll
+            measured = MeasuredBlock(block.name, self.spec.corpus.label, measurement.n_tokens, increase)
+            with self.store.writing(key, {"analysis": self.analysis.id, "cut": map_id(alone)}) as into:
+                write_json(into / "block-losses.json", measured)
+                self._write_losses(into, measurement)
+        return read_document(MeasuredBlock, self.store.read(key))
+
+    def _write_losses(self, into: Path, measurement: Measurement) -> None:
+        """Write what every token costs the dense and the compressed model."""
         tokenizer = self.opened.dense.tokenizer
         pieces = [token_pieces(tokenizer, sequence) for sequence in self._tokens.tolist()]
         losses = (nll.float().view(len(pieces), -1).numpy() for nll in (self._reference.nll, measurement.token_nll))
-        write_losses(self.store, key, self.analysis.id, pieces, *losses)
+        write_losses(into, pieces, *losses)
 
     def _refinement(self, key: Key) -> dict[str, str]:
         return {"id": key.fingerprint, "kind": self.store.read(key).json("refinement.json")["kind"]}

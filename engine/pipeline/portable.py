@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cache import Artifact, DirectoryStore, Imported, Store
 
 _MEASURED: Final = (
-    *("reference", "evaluation", "token-losses", "task-scores", "summaries", "cost", "memory", "sensitivity"),
-    *("comparison", "subset", "trial", "refined-layer", "refinement", "post-training"),
+    *("reference", "evaluation", "token-losses", "block-losses", "task-scores", "summaries", "cost", "memory"),
+    *("sensitivity", "comparison", "subset", "trial", "refined-layer", "refinement", "post-training"),
 )
 """Stages of what is computed with an analysis and says so."""
 

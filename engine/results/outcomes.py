@@ -91,6 +91,21 @@ class PostTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredBlock:
+    """What cutting one block alone costs on a text whose tokens are stored beside.
+
+    Attributes:
+        block: its name.
+        nll_increase: increase of the loss, nats per token.
+    """
+
+    block: str
+    corpus: str
+    n_tokens: int
+    nll_increase: float
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredSensitivity:
     """What cutting each projection alone costs.
 

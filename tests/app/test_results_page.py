@@ -11,7 +11,7 @@ import streamlit as st
 from app import charts, tables
 from app.services import maps, runs
 from app.services import measurements as measured
-from app.wording.passages import coloured
+from app.wording.passages import STRONGEST_NATS, coloured, strongest_of
 from engine.errors import NamedMapError
 from engine.jobs import JobQueue
 from engine.pipeline.reading.results import results
@@ -291,6 +291,16 @@ def test_tokens_of_a_passage_are_text_and_say_what_they_cost() -> None:
     assert "underline solid" in html.split("</span>")[0]
     assert "underline dotted" in html.split("</span>")[1]
     assert "style" not in html.split("</span>")[2]
+
+
+def test_small_harm_has_colours_of_its_own_scale_and_digits() -> None:
+    passage = Passage(1, (Token("a", None, None), Token("b", 1.0, 1.02), Token("c", 1.0, 0.99)))
+    assert "style" not in coloured(passage)
+    html = coloured(passage, strongest_of([passage]))
+    assert "+0.0200 nats: dense 1.0000, compressed 1.0200" in html
+    assert "rgba(230,97,1,0.50)" in html
+    assert "rgba(33,102,172,0.25)" in html
+    assert strongest_of([Passage(1, passage.tokens[:1])]) == STRONGEST_NATS
 
 
 def test_deleting_a_run_deletes_the_losses_of_its_tokens(measured_home: Path, rows: list[ResultRow]) -> None:

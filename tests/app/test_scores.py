@@ -14,6 +14,10 @@ from app.pages import page_file
 from app.services import analyses
 from app.wording.labels import projection_label
 from engine.analysis.curves import rank_alone
+from engine.jobs import JobQueue
+from engine.operations import Passages
+from engine.progress import ignore_progress
+from engine.settings import Home
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,3 +160,42 @@ def test_a_projection_of_an_mlp_at_a_width_is_held_with_it(
     next(b for b in page.button if b.label == "Release 1 held rank").click().run()
     assert not page.exception
     assert f"held.{toy_analysis.id}" not in page.session_state or not page.session_state[f"held.{toy_analysis.id}"]
+
+
+def test_the_passages_of_a_selected_projection_are_offered_measured_and_shown(
+    open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis, no_worker: None
+) -> None:
+    page = open_page("sensitivity", keep="0.5")
+    table = projections(page)
+    row = list(table.value["format"] != "dense").index(True)
+    page.session_state[table.key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    page.run()
+    next(b for b in page.button if b.label == "See which text pays for it").click().run()
+    assert not page.exception
+    picked = page.selectbox(key="sensitivity.passages.projection")
+    assert toy_analysis.projections[picked.value].name == picked.value
+    assert projection_label(toy_analysis.projections[picked.value]) == table.value["block"].iloc[row]
+    assert any("time is unknown" in caption.value for caption in page.caption)
+    page.button(key="passages.start").click().run()
+    assert not page.exception
+    (job,) = JobQueue(analysed_home).jobs()
+    assert job.operation == "passages"
+    assert job.arguments["projection"] == picked.value
+    few = Passages(**{**job.arguments, "n_sequences": 2, "length": 32, "device": "cpu"})
+    few.run(Home(analysed_home), ignore_progress)
+    page = open_page("sensitivity", keep="0.5", job=job.id)
+    assert not page.exception
+    damage = next(d.value for d in page.dataframe if "damage" in d.value)["damage"]
+    assert list(damage) == sorted(damage, reverse=True)
+    assert "nats: dense" in "".join(element.proto.body for element in page.get("html"))
+
+
+def test_a_projection_that_the_map_leaves_dense_pays_nothing(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("sensitivity", {"sensitivity.passages": True}, keep="0.9")
+    table = projections(page).value
+    dense = list(table["format"] == "dense").index(True)
+    picked = page.selectbox(key="sensitivity.passages.projection")
+    page = picked.select_index(dense).run()
+    assert not page.exception
+    assert any("dense, so no text pays for it" in info.value for info in page.info)
+    assert not [button for button in page.button if button.key == "passages.start"]

@@ -8,18 +8,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from engine.errors import InvalidRankMapError
 from engine.evaluation.token_pieces import token_pieces
-from engine.pipeline.reading.passages import losses_key, passages
+from engine.methods.allocate import allocate_rank_map
+from engine.methods.editing import block_alone
+from engine.operations import Passages
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.reading.passages import block_passages, losses_key, passages
 from engine.pipeline.reading.results import results
 from engine.pipeline.report import report_content
+from engine.progress import ignore_progress
 from engine.report import render_report
 from engine.results.passages import Passage, Token, most_damaged_first
+from engine.settings import Home
+from engine.specs import CorpusSpec, EvaluationSpec
+from engine.types import BlockRank, Budget, Format
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
 
+    from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult
     from tests.support.measured_toy import MeasuredToy
 
@@ -80,3 +91,54 @@ def test_losses_that_were_not_kept_are_no_error(
         store.delete(losses_key(key))
     assert passages(store, result) is None
     assert "Which text pays" not in render_report(report_content(store, measured_toy.analysis.id, measured_toy.maps[1]))
+
+
+def cuts_of_each_kind(measured_toy: MeasuredToy) -> tuple[RankMap, RankMap]:
+    """Return a map with factored blocks and one whose MLPs are narrowed."""
+    analysis = measured_toy.analysis
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    return measured_toy.maps[1], allocate_rank_map(analysis, curves_by_metric(analysis), "width", budget)
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["factored", "width"])
+def test_the_passages_of_one_projection_are_those_of_a_map_that_cuts_its_block_alone(
+    measured_toy: MeasuredToy, tmp_path: Path, kind: int
+) -> None:
+    shutil.copytree(measured_toy.home / "artifacts", tmp_path / "artifacts")
+    home, analysis = Home(tmp_path), measured_toy.analysis
+    rank_map = cuts_of_each_kind(measured_toy)[kind]
+    block = next(b for b in rank_map.blocks if b.rank is not None)
+    assert (block.format is Format.WIDTH) == bool(kind)
+    alone = block_alone(rank_map, block.members[-1])
+    assert alone.blocks == (BlockRank(block.members, block.format, block.rank),)
+    before = results(home.store, analysis.id)
+    assert block_passages(home.store, analysis.id, alone) is None
+    text = str(measured_toy.home / "corpus.txt")
+    asked = Passages(
+        analysis=analysis.id,
+        rank_map=rank_map.to_json(),
+        projection=block.members[-1],
+        text=text,
+        n_sequences=3,
+        length=32,
+        device="cpu",
+    )
+    asked.check()
+    measured = asked.run(home, ignore_progress)
+    found = block_passages(home.store, analysis.id, alone)
+    assert found is not None
+    assert found[0] == measured
+    assert measured.block == block.name
+    assert results(home.store, analysis.id) == before
+
+    spec = EvaluationSpec(CorpusSpec.parse(text, part="evaluation", n_sequences=3, length=32))
+    ordinary = EvaluationSession(home, analysis.id, spec, ignore_progress, device="cpu").measure(alone, ignore_progress)
+    assert found[1] == passages(home.store, ordinary)
+    assert measured.nll_increase == pytest.approx(ordinary.increase, abs=1e-6)
+    assert any(token.increase for passage in found[1] for token in passage.tokens)
+    assert len(home.store.keys("block-losses")) == 1
+
+
+def test_a_projection_that_the_map_leaves_dense_has_no_passages(measured_toy: MeasuredToy) -> None:
+    with pytest.raises(InvalidRankMapError, match="leaves another projection dense, so that"):
+        block_alone(measured_toy.maps[0], "another projection")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _WORDS: Final[Mapping[str, str]] = {
     "analysis": "Spectra and curves of analyses",
+    "block-losses": "Losses of single tokens, one projection cut",
     "comparison": "Comparisons of methods",
     "converted-model": "Models converted from GGUF files",
     "cost": "Measured speeds",

@@ -9,6 +9,7 @@ import streamlit as st
 from app import tables
 from app.components.rank_board.held import held_ranks
 from app.services import analyses, jobs
+from app.views.sensitivity.passages import show_block_passages
 from app.views.sensitivity.projections import show_projections
 from app.views.sensitivity.score_maps import show_agreement, show_maps
 from app.views.shared.current_map import current_map
@@ -27,6 +28,7 @@ from engine.results.words import percent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from app.costed_maps import CostedMap, NoMap
     from engine.analysis.value import Analysis
 
 _ORDERS: Final = {"model": "As in the model", "cheapest": "Cheapest to cut first"}
@@ -66,12 +68,14 @@ def render() -> None:
         show_maps(scores, kept, measured, scale)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
         show_agreement(scores)
-        _show_projections(analysis, scores if order == "model" else scores.sort_values("nats_per_mb"))
+        current = current_map(analysis)
+        _show_projections(analysis, scores if order == "model" else scores.sort_values("nats_per_mb"), current)
+        show_block_passages(analysis, scores, current)
 
 
-def _show_projections(analysis: Analysis, scores: pd.DataFrame) -> None:
+def _show_projections(analysis: Analysis, scores: pd.DataFrame, current: CostedMap | NoMap) -> None:
     summaries = analyses.spectrum_summaries(analysis.id, analysis.default_metric)
-    show_projections(analysis, scores, summaries, current_map(analysis), held_ranks(analysis))
+    show_projections(analysis, scores, summaries, current, held_ranks(analysis))
 
 
 def _say_costly(scores: pd.DataFrame, kept: float) -> None:

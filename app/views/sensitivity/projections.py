@@ -10,6 +10,7 @@ from app import tables
 from app.components.rank_board.held import hold_instead
 from app.costed_maps import NoMap
 from app.pages import page_link
+from app.views.sensitivity.passages import open_passages
 from app.widgets import columns
 from app.widgets.baseline import beside_baseline
 from engine.methods.editing import without
@@ -82,6 +83,9 @@ def show_projections(
     )
     picked = table.iloc[event.selection.rows]
     with st.container(horizontal=True, vertical_alignment="center"):
+        if len(picked) == 1:
+            name = str(picked["name"].iloc[0])
+            st.button("See which text pays for it", on_click=open_passages, args=(name,), icon=":material/text_ad:")
         if len(picked):
             _offer_to_hold(analysis, picked, dict(held), current)
         page_link("allocation", "Allocate the ranks")

@@ -36,8 +36,10 @@ REQUIRED = {
     "shard": 0,
     "n_shards": 1,
     "worker": 1,
+    "projection": "q",
 }
-HIDDEN = ("analyse-shard", "predict-rounding", "search-worker")  # parts of analyse, allocate with bits, and search
+HIDDEN = ("analyse-shard", "passages", "predict-rounding", "search-worker")
+"""Parts of analyse, allocate with bits, and search; and what only a page shows."""
 COMMANDS = tuple(name for name in operations.names() if name not in HIDDEN)
 OPTIONS = {
     ("search", "divergence_weight"): "--lambda",
