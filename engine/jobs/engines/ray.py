@@ -75,7 +75,6 @@ class RayEngine:
         claimed = self._record.get(job.id)
         if claimed is None:
             return None
-        self._record.folder(job.id).remote(claimed.attempts).open()
         return RayAttempt(self._record, claimed, client, self._entrypoint)
 
     def adopt(self, job: Job) -> RayAttempt | None:
@@ -141,6 +140,7 @@ class RayAttempt:
         return answer.is_over and self._has_ended(job, answer)
 
     def _submit(self, job: Job) -> None:
+        self._files.open()
         remote = ("-P", "-m", "engine.jobs.remote", str(self._folder.path), str(job.attempts), self._entrypoint)
         command = shlex.join([job.engine.settings["python"], *remote])
         self._client.submit(self._name, f"exec {command}", job.engine.resources)

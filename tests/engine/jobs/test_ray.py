@@ -21,7 +21,9 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.choice import LOCAL
 from engine.jobs.engines import choose
 from engine.jobs.engines._ray_client import RayClient, UnreachableError
+from engine.jobs.job import job_fingerprint
 from engine.jobs.processes import family, send_signal
+from engine.jobs.record import JobRecord
 from engine.operations import Analyse, AnalyseShard, submit
 from engine.pipeline.runs import RUN_LENGTH
 from engine.progress import ignore_progress
@@ -113,6 +115,20 @@ class TestRay(RemoteEngineContract):
             queue.cancel(job_id)
         for job_id in (first, second, held.id):
             assert queue.wait(job_id, poll_s=0.02).status is JobStatus.CANCELLED
+
+    @pytest.mark.parametrize(("is_cancelled", "ends"), [(False, JobStatus.DONE), (True, JobStatus.CANCELLED)])
+    def test_a_job_whose_worker_was_killed_as_it_had_claimed_it_is_submitted_by_the_next(
+        self, queue: JobQueue, record: JobRecord, is_cancelled: bool, ends: JobStatus
+    ) -> None:
+        arguments = {"word": "claimed"}
+        job_id = job_fingerprint("echo", arguments)
+        record.enqueue(job_id, "echo", arguments, "Echo", {}, again=False, engine=queue.engine)
+        assert record.claim(job_id, None) == 1
+        if is_cancelled:
+            queue.cancel(job_id)
+        queue.submit("echo", arguments, title="Echo")
+        job = queue.wait(job_id, poll_s=0.02)
+        assert (job.status, job.error, job.attempts) == (ends, None, 1)
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(home: Path) -> None:
