@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 -- once, for the processes that are forked
 
-from tests.campaign import bad_inputs, kills, load
+from tests.campaign import bad_inputs, kills, load, shards
 from tests.campaign.ground import Ground
 from tests.campaign.options import Options
 
-KINDS = {"bad_inputs": bad_inputs.run, "kills": kills.run, "load": load.run}
+KINDS = {"bad_inputs": bad_inputs.run, "kills": kills.run, "load": load.run, "shards": shards.run}
 
 
 def main(words: list[str]) -> int:

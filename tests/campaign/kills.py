@@ -123,7 +123,7 @@ def run(ground: Ground, options: Options) -> int:
         raise SystemExit(f"No chain has {options.only!r} in its name.")
     print(f"kills: {wanted} in {len(named)} chains, seed {options.seed}", flush=True)
     chosen = dict.fromkeys(operation for _, operation in named)
-    references = {one: _reference(one, ground, options.folder / f"reference-{one.name}") for one in chosen}
+    references = {one: reference_of(one, ground, options.folder / f"reference-{one.name}") for one in chosen}
     runners = [
         forked(partial(_run_some, named[part :: options.at_once], references, ground, options, until), log)
         for part in range(options.at_once)
@@ -149,7 +149,8 @@ def _name(number: int, operation: Operation) -> str:
     return f"chain {number}, {operation.name}{' as processes' if _is_of_processes(number) else ''}."
 
 
-def _reference(operation: Operation, ground: Ground, folder: Path) -> Reference:
+def reference_of(operation: Operation, ground: Ground, folder: Path) -> Reference:
+    """Run an operation twice, undisturbed."""
     found = []
     for attempt in ("first", "second"):
         place = ground.copied(folder.with_name(f"{folder.name}-{attempt}"))
@@ -202,8 +203,8 @@ def _run_chain(chain: Chain, reference: Reference, place: Ground, chance: Random
         chain.findings.append(f"left over: {left}")
     chain.findings += _not_done(place)
     found = contents(place.home / "artifacts", place.folder / EXPORTED)
-    if reference.operation.is_fixed and (differing := _differing(reference.contents, found)):
-        chain.findings.append(f"other contents than without a kill: {differing[:5]}")
+    if reference.operation.is_fixed and (others := differing(reference.contents, found)):
+        chain.findings.append(f"other contents than without a kill: {others[:5]}")
 
 
 def _kill_a_child(words: tuple[str, ...], place: Ground, chance: Random, seconds: float) -> int:
@@ -260,7 +261,7 @@ def _kill_a_dashboard(words: tuple[str, ...], place: Ground, chance: Random, sec
     """Kill a dashboard while the job of a command runs beside it; the next dashboard opens."""
     command = _command(words, place)
     app = subprocess.Popen(
-        [sys.executable, "-m", "app.server", str(free_port())], env=_environment(place), cwd=place.folder,
+        [sys.executable, "-m", "app.server", str(free_port())], env=environment(place), cwd=place.folder,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     time.sleep(chance.uniform(0, START_S + seconds))
@@ -275,12 +276,13 @@ def _command(words: tuple[str, ...], place: Ground) -> subprocess.Popen[bytes]:
     with (place.folder / "log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-c", "from engine.cli import main; main()", *words],
-            cwd=place.folder, env=_environment(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            cwd=place.folder, env=environment(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
 
 
-def _environment(place: Ground) -> dict[str, str]:
+def environment(place: Ground) -> dict[str, str]:
+    """Return the variables of a command that is a process of its own."""
     return {**os.environ, "RANKSCOPE_HOME": str(place.home), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 
 
@@ -299,7 +301,7 @@ def _half_there(place: Ground, reference: Reference) -> list[str]:
     found = [f"damaged: {error}" for _, error in unreadable(DirectoryStore(place.home / "artifacts"))]
     if (exported := place.folder / EXPORTED).exists():
         whole = {name: value for name, value in reference.contents.items() if name.startswith(f"{EXPORTED}/")}
-        found += [f"half export: {one}" for one in _differing(whole, contents(exported))]
+        found += [f"half export: {one}" for one in differing(whole, contents(exported))]
     return found
 
 
@@ -312,7 +314,8 @@ def _not_done(place: Ground) -> list[str]:
     return [f"not resumable: {job.title} is {job.status}" for job in record.jobs() if job.status is not JobStatus.DONE]
 
 
-def _differing(reference: dict[str, object], found: dict[str, object]) -> list[str]:
+def differing(reference: dict[str, object], found: dict[str, object]) -> list[str]:
+    """Say which contents of the reference were not found, or others."""
     return [
         f"{name} {found.get(name)!r} for {value!r}"[:200]
         for name, value in reference.items()
