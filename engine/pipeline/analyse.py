@@ -195,7 +195,8 @@ class _Work:
         header, store = read_header(self.folder.path), self.home.store
         n_workers = torch.get_num_threads()
         plan = plan_analysis(header, self.spec, self.memory_bytes, stream=stream, n_workers=n_workers)
-        pace = measure_pace(getattr(torch, self.spec.calibration.compute_dtype), resolve_device(self.device))
+        dtype = getattr(torch, self.spec.calibration.compute_dtype)
+        pace = measure_pace(dtype, resolve_device(self.device), header.width)
         seconds = pace.seconds(plan.work, torch.get_num_threads())
         report("plan", 0.1, f"Plan: about {duration(seconds)} if nothing is stored yet; {described(plan)}")
         if (shortage := plan.disk_shortage(store.root, self._stored_shares(header.n_layers))) is not None:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from engine.pipeline.plan import Work
 
-_SIDE: Final = 1024
-_EIGEN_SIDE: Final = 256
+_ROWS: Final = 1024
+_LEAST_WIDTH: Final = 64
+_EIGEN_SIDES: Final = (256, 576)
 _REPETITIONS: Final = 3
 
 
@@ -27,7 +28,7 @@ class Pace:
     Attributes:
         pass_flops: per second, of products in the type of the passes.
         moment_flops: per second, of products in float32.
-        eigen_cubes: n^3 per second, of eigendecompositions of n rows in float64.
+        eigen_cubes: n^3 per second, of eigendecompositions of n rows in float64 on one thread.
     """
 
     pass_flops: float
@@ -43,17 +44,30 @@ class Pace:
         )
 
 
-def measure_pace(dtype: torch.dtype, device: torch.device) -> Pace:
-    """Time a product in two types and a small eigendecomposition."""
-    passes, moments = (torch.ones(_SIDE, _SIDE, dtype=of, device=device) for of in (dtype, torch.float32))
-    symmetric = torch.randn(_EIGEN_SIDE, _EIGEN_SIDE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+def measure_pace(dtype: torch.dtype, device: torch.device, width: int) -> Pace:
+    """Time products of a model's width in two types, and an eigendecomposition of that many rows or a few hundred."""
+    width = max(width, _LEAST_WIDTH)
+    states, moments = (torch.ones(_ROWS, width, dtype=of, device=device) for of in (dtype, torch.float32))
+    weight = torch.ones(width, width, dtype=dtype, device=device)
+    side = min(max(width, _EIGEN_SIDES[0]), _EIGEN_SIDES[1])
+    symmetric = torch.randn(side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     symmetric = (symmetric + symmetric.T).to(device_for_float64(device))
-    flops = 2 * _SIDE**3
+    flops = 2 * _ROWS * width**2
     return Pace(
-        flops / _least_seconds(lambda: passes @ passes),
-        flops / _least_seconds(lambda: moments @ moments),
-        _EIGEN_SIDE**3 / _least_seconds(lambda: torch.linalg.eigh(symmetric)[0]),
+        flops / _least_seconds(lambda: states @ weight),
+        flops / _least_seconds(lambda: moments.T @ moments),
+        side**3 / _on_one_thread(lambda: _least_seconds(lambda: torch.linalg.eigh(symmetric)[0])),
     )
+
+
+def _on_one_thread(timed: Callable[[], float]) -> float:
+    """Time what runs on one thread of each of several workers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return timed()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _least_seconds(work: Callable[[], torch.Tensor]) -> float:
