@@ -64,7 +64,8 @@ def original_classes(module: nn.Module) -> OriginalClasses:
 def is_narrowed_export(module: nn.Module) -> bool:
     """Whether an opened model is itself an export in which nothing but the width of MLPs is smaller."""
     config: Any = module.config
-    return bool(getattr(config, "narrowed_linears", None)) and getattr(config, "factored_blocks", None) == []
+    others = (getattr(config, name, None) for name in ("factored_blocks", "rounded_linears"))
+    return bool(getattr(config, "narrowed_linears", None)) and not any(others)
 
 
 def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
