@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import transformers
-from huggingface_hub import save_torch_state_dict
 
 from engine.compression import layers
 from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ModelError
 from engine.export import modeling
 from engine.export.modeling import RoundedLinear
+from engine.export.weights import ONE_FILE_BYTES, write_weights
 from engine.model.module import dtype_of
 from engine.types import Format
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterable
+
     from torch import nn
 
 _LAYERS = "factored_layers"
 _MODELING = "modeling_factored"
-SHARD_BYTES = 5 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,40 @@ def is_narrowed_export(module: nn.Module) -> bool:
     return bool(getattr(config, "narrowed_linears", None)) and not any(others)
 
 
-def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+@dataclass(frozen=True, slots=True)
+class CompressedParts:
+    """What the configuration of an export lists: the parts of a model, or of one layer, that are not ordinary.
+
+    Attributes:
+        factored_blocks: blocks of factors.
+        narrowed_linears: linear modules of MLPs with fewer neurons.
+        rounded_linears: linear modules whose weights are integers.
+        rank_pattern: name of a factored linear module -> its rank, in model order, as PEFT writes ranks.
+    """
+
+    factored_blocks: list[dict[str, Any]]
+    narrowed_linears: list[dict[str, Any]]
+    rounded_linears: list[dict[str, Any]]
+    rank_pattern: dict[str, int]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> CompressedParts:
+        """Return the parts that are in the places of linear modules now."""
+        return cls(factored_blocks(module), narrowed_linears(module), rounded_linears(module), rank_pattern(module))
+
+    @classmethod
+    def together(cls, parts: Iterable[CompressedParts]) -> CompressedParts:
+        """Return those of several layers, in their order."""
+        whole = cls([], [], [], {})
+        for one in parts:
+            whole.factored_blocks.extend(one.factored_blocks)
+            whole.narrowed_linears.extend(one.narrowed_linears)
+            whole.rounded_linears.extend(one.rounded_linears)
+            whole.rank_pattern.update(one.rank_pattern)
+        return whole
+
+
+def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, one_file_bytes: int = ONE_FILE_BYTES) -> None:
     """Write a compressed model so that transformers opens it with ``trust_remote_code=True``.
 
     Args:
@@ -76,7 +109,24 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
             the places of linear modules.
         tokenizer: of the model.
         folder: there and empty.
-        shard_bytes: largest weight file; more weights go into several.
+        one_file_bytes: more weights than that go into several files.
+
+    Raises:
+        ModelError: the module's class is not transformers' own.
+        OSError: the folder cannot be written.
+    """
+    write_weights(module, folder, one_file_bytes)
+    write_description(module, CompressedParts.of(module), tokenizer, folder)
+
+
+def write_description(module: nn.Module, parts: CompressedParts, tokenizer: Any, folder: Path) -> None:
+    """Write everything of an export but its weights: code, configuration, tokenizer.
+
+    Args:
+        module: of transformers' own class or an export's.
+        parts: of it that are compressed.
+        tokenizer: of the model.
+        folder: there.
 
     Raises:
         ModelError: the module's class is not transformers' own.
@@ -84,7 +134,6 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
     """
     classes = original_classes(module)
     causal: Any = module
-    _write_weights(causal, folder, shard_bytes)
     (folder / f"{_LAYERS}.py").write_text(Path(layers.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     (folder / f"{_MODELING}.py").write_text(_modeling_source(classes), encoding="utf-8")
     config = {
@@ -97,10 +146,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, shard_by
             "AutoModelForCausalLM": f"{_MODELING}.{classes.factored}",
         },
         "dtype": str(dtype_of(module)).removeprefix("torch."),
-        "factored_blocks": factored_blocks(module),
-        "narrowed_linears": narrowed_linears(module),
-        "rounded_linears": rounded_linears(module),
-        "rank_pattern": rank_pattern(module),
+        **asdict(parts),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     causal.generation_config.save_pretrained(folder)
@@ -173,23 +219,6 @@ def rounded_linears(module: nn.Module) -> list[dict[str, Any]]:
 def rank_pattern(module: nn.Module) -> dict[str, int]:
     """Return the rank of every factored linear module by its name, in model order, as PEFT writes ranks."""
     return {name: part.left.in_features for name, part in module.named_modules() if isinstance(part, FactoredLinear)}
-
-
-def stored_bytes(module: nn.Module) -> int:
-    """Return the bytes of all tensors an export of a module stores, tied ones once."""
-    tensors = {t.data_ptr(): t for t in module.state_dict().values()}
-    return sum(t.nbytes for t in tensors.values())
-
-
-def _write_weights(causal: Any, folder: Path, shard_bytes: int) -> None:
-    left_out = {*(causal._keys_to_ignore_on_save or ()), *causal.all_tied_weights_keys}
-    state = {name: _alone(tensor) for name, tensor in causal.state_dict().items() if name not in left_out}
-    save_torch_state_dict(state, folder, max_shard_size=shard_bytes, metadata={"format": "pt"})
-
-
-def _alone(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that is all of its storage, as files need it; a group's left factors are slices of one."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _modeling_source(classes: OriginalClasses) -> str:

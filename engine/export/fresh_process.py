@@ -1,13 +1,15 @@
 """Open an exported folder in an interpreter that cannot import RankScope, and compare its logits.
 
-Run as ``python -I fresh_process.py FOLDER REFERENCE CODE``: REFERENCE is a safetensors file with ``tokens`` and
-``logits``, CODE is ``yes`` where the folder's own code may run. The last line printed is JSON.
+Run as ``python -I fresh_process.py FOLDER REFERENCE CODE PLACED``: REFERENCE is a safetensors file with ``tokens`` and
+``logits``, CODE is ``yes`` where the folder's own code may run, PLACED is the device map in JSON, or empty. The last
+line printed is JSON.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class _NoRankScope:
             raise ModuleNotFoundError(f"An export must not import {name}.", name=name)
 
 
-def main(folder: str, reference: str, code: str) -> None:
+def main(folder: str, reference: str, code: str, placed: str) -> None:
     """Print what came out."""
     sys.meta_path.insert(0, _NoRankScope)
     import torch
@@ -35,8 +37,9 @@ def main(folder: str, reference: str, code: str) -> None:
     stored = load_file(reference)
     trust = code == "yes"
     transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    where = {"device_map": json.loads(placed), "offload_folder": str(Path(reference).parent)} if placed else {}
     model, loading = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", trust_remote_code=trust, output_loading_info=True
+        folder, dtype="auto", trust_remote_code=trust, output_loading_info=True, **where
     )
     model.eval()
     with torch.no_grad():

@@ -38,7 +38,8 @@ def require_space(folder: Path, needed_bytes: int) -> None:
     Raises:
         ResourceError: it has not.
     """
-    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    place = folder.absolute()
+    there = next(path for path in (place, *place.parents) if path.exists())
     free_bytes = shutil.disk_usage(there).free
     if free_bytes < needed_bytes:
         raise ResourceError(

@@ -11,10 +11,12 @@ from engine.precision import ROUNDINGS, model_bytes
 from engine.quantization.rounding import linear_parts, round_to_integers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from engine.rank_map.document import RankMap
-    from engine.types import Inventory
+    from engine.types import BlockRank, Inventory
 
 
 def unrounded(rank_map: RankMap) -> RankMap:
@@ -22,14 +24,14 @@ def unrounded(rank_map: RankMap) -> RankMap:
     return replace(rank_map, blocks=tuple(replace(block, bits=None) for block in rank_map.blocks))
 
 
-def with_integers(module: nn.Module, rank_map: RankMap) -> nn.Module:
-    """Replace, in a model that is compressed but not rounded, every linear module that a map rounds; return it.
+def with_integers(module: nn.Module, blocks: Sequence[BlockRank]) -> nn.Module:
+    """Replace, in a model that is compressed but not rounded, every linear module of blocks that are; return it.
 
     Raises:
         ModelError: torchao is not there.
     """
     for bits, rounding in ROUNDINGS.items():
-        names = [name for block in rank_map.blocks if block.bits == bits for name in block.members]
+        names = [name for block in blocks if block.bits == bits for name in block.members]
         parts = set(linear_parts(module, names))
         for path in [path for path, part in module.named_modules() if part in parts]:
             part = module.get_submodule(path)

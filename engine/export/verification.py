@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from engine.errors import ExportError
 from engine.export import fresh_process
-from engine.model.module import device_of, dtype_of
+from engine.model.module import device_of, dtype_of, embedding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,10 +65,19 @@ class Verification:
 @torch.no_grad()
 def take_logits(module: nn.Module) -> ReferenceLogits:
     """Run seeded random tokens through a model in evaluation mode."""
-    causal: Any = module
-    rows = causal.get_input_embeddings().weight.shape[0]
-    tokens = torch.randint(rows, (N_SEQUENCES, LENGTH), generator=torch.Generator().manual_seed(0))
-    logits = causal(input_ids=tokens.to(device_of(module)), use_cache=False).logits.float().cpu()
+    tokens = compared_tokens(module)
+    return reference_logits(module, tokens, module(input_ids=tokens.to(device_of(module)), use_cache=False).logits)
+
+
+def compared_tokens(module: nn.Module) -> torch.Tensor:
+    """Return seeded random tokens that a model knows, (n_sequences, length)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(embedding_rows(module), (N_SEQUENCES, LENGTH), generator=generator)
+
+
+def reference_logits(module: nn.Module, tokens: torch.Tensor, logits: torch.Tensor) -> ReferenceLogits:
+    """Return what a model answered to some tokens."""
+    logits = logits.float().cpu()
     return ReferenceLogits(tokens, logits.contiguous(), allowed_rounding(module, logits))
 
 
@@ -90,13 +99,16 @@ def allowed_rounding(module: nn.Module, logits: torch.Tensor) -> float:
     return _ROUNDING[dtype_of(module)] * max(1.0, float(logits.abs().max()))
 
 
-def verify(folder: Path, reference: ReferenceLogits, *, runs_own_code: bool) -> Verification:
+def verify(
+    folder: Path, reference: ReferenceLogits, *, runs_own_code: bool, placed: Mapping[str, str] | None = None
+) -> Verification:
     """Open a folder in an interpreter that cannot import RankScope and compare.
 
     Args:
         folder: of a transformers model.
         reference: from the model in memory.
         runs_own_code: whether the folder has to be opened with ``trust_remote_code=True``.
+        placed: module -> the device it is opened on, or ``disk`` for what is read when it runs; ``None``: in memory.
 
     Raises:
         ExportError: it does not open there, or answers differently.
@@ -106,7 +118,7 @@ def verify(folder: Path, reference: ReferenceLogits, *, runs_own_code: bool) -> 
         save_file({"tokens": reference.tokens, "logits": reference.logits}, file)
         # Transformers copies the code it runs; that copy goes with the rest.
         own_code = "yes" if runs_own_code else "no"
-        words = [fresh_process.__file__, str(folder), str(file), own_code]
+        words = [fresh_process.__file__, str(folder), str(file), own_code, json.dumps(placed) if placed else ""]
         found = run_fresh(words, {"HF_MODULES_CACHE": scratch, "HF_HUB_OFFLINE": "1"})
     if found["unmatched"]:
         raise ExportError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ExportError
 from engine.export.dense import export_dense, multiplied_out, without_factors
-from engine.export.factored import export_factored, is_narrowed_export, stored_bytes
+from engine.export.factored import export_factored, is_narrowed_export
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
+from engine.export.weights import stored_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -20,6 +22,23 @@ if TYPE_CHECKING:
     from engine.export.verification import Verification
     from engine.progress import Report
     from engine.types import Mlp
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a folder holds, once it is verified.
+
+    Attributes:
+        verified: how it compares with the model here.
+        weight_bytes: stored.
+        params: of the model, before any of its weights are rounded to integers.
+        rank_pattern: name of a factored linear module -> its rank.
+    """
+
+    verified: Verification
+    weight_bytes: int
+    params: int
+    rank_pattern: Mapping[str, int]
 
 
 class Writer(Protocol):

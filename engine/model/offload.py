@@ -94,8 +94,15 @@ def device_map(skeleton: nn.Module, device: str) -> dict[str, str]:
     """Return what transformers is asked for: every decoder layer on disk, all else on ``device``."""
     layers = decoder_layers(skeleton)
     where = dict.fromkeys(_around(skeleton, layers), device)
-    name = next(name for name, module in skeleton.named_modules() if module is layers)
+    name = name_of_layers(skeleton)
     return {**where, **{f"{name}.{index}": "disk" for index in range(len(layers))}}
+
+
+def name_of_layers(module: nn.Module) -> str:
+    """Return what the list of decoder layers is called in a model."""
+    layers = decoder_layers(module)
+    name: str = next(name for name, part in module.named_modules() if part is layers)
+    return name
 
 
 def _around(module: nn.Module, layers: nn.ModuleList, prefix: str = "") -> Iterator[str]:

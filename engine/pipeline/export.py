@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from engine.errors import ExportError, InvalidSpecError
 from engine.export.card import CardFacts, loading_lines, stated_licence, write_card
-from engine.export.factored import original_classes, rank_pattern, stored_bytes
-from engine.export.new_folder import appearing, require_new, require_space
+from engine.export.factored import original_classes
+from engine.export.new_folder import appearing, require_new
 from engine.export.outcome import ExportedModel
 from engine.export.record import RANK_MAP, finished_export, size_of, write_record
-from engine.export.rounded import promised_bytes, unrounded, with_integers
 from engine.export.specs import EXPORTED_BYTES, ExportFormat
-from engine.export.writers import writer_of
+from engine.export.weights import stored_bytes
 from engine.methods.byte_budget import blocks_at_bits
 from engine.methods.cost import cost_of
 from engine.model.demo import DEMO_LICENCES
@@ -22,6 +21,7 @@ from engine.model.module import dtype_of
 from engine.pipeline.opened import OpenedAnalysis, reopen_folder
 from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.results import measured_row, results
+from engine.pipeline.written import predicted_bytes, require_writable, stored_dtype, write_export
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map, parse_rank_map
 from engine.rank_map.identity import decided
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
     from engine.results.rows import PerplexityResult, TaskResult
     from engine.settings import Home
-
-_OTHER_BYTES = 50_000_000
-"""Room for tokenizer, configuration and code."""
 
 
 def export(
@@ -68,7 +65,7 @@ def export(
     Raises:
         ExportError: the folder is taken, the format stores no bits of blocks, or what was written does not run as
             the model in memory does.
-        ResourceError: the disk is full.
+        ResourceError: the disk is full, or the model does not fit into memory and the format needs it whole.
         RankScopeError: the analysis or its model is not there any more, or the map does not fit.
     """
     began = time.monotonic()
@@ -88,30 +85,22 @@ def export(
         return finished
     require_new(folder)
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
-    opened = OpenedAnalysis(
-        home, analysis, base, part_of(report, 0.0, 0.2), dtype=_computed_dtype(base, spec), device="cpu"
-    )
-    model = opened.dense
-    writer = writer_of(spec, model.inventory.mlps)
-    architecture = original_classes(model.module).causal
-    report("compress", 0.2, "Compressing")
-    module = writer.prepare(model.module, opened.compress(unrounded(rank_map), refinement))
-    cost, inventory = cost_of(analysis, rank_map), model.inventory
-    params = sum(p.numel() for p in module.parameters())
-    if rank_map.is_rounded:
-        module = with_integers(module, rank_map)
-    computed = dtype_of(module)
-    dtype = spec.own_dtype or str(computed).removeprefix("torch.")
+    cost, dtype = cost_of(analysis, rank_map), _computed_dtype(base, spec)
+    # Beside the dense model lie the compressed one and what the fresh process opens of it.
+    copies = 1 + 2 * cost.kept_fraction * (spec.format is ExportFormat.FACTORED)
+    told = part_of(report, 0.0, 0.2)
+    opened = OpenedAnalysis(home, analysis, base, told, dtype=dtype, device="cpu", copies=copies)
+    require_writable(opened, spec)
+    architecture = original_classes(opened.dense.module).causal
+    dtype, inventory = stored_dtype(opened, spec), opened.dense.inventory
     itemsize = EXPORTED_BYTES[dtype]
-    needed_bytes = stored_bytes(module)
-    dense_weight_bytes = stored_bytes(model.module) * itemsize // computed.itemsize
-    pattern = rank_pattern(module)
-    require_space(folder, needed_bytes + _OTHER_BYTES)
+    dense_module = opened.dense.module
+    dense_weight_bytes = stored_bytes(dense_module) * itemsize // dtype_of(dense_module).itemsize
     with appearing(folder) as partial:
-        report("write", 0.4, f"Writing {needed_bytes / 1e6:,.0f} MB")
-        verified = writer.write(module, model.tokenizer, partial, report)
-        weight_bytes = writer.weight_bytes(module, partial)
-        del module, model, opened
+        written = write_export(opened, rank_map, refinement, spec, partial, report)
+        verified, params = written.verified, written.params
+        predicted_weight_bytes = predicted_bytes(opened, rank_map, spec, params)
+        del opened, dense_module
         perplexities, tasks = _measured(store, analysis, rank_map, refinement)
         facts = CardFacts(
             model=analysis.about["model"],
@@ -126,12 +115,12 @@ def export(
             dense_params=inventory.total_params,
             format=spec.format,
             dtype=dtype,
-            weight_bytes=weight_bytes,
+            weight_bytes=written.weight_bytes,
             dense_weight_bytes=dense_weight_bytes,
             difference=verified.max_logit_difference,
             same_top=verified.same_top,
             versions=verified.versions,
-            rank_pattern=pattern,
+            rank_pattern=written.rank_pattern,
             perplexities=perplexities,
             tasks=tasks,
             blocks_at_bits=blocks_at_bits(rank_map) if rank_map.is_rounded else {},
@@ -154,12 +143,8 @@ def export(
             model_params=facts.params,
             dense_params=facts.dense_params,
             saves_memory=params < inventory.total_params,
-            weight_bytes=weight_bytes,
-            predicted_weight_bytes=(
-                promised_bytes(rank_map, inventory, dtype)
-                if rank_map.is_rounded
-                else params * itemsize + cost.index_bytes * spec.format.keeps_factors
-            ),
+            weight_bytes=written.weight_bytes,
+            predicted_weight_bytes=predicted_weight_bytes,
             dense_weight_bytes=dense_weight_bytes,
             folder_bytes=size_of(partial),
             max_logit_difference=verified.max_logit_difference,

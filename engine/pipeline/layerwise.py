@@ -22,22 +22,50 @@ def dense_by_layer(model: OpenModel) -> LayerByLayer:
     return LayerByLayer(model.module, model.holding)
 
 
-def compressed_by_layer(
-    model: OpenModel, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], Factors | Neurons]
-) -> LayerByLayer:
-    """Return a model whose layers are read and compressed one at a time, as by ``compress``."""
-    layer_of = {p.name: p.layer for p in model.inventory.projections}
+class CompressedLayers:
+    """The layers of a model under a rank map, each read and compressed, as by ``compress``, when it is wanted.
+
+    Args:
+        model: the dense model, its layers in their files.
+        blocks: checked decisions.
+        factors_of: member names -> the stored factors of that block, or the neurons of an MLP.
+        finish: changes a layer, by its index, once it is compressed.
+    """
+
+    def __init__(
+        self,
+        model: OpenModel,
+        blocks: Sequence[BlockRank],
+        factors_of: Callable[[tuple[str, ...]], Factors | Neurons],
+        finish: Callable[[int], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._blocks = blocks
+        self._factors_of = factors_of
+        self._finish = finish
+        self._layer_of = {p.name: p.layer for p in model.inventory.projections}
+
+    def decided(self, layer: int) -> list[BlockRank]:
+        """Return the blocks of one layer."""
+        return [block for block in self._blocks if self._layer_of[block.members[0]] == layer]
 
     @contextlib.contextmanager
-    def compressed(layer: int) -> Iterator[None]:
-        decided = [block for block in blocks if block.rank is not None and layer_of[block.members[0]] == layer]
-        with model.holding(layer), contextlib.ExitStack() as stack:
-            for block in decided:
-                linears = [model.module.get_submodule(name) for name in block.members]
-                parts = compressed_modules(linears, block, factors_of(block.members))
+    def held(self, layer: int) -> Iterator[None]:
+        """Keep one layer in memory, compressed, meanwhile."""
+        module = self._model.module
+        with self._model.holding(layer), contextlib.ExitStack() as stack:
+            for block in self.decided(layer):
+                if block.rank is None:
+                    continue
+                linears = [module.get_submodule(name) for name in block.members]
+                parts = compressed_modules(linears, block, self._factors_of(block.members))
                 for name, linear, part in zip(block.members, linears, parts, strict=True):
-                    stack.callback(model.module.set_submodule, name, linear)
-                    model.module.set_submodule(name, part)
+                    stack.callback(module.set_submodule, name, linear)
+                    module.set_submodule(name, part)
+            if self._finish is not None:
+                self._finish(layer)
             yield
 
-    return LayerByLayer(model.module, compressed)
+    def run(self) -> LayerByLayer:
+        """Return the compressed model."""
+        return LayerByLayer(self._model.module, self.held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
@@ -15,10 +16,10 @@ from engine.model.opening import OpenModel, open_model
 from engine.model.places import places_of
 from engine.model.sources import ModelFolder, converted_gguf, resolve_model, resolve_texts
 from engine.pipeline.factors import factors_reader, rank_factors_reader
-from engine.pipeline.layerwise import compressed_by_layer
+from engine.pipeline.layerwise import CompressedLayers
 from engine.pipeline.plan import fits_whole
 from engine.pipeline.reading.analyses import analysis_spec
-from engine.pipeline.refined import apply_refinement
+from engine.pipeline.refined import apply_refinement, refine_layer
 from engine.pipeline.sequences import read_sequences
 from engine.precision import ROUNDINGS
 from engine.quantization.rounding import rounded, torchao_version
@@ -55,6 +56,7 @@ class OpenedAnalysis:
         device: where it runs.
         dense: the model, where it is open already.
         weight_bits: of the projections of compressed models; below 16 they are rounded.
+        copies: of the dense model that memory has to hold for the model not to stay in its files.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class OpenedAnalysis:
         device: str = "auto",
         dense: OpenModel | None = None,
         weight_bits: int = 16,
+        copies: float = 1.0,
     ) -> None:
         self.home = home
         self.store = home.store
@@ -76,6 +79,7 @@ class OpenedAnalysis:
         self.dtype = dtype
         self.device = device
         self.weight_bits = weight_bits
+        self.copies = copies
         self._report = report
         self._dense = dense
         self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
@@ -84,9 +88,16 @@ class OpenedAnalysis:
 
     def of(self, analysis: Analysis, weight_bits: int = 16) -> OpenedAnalysis:
         """Return another analysis of the same model, which stays open, or the same one with other bits."""
-        same = {"dtype": self.dtype, "device": self.device}
         return OpenedAnalysis(
-            self.home, analysis, self.folder, self._report, **same, dense=self._dense, weight_bits=weight_bits
+            self.home,
+            analysis,
+            self.folder,
+            self._report,
+            dtype=self.dtype,
+            device=self.device,
+            dense=self._dense,
+            weight_bits=weight_bits,
+            copies=self.copies,
         )
 
     @property
@@ -95,7 +106,7 @@ class OpenedAnalysis:
         if self._dense is None:
             spec = self.folder.spec
             self._report("model", None, f"Opening {spec.label}")
-            fits = fits_whole(read_header(self.folder.path), self.dtype)
+            fits = fits_whole(read_header(self.folder.path), self.dtype, self.copies)
             offload = None if fits else self._files.enter_context(self.store.scratch())
             self._dense = open_model(
                 self.folder.path,
@@ -114,11 +125,20 @@ class OpenedAnalysis:
         """Return :meth:`module`, or the same read and compressed layer by layer if the dense model does not fit.
 
         Raises:
-            ResourceError: it does not fit, and more is asked than slices of stored factors.
+            ResourceError: it does not fit, and weights are to be rounded.
         """
-        if self.dense.weights is None or refinement is not None or self.weight_bits != 16:
+        if self.dense.weights is None or self.weight_bits != 16 or rank_map.is_rounded:
             return self.module(rank_map, refinement)
-        return compressed_by_layer(self.dense, rank_map.blocks, self.factors(rank_map.metric))
+        return self.by_layer(rank_map, refinement).run()
+
+    def by_layer(self, rank_map: RankMap, refinement: Key | None = None) -> CompressedLayers:
+        """Return the layers of the model under a checked rank map, at the bits of the whole model."""
+        return CompressedLayers(
+            self.dense,
+            rank_map.blocks,
+            self.factors(rank_map.metric),
+            None if refinement is None else partial(refine_layer, self.dense.module, self.store, refinement),
+        )
 
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:
         """Return the dense model for ``None``, or the model under a checked rank map; it is kept, do not change it."""
@@ -139,7 +159,8 @@ class OpenedAnalysis:
         if self.dense.weights is not None:
             raise ResourceError(
                 f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
-                "perplexity alone, unrefined and unrounded; use a machine with more memory for anything else."
+                "perplexity, unrounded, and exported with the format factored; use a machine with more memory for "
+                "anything else."
             )
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:

@@ -161,11 +161,11 @@ def _work(
     return Work(_PASS_OVERHEAD * 2 * tokens * (of_layers + of_head), tokens * moment_bytes / 4, cubes)
 
 
-def fits_whole(header: ModelHeader, dtype: str) -> bool:
-    """Whether a model fits into the free memory in a type, ``auto`` for that of its files."""
+def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:
+    """Whether a model fits into the free memory in a type, ``auto`` for that of its files, ``copies`` times."""
     sizes = {"float32": 4, "bfloat16": 2, "float16": 2}
     n_bytes = header.n_params * sizes[dtype] if dtype in sizes else header.weight_bytes
-    return n_bytes + _PROGRAM_BYTES <= free_memory_bytes()
+    return copies * n_bytes + _PROGRAM_BYTES <= free_memory_bytes()
 
 
 def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]]:

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 def apply_refinement(module: nn.Module, store: Store, key: Key) -> None:
     """Put the factors of a finished refinement into a model compressed by its rank map."""
-    for index, layer in enumerate(decoder_layers(module)):
-        read_layer(layer, store.read(keys.refined_layer_key(key, index)))
+    for index in range(len(decoder_layers(module))):
+        refine_layer(module, store, key, index)
+
+
+def refine_layer(module: nn.Module, store: Store, key: Key, index: int) -> None:
+    """Put the factors of one layer of a finished refinement into a model compressed by its rank map."""
+    read_layer(decoder_layers(module)[index], store.read(keys.refined_layer_key(key, index)))
 
 
 def write_layer(layer: nn.Module, folder: Path) -> None:

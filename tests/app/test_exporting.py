@@ -10,8 +10,8 @@ from app.services import allocation
 from app.services.home import export_folder
 from app.services.jobs import submit
 from engine.errors import ExportError, InvalidSpecError
-from engine.export.factored import stored_bytes
 from engine.export.specs import ExportFormat, ExportSpec
+from engine.export.weights import stored_bytes
 from engine.export.writers import writer_of
 from engine.jobs import JobQueue
 from engine.operations import Export

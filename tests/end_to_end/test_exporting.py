@@ -351,7 +351,7 @@ def test_a_disk_that_is_or_becomes_full_is_one_sentence(home, tiny_disk, monkeyp
     with pytest.raises(ResourceError, match=r"needs [\d.]+ MB and the disk of"):
         export(Home(root), analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     # Room that somebody else takes while the model is written.
-    monkeypatch.setattr("engine.pipeline.export.require_space", lambda *_: None)
+    monkeypatch.setattr("engine.pipeline.written.require_space", lambda *_: None)
     with pytest.raises(ResourceError, match="became full"):
         export(Home(root), analysis.id, rank_map, tiny_disk / "small", ExportSpec(), ignore_progress)
     assert [path.name for path in tiny_disk.iterdir()] == ["ballast"]

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from engine.errors import ResourceError, UnstreamableError
+from engine.export.factored import export_factored
+from engine.export.rounded import unrounded, with_integers
+from engine.export.specs import ExportFormat, ExportSpec
+from engine.export.weights import stored_bytes
 from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
+from engine.model.module import decoder_layers
+from engine.model.opening import open_model
 from engine.operations import Analyse, submit
-from engine.pipeline import plan
+from engine.pipeline import opened, plan
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.export import export
+from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.settings import Home
-from engine.specs import CorpusSpec, EvaluationSpec
-from engine.types import Budget
+from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
+from engine.types import BlockRank, Budget, Format
 from tests.support import architectures
+
+EXPORTED = (
+    pytest.param("llama-gqa", "skipcat", "refined", id="llama-gqa"),
+    pytest.param("gpt2", "width", "rounded", id="gpt2"),
+    pytest.param("mixtral", "water-filling", "", id="mixtral", marks=pytest.mark.long),
+)
 
 
 class Stopped(Exception):
@@ -173,3 +189,61 @@ def test_a_map_measured_layer_by_layer_has_the_same_losses(method, tmp_path, ask
     assert session.measure(rank_map, ignore_progress).perplexity == whole.perplexity
     with pytest.raises(ResourceError, match="does not fit into memory, so its maps can be measured by perplexity"):
         session.opened.compress(rank_map)
+    rounded = replace(rank_map, blocks=(BlockRank(("model.layers.0.mlp.up_proj",), Format.DENSE, None, 8),))
+    with pytest.raises(ResourceError, match="unrounded"):
+        session.opened.runnable(rounded)
+
+
+def counted_layers(monkeypatch):
+    """Return a list to which every run of a norm adds how many decoder layers have weights in memory."""
+    counts = []
+
+    def opening(*args, **settings):
+        model = open_model(*args, **settings)
+        layers = decoder_layers(model.module)
+
+        def count(*_):
+            counts.append(sum(any(not p.is_meta for p in layer.parameters()) for layer in layers))
+
+        for part in layers.modules():
+            if "norm" in type(part).__name__.lower():
+                part.register_forward_pre_hook(count)
+        return model
+
+    monkeypatch.setattr(opened, "open_model", opening)
+    return counts
+
+
+@pytest.mark.parametrize(("name", "method", "changed"), EXPORTED)
+def test_an_export_written_layer_by_layer_is_the_same_to_the_last_byte(
+    name, method, changed, tmp_path, asked, monkeypatch
+):
+    home = Home(tmp_path)
+    analysis = load_analysis(home.store, asked(name).run(home, ignore_progress)["analysis"])
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
+    refinement = None
+    if changed == "rounded":
+        of_bits = (replace(block, bits=16 if block.format.skips else 4) for block in rank_map.blocks)
+        rank_map = replace(rank_map, blocks=tuple(of_bits))
+    if changed == "refined":
+        wanted = RefinementSpec(compute_dtype="float32")
+        refinement = refine(home, analysis.id, rank_map, wanted, ignore_progress, device="cpu")
+    whole = open_analysis(home, analysis, ignore_progress, dtype="float32", device="cpu")
+    module = with_integers(whole.compress(unrounded(rank_map), refinement), rank_map.blocks)
+    (tmp_path / "whole").mkdir()
+    export_factored(module, whole.dense.tokenizer, tmp_path / "whole", one_file_bytes=0)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    in_memory = counted_layers(monkeypatch)
+    spec = ExportSpec(dtype="float32", refinement=refinement and refinement.fingerprint)
+    found = export(home, analysis.id, rank_map, tmp_path / "by-layer", spec, ignore_progress)
+    assert set(in_memory) == {1}
+    assert found.weight_bytes == stored_bytes(module)
+    assert found.model_params == sum(p.numel() for p in whole.compress(unrounded(rank_map)).parameters())
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert len([file for file in files if file.endswith(".safetensors")]) == 4
+    for file in files:
+        assert (tmp_path / "by-layer" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
+    dense = replace(spec, format=ExportFormat.DENSE, refinement=None)
+    with pytest.raises(ResourceError, match="exported with the format factored alone"):
+        export(home, analysis.id, unrounded(rank_map), tmp_path / "no", dense, ignore_progress)

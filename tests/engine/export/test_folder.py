@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from engine.errors import ExportError, ModelError
 from engine.export.dense import export_dense, multiplied_out
-from engine.export.factored import export_factored, factored_blocks, original_classes, stored_bytes
+from engine.export.factored import export_factored, factored_blocks, original_classes
 from engine.export.verification import take_logits, verify
+from engine.export.weights import stored_bytes
 from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
@@ -52,7 +53,7 @@ class Case:
     toy: Toy
     module: torch.nn.Module
     is_factored: bool = True
-    shard_bytes: int = 5 * 10**9
+    one_file_bytes: int = 5 * 10**9
 
 
 def cases() -> list[Case]:
@@ -72,7 +73,7 @@ def cases() -> list[Case]:
         if name in {"llama-gqa", "gpt2"}:
             for storage in sorted(RANK_FORMATS):
                 label = f"{name}-{storage.replace('+', '-')}"
-                found.append(Case(label, toy, toy.compressed(toy.blocks(storage, 0.5)), shard_bytes=20_000))
+                found.append(Case(label, toy, toy.compressed(toy.blocks(storage, 0.5)), one_file_bytes=20_000))
             found.append(Case(f"{name}-bfloat16", toy, in_bfloat16(module)))
     centred = Toy("llama", Metric.FEATURE)  # gives biases to modules that had none
     found.append(Case("feature", centred, centred.compressed(centred.blocks(Format.SKIP_CAT, 0.5))))
@@ -97,7 +98,7 @@ def opened(tmp_path_factory, toy_tokenizer) -> dict[str, Opened]:
         folder = root / case.label
         folder.mkdir()
         if case.is_factored:
-            export_factored(case.module, toy_tokenizer, folder, shard_bytes=case.shard_bytes)
+            export_factored(case.module, toy_tokenizer, folder, one_file_bytes=case.one_file_bytes)
         else:
             export_dense(case.module, toy_tokenizer, folder)
         out = str(root / f"{case.label}.safetensors")
@@ -173,7 +174,7 @@ def test_folders_hold_every_tensor_once_in_the_type_and_format_asked_for(opened)
         stored = {n: t for f in files for n, t in load_file(f).items()}
         assert sum(t.nbytes for t in stored.values()) == stored_bytes(found.case.module), label
         assert {t.dtype for t in stored.values()} <= {found.case.module.dtype, torch.int32}, label
-        assert (len(files) > 1) == (found.case.shard_bytes < 10**9), label
+        assert (len(files) > 1) == (found.case.one_file_bytes < 10**9), label
         for name in ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"):
             assert (found.folder / name).is_file(), (label, name)
     biased = {name for name in load_file(opened["feature"].folder / "model.safetensors") if name.endswith("bias")}
