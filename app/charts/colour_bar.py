@@ -69,7 +69,7 @@ def _ticks_between(low: float, high: float) -> list[float]:
         within = [tick for tick in ticks if low <= tick <= high]
         if 2 <= len(within) <= _MOST_TICKS:
             return within
-    return [low, high]
+    return [low, 1.0, high] if low < 1 < high else [low, high]
 
 
 def _written(value: float) -> str:

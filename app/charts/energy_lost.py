@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import plotly.graph_objects as go
@@ -44,11 +44,12 @@ def energy_lost(curves: pd.DataFrame, cuts: pd.DataFrame, before: pd.DataFrame) 
     return framed(figure, 90 + 180 * -(-len(kinds) // _COLUMNS))
 
 
-def _small_charts(kinds: Sequence[str]) -> dict[str, Any]:
+def _small_charts(kinds: Sequence[str]) -> dict[str, object]:
     """Return a layout of axes in rows and columns, each pair under the name of its kind."""
     n_rows = -(-len(kinds) // _COLUMNS)
     width, height = (1 - _BETWEEN * (_COLUMNS - 1)) / _COLUMNS, 0.7 / n_rows + 0.3 / n_rows**2
-    layout: dict[str, Any] = {"showlegend": False, "annotations": []}
+    titles: list[dict[str, object]] = []
+    layout: dict[str, object] = {"showlegend": False, "annotations": titles}
     for place, kind in enumerate(kinds):
         row, column = divmod(place, _COLUMNS)
         left, top = column * (width + _BETWEEN), 1 - row * (height + 0.3 / n_rows)
@@ -72,21 +73,21 @@ def _small_charts(kinds: Sequence[str]) -> dict[str, Any]:
             "showticklabels": not column,
             **_percents(0.01, 0.1, 1, 10, 100),
         }
-        layout["annotations"].append(_title(kind, left + width / 2, top))
+        titles.append(_title(kind, left + width / 2, top))
     return layout
 
 
-def _title(text: str, x: float, y: float) -> dict[str, Any]:
+def _title(text: str, x: float, y: float) -> dict[str, object]:
     place = {"xref": "paper", "yref": "paper", "x": x, "y": y, "xanchor": "center", "yanchor": "bottom"}
     return {"text": text, "showarrow": False, "font": {"size": 13}, **place}
 
 
-def _percents(*values: float) -> dict[str, Any]:
+def _percents(*values: float) -> dict[str, object]:
     """Return these ticks; plotly gives those of a list no suffix."""
     return {"tickvals": values, "ticktext": [f"{value:g} %" for value in values]}
 
 
-def _lines(curves: pd.DataFrame, axes: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, Any]]:
+def _lines(curves: pd.DataFrame, axes: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, object]]:
     """Return one trace per kind and band of layers, its lines parted by a row of nothing."""
     depth = curves["layer"] / max(curves["layer"].max(), 1)
     banded = curves.assign(band=np.minimum((depth * _BANDS).astype(int), _BANDS - 1))
@@ -110,7 +111,7 @@ def _lines(curves: pd.DataFrame, axes: Mapping[str, Mapping[str, str]]) -> Itera
             }
 
 
-def _ticks(cuts: pd.DataFrame, symbol: str, axes: Mapping[str, str]) -> dict[str, Any]:
+def _ticks(cuts: pd.DataFrame, symbol: str, axes: Mapping[str, str]) -> dict[str, object]:
     return {
         "type": "scatter",
         "x": 100 * cuts["rank_fraction"].to_numpy(),

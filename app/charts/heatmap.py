@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _FEW = 16
 """Layers up to this number are all labelled; of more, every fifth, unless they are out of order."""
 
+_MOST_ORDERS_APART = 2
+"""Of ten that the colours of a ratio reach to; what is further has the colour of the end."""
+
 _SHORT = 5
 """Names of kinds up to this length stand level above their columns."""
 
@@ -44,7 +47,7 @@ def layer_heatmap(
         hover: one text per row.
         percent: whether values are fractions.
         log: whether colours follow the logarithm; values that are not positive stay empty.
-        is_difference: whether colours part values below zero from those above.
+        is_difference: whether colours part values below zero, or where they are logarithmic below 1, from those above.
         limits: of the colours, in the value's unit.
         outlined: names of the rows whose cells have a frame.
         n_clicks: how many were reported so far; one that is like the last would not be.
@@ -62,6 +65,7 @@ def layer_heatmap(
         shown = np.log10(np.where(shown > 0, shown, np.nan))
     if is_difference:
         widest = float(np.nanmax(np.abs(shown), initial=0.0)) or 1.0
+        widest = min(widest, _MOST_ORDERS_APART) if log else widest
         limits = -widest, widest
     for layer, kind, number in zip(rows["layer"], rows["kind"], shown, strict=True):
         grid[heights[layer], kinds.index(kind)] = number

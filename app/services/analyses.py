@@ -70,10 +70,10 @@ def ranks_at_energy(analysis_id: str, metric: Metric, fraction: float) -> dict[s
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def predicted_increases(analysis_id: str, kept_fraction: float) -> dict[str, float]:
+def predicted_increases(analysis_id: str, kept_fraction: float, metric: Metric | None = None) -> dict[str, float]:
     """Return the predicted nats per token when each projection alone is cut to ``kept_fraction``."""
     analysed = analysis(analysis_id)
-    return {p.name: predicted_increase(analysed, p, kept_fraction) for p in analysed.inventory.projections}
+    return {p.name: predicted_increase(analysed, p, kept_fraction, metric) for p in analysed.inventory.projections}
 
 
 def measured_sensitivity(analysis_id: str) -> MeasuredSensitivity | None:

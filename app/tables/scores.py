@@ -155,6 +155,17 @@ def agreement_sentence(agreement: pd.DataFrame) -> str:
     return "; ".join(pairs) + "." if pairs else "Only one score is available."
 
 
+def agreement_with(scores: pd.DataFrame, others: pd.DataFrame) -> str:
+    """Say how far each score agrees with the same of another analysis or weighting, where both have it."""
+    beside = others.set_index("name").reindex(scores["name"])
+    said = []
+    for column, title in SCORES.items():
+        number = scores[column].corr(beside[column].set_axis(scores.index), method="spearman")
+        if not math.isnan(number):
+            said.append(f"{title}: both {_agreement_in_words(number)} ({number:.2f}).")
+    return " ".join(said)
+
+
 def _agreement_in_words(correlation: float) -> str:
     if correlation >= 0.9:
         return "put the projections in nearly the same order"

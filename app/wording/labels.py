@@ -20,6 +20,14 @@ METRICS: Final[Mapping[Metric, str]] = {
     Metric.FEATURE: "Feature: of the projection's outputs",
     Metric.LOSS: "Loss: weighted by the effect on the model's loss",
 }
+WEIGHTINGS: Final[Mapping[Metric, str]] = {
+    Metric.WEIGHT: "None",
+    Metric.INPUT: "Inputs",
+    Metric.FEATURE: "Outputs",
+    Metric.LOSS: "Loss",
+}
+"""The same in one word, for a choice that explains them."""
+
 FORMATS: Final[Mapping[Format, str]] = {
     Format.DENSE: "dense",
     Format.LOW_RANK: "low-rank",

@@ -57,9 +57,19 @@ def _width_of(mlp: Mlp, analysis: Analysis, metric: Metric) -> DistortionCurve |
     return DistortionCurve(tuple(p.name for p in mlp.members), mlp.neurons, mlp.params_per_neuron, nats, 0.0)
 
 
-def predicted_increase(analysis: Analysis, projection: Projection, kept_fraction: float) -> float:
-    """Return the predicted loss increase (nats per token) when one projection alone is cut, in low-rank format."""
-    return float(analysis.nats[analysis.default_metric][projection.name][rank_alone(projection, kept_fraction)])
+def predicted_increase(
+    analysis: Analysis, projection: Projection, kept_fraction: float, metric: Metric | None = None
+) -> float:
+    """Return the predicted loss increase (nats per token) when one projection alone is cut, in low-rank format.
+
+    Args:
+        analysis: of the model.
+        projection: that is cut.
+        kept_fraction: of its parameters.
+        metric: what its factors are computed in; ``None``: the analysis' default.
+    """
+    nats = analysis.nats[analysis.default_metric if metric is None else metric]
+    return float(nats[projection.name][rank_alone(projection, kept_fraction)])
 
 
 def rank_alone(projection: Projection, kept_fraction: float) -> int:

@@ -12,12 +12,16 @@ import pytest
 from app import charts, tables
 from app.pages import page_file
 from app.services import analyses
+from app.views.shared.compared import difference
 from app.wording.labels import projection_label
 from engine.analysis.curves import rank_alone
 from engine.jobs import JobQueue
 from engine.operations import Passages
+from engine.pipeline.analyse import analyse
+from engine.pipeline.reading.analyses import load_analysis
 from engine.progress import ignore_progress
 from engine.settings import Home
+from engine.specs import AnalysisSpec, CorpusSpec, ModelSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,3 +203,53 @@ def test_a_projection_that_the_map_leaves_dense_pays_nothing(open_page: Open, an
     assert not page.exception
     assert any("dense, so no text pays for it" in info.value for info in page.info)
     assert not [button for button in page.button if button.key == "passages.start"]
+
+
+def test_another_weighting_is_compared_in_heatmaps_lines_and_words(open_page: Open, analysed_home: Path) -> None:
+    page = open_page("sensitivity", **{"with": "Weighting: Inputs", "cut": "50"})
+    assert not page.exception
+    said = "\n".join(element.value for kind in (page.markdown, page.caption, page.info) for element in kind)
+    assert "Compared with Weighting" in said
+    assert "Not measured at 50.0 % kept for what is compared" in said  # the measurement cut the default weighting
+    assert "The same in what is compared" in said  # importances have no weighting
+    assert "FLRC importance: both put the projections in nearly the same order (1.00)" in said
+    page.toggle(key="difference").set_value(False).run()
+    assert not page.exception
+    assert "Not measured at" not in "\n".join(info.value for info in page.info)
+
+
+def test_another_analysis_is_compared_with_its_own_scores(
+    open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
+) -> None:
+    corpus = CorpusSpec.parse(str(toy_home / "corpus.txt"), part="calibration", n_sequences=2, length=32)
+    key = analyse(
+        Home(analysed_home), AnalysisSpec(ModelSpec.parse(str(toy_home / "toy-model")), corpus), ignore_progress
+    )
+    page = open_page("sensitivity", analysis=toy_analysis.id[:12])
+    (label,) = [option for option in page.selectbox(key="with").options if "2 × 32" in option]
+    page.selectbox(key="with").select(label).run()
+    assert not page.exception
+    said = "\n".join(element.value for element in page.markdown)
+    other = load_analysis(Home(analysed_home).store, key.fingerprint)
+    assert tables.agreement_with(scores(toy_analysis), scores(other)).splitlines()[0] in said
+
+
+def test_a_ratio_has_colours_around_one_and_a_difference_around_zero() -> None:
+    rows = pd.DataFrame({"layer": [0, 1], "kind": "q", "name": ["a", "b"], "value": [0.5, 4.0]})
+    ratio = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 2, log=True, is_difference=True).data[0]
+    assert (ratio.zmin, ratio.zmax) == pytest.approx((-math.log10(4), math.log10(4)))
+    assert "1" in ratio.colorbar.ticktext
+    plain = charts.layer_heatmap(rows, "value", title="t", hover=["h"] * 2, is_difference=True).data[0]
+    assert (plain.zmin, plain.zmax) == (-4, 4)
+    assert difference(rows["value"], pd.Series([1.0, 0.0]), is_ratio=True).tolist()[0] == 0.5
+    assert math.isnan(difference(rows["value"], pd.Series([1.0, 0.0]), is_ratio=True)[1])
+
+
+def test_what_is_compared_is_drawn_beside_each_score(toy_analysis: Analysis, analysed_home: Path) -> None:
+    for by in ("layer", "kind"):
+        shares = tables.score_shares(scores(toy_analysis), by)
+        figure = charts.score_shares(shares, ("Another", shares))
+        assert [trace.name for trace in figure.data if trace.name.endswith(", Another")] == [
+            f"{title}, Another" for title in shares.columns
+        ]
+        assert sum(trace.showlegend is not False for trace in figure.data) == len(shares.columns) + 1

@@ -9,9 +9,11 @@ import streamlit as st
 from app import tables
 from app.components.rank_board.held import held_ranks
 from app.services import analyses, jobs
+from app.views.sensitivity.agreement import show_agreement
+from app.views.sensitivity.comparison import choose_other
 from app.views.sensitivity.passages import show_block_passages
 from app.views.sensitivity.projections import show_projections
-from app.views.sensitivity.score_maps import show_agreement, show_maps
+from app.views.sensitivity.score_maps import show_maps
 from app.views.shared.current_map import current_map
 from app.widgets.analysis_picker import current_analysis
 from app.widgets.colour_scale import colour_scale
@@ -54,6 +56,7 @@ def render() -> None:
         with inputs("scales", are_options=True):
             scale = colour_scale()
             order = option_picker("Layers and kinds", _ORDERS, key="order", help_text=_ORDER_HELP, in_url=True)
+            other = choose_other(analysis, kept)
         if measured is not None and measured.kept_fraction != kept:
             st.info(
                 f"The measurement was made at {percent(measured.kept_fraction)} kept; "
@@ -65,9 +68,9 @@ def render() -> None:
         if order == "cheapest":
             scores = tables.cheapest_first(scores)
         _say_costly(scores, kept)
-        show_maps(scores, kept, measured, scale)
+        show_maps(scores, kept, measured, scale, other)
         _ask_to_measure(analysis, kept, is_measured=measured is not None)
-        show_agreement(scores)
+        show_agreement(scores, other)
         current = current_map(analysis)
         _show_projections(analysis, scores if order == "model" else scores.sort_values("nats_per_mb"), current)
         show_block_passages(analysis, scores, current)

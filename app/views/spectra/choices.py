@@ -11,17 +11,12 @@ from app import tables
 from app.widgets.colour_scale import ColourScale, colour_scale
 from app.widgets.inputs import inputs
 from app.widgets.pickers import fraction_slider, option_picker
-from engine.types import Metric
+from app.wording.labels import WEIGHTINGS
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
+    from engine.types import Metric
 
-WEIGHTINGS: Final = {
-    Metric.WEIGHT: "None",
-    Metric.INPUT: "Inputs",
-    Metric.FEATURE: "Outputs",
-    Metric.LOSS: "Loss",
-}
 _WEIGHTING_HELP: Final = (
     "What the singular values are of. None: the weight itself. Inputs: weighted by what the projection reads. Outputs: "
     "of what it computes. Loss: weighted by the effect on the model's loss."

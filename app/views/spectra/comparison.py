@@ -1,17 +1,13 @@
-"""Part of Spectra: another weighting or another analysis that the spectra are compared with."""
+"""Part of Spectra: the spectra that these are compared with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-import streamlit as st
+from typing import TYPE_CHECKING
 
 from app import tables
 from app.services import analyses
-from app.views.spectra.choices import WEIGHTINGS
-from app.wording.labels import plain
-from engine.types import Metric
+from app.views.shared.compared import choose_compared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +18,6 @@ if TYPE_CHECKING:
 
     from app.views.spectra.choices import Choices
     from engine.analysis.value import Analysis
-
-_NOTHING: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +39,10 @@ class Other:
 
 def choose_other(analysis: Analysis, choices: Choices) -> Other | None:
     """Ask for what to compare with."""
-    options = {_NOTHING: "Nothing"}
-    options |= {
-        metric.value: f"Weighting: {name}"
-        for metric, name in WEIGHTINGS.items()
-        if metric in analysis.energies and metric != choices.metric
-    }
-    options |= {h.id: h.label for h in analyses.analysis_headings() if h.id != analysis.id}
-    with st.popover("Compare"):
-        chosen = st.selectbox(
-            "Compare with",
-            list(options),
-            format_func=options.__getitem__,
-            key="with",
-            bind="query-params",
-            help="Another weighting of these spectra, or another analysis of a model with the same projections.",
-        )
-        in_heatmap = st.toggle("Difference in the heatmap", True, key="difference", bind="query-params")
-    if chosen == _NOTHING:
+    compared = choose_compared(analysis, choices.metric, lambda one: one.energies)
+    if compared is None:
         return None
-    if chosen in set(Metric):
-        return _other(analysis, Metric(chosen), choices.energy, options[chosen], in_heatmap=in_heatmap)
-    compared = analyses.analysis(chosen)
-    if compared.projections.keys() != analysis.projections.keys():
-        st.warning(f"{plain(options[chosen])} has other projections, so that the spectra cannot be compared.")
-        return None
-    if choices.metric not in compared.energies:
-        st.warning(f"{plain(options[chosen])} has no spectra of the weighting {WEIGHTINGS[choices.metric]}.")
-        return None
-    return _other(compared, choices.metric, choices.energy, options[chosen], in_heatmap=in_heatmap)
-
-
-def _other(analysis: Analysis, metric: Metric, energy: float, title: str, *, in_heatmap: bool) -> Other:
-    summaries = analyses.spectrum_summaries(analysis.id, metric)
-    table = tables.spectra(analysis, summaries, analyses.ranks_at_energy(analysis.id, metric, energy), {})
-    return Other(title, analysis.energies[metric], table, in_heatmap)
+    shown, metric = compared.analysis, compared.metric
+    at_energy = analyses.ranks_at_energy(shown.id, metric, choices.energy)
+    table = tables.spectra(shown, analyses.spectrum_summaries(shown.id, metric), at_energy, {})
+    return Other(compared.title, shown.energies[metric], table, compared.in_heatmap)

@@ -9,9 +9,9 @@ import streamlit as st
 
 from app import charts, tables
 from app.services import heads
-from app.views.spectra.choices import WEIGHTINGS
 from app.widgets import columns
 from app.widgets.pickers import option_picker
+from app.wording.labels import WEIGHTINGS
 from engine.results.words import percent
 
 if TYPE_CHECKING:

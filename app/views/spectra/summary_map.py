@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from app import charts, tables
+from app.views.shared.compared import colours_in_words, difference, difference_in_words
 from app.views.spectra.block_choice import toggle
 from app.wording.compressible import compressible_in_words
 from engine.results.words import percent
@@ -39,16 +40,18 @@ def show_map(table: pd.DataFrame, choices: Choices, drawn: Sequence[str], other:
     title = _title(choices)
     meaning = f"{title} over full rank" if choices.relative else title
     values = _values(single, choices)
+    log = choices.scale.is_log(values.to_numpy())
     is_difference = other is not None and other.in_heatmap
     if other is not None and is_difference:
-        values = values - single["name"].map(_values(other.table, choices).set_axis(other.table["name"]))
+        others = single["name"].map(_values(other.table, choices).set_axis(other.table["name"]))
+        values = difference(values, others, is_ratio=log)
     figure = charts.layer_heatmap(
         single.assign(value=values),
         "value",
-        title=f"{meaning}<br>" + ("(red: higher here, blue: lower)" if is_difference else "(dark: compressible)"),
-        hover=_hover(single, title, choices, values if is_difference else None),
-        percent=choices.relative,
-        log=not is_difference and choices.scale.is_log(values.to_numpy()),
+        title=f"{meaning}<br>" + (colours_in_words(is_ratio=log) if is_difference else "(dark: compressible)"),
+        hover=_hover(single, title, choices, values if is_difference else None, is_ratio=log),
+        percent=choices.relative and not (is_difference and log),
+        log=log,
         is_difference=is_difference,
         outlined=drawn,
         n_clicks=st.session_state.get(_CLICKS, 0),
@@ -84,19 +87,19 @@ def _values(table: pd.DataFrame, choices: Choices) -> pd.Series:
     return table[choices.summary] / (table["full_rank"] if choices.relative else 1)
 
 
-def _hover(rows: pd.DataFrame, title: str, choices: Choices, difference: pd.Series | None) -> list[str]:
+def _hover(
+    rows: pd.DataFrame, title: str, choices: Choices, differences: pd.Series | None, *, is_ratio: bool
+) -> list[str]:
     summary = choices.summary
     texts = [
         f"{row['block']}<br>{title}: {row[summary]:.4g} of {full} ({percent(row[summary] / full)})"
         for row, full in zip(rows.to_dict("records"), rows["full_rank"], strict=True)
     ]
-    if difference is None:
+    if differences is None:
         return texts
-    unit, form = (100, "+.1f") if choices.relative else (1, "+.4g")
-    sign = " %" if choices.relative else ""
     return [
-        f"{text}<br>{unit * value:{form}}{sign} against what is compared"
-        for text, value in zip(texts, difference, strict=True)
+        f"{text}<br>{difference_in_words(amount, is_ratio=is_ratio, percent=choices.relative)}"
+        for text, amount in zip(texts, differences, strict=True)
     ]
 
 
