@@ -93,10 +93,15 @@ def model_bytes(dtype: str, blocks: Iterable[BlockRank], inventory: Inventory) -
 def block_bytes(block: BlockRank, dtype: str, projections: Mapping[str, Projection]) -> int:
     """Return the bytes of one decided block stored as a number type, its column order included."""
     order = index_bytes(block, projections[block.members[0]].in_features)
-    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    rounding = rounding_of(dtype)
     if rounding is None:
         return block_params(block, projections) * BYTES_PER_PARAM[dtype] + order
     return sum(rounding.matrix_bytes(*shape) for shape in _shapes_of(block, projections)) + order
+
+
+def rounding_of(dtype: str) -> Rounding | None:
+    """Return how a number type rounds weights; ``None``: it is one of float."""
+    return ROUNDINGS.get(_BITS_OF.get(dtype, 16))
 
 
 def require_size_type(dtype: str) -> None:
@@ -115,7 +120,7 @@ def number_type(dtype: str) -> dict[str, int | None]:
     ``scale_bytes`` is 0 where nothing is rounded, ``group_size`` ``None`` where a row has one scale, and
     ``other_bytes`` what one weight outside of the projections takes.
     """
-    rounding = ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    rounding = rounding_of(dtype)
     if rounding is None:
         size = BYTES_PER_PARAM[dtype]
         return {"bits": 8 * size, "group_size": None, "scale_bytes": 0, "other_bytes": size}

@@ -19,11 +19,10 @@ MOST_POSITIONAL = 7
 
 FLOW = (
     *("errors", "paths", "types", "specs", "formats", "precision", "registry", "progress", "machine", "settings"),
-    *("text", "model", "calibration", "factorization", "analysis", "allocation", "rank_map", "methods"),
+    *("devices", "text", "model", "calibration", "factorization", "analysis", "allocation", "rank_map", "methods"),
     *(
         "compression",
         "quantization",
-        "devices",
         "decoding",
         "refinement",
         "evaluation",

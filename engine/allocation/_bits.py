@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.allocation._blocks import Stored
-from engine.formats import all_rank_params
-from engine.precision import ROUNDINGS, STORED_AS, block_bytes
-from engine.types import BITS, BlockRank, Format, block_name
+from engine.allocation._blocks import Price
+from engine.allocation._choices import cheapest
+from engine.allocation._sizes import bytes_at_ranks
+from engine.precision import STORED_AS
+from engine.types import BITS, Format, block_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,46 +40,25 @@ class BitChoices:
     rounding: RoundingNats | None
     projections: Mapping[str, Projection]
 
-    def storages(self, storage: Format, formats: frozenset[Format]) -> list[Format]:
-        """Return the formats to consider where skipping is the cheapest at 16 bits: the same without it as well."""
-        plain = _UNSKIPPED.get(storage)
-        return [storage] if plain is None or not formats & {plain, Format.CAT, Format.LOW_RANK} else [storage, plain]
+    def storages(self, allowed: frozenset[Format]) -> list[Format]:
+        """Return the formats to consider: the cheapest at 16 bits, and the same without skipping where it skips."""
+        first = cheapest(allowed)
+        plain = _UNSKIPPED.get(first)
+        return [first] if plain not in allowed else [first, plain]
 
     def of(self, block: Block) -> Iterator[Block]:
         """Yield a block at each number of bits it may have; one that skips is dense below 16."""
         for bits in self.bits:
             if block.storage.skips and bits < max(BITS):
                 if block.may_be_dense:
-                    yield replace(block, ranks=range(0), stored=self._stored(block, bits))
+                    dense = replace(block, storage=Format.DENSE, ranks=range(0))
+                    yield replace(dense, price=self._price(dense, bits))
             else:
-                yield replace(block, stored=self._stored(block, bits))
+                yield replace(block, price=self._price(block, bits))
 
-    def _stored(self, block: Block, bits: int) -> Stored:
-        curve = block.curve
-        n_bytes = self._bytes(block, bits)
-        n_bytes[0] = sum(self._block_bytes((name,), Format.DENSE, None, bits) for name in curve.members)
-        return Stored(bits, n_bytes, self._nats(block, bits))
-
-    def _block_bytes(self, members: tuple[str, ...], storage: Format, rank: int | None, bits: int) -> int:
-        return block_bytes(BlockRank(members, storage, rank), STORED_AS[bits], self.projections)
-
-    def _bytes(self, block: Block, bits: int) -> NDArray[np.int64]:
-        """Return (max_rank + 1,) bytes; those at 0 are not set."""
-        curve, storage, rounding = block.curve, block.storage, ROUNDINGS.get(bits)
-        if storage is Format.DENSE or (storage.skips and rounding is not None):
-            return np.zeros(curve.max_rank + 1, dtype=np.int64)
-        if rounding is None:
-            params = all_rank_params(storage, curve.max_rank, curve.in_features, curve.out_features)
-            order = self._block_bytes(curve.members, storage, 1, bits) - 2 * int(params[1])
-            return 2 * params + order
-        ranks = np.arange(curve.max_rank + 1, dtype=np.int64)
-        members = [self.projections[name] for name in curve.members]
-        if storage is Format.WIDTH:
-            *ups, down = members
-            of_ups = sum(rounding.matrix_bytes(p.out_features // down.in_features, p.in_features) for p in ups)
-            return ranks * of_ups + rounding.columns_bytes(down.out_features, ranks)
-        inner = rounding.matrix_bytes(1, curve.in_features)
-        return ranks * inner + rounding.columns_bytes(curve.out_features, ranks)
+    def _price(self, block: Block, bits: int) -> Price:
+        n_bytes = bytes_at_ranks(block, STORED_AS[bits], self.projections)
+        return Price(n_bytes, bits, self._nats(block, bits))
 
     def _nats(self, block: Block, bits: int) -> NDArray[np.float64]:
         curve, rounding = block.curve, self.rounding

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
-    """A block at a number of bits.
+class Price:
+    """What a block costs where a budget is not one of parameters.
 
     Attributes:
-        bits: of its weights.
-        n_bytes: (max_rank + 1,) at every rank, those of the dense block at 0.
-        nats: (max_rank + 1,) what rounding adds at every rank, to the dense block at 0.
+        costs: (max_rank + 1,) at every rank, that of the dense block at 0.
+        bits: of its weights; ``None``: those of the whole model.
+        nats: (max_rank + 1,) what rounding to the bits adds at every rank, to the dense block at 0; ``None``: nothing.
     """
 
-    bits: int
-    n_bytes: NDArray[np.int64]
-    nats: NDArray[np.float64]
+    costs: NDArray[np.int64]
+    bits: int | None = None
+    nats: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,14 +43,14 @@ class Block:
         storage: the format of ``ranks``; dense if there are none.
         ranks: the ranks it may take, each cheaper than dense unless locked.
         may_be_dense: false only for a lock at a rank.
-        stored: the bits of its weights, where bytes are counted; ``None``: parameters are, and nothing is rounded.
+        price: of its choices; ``None``: their parameters.
     """
 
     curve: DistortionCurve
     storage: Format
     ranks: range
     may_be_dense: bool = True
-    stored: Stored | None = None
+    price: Price | None = None
 
     @classmethod
     def open(cls, curve: DistortionCurve, storage: Format, rank_step: int, min_rank: int = 1) -> Block:
@@ -102,12 +102,17 @@ class Block:
     def nats(self, rank: int | None) -> float:
         """Return the predicted loss increase at ``rank`` (``None``: dense), rounding included, in nats per token."""
         cut = 0.0 if rank is None else float(self.curve.nats[rank])
-        return cut if self.stored is None else cut + float(self.stored.nats[rank or 0])
+        return cut if self.rounding_nats is None else cut + float(self.rounding_nats[rank or 0])
+
+    @property
+    def rounding_nats(self) -> NDArray[np.float64] | None:
+        """(max_rank + 1,) what rounding adds at every rank, to the dense block at 0; ``None``: nothing is rounded."""
+        return None if self.price is None else self.price.nats
 
     def costs(self, ranks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what ranks cost (0: dense), in parameters, or in bytes where the block has bits."""
-        if self.stored is not None:
-            return self.stored.n_bytes[ranks]
+        """Return what ranks cost (0: dense), in parameters unless the block has prices."""
+        if self.price is not None:
+            return self.price.costs[ranks]
         curve = self.curve
         costs = all_rank_params(self.storage, curve.max_rank, curve.in_features, curve.out_features)
         costs[0] = curve.dense_params
@@ -115,7 +120,7 @@ class Block:
 
     def decide(self, rank: int | None) -> tuple[BlockRank, ...]:
         """Return the decision as rank-map blocks; what is dense is one block per projection."""
-        bits = None if self.stored is None else self.stored.bits
+        bits = None if self.price is None else self.price.bits
         if rank is None:
             return tuple(BlockRank((name,), Format.DENSE, None, bits) for name in self.curve.members)
         return (BlockRank(self.curve.members, self.storage, rank, bits),)

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.allocation._base import conclude, require_feasible, require_positive
+from engine.allocation._choices import IN_PARAMETERS
 from engine.allocation._hull import hull_of_block, hull_of_either, hull_of_sum, slopes
 from engine.allocation._membership import UNSHARED
 from engine.allocation._units import units_of
-from engine.types import RANK_FORMATS, Format
+from engine.types import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from engine.allocation._bits import BitChoices
+    from engine.allocation._choices import Choices
     from engine.allocation._hull import Hull
     from engine.allocation._units import MlpCurves, Unit
     from engine.types import Allocation, BlockRank, Budget, DistortionCurve, GroupCurves
@@ -50,7 +51,7 @@ class Frontier:
         costs: (n_edges + 1,) parameters after each prefix; the first is the cheapest allocation's.
         nats: (n_edges + 1,) nats per token after each prefix, up to rounding.
         n_locked: how many locks were given.
-        choices: of bits; costs are bytes then, and a budget is one of bytes (:meth:`within`).
+        choices: what blocks may be and cost; where costs are no parameters, neither is a budget (:meth:`within`).
     """
 
     groups: Sequence[GroupCurves]
@@ -62,7 +63,7 @@ class Frontier:
     costs: NDArray[np.int64]
     nats: NDArray[np.float64]
     n_locked: int
-    choices: BitChoices | None = None
+    choices: Choices = IN_PARAMETERS
 
     @property
     def budgets(self) -> Sequence[int]:
@@ -121,7 +122,7 @@ def build_frontier(
     formats: frozenset[Format],
     locks: Sequence[BlockRank] = (),
     rank_step: int = 1,
-    choices: BitChoices | None = None,
+    choices: Choices = IN_PARAMETERS,
 ) -> Frontier:
     """Return the frontier of a model for every budget.
 
@@ -130,7 +131,7 @@ def build_frontier(
         formats: formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
         rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
-        choices: the bits a block may have; costs are bytes then.
+        choices: what blocks may be and cost.
 
     Raises:
         InvalidRankMapError: a lock does not fit the groups.
@@ -147,7 +148,7 @@ def _frontier(
     rank_step: int,
     locks: Sequence[BlockRank],
     known: Frontier | None = None,
-    choices: BitChoices | None = None,
+    choices: Choices = IN_PARAMETERS,
 ) -> Frontier:
     units = tuple(units_of(groups, locks))
     hulls = tuple(
@@ -160,41 +161,33 @@ def _frontier(
     return Frontier(groups, formats, rank_step, units, hulls, places, costs, nats, len(locks), choices)
 
 
-def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int, choices: BitChoices | None) -> Hull:
-    def hull(curve: DistortionCurve, storage: Format) -> Hull:
-        if choices is None:
-            return hull_of_block(unit.block(curve, storage, rank_step))
-        blocks = [unit.block(curve, one, rank_step) for one in choices.storages(storage, formats)]
+def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int, choices: Choices) -> Hull:
+    def hull(curve: DistortionCurve, allowed: frozenset[Format]) -> Hull:
+        blocks = [unit.block(curve, storage, rank_step) for storage in choices.storages(allowed)]
         return hull_of_either([hull_of_block(each) for block in blocks for each in choices.of(block)])
 
-    lone = _cheapest(UNSHARED.get(storage, storage) for storage in formats)
-    apart = _cheapest(storage for storage in formats if not storage.is_shared) if unit.can_share else lone
-    together = _cheapest(storage for storage in formats if storage.is_shared) if unit.can_share else Format.DENSE
+    def width(mlp: MlpCurves) -> Hull:
+        block = unit.block(mlp.width, Format.WIDTH, rank_step)
+        return hull_of_either([hull_of_block(each) for each in choices.of(block)])
+
+    lone = frozenset(UNSHARED.get(storage, storage) for storage in formats)
+    apart = frozenset(storage for storage in formats if not storage.is_shared) if unit.can_share else lone
+    together = frozenset(storage for storage in formats if storage.is_shared and unit.can_share)
 
     def hull_of_mlp(mlp: MlpCurves) -> Hull:
         if unit.is_narrow(mlp):
-            return hull(mlp.width, Format.WIDTH)
+            return width(mlp)
         ranks = hull_of_sum([*(hull(curve, apart) for curve in mlp.up), hull(mlp.down, lone)])
         may_narrow = Format.WIDTH in formats and unit.can_narrow(mlp)
-        return hull_of_either([ranks, *([hull(mlp.width, Format.WIDTH)] if may_narrow else [])])
+        return hull_of_either([ranks, *([width(mlp)] if may_narrow else [])])
 
     options = []
     if not unit.is_whole:
         options.append(hull_of_sum([*(hull(curve, apart) for curve in unit.alone), *map(hull_of_mlp, unit.mlps)]))
-    if unit.group.shared is not None and (unit.is_whole or together is not Format.DENSE):
+    if unit.group.shared is not None and (unit.is_whole or together):
         downs = [hull(mlp.down, lone) for mlp in unit.mlps]
         options.append(hull_of_sum([hull(unit.group.shared, together), *downs]))
     return hull_of_either(options)
-
-
-def _cheapest(formats: Iterable[Format]) -> Format:
-    """Return the format to consider among unshared, or among shared, ones of two factors; dense if there is none.
-
-    At the same rank the nats are the same and skipping saves r^2 parameters, and every rank that saves
-    anything without skipping does with it: the other format has no point on the hull.
-    """
-    factored = sorted(RANK_FORMATS.intersection(formats), key=lambda storage: not storage.skips)
-    return factored[0] if factored else Format.DENSE
 
 
 def _merge(

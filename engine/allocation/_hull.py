@@ -169,8 +169,8 @@ def hull_of_block(block: Block) -> BlockHull:
     if block.may_be_dense:
         ranks = np.append(ranks, 0)
     nats = np.where(ranks > 0, curve.nats[ranks].astype(np.float64), 0.0)
-    if block.stored is not None:
-        nats += block.stored.nats[ranks]
+    if block.rounding_nats is not None:
+        nats += block.rounding_nats[ranks]
     costs = block.costs(ranks)
     kept = lower_hull(costs, nats)
     return BlockHull(block, ranks[kept], costs[kept], nats[kept])

@@ -19,6 +19,7 @@ from engine.cli._console import (
     warn_of_unreadable,
 )
 from engine.cli._files import write_file
+from engine.devices.known import THIS_MACHINE, get_device
 from engine.errors import InvalidSpecError
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
     from engine.methods.allocate import Request, Target
+    from engine.methods.time_budget import Situation
     from engine.rank_map.document import RankMap
 
 
@@ -51,7 +53,20 @@ def allocate(
     perplexity_ratio: Annotated[
         float | None, typer.Option(help="Target: predicted perplexity over the dense model's, for example 1.2.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help=f"Type that --mb counts: {', '.join(SIZE_TYPES)}.")] = "float16",
+    tokens_per_second: Annotated[
+        float | None, typer.Option(help="Target: tokens per second on --device, of all sequences together, predicted.")
+    ] = None,
+    ms_per_token: Annotated[
+        float | None, typer.Option(help="Target: milliseconds in which every sequence gets a token there, predicted.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="Of a target in time: a name that rankscope devices lists.")
+    ] = THIS_MACHINE,
+    batch: Annotated[int, typer.Option(help="Of a target in time: sequences at once.", min=1)] = 1,
+    context: Annotated[int, typer.Option(help="Of a target in time: tokens of each in the cache.", min=0)] = 1024,
+    dtype: Annotated[
+        str, typer.Option(help=f"Type that --mb counts and a device reads: {', '.join(SIZE_TYPES)}.")
+    ] = "float16",
     bits: Annotated[
         str,
         typer.Option(
@@ -78,13 +93,14 @@ def allocate(
     from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
     from engine.methods.byte_budget import blocks_at_bits
     from engine.methods.cost import cost_of
+    from engine.methods.time_budget import Situation, time_rule
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
     from engine.pipeline.reading.results import results
     from engine.pipeline.reading.trials import with_searched_maps
     from engine.prediction.cutting import cut_weight_of
     from engine.prediction.runs import predictor_on, reference_text
 
-    target = Target(keep, mb, perplexity_ratio, dtype)
+    target = Target(keep, mb, perplexity_ratio, dtype, tokens_per_second, ms_per_token)
     analysis = load_analysis(artifact_store(), analysis_id)
     chosen = parse_formats(formats) if formats else None
     locks = read_locks(lock, analysis.inventory, method, chosen) if lock else ()
@@ -96,30 +112,36 @@ def allocate(
     request = Request(locks, chosen, settings)
     if get_preset(method).needs_search:
         request = with_searched_maps(request, artifact_store(), analysis)
+    step_s, situation = target.step_s(batch), None
     if bits:
         analysis, rank_map = _with_bits(
             analysis, request, bits, target, method, partial(cut_weight_of, predictor, rows=rows)
         )
+    elif step_s is not None:
+        situation = Situation(device, get_device(home(), device, dtype), dtype, batch, context)
+        rank_map = time_rule(analysis, method, curves, request, situation).allocate(step_s)
     else:
         rank_map = allocate_to_target(analysis, method, rule_of(method, curves, request), target, predictor)
     cost = cost_of(analysis, rank_map)
     prediction = predictor.predict(cost.nats, rank_map.metric)
     predicted, low, high = prediction.perplexities()
-    budget_params = rank_map.budget_params or 0
+    kept = None if rank_map.budget_params is None else rank_map.budget_params / analysis.inventory.compressible_params
+    time = None if situation is None else _time(situation, analysis, rank_map)
     if to is not None:
         write_file(to, rank_map.to_json())
-    result = {
+    result: dict[str, object] = {
         "analysis": analysis.id,
         "method": method,
         "search": request.search_behind(rank_map),
         "metric": rank_map.metric,
-        "target_kept_fraction": keep or budget_params / analysis.inventory.compressible_params,
+        "target_kept_fraction": keep or kept,
         "kept_fraction": cost.kept_fraction,
         "params": cost.params,
         "model_params": cost.model_params,
         "model_mb_float16": cost.bytes_at("float16") / 1e6,
         f"model_mb_{dtype}": cost.bytes_at(dtype) / 1e6,
         "blocks_at_bits": blocks_at_bits(rank_map) if bits else None,
+        "time": time,
         "predicted_nats": cost.nats,
         "predicted_nll_increase": prediction.nll_increase,
         "predicted_perplexity_ratio": predicted,
@@ -133,7 +155,7 @@ def allocate(
     if as_json:
         print_json(result)
         return
-    print_values(result)
+    print_values(result | (time or {}) | {"time": None if time is None else "predicted"})
     if to is not None:
         out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
 
@@ -164,6 +186,22 @@ def _with_bits(
     groups = curves_by_metric(analysis)[Metric.LOSS]
     rank_map = allocate_bytes(analysis, groups, request, bits, target.mb * 1e6, weight_of(analysis=analysis))
     return analysis, rank_map
+
+
+def _time(situation: Situation, analysis: Analysis, rank_map: RankMap) -> dict[str, object]:
+    """Return what is predicted of a map on a device, beside the dense model."""
+    from engine.devices.roofline import answer
+
+    dense, compressed = (situation.forecast(blocks, analysis.inventory) for blocks in ((), rank_map.blocks))
+    return {
+        "device": situation.name,
+        "batch": situation.batch,
+        "context": situation.context,
+        "predicted_ms_per_token": 1e3 * compressed.step_s,
+        "predicted_tokens_per_second": situation.batch / compressed.step_s,
+        "predicted_time_ratio": compressed.step_s / dense.step_s,
+        "answer": answer(dense, compressed, situation.device),
+    }
 
 
 def _importance(name: str | None, method: str) -> Importance:

@@ -32,8 +32,8 @@ def devices(
     as_json: AsJson = False,
 ) -> None:
     """List devices, or predict milliseconds per token and memory of the dense model and a map on them."""
-    from engine.devices.value import devices as known_devices
-    from engine.devices.value import get_device, write_measured
+    from engine.devices.known import devices as known_devices
+    from engine.devices.known import get_device, write_measured
     from engine.precision import require_size_type
 
     require_size_type(dtype)

@@ -10,7 +10,8 @@ import psutil
 import torch
 from torch.nn import functional
 
-from engine.devices.value import MEASURED_TYPES, Device
+from engine.devices.known import MEASURED_TYPES
+from engine.devices.value import Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,12 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from engine.formats import block_params
 from engine.precision import STORED_AS, block_bytes, model_bytes
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from engine.devices.value import Device
     from engine.types import Inventory
@@ -64,17 +67,35 @@ def forecast(
         context: tokens of each that are cached.
     """
     projections, cache = inventory.by_name, cache_bytes_per_token(inventory)
-    seconds = inventory.n_layers * OTHER_KERNELS * device.kernel_s
+    seconds = rest_seconds(inventory, device, dtype=dtype, batch=batch, context=context)
     for block in every_block(blocks, inventory):
         stored = dtype if block.bits is None else STORED_AS[block.bits]
         n_bytes, n_products = block_bytes(block, stored, projections), block_params(block, projections) * batch
-        seconds += _seconds(n_bytes, n_products, kernels_of(block), device)
-    head = max((weight.params for weight in inventory.skipped), default=0)
-    seconds += _seconds(head * (4 if dtype == "float32" else 2), head * batch, 1, device)
+        seconds += float(seconds_of(n_bytes, n_products, n_kernels(block.format, len(block.members)), device))
     cached = (cache or 0) * context * batch
-    seconds += cached / device.bytes_per_s
     weights = model_bytes(dtype, blocks, inventory)
     return TokenForecast(seconds, weights, cache, cached, weights + cached <= device.memory_bytes)
+
+
+def rest_seconds(inventory: Inventory, device: Device, *, dtype: str, batch: int, context: int) -> float:
+    """Return what a token takes beside the projections, which no rank map changes: head, cache and small operations."""
+    head = max((weight.params for weight in inventory.skipped), default=0)
+    of_head = float(seconds_of(head * (4 if dtype == "float32" else 2), head * batch, 1, device))
+    cached = (cache_bytes_per_token(inventory) or 0) * context * batch
+    return inventory.n_layers * OTHER_KERNELS * device.kernel_s + of_head + cached / device.bytes_per_s
+
+
+def seconds_of(n_bytes: Any, n_products: Any, kernels: int, device: Device) -> Any:
+    """Return the seconds of a block, or of an array of what it may be: the slower of reading and multiplying.
+
+    Args:
+        n_bytes: of weights, each read once.
+        n_products: multiply-adds.
+        kernels: operations it consists of.
+        device: it runs on.
+    """
+    slower = np.maximum(n_bytes / device.bytes_per_s, n_products / device.multiply_adds_per_s)
+    return slower + kernels * device.kernel_s
 
 
 def every_block(blocks: Sequence[BlockRank], inventory: Inventory) -> Iterator[BlockRank]:
@@ -84,11 +105,11 @@ def every_block(blocks: Sequence[BlockRank], inventory: Inventory) -> Iterator[B
     yield from (BlockRank((name,), Format.DENSE, None) for name in inventory.by_name if name not in decided)
 
 
-def kernels_of(block: BlockRank) -> int:
+def n_kernels(storage: Format, n_members: int) -> int:
     """Return how many operations a block is: a shared inner factor is one, and skip gathers columns and adds."""
-    if block.rank is None or block.format is Format.WIDTH:
-        return len(block.members)
-    return len(block.members) + (3 if block.format.skips else 1)
+    if storage in (Format.DENSE, Format.WIDTH):
+        return n_members
+    return n_members + (3 if storage.skips else 1)
 
 
 def cache_bytes_per_token(inventory: Inventory) -> int | None:
@@ -112,8 +133,3 @@ def answer(dense: TokenForecast, compressed: TokenForecast, device: Device) -> s
         f"It will be slower on {device.title}: {ratio:.2f} × the time of the dense model for a token, because factors "
         "are more and smaller operations; widths are not."
     )
-
-
-def _seconds(n_bytes: float, n_products: float, kernels: int, device: Device) -> float:
-    slower = max(n_bytes / device.bytes_per_s, n_products / device.multiply_adds_per_s)
-    return slower + kernels * device.kernel_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from engine.allocation import BestSearched, BudgetByBudget, SearchKind, build_frontier
+from engine.allocation import IN_PARAMETERS, BestSearched, BudgetByBudget, SearchKind, build_frontier
 from engine.errors import InvalidSpecError
 from engine.methods.presets import DEFAULT_SETTINGS, AllocationSettings, get_preset
 from engine.methods.targets import allocate_to_ratio, allocate_within_bytes
@@ -16,7 +16,7 @@ from engine.types import Budget, Metric
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engine.allocation import EvaluatedMap, PredictedMaps, Rule
+    from engine.allocation import Choices, EvaluatedMap, PredictedMaps, Rule
     from engine.analysis.value import Analysis
     from engine.methods.presets import Preset
     from engine.prediction.power_law import Predictor
@@ -57,38 +57,58 @@ AS_PUBLISHED: Final = Request()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an allocation is to reach; exactly one of the three is given.
+    """What an allocation is to reach; exactly one is given beside the type.
 
     Attributes:
         keep: kept fraction of the compressible parameters.
         mb: size of the whole model in 10^6 bytes, stored as ``dtype``.
         perplexity_ratio: predicted perplexity over that of the dense model.
         dtype: type the bytes are counted in.
+        tokens_per_second: predicted for a device, of all sequences together.
+        ms_per_token: milliseconds in which every sequence gets a token there.
     """
 
     keep: float | None = None
     mb: float | None = None
     perplexity_ratio: float | None = None
     dtype: str = "float16"
+    tokens_per_second: float | None = None
+    ms_per_token: float | None = None
 
     def __post_init__(self) -> None:
         """Check that there is one target, and that the type is known."""
         require_size_type(self.dtype)
-        given = [n for n in ("keep", "mb", "perplexity_ratio") if getattr(self, n) is not None]
+        names = ("keep", "mb", "perplexity_ratio", "tokens_per_second", "ms_per_token")
+        options = {name: f"--{name.replace('_', '-')}" for name in names}
+        given = [option for name, option in options.items() if getattr(self, name) is not None]
         if len(given) != 1:
-            shown = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
+            *others, last = options.values()
             raise InvalidSpecError(
-                f"Exactly one of --keep, --mb and --perplexity-ratio sets the size of the model, but {shown} was given."
+                f"Exactly one of {', '.join(others)} and {last} sets the size of the model, but "
+                f"{' and '.join(given) or 'none'} was given."
             )
+        for name in names[3:]:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidSpecError(f"{options[name]} {value:g} was given; expected a number above 0.")
+
+    def step_s(self, batch: int) -> float | None:
+        """Return the seconds in which each of ``batch`` sequences is to get a token; ``None``: no speed was given."""
+        if self.tokens_per_second is not None:
+            return batch / self.tokens_per_second
+        return None if self.ms_per_token is None else self.ms_per_token / 1e3
 
 
-def rule_of(method: str, curves: CurvesByMetric, request: Request = AS_PUBLISHED) -> Rule:
+def rule_of(
+    method: str, curves: CurvesByMetric, request: Request = AS_PUBLISHED, choices: Choices = IN_PARAMETERS
+) -> Rule:
     """Return what a preset answers budgets with.
 
     Args:
         method: name of the preset.
         curves: of every analysed metric.
         request: what it is asked for beside a budget.
+        choices: what blocks cost for water-filling.
 
     Raises:
         InvalidSpecError: the preset does not exist, its metric was not analysed, or it cannot work with the formats
@@ -102,7 +122,7 @@ def rule_of(method: str, curves: CurvesByMetric, request: Request = AS_PUBLISHED
     formats = preset.formats if request.formats is None else request.formats
     match preset.allocator:
         case "water-filling":
-            return build_frontier(groups, formats=formats, locks=request.locks, **options)
+            return build_frontier(groups, formats=formats, locks=request.locks, choices=choices, **options)
         case "best-searched":
             if formats != preset.formats:
                 raise InvalidSpecError(
@@ -132,7 +152,7 @@ def allocate_to_target(analysis: Analysis, method: str, rule: Rule, target: Targ
         analysis: of the model.
         method: name of the preset.
         rule: of the preset, from :func:`rule_of`.
-        target: kept fraction, bytes or predicted perplexity.
+        target: kept fraction, bytes or predicted perplexity; speeds are :mod:`engine.methods.time_budget`'s.
         predictor: makes a perplexity of an allocation's nats.
 
     Raises:

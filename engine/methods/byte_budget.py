@@ -10,6 +10,7 @@ from engine.allocation import BitChoices, build_frontier
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.methods.presets import get_preset
 from engine.precision import model_bytes
+from engine.rank_map.ceiling import ByteCeiling
 from engine.rank_map.document import RankMap
 from engine.types import BITS, Allocation, BlockRank, Format, GroupCurves
 
@@ -66,7 +67,7 @@ class ByteRule:
         best = min(fitting, key=lambda one: (one.nats, size(one)))
         about = self.analysis.about
         named = (about["model"], about["model_fingerprint"], self.analysis.id, METHOD, get_preset(METHOD).metric, None)
-        return RankMap(*named, best.blocks)
+        return RankMap(*named, best.blocks, ByteCeiling(int(n_bytes)))
 
 
 def byte_rule(

@@ -63,7 +63,7 @@ def edited_map(rank_map: RankMap, held: HeldRanks, formats: frozenset[Format], a
                 f"{block.name} is held at {'width' if block.format is Format.WIDTH else 'rank'} {block.rank}, but was "
                 f"not analysed there in the {rank_map.metric} metric; hold a lower one or release it."
             )
-    return replace(rank_map, blocks=blocks, budget_params=rank_map.budget_params if blocks == rank_map.blocks else None)
+    return rank_map if blocks == rank_map.blocks else replace(rank_map, blocks=blocks, budget_params=None, ceiling=None)
 
 
 def block_alone(rank_map: RankMap, projection: str) -> RankMap:
@@ -76,7 +76,7 @@ def block_alone(rank_map: RankMap, projection: str) -> RankMap:
     """
     for block in rank_map.blocks:
         if projection in block.members and block.rank is not None:
-            return replace(rank_map, blocks=(replace(block, bits=None),), budget_params=None)
+            return replace(rank_map, blocks=(replace(block, bits=None),), budget_params=None, ceiling=None)
     raise InvalidRankMapError(
         f"The map leaves {projection} dense, so that no text pays for it; choose a projection that it cuts."
     )

@@ -41,23 +41,51 @@ def allocate_within_bytes(
         RankScopeError: whatever ``allocate`` raises at every budget.
     """
     require_size_type(dtype)
-    compressible = inventory.compressible_params
 
-    def size(params: int) -> int:
-        return model_bytes(dtype, allocate(Budget(params, compressible)).blocks, inventory)
+    def size(allocation: Allocation) -> int:
+        return model_bytes(dtype, allocation.blocks, inventory)
 
-    def fits(params: int) -> bool:
-        return size(params) <= n_bytes
-
-    low = smallest_budget(allocate, compressible)
-    if fits(compressible):
-        return _answer(allocate, compressible, compressible)
-    if not fits(low):
-        raise InfeasibleBudgetError(
+    def refuse(smallest: float) -> InfeasibleBudgetError:
+        return InfeasibleBudgetError(
             f"{n_bytes / 1e6:.4g} MB were asked for, but the smallest this method makes the model is "
-            f"{_rounded_up(size(low) / 1e6)} MB; ask for at least that, release held ranks, or choose a smaller type."
+            f"{_rounded_up(smallest / 1e6)} MB; ask for at least that, release held ranks, or choose a smaller type."
         )
-    return _answer(allocate, _last_where(fits, low, compressible), compressible)
+
+    return largest_within(allocate, inventory.compressible_params, size, n_bytes, refuse)
+
+
+def largest_within(
+    allocate: Allocate,
+    compressible_params: int,
+    measure: Callable[[Allocation], float],
+    limit: float,
+    refuse: Callable[[float], InfeasibleBudgetError],
+) -> tuple[Budget, Allocation]:
+    """Return the largest budget whose allocation measures at most ``limit``, and that allocation.
+
+    Args:
+        allocate: gives the allocations.
+        compressible_params: of all projections when dense.
+        measure: what is limited.
+        limit: of what is measured.
+        refuse: makes the error of what the smallest allocation measures, where that is more.
+
+    Raises:
+        InfeasibleBudgetError: that of ``refuse``.
+        RankScopeError: whatever ``allocate`` raises at every budget.
+    """
+
+    def measured(params: int) -> float:
+        return measure(allocate(Budget(params, compressible_params)))
+
+    low = smallest_budget(allocate, compressible_params)
+    if measured(compressible_params) <= limit:
+        return _answer(allocate, compressible_params, compressible_params)
+    smallest = measured(low)
+    if smallest > limit:
+        raise refuse(smallest)
+    best = _last_where(lambda params: measured(params) <= limit, low, compressible_params)
+    return _answer(allocate, best, compressible_params)
 
 
 def allocate_to_ratio(

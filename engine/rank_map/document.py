@@ -11,11 +11,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from engine.allocation import check_membership
 from engine.errors import InvalidRankMapError
 from engine.formats import allocated_params
+from engine.rank_map.ceiling import ByteCeiling, Ceiling, TimeCeiling
 from engine.registry import shown
 from engine.types import BlockRank, Format, Metric
 
@@ -31,6 +32,7 @@ MAX_BYTES = 5_000_000
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1, max_length=512)]
 Count = Annotated[int, Field(ge=1, le=2**53)]
+Size = Annotated[int, Field(ge=0, le=2**53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class RankMap:
         analysis: fingerprint of the analysis it was computed from; ``None`` if made by hand.
         method: preset name, or any other short description.
         metric: what the factors it selects are computed in.
-        budget_params: the ceiling it was made for; ``None`` if there was none.
+        budget_params: the ceiling it was made for; ``None`` if there was none in parameters.
         blocks: the decisions.
+        ceiling: the bytes or the time it was made for instead.
     """
 
     model_name: str
@@ -54,6 +57,7 @@ class RankMap:
     metric: Metric
     budget_params: int | None
     blocks: tuple[BlockRank, ...]
+    ceiling: Ceiling | None = None
 
     @property
     def is_rounded(self) -> bool:
@@ -68,7 +72,7 @@ class RankMap:
             "analysis": self.analysis,
             "method": self.method,
             "metric": self.metric.value,
-            "budget": None if self.budget_params is None else {"params": self.budget_params},
+            "budget": self._budget(),
             "blocks": [
                 {"projections": list(block.members), "format": block.format.value, "rank": block.rank}
                 | ({} if block.bits is None else {"bits": block.bits})
@@ -76,6 +80,15 @@ class RankMap:
             ],
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    def _budget(self) -> dict[str, object] | None:
+        match self.ceiling:
+            case ByteCeiling(n_bytes):
+                return {"bytes": n_bytes}
+            case TimeCeiling(step_s, device, dtype, batch, context):
+                used = {"device": device, "dtype": dtype, "batch": batch, "context": context}
+                return {"seconds_per_token": step_s, **used}
+        return None if self.budget_params is None else {"params": self.budget_params}
 
 
 class _Strict(BaseModel):
@@ -118,9 +131,38 @@ class ModelEntry(_Strict):
 
 
 class BudgetEntry(_Strict):
-    """The ceiling the ranks were chosen for."""
+    """The parameters the ranks were chosen for."""
 
-    params: Annotated[int, Field(ge=0, le=2**53)]
+    params: Size
+
+
+class ByteBudgetEntry(_Strict):
+    """The bytes of the whole model that ranks and bits were chosen for."""
+
+    bytes: Size
+
+
+class TimeBudgetEntry(_Strict):
+    """The predicted time of a token that the ranks were chosen for."""
+
+    seconds_per_token: Annotated[float, Field(gt=0, le=1e9, description="In which every sequence gets a token.")]
+    device: Annotated[Name, Field(description="That the time was predicted for.")]
+    dtype: Annotated[Name, Field(description="Number type of the weights.")]
+    batch: Annotated[Count, Field(description="Sequences at once.")]
+    context: Annotated[Size, Field(description="Tokens of each in the cache.")]
+
+
+def _kind_of_budget(given: object) -> str:
+    keys = given if isinstance(given, dict) else {}
+    return "bytes" if "bytes" in keys else "time" if "seconds_per_token" in keys else "params"
+
+
+AnyBudget = Annotated[
+    Annotated[BudgetEntry, Tag("params")]
+    | Annotated[ByteBudgetEntry, Tag("bytes")]
+    | Annotated[TimeBudgetEntry, Tag("time")],
+    Discriminator(_kind_of_budget),
+]
 
 
 class Document(_Strict):
@@ -131,7 +173,7 @@ class Document(_Strict):
     analysis: Fingerprint | None
     method: Name
     metric: Metric
-    budget: BudgetEntry | None
+    budget: AnyBudget | None
     blocks: list[Annotated[DenseEntry | FactoredEntry | WidthEntry, Field(discriminator="format")]]
 
 
@@ -167,9 +209,19 @@ def parse_rank_map(data: bytes) -> RankMap:
         analysis=document.analysis,
         method=document.method,
         metric=document.metric,
-        budget_params=None if document.budget is None else document.budget.params,
+        budget_params=document.budget.params if isinstance(document.budget, BudgetEntry) else None,
         blocks=blocks,
+        ceiling=_ceiling_of(document.budget),
     )
+
+
+def _ceiling_of(budget: BudgetEntry | ByteBudgetEntry | TimeBudgetEntry | None) -> Ceiling | None:
+    match budget:
+        case ByteBudgetEntry():
+            return ByteCeiling(budget.bytes)
+        case TimeBudgetEntry():
+            return TimeCeiling(budget.seconds_per_token, budget.device, budget.dtype, budget.batch, budget.context)
+    return None
 
 
 def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: str | None) -> int:
@@ -225,7 +277,10 @@ def rank_map_schema() -> str:
 def _sentence(error: ValidationError) -> str:
     """Say what is wrong first; untrusted keys in the place are quoted and cut."""
     first = error.errors(include_url=False, include_input=False)[0]
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]]
+    where = first["loc"]
+    if where[:1] == ("budget",):  # pydantic names the kind of budget after it, which no file has
+        where = (*where[:1], *where[2:])
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in where]
     place = shown("".join(parts).lstrip(".")) if parts else "its top"
     reason = first["msg"][:1].lower() + first["msg"][1:]
     return (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.devices.value import MEASURED_TYPES, Device, presets, write_measured
+from engine.devices.known import MEASURED_TYPES, write_measured
+from engine.devices.value import Device, presets
 from engine.settings import Home
 from tests.app.test_views import shown
 

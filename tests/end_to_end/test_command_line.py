@@ -246,6 +246,25 @@ def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analys
     assert "give --mb and neither another method" in refused.stderr
 
 
+@pytest.mark.parametrize("method", ["svd-llm", "water-filling"])
+def test_a_speed_on_a_device_is_met_as_predicted(terminal, analysed, tmp_path, method):
+    path = tmp_path / "fast.json"
+    words = ("allocate", analysed[1], "--method", method, "--device", "raspberry-pi-5", "--batch", 4)
+    dense = terminal.json(*words, "--ms-per-token", 1e6)["time"]
+    asked = 1.005 * dense["predicted_tokens_per_second"]
+    if method == "svd-llm":  # one factored weight is two operations here, so that its maps are no faster
+        assert "ask for no less time" in terminal.error(*words, "--tokens-per-second", asked)
+        return
+    made = terminal.json(*words, "--tokens-per-second", asked, "--out", path)
+    assert made["time"]["predicted_tokens_per_second"] >= asked
+    assert made["target_kept_fraction"] is None
+    budget = json.loads(path.read_text())["budget"]
+    assert budget["device"] == "raspberry-pi-5"
+    assert budget["seconds_per_token"] == pytest.approx(4 / asked)
+    shown = terminal.json("devices", analysed[1], path, "--device", "raspberry-pi-5", "--batch", 4)[0]
+    assert shown["compressed"]["step_s"] <= budget["seconds_per_token"]
+
+
 def test_flrc_takes_its_settings(terminal, analysed, tmp_path):
     path = tmp_path / "map.json"
     words = ("allocate", analysed[1], "--keep", 0.6, "--method", "flrc", "--rank-step", 4, "--min-rank", 8)
@@ -429,7 +448,10 @@ def test_what_cannot_be_done_is_one_sentence(terminal, analysed, words, said):
         (("--keep", "0.001"), "budget"),
         (("--keep", "0.8", "--method", "flcr"), "flrc"),
         (("--keep", "0.8", "--format", "skippy"), "skippy"),
-        ((), "Exactly one of --keep, --mb and --perplexity-ratio"),
+        ((), "Exactly one of --keep, --mb, --perplexity-ratio, --tokens-per-second and --ms-per-token"),
+        (("--ms-per-token", "0", "--device", "h100"), "--ms-per-token 0 was given; expected a number above 0"),
+        (("--tokens-per-second", "9"), "rankscope devices --measure"),
+        (("--tokens-per-second", "1e9", "--device", "h100"), "the fastest map of Water-filling is predicted to take"),
         (("--keep", "0.8", "--mb", "1"), "--keep and --mb was given"),
         (("--mb", "0.001"), "ask for at least"),
         (("--mb", "1", "--dtype", "int2"), "float32, bfloat16, float16, int8, int4"),

@@ -966,8 +966,8 @@ MUTANTS = (
     Mutant(
         "only-one-storage-rounded",
         "engine/allocation/_bits.py",
-        "return [storage] if plain is None or not formats & {plain, Format.CAT, Format.LOW_RANK} else [storage, plain]",
-        "return [storage]",
+        "return [first] if plain not in allowed else [first, plain]",
+        "return [first]",
         "what could be rounded without skipping is not considered",
         ("engine/allocation/test_bits.py",),
     ),

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from app.wording.labels import plain
+from engine.devices.known import THIS_MACHINE, devices
 from engine.devices.roofline import answer, forecast
-from engine.devices.value import THIS_MACHINE, devices
 from engine.pipeline.reading.results import measured_row
 from engine.precision import ROUNDED_TYPES
 from engine.results.words import TIMES, megabytes

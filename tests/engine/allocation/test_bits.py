@@ -116,3 +116,12 @@ def test_what_is_dropped_from_an_mlp_is_not_rounded():
     assert nats.of(BlockRank(members, Format.WIDTH, 25, 8), neurons=100) == pytest.approx(0.15)
     assert nats.of(BlockRank(members, Format.WIDTH, 25, 16), neurons=100) == 0.0
     assert block_name(members) == "up+down"
+
+
+def test_a_format_that_was_not_allowed_is_none_of_the_choices():
+    whole = toy_model(5, 3, 12, "spectrum")
+    model = replace(whole, groups=tuple(group for group in whole.groups if len(group.separate) > 1 and group.shared))
+    assert model.groups
+    frontier, _ = frontier_of(model, frozenset({Format.SKIP_CAT, Format.LOW_RANK}), (), 0)
+    used = {b.format for cost in frontier.costs for b in frontier.within(int(cost)).blocks}
+    assert used <= {Format.SKIP_CAT, Format.LOW_RANK, Format.DENSE}

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from engine.devices.known import MEASURED_TYPES, THIS_MACHINE, devices, get_device, write_measured
 from engine.devices.measuring import measure_this_machine
-from engine.devices.roofline import OTHER_KERNELS, answer, cache_bytes_per_token, forecast, kernels_of
-from engine.devices.value import MEASURED_TYPES, THIS_MACHINE, Device, devices, get_device, presets, write_measured
+from engine.devices.roofline import OTHER_KERNELS, answer, cache_bytes_per_token, forecast, n_kernels
+from engine.devices.value import Device, presets
 from engine.errors import InvalidSpecError
 from engine.precision import ROUNDINGS
 from engine.settings import Home
@@ -63,7 +64,7 @@ def test_the_cache_is_counted_read_and_part_of_what_must_fit():
     ],
 )
 def test_a_shared_inner_factor_is_one_operation(block, expected):
-    assert kernels_of(block) == expected
+    assert n_kernels(block.format, len(block.members)) == expected
 
 
 def test_the_answer_says_when_it_will_not_be_faster():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.allocation import allocate_by_water_filling
 from engine.errors import InvalidRankMapError, RankScopeError
 from engine.formats import allocated_params
+from engine.rank_map.ceiling import ByteCeiling, TimeCeiling
 from engine.rank_map.document import (
     MAX_BYTES,
     RankMap,
@@ -118,6 +119,8 @@ OUTSIDE_THE_SCHEMA = [
     (encoded(budget={"params": -1}), "at 'budget.params'"),
     (encoded(budget={"params": 1.5}), "at 'budget.params'"),
     (encoded(budget=5), "at 'budget'"),
+    (encoded(budget={"bytes": -1}), "at 'budget.bytes'"),
+    (encoded(budget={"seconds_per_token": 0.1}), "at 'budget.device'"),
     (encoded(blocks={}), "at 'blocks'"),
     (encoded(**block(rank=True)), "at 'blocks[0].skip.rank'"),
     (encoded(**block(rank=5.5)), "at 'blocks[0].skip.rank'"),
@@ -236,6 +239,23 @@ def test_a_map_of_another_model_is_refused():
     with pytest.raises(InvalidRankMapError, match=r"is for the model 'toy' .abababababab., but this one is ffffff"):
         check_rank_map(rank_map(), INVENTORY, "ff" * 32)
     assert check_rank_map(replace(rank_map(), model_fingerprint="ee" * 32), INVENTORY, None) == 384
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "entry"),
+    [
+        (ByteCeiling(116_000_000), {"bytes": 116_000_000}),
+        (
+            TimeCeiling(0.025, "h100", "float16", 8, 4096),
+            {"seconds_per_token": 0.025, "device": "h100", "dtype": "float16", "batch": 8, "context": 4096},
+        ),
+    ],
+)
+def test_a_map_says_what_it_was_made_for(ceiling, entry):
+    made = replace(rank_map(BlockRank(("q",), Format.LOW_RANK, 4)), ceiling=ceiling)
+    assert json.loads(made.to_json())["budget"] == entry
+    assert parse_rank_map(made.to_json().encode()) == made
+    VALIDATOR.validate(json.loads(made.to_json()))
 
 
 def test_a_map_over_its_own_budget_is_refused():
