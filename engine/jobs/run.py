@@ -6,6 +6,7 @@ to survive (see ``engine.jobs.worker``).
 
 import faulthandler
 import io
+import os
 import sys
 import time
 import traceback
@@ -55,4 +56,6 @@ if __name__ == "__main__":
     faulthandler.enable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
+    # A path relative to where the job was asked for would be another one here.
+    os.environ["RANKSCOPE_HOME"] = sys.argv[1]
     sys.exit(run(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))

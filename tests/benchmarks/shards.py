@@ -25,7 +25,7 @@ from engine.operations import Analyse, AnalyseShard, submit
 from engine.pipeline.runs import RUN_LENGTH
 from engine.progress import ignore_progress
 from engine.settings import Home, home, job_settings
-from tests.engine.jobs.test_ray import Head
+from tests.engine.jobs.ray_head import Head
 
 if TYPE_CHECKING:
     from engine.jobs import Job
@@ -94,7 +94,7 @@ def main() -> None:
             start = clusters["whole"].seconds(analysis, cores=N_CORES)
             shared = clusters["shared"].seconds(*shares, cores=max(N_CORES // n_shards, 1))
         finally:
-            head.end(Path(ray))
+            head.end()
     print(f"one job                 {whole:7.1f} s")
     print(f"a job with nothing to do{start:7.1f} s")
     print(f"{n_shards} shards and the merge  {shared:7.1f} s")

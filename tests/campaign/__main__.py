@@ -10,18 +10,27 @@ import argparse
 import os
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-import transformers.models.llama.modeling_llama  # noqa: F401 -- once, for the processes that are forked
 
 from tests.campaign import bad_inputs, kills, load, shards
 from tests.campaign.ground import Ground
 from tests.campaign.options import Options
 
 KINDS = {"bad_inputs": bad_inputs.run, "kills": kills.run, "load": load.run, "shards": shards.run}
+FORKED_WITH = (
+    "transformers.models.llama.modeling_llama",
+    "engine.evaluation.tasks",
+    *(
+        f"engine.pipeline.{of}"
+        for of in ("analyse", "compare", "evaluate", "export", "refine", "search", "sensitivity")
+    ),
+)
+"""What is imported once, for all the processes that are forked."""
 
 
 def main(words: list[str]) -> int:
@@ -39,6 +48,8 @@ def main(words: list[str]) -> int:
     if unknown := set(given.kinds) - set(KINDS):
         parser.error(f"there is no campaign {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
     torch.set_num_threads(1)
+    for module in FORKED_WITH:
+        import_module(module)
     with tempfile.TemporaryDirectory(prefix="rankscope-campaign-", ignore_cleanup_errors=True) as folder:
         ground = Ground.make(Path(folder) / "ground")
         found = 0

@@ -54,13 +54,14 @@ class Child:
             return
 
 
-def forked(act: Callable[[], None], stderr: Path, stdout: Path | None = None) -> Child:
+def forked(act: Callable[[], None], stderr: Path, stdout: Path | None = None, *, outlives: bool = False) -> Child:
     """Start a child that does something and ends as a command would: 0, the code of ``sys.exit``, or 1 and a traceback.
 
     Args:
         act: what it does.
         stderr: a file that gets what it prints.
         stdout: another one for standard output.
+        outlives: go on when this process ends.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,7 +70,8 @@ def forked(act: Callable[[], None], stderr: Path, stdout: Path | None = None) ->
     code = 1
     try:
         os.setsid()
-        _end_with_parent()
+        if not outlives:
+            _end_with_parent()
         _redirect(stderr, stdout or stderr)
         act()
         code = 0

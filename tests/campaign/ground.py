@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,17 +99,20 @@ def run_command(words: Sequence[str], folder: Path, log: Path) -> None:
 
 def in_folder(folder: Path, words: Sequence[str]) -> None:
     """Be the ``rankscope`` command with these words; its jobs run in this process."""
-    import sys
-
     import pytest
 
     from tests.support.terminal import run_jobs_here
 
+    run_jobs_here(pytest.MonkeyPatch())
+    typed(folder, words)
+
+
+def typed(folder: Path, words: Sequence[str]) -> None:
+    """Be the ``rankscope`` command with these words."""
     be_offline()
     os.chdir(folder)
     os.environ["RANKSCOPE_HOME"] = "home"
     sys.argv = ["rankscope", *words]
-    run_jobs_here(pytest.MonkeyPatch())
     main()
 
 

@@ -1,186 +1,167 @@
-"""SIGKILL at random moments of an analysis in shards, on this machine and on a Ray cluster: it ends as undisturbed."""
+"""SIGKILL at random moments of analyses in shards, on this machine and on a Ray cluster: they end as undisturbed."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-import psutil
-
-from engine.jobs import JobStatus
-from engine.jobs.record import JobRecord
 from tests.campaign.contents import contents
-from tests.campaign.kills import Operation, Reference, differing, environment, reference_of
+from tests.campaign.forked_jobs import forked_jobs
+from tests.campaign.forking import await_all, forked
+from tests.campaign.kills import ROOT, Operation, Reference, differing, reference_of
+from tests.campaign.sharded import WORDS, Sharded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.campaign.ground import Ground
     from tests.campaign.options import Options
-    from tests.engine.jobs.test_ray import Head
 
-N_CASES = 40
-KILLS_IN_A_ROW = 2
-MOST_TURNS = 6
-START_S = 10.0
-LIMIT_S = 180.0
-WORDS = (
-    *("analyse", "model", "--text", "corpus.txt", "--n-sequences", "135", "--length", "16"),
-    *("--compute-dtype", "float32", "--device", "cpu"),
-)
-SHARED = (*WORDS, "--shards", "3")
-MODULES = {"shard": {"engine.jobs.run", "engine.jobs.remote"}, "worker": {"engine.jobs.worker"}}
-ENGINES = ("local", "ray") if find_spec("ray") else ("local",)
+N_KILLS = 160
+"""Planned; a part comes when the analysis is done."""
+
+KILLS_IN_A_ROW = 8
+N_JOBS = 3
+IMPORTS_S = 5.0
+PLACES = ("forked", "ray", "forked", "ray", "forked", "started") if find_spec("ray") else ("forked", "started")
+"""Of the cases one after another: on this machine, with processes forked or started anew, or on a cluster."""
 
 
-class Case:
-    """One home in which an analysis is killed and resumed.
+class Cluster:
+    """A Ray cluster of this machine, which is begun when it is needed first, and again after a kill."""
 
-    Args:
-        place: of it.
-        folder: of the Ray head; None on this machine.
-        chance: chooses who is killed, and when.
-    """
+    def __init__(self) -> None:
+        from tests.engine.jobs.ray_head import Head
 
-    def __init__(self, place: Ground, folder: Path | None, chance: Random) -> None:
-        self.n_kills = 0
-        self._place = place
-        self._folder = folder
-        self._chance = chance
-        self._head = None if folder is None else _head(folder)
+        os.environ.pop("RAY_ADDRESS", None)
+        # The paths of its sockets must be short.
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+        self._head = Head(self._folder)
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables with which jobs run on it."""
+        return {
+            "RANKSCOPE_ENGINE": "ray", "RANKSCOPE_RAY_ADDRESS": self._head.address, "RANKSCOPE_RESOURCES": "cpu=0.5",
+            "RANKSCOPE_RAY_PATIENCE_S": "5",
+        }  # fmt: skip
+
+    def kill_head(self, chance: Random) -> int:
+        """Kill it, and begin another one at the same address or elsewhere."""
+        from tests.engine.jobs.ray_head import Head
+
+        self._head.kill()
+        self._head = Head(self._folder, self._head.port if chance.random() < 0.5 else 0)
+        os.environ |= self.variables()
+        return 1
 
     def end(self) -> None:
-        """End what the case started."""
-        for process in self._processes(set.union(*MODULES.values())):
-            process.kill()
-        if self._head is not None and self._folder is not None:
-            self._head.end(self._folder)
-
-    def disturb(self, seconds: float) -> None:
-        """Begin or resume the analysis, and kill one of its parts at some moment."""
-        victim = self._chance.choice(("shard", "worker", "command", *(["head"] if self._head else [])))
-        command = self._command(*SHARED)
-        time.sleep(self._chance.uniform(0, START_S + seconds))
-        if victim == "command":
-            self.n_kills += command.poll() is None
-            command.kill()
-        elif victim == "head" and self._head is not None and self._folder is not None:
-            self.n_kills += 1
-            self._head.kill()
-            self._head = _head(self._folder)
-        else:
-            for process in self._processes(MODULES[victim])[:1]:
-                process.kill()
-                self.n_kills += 1
-        command.wait(LIMIT_S)
-
-    def finish(self) -> list[str]:
-        """Resume until it is done; return what is lost."""
-        for _ in range(MOST_TURNS):
-            ended = self._command(*SHARED).wait(LIMIT_S)
-            if left := self._unfinished():
-                for job_id in left:
-                    self._command("jobs", "resume", job_id).wait(LIMIT_S)
-                    self._command("jobs", "wait", job_id).wait(LIMIT_S)
-            elif ended == 0:
-                return []
-        jobs = JobRecord(self._place.home).jobs()
-        said = (self._place.folder / "log").read_text(errors="replace")[-1500:]
-        return [f"lost: {[f'{job.title} is {job.status}: {job.error}' for job in jobs]} {said}"]
-
-    def _unfinished(self) -> list[str]:
-        return [job.id for job in JobRecord(self._place.home).jobs() if job.status is not JobStatus.DONE]
-
-    def _processes(self, modules: set[str]) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                words = process.cmdline()
-                if modules & set(words) and any(word.startswith(str(self._place.home)) for word in words):
-                    found.append(process)
-        return found
-
-    def _command(self, *words: str) -> subprocess.Popen[bytes]:
-        variables = environment(self._place)
-        if self._head is not None:
-            variables |= {
-                "RANKSCOPE_ENGINE": "ray", "RANKSCOPE_RESOURCES": "cpu=0.5", "RANKSCOPE_RAY_PATIENCE_S": "5",
-                "RANKSCOPE_RAY_ADDRESS": self._head.address,
-            }  # fmt: skip
-        with (self._place.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-c", "from engine.cli import main; main()", *words],
-                cwd=self._place.folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
+        """Kill all of it."""
+        self._head.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def run(ground: Ground, options: Options) -> int:
-    """Try cases until all were or the time is up; print a table and every finding; return how many there are."""
+    """Kill ``options.n_cases`` times, print a table and every finding; return how many findings there are."""
     until = time.monotonic() + 60 * options.minutes
+    wanted = options.n_cases or N_KILLS
+    cases = [(number, PLACES[number % len(PLACES)]) for number in range(-(-wanted // KILLS_IN_A_ROW))]
+    cases = [(number, where) for number, where in cases if options.only in _name(number, where)]
+    if not cases:
+        raise SystemExit(f"No case has {options.only!r} in its name.")
+    print(f"shards: {wanted} kills in {len(cases)} cases, seed {options.seed}", flush=True)
     reference = reference_of(Operation("shards", WORDS), ground, options.folder / "reference")
-    findings, cases, kills = Counter[str](), Counter[str](), Counter[str]()
-    for number in range(options.n_cases or N_CASES):
-        engine = ENGINES[number % len(ENGINES)]
-        name = f"case {number}, {engine}."
-        if options.only not in name:
-            continue
-        if time.monotonic() > until:
-            break
-        place = ground.copied(options.folder / f"case-{number}")
-        chance = Random(f"{options.seed} {number}")
-        with _folder_of_head(engine) as folder:
-            n_kills, found = _tried(Case(place, folder, chance), place, reference)
-        cases[engine] += 1
-        kills[engine] += n_kills
-        for finding in found:
-            findings[finding.partition(":")[0]] += 1
+    n_kills = min(wanted, KILLS_IN_A_ROW)
+    elsewhere, here = ([one for one in cases if (one[1] == "ray") == is_ray] for is_ray in (True, False))
+    codes = []
+    for some in ([elsewhere], [here]) if options.at_once == 1 else ([elsewhere, here],):
+        logs = [options.folder / f"{where}.log" for part in some for _, where in part[:1]]
+        acts = [partial(_run_some, part, reference, ground, options, n_kills, until) for part in some if part]
+        codes += await_all([forked(act, log) for act, log in zip(acts, logs, strict=True)])
+    failed = [log.read_text()[-3000:] for log in options.folder.glob("*.log")] if any(codes) else []
+    return _told(options, failed)
+
+
+def _name(number: int, where: str) -> str:
+    return f"case {number}, {where}."
+
+
+def _run_some(
+    cases: list[tuple[int, str]],
+    reference: Reference,
+    ground: Ground,
+    options: Options,
+    n_kills: int,
+    until: float,
+) -> None:
+    with ExitStack() as stack:
+        cluster = None
+        for number, where in cases:
+            if time.monotonic() > until:
+                return
+            if where == "ray" and cluster is None:
+                cluster = Cluster()
+                stack.callback(cluster.end)
+            place = ground.copied(options.folder / f"case-{number}")
+            name, chance = _name(number, where), Random(f"{options.seed} {number}")
+            told = [name, *_tried(place, cluster if where == "ray" else None, where, chance, reference, n_kills)]
+            (options.folder / f"told-{number}.json").write_text(json.dumps(told))
+            print(told, flush=True)
+            shutil.rmtree(place.folder, ignore_errors=True)
+
+
+def _tried(
+    place: Ground, cluster: Cluster | None, where: str, chance: Random, reference: Reference, n_kills: int
+) -> tuple[dict[str, int], list[str]]:
+    """Kill parts of one analysis; return how often which were met, and findings."""
+    os.environ |= {"RANKSCOPE_HOME": str(place.home), "PYTHONPATH": str(ROOT), "RANKSCOPE_ENGINE": "local"}
+    if cluster is not None:
+        os.environ |= cluster.variables()
+    met: Counter[str] = Counter()
+    with ExitStack() as stack:
+        if where == "forked":
+            stack.enter_context(forked_jobs())
+        job_s = reference.seconds / N_JOBS
+        analysis = Sharded(place, chance, job_s if where == "forked" else IMPORTS_S, job_s)
+        stack.callback(analysis.end)
+        kill = {"job": analysis.kill_job, "worker": analysis.kill_worker, "command": analysis.kill_command}
+        if cluster is not None:
+            kill["head"] = partial(cluster.kill_head, chance)
+        try:
+            while met.total() < n_kills and analysis.goes_on():
+                victim = chance.choice(("job", "job", "worker", *kill))
+                analysis.await_moment()
+                met[victim] += kill[victim]()
+            found = analysis.finish()
+        except TimeoutError as late:
+            found = [f"hang: {late}"]
+    if not found and (other := differing(reference.contents, contents(place.home / "artifacts"))):
+        found.append(f"different: {other[:5]}")
+    return met, found
+
+
+def _told(options: Options, failed: list[str]) -> int:
+    kills: dict[str, Counter[str]] = {where: Counter() for where in PLACES}
+    kinds = Counter({"runner failed": len(failed)})
+    for path in options.folder.glob("told-*.json"):
+        name, met, findings = json.loads(path.read_text())
+        kills[name.rstrip(".").rpartition(" ")[2]] += met
+        for finding in findings:
+            kinds[finding.partition(":")[0]] += 1
             again = f"python -m tests.campaign shards --seed {options.seed} --only {shlex.quote(name)}"
-            print(f"\n{finding}\n  again: {again}", flush=True)
-        shutil.rmtree(place.folder, ignore_errors=True)
-    for engine in cases:
-        print(f"shards on {engine:<22}{cases[engine]} cases, {kills[engine]} kills")
-    counted = ", ".join(f"{findings[kind]} {kind}" for kind in ("lost", "different", "hang"))
-    print(f"{'all':<32}{cases.total()} cases, {kills.total()} kills: {counted}")
-    return findings.total()
-
-
-def _tried(case: Case, place: Ground, reference: Reference) -> tuple[int, list[str]]:
-    try:
-        for _ in range(KILLS_IN_A_ROW):
-            case.disturb(reference.seconds)
-        found = case.finish()
-        if not found and (other := differing(reference.contents, contents(place.home / "artifacts"))):
-            found.append(f"different: {other[:5]}")
-    except subprocess.TimeoutExpired as late:
-        found = [f"hang: {late}"]
-    finally:
-        case.end()
-    return case.n_kills, found
-
-
-def _head(folder: Path) -> Head:
-    from tests.engine.jobs.test_ray import Head
-
-    os.environ.pop("RAY_ADDRESS", None)
-    return Head(folder)
-
-
-@contextmanager
-def _folder_of_head(engine: str) -> Iterator[Path | None]:
-    if engine != "ray":
-        yield None
-        return
-    # The paths of its sockets must be short.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+            print(f"\n{finding}\n  again: {again}")
+    print(*failed, sep="\n", end="")
+    for where, met in kills.items():
+        if met.total():
+            print(f"{f'shards, {where}':<32}" + ", ".join(f"{n} of {victim}" for victim, n in sorted(met.items())))
+    counted = ", ".join(f"{kinds[kind]} {kind}" for kind in ("lost", "different", "hang", "runner failed"))
+    print(f"{'all':<32}{sum(met.total() for met in kills.values())} kills: {counted}")
+    return kinds.total()

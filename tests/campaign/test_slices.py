@@ -26,9 +26,10 @@ def campaign(*words: str) -> str:
 
 
 def test_wrong_input_and_kills_find_nothing() -> None:
-    said = campaign("bad_inputs", "kills", "--cases", "5", "--seed", "11")
+    said = campaign("bad_inputs", "kills", "shards", "--cases", "5", "--seed", "11")
     assert "0 findings" in said
     assert re.search(r"all +[1-9] kills: 0 damaged, 0 half export, 0 not resumable", said)
+    assert re.search(r"all +[1-9] kills: 0 lost, 0 different, 0 hang, 0 runner failed", said)
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ from typing import Any
 from engine.errors import RankScopeError
 from engine.jobs.entry import QueueNext
 from engine.progress import Report
+from engine.settings import home
 
 Arguments = Mapping[str, Any]
 
@@ -37,6 +38,11 @@ def echo(arguments: Arguments, report: Report) -> object:
 
 def where(arguments: Arguments, report: Report) -> object:
     return str(Path.cwd())
+
+
+def stores(arguments: Arguments, report: Report) -> object:
+    """Tell where a job keeps what it makes."""
+    return str(home().root)
 
 
 def note(arguments: Arguments, report: Report) -> object:
@@ -142,5 +148,5 @@ def fill_a_disk_with_arrays() -> None:
 
 
 OPERATIONS: dict[str, Callable[[Arguments, Report], object]] = {
-    operation.__name__: operation for operation in (echo, where, note, hold, stages, family, report_often, fail)
+    operation.__name__: operation for operation in (echo, where, stores, note, hold, stages, family, report_often, fail)
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import settings
 from engine.jobs import JobQueue, JobStatus
 from engine.jobs.progress import ProgressReporter
 from engine.jobs.record import JobRecord
@@ -66,6 +67,15 @@ def test_an_open_home_is_closed_when_it_is_opened(queue: JobQueue, home: Path) -
     assert mode(home) == 0o700
     assert {mode(path) for path in (spec, home / "jobs.sqlite3", home / "worker.log")} == {0o600}
     assert again.get(job.id).status is JobStatus.DONE
+
+
+def test_a_job_stores_in_the_home_that_was_named_from_where_it_was_asked_for(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANKSCOPE_HOME", home.name)
+    queue = JobQueue(settings.home().root, ENTRYPOINT)
+    assert queue.wait(queue.submit("stores", {}, title="Stores").id, poll_s=0.01).result == str(home)
 
 
 def test_a_thousand_finished_jobs_are_read_once(home: Path, record: JobRecord, opened: list[str]) -> None:

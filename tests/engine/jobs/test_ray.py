@@ -1,28 +1,18 @@
 """Jobs on a real Ray cluster of this machine, by the promises of all engines; one head serves the whole file."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from cache.processes import ProcessId, identify
 from engine.jobs import JobQueue, JobStatus
 from engine.jobs.choice import LOCAL
 from engine.jobs.engines import choose
-from engine.jobs.engines._ray_client import RayClient, UnreachableError
 from engine.jobs.job import job_fingerprint
-from engine.jobs.processes import family, send_signal
 from engine.jobs.record import JobRecord
 from engine.operations import Analyse, AnalyseShard, submit
 from engine.pipeline.runs import RUN_LENGTH
@@ -31,62 +21,13 @@ from engine.settings import Home
 from tests.conftest import TOY_LINES
 from tests.support import toys
 
-from .conftest import ENTRYPOINT, ROOT, Held, eventually
+from .conftest import ENTRYPOINT, Held, eventually
 from .contract import RemoteEngineContract
+from .ray_head import Head
 from .test_engines import SETTINGS
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
-
-STORE_BYTES = 80_000_000
-"""The least that Ray takes is 75 MiB."""
-
-
-class Head:
-    """A cluster of one machine that has one ``fakegpu``."""
-
-    def __init__(self, folder: Path) -> None:
-        with closing(socket.socket()) as free, closing(socket.socket()) as agent, closing(socket.socket()) as client:
-            for each in (free, agent, client):
-                each.bind(("127.0.0.1", 0))
-            port, agent_port, client_port = (each.getsockname()[1] for each in (free, agent, client))
-        self.address = f"http://127.0.0.1:{port}"
-        command = [
-            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats",
-            "--num-cpus=2", "--num-gpus=0", '--resources={"fakegpu": 1}', f"--object-store-memory={STORE_BYTES}",
-            "--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={folder}",
-            f"--dashboard-agent-listen-port={agent_port}", f"--ray-client-server-port={client_port}",
-        ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_JOB_STOP_WAIT_TIME_S": "1"}
-        with (folder / "head.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, start_new_session=True, cwd=folder
-            )
-        self._id: ProcessId = identify(self._process.pid)
-        eventually(self.answers)
-
-    def answers(self) -> bool:
-        assert self._process.poll() is None, "the head has ended"
-        try:
-            RayClient(self.address).connect()
-        except UnreachableError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        """Kill all of it at once, as a power failure would; what jobs run outlives it for a while."""
-        send_signal(family(self._id), signal.SIGKILL)
-        self._process.wait()
-
-    def end(self, folder: Path) -> None:
-        """Kill whatever is left of it, jobs too."""
-        self.kill()
-        for process in psutil.process_iter():
-            try:
-                if any(str(folder) in word for word in (*process.cmdline(), *process.environ().values())):
-                    process.send_signal(signal.SIGKILL)
-            except psutil.Error:
-                continue
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +35,7 @@ def head() -> Iterator[Head]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of its sockets must be short
     started = Head(folder)
     yield started
-    started.end(folder)
+    started.end()
     shutil.rmtree(folder, ignore_errors=True)
 
 
