@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
 
-LOW, CAT, SKIP, BOTH = Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT
+LOW, CAT, SKIP, BOTH, WIDTH = Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT, Format.WIDTH
 MODES = tuple(Importance)
 BAND = (0.05, 1.5)
 """Measured nats per token between which errors are counted."""
@@ -56,7 +56,7 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    """Yield 80 maps whose damage lies mostly between 0.05 and 1.5 nats, interleaved by method."""
+    """Yield 92 maps whose damage lies mostly between 0.05 and 1.5 nats, interleaved by method."""
     for place in range(6):
         step = place / 5
         yield Case("water-filling", Metric.LOSS, "water-filling", (LOW, CAT, SKIP, BOTH), 0.55 + 0.4 * step)
@@ -81,6 +81,8 @@ def cases() -> Iterator[Case]:
         yield Case(
             "locked", Metric.INPUT, "uniform", ((SKIP,), (LOW,))[place % 2], 0.7 + 0.25 * step, n_locks=8 + 8 * place
         )
+        yield Case("ranks or widths", Metric.LOSS, "water-filling", (LOW, CAT, SKIP, BOTH, WIDTH), 0.5 + 0.45 * step)
+        yield Case("widths", Metric.LOSS, "water-filling", (WIDTH,), 0.65 + 0.3 * step)
     for kept in (0.73, 0.84):
         for preset in PRESETS.values():
             if preset.metric in {Metric.INPUT, Metric.LOSS}:
