@@ -2,6 +2,7 @@
 
 from engine.allocation._base import Allocator, allocators
 from engine.allocation._bits import BitChoices
+from engine.allocation._blocks import FEWEST_STEPS, LARGEST_STEP
 from engine.allocation._choices import IN_PARAMETERS, Choices
 from engine.allocation._evaluated import MEASURED_REACH, EvaluatedMap, PredictedMaps, SearchKind, best_searched
 from engine.allocation._flrc import LEAST_WEIGHT, allocate_by_importance
@@ -14,7 +15,9 @@ from engine.allocation._uniform import allocate_uniformly
 from engine.allocation._water_filling import allocate_by_water_filling
 
 __all__ = [
+    "FEWEST_STEPS",
     "IN_PARAMETERS",
+    "LARGEST_STEP",
     "LEAST_WEIGHT",
     "MEASURED_REACH",
     "MOST_BRIDGED",

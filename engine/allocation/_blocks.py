@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.allocation._membership import UNSHARED
 from engine.errors import InvalidRankMapError
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.types import DistortionCurve
+
+FEWEST_STEPS: Final = 32
+"""How many steps the smaller side of a matrix is divided into at least."""
+LARGEST_STEP: Final = 32
+"""Largest step of ranks that alignment asks for, a power of two."""
+
+
+def aligned_step(curve: DistortionCurve, rank_step: int) -> int:
+    """Return the least multiple of ``rank_step`` that suits arithmetic units.
+
+    They work on 8 to 32 numbers at once, and libraries keep code for every shape they have met, so that matrices with
+    odd sides are slow and cost memory. Ranks are therefore multiples of the largest power of two up to 32 that divides
+    the smaller side into at least 32 steps, which costs next to nothing in the loss.
+    """
+    most = min(curve.in_features, curve.out_features) // FEWEST_STEPS
+    return math.lcm(rank_step, 1 << min(max(most, 1), LARGEST_STEP).bit_length() - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.allocation._base import conclude, require_feasible, require_positive
+from engine.allocation._blocks import aligned_step
 from engine.allocation._choices import IN_PARAMETERS
 from engine.allocation._hull import hull_of_block, hull_of_either, hull_of_sum, slopes
 from engine.allocation._membership import UNSHARED
@@ -44,7 +45,7 @@ class Frontier:
     Attributes:
         groups: the curves of the model's input groups, in model order.
         formats: formats a block may choose from.
-        rank_step: ranks are multiples of this.
+        rank_step: ranks are multiples of this and of :func:`aligned_step`.
         units: of the model with their locks, in the order of their groups.
         hulls: of each unit; a locked block has a single vertex in it.
         places: per unit, (n_edges of the unit,) positions of its edges in the merged order, increasing.
@@ -130,7 +131,7 @@ def build_frontier(
         groups: the curves of the model's input groups, in model order.
         formats: formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
-        rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
+        rank_step: ranks are multiples of this and of :func:`aligned_step`; a block none of them shrinks stays dense.
         choices: what blocks may be and cost.
 
     Raises:
@@ -163,11 +164,12 @@ def _frontier(
 
 def _hull_of(unit: Unit, formats: frozenset[Format], rank_step: int, choices: Choices) -> Hull:
     def hull(curve: DistortionCurve, allowed: frozenset[Format]) -> Hull:
-        blocks = [unit.block(curve, storage, rank_step) for storage in choices.storages(allowed)]
+        step = aligned_step(curve, rank_step)
+        blocks = [unit.block(curve, storage, step) for storage in choices.storages(allowed)]
         return hull_of_either([hull_of_block(each) for block in blocks for each in choices.of(block)])
 
     def width(mlp: MlpCurves) -> Hull:
-        block = unit.block(mlp.width, Format.WIDTH, rank_step)
+        block = unit.block(mlp.width, Format.WIDTH, aligned_step(mlp.width, rank_step))
         return hull_of_either([hull_of_block(each) for each in choices.of(block)])
 
     lone = frozenset(UNSHARED.get(storage, storage) for storage in formats)

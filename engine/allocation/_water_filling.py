@@ -24,15 +24,16 @@ def allocate_by_water_filling(
 ) -> Allocation:
     """Minimise the predicted loss increase under the budget.
 
-    Optimal at every budget that is a vertex of the merged hull, and within one edge's nats of optimal
-    elsewhere. For many budgets of one model, build the frontier once.
+    Optimal among these ranks at every budget that is a vertex of the merged hull, and within one edge's nats of
+    optimal elsewhere. For many budgets of one model, build the frontier once.
 
     Args:
         groups: the curves of the model's input groups, in model order.
         budget: the hard ceiling in parameters; never exceeded.
         formats: factored formats a block may choose from; dense it always may.
         locks: blocks whose decision is fixed.
-        rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
+        rank_step: ranks are multiples of this, and of 2, 4, 8, 16 or 32 where a matrix is large (see ``aligned_step``);
+            a block none of them shrinks stays dense.
 
     Raises:
         InfeasibleBudgetError: the locks, with all else at its cheapest, exceed the budget.

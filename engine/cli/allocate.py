@@ -85,7 +85,9 @@ def allocate(
     ] = None,
     gamma: Annotated[float, typer.Option(help="FLRC's exponent of the importances.")] = 1.0,
     min_rank: Annotated[int, typer.Option(help="FLRC's lowest rank.")] = 1,
-    rank_step: Annotated[int, typer.Option(help="Ranks are multiples of this.")] = 1,
+    rank_step: Annotated[
+        int, typer.Option(help="Ranks are multiples of this; those of water-filling in large matrices also of 2 to 32.")
+    ] = 1,
     to: Annotated[Path | None, typer.Option("--out", help="Where the rank map is written.")] = None,
     as_json: AsJson = False,
 ) -> None:

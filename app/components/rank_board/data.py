@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
 from app.costed_maps import CostedMap, NoMap, formats_of
-from engine.allocation import LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
+from engine.allocation import FEWEST_STEPS, LARGEST_STEP, LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
 from engine.formats import INDEX_BYTES
 from engine.methods.byte_budget import METHOD as BYTES_METHOD
 from engine.methods.cost import rounding_nats
@@ -40,6 +40,8 @@ CHOSEN_BITS: Final = "chosen"
 CONSTANTS: Final = {
     "least_weight": LEAST_WEIGHT,
     "most_bridged": MOST_BRIDGED,
+    "fewest_steps": FEWEST_STEPS,
+    "largest_step": LARGEST_STEP,
     "index_bytes": INDEX_BYTES,
     "number_types": {dtype: number_type(dtype) for dtype in DTYPES} | {CHOSEN_BITS: number_type(DTYPES[0])},
     "chosen_bits": {"dtype": CHOSEN_BITS, "method": BYTES_METHOD},

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.allocation import allocate_by_water_filling, build_frontier
-from engine.allocation._hull import lower_hull
+from engine.allocation._blocks import Block
+from engine.allocation._hull import hull_of_block, lower_hull
 from engine.errors import InfeasibleBudgetError, NumericalError
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves
 from tests.engine.allocation.test_contract import MIXES
@@ -160,12 +161,26 @@ def test_the_last_ranks_before_dense_are_cut_off_at_once():
     side = 2048
     nats = np.append(np.cumsum(np.linspace(0, 1, side) ** 2)[::-1], 0.0)
     curve = DistortionCurve(("p",), side, side, nats, 1.0)
-    frontier = build_frontier([GroupCurves((curve,), None)], formats=frozenset({Format.LOW_RANK}))
-    ranks = frontier.hulls[0].ranks
-    assert ranks[-1] == 0
+    hull = hull_of_block(Block.open(curve, Format.LOW_RANK, 1))
+    assert hull.ranks[-1] == 0
     x, y = np.array(monotone_chain(*points_with_dense(curve))).T
-    assert frontier.costs.tolist() == x.tolist()
-    np.testing.assert_allclose(frontier.nats, y)
+    assert hull.costs.tolist() == x.tolist()
+    np.testing.assert_allclose(hull.nats, y)
+
+
+@pytest.mark.parametrize(
+    ("sides", "rank_step", "step"),
+    [((63, 200), 1, 1), ((64, 200), 1, 2), ((576, 1536), 1, 16), ((4096, 4096), 1, 32), ((576, 576), 3, 48)],
+)
+def test_ranks_are_multiples_of_what_arithmetic_units_work_in(sides, rank_step, step):
+    side = min(sides)
+    curve = DistortionCurve(("p",), *sides, np.linspace(1, 0, side + 1) ** 2, 1.0)
+    group = [GroupCurves((curve,), None)]
+    frontier = build_frontier(group, formats=frozenset({Format.SKIP}), rank_step=rank_step)
+    ranks = np.unique(np.abs(frontier.hulls[0].ranks))
+    assert np.gcd.reduce(ranks) == step
+    held = frontier.around([BlockRank(("p",), Format.SKIP, 7)])
+    assert held.allocate(Budget(curve.dense_params, curve.dense_params)).blocks[0].rank == 7
 
 
 def points_with_dense(curve):

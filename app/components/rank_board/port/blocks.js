@@ -5,6 +5,12 @@ import { maxUsefulRank, rankParams } from "./formats.js";
 
 export const UNSHARED = { cat: "low-rank", "skip+cat": "skip" };
 
+/** Return the larger of a step, a power of two, and that which suits arithmetic units. */
+export function alignedStep({ inFeatures, outFeatures }, step, constants) {
+  const most = Math.min(Math.floor(Math.min(inFeatures, outFeatures) / constants.fewest_steps), constants.largest_step);
+  return Math.max(step, 2 ** Math.floor(Math.log2(Math.max(most, 1))));
+}
+
 export class NoAllocation extends Error {}
 
 export class Block {

@@ -1,4 +1,4 @@
-import { UNSHARED, conclude, requireFeasible } from "./blocks.js";
+import { UNSHARED, alignedStep, conclude, requireFeasible } from "./blocks.js";
 import { isShared, skips } from "./formats.js";
 import { hullOfBlock, hullOfEither, hullOfSum } from "./hull.js";
 import { unreachable } from "./targets.js";
@@ -8,8 +8,9 @@ import { unitsOf } from "./units.js";
 
 /** Every budget's best allocation. Locks change the hulls of their own units only; all others are kept. */
 export class Frontier {
-  constructor(groups, formats, rankStep, mostBridged) {
-    Object.assign(this, { groups, formats, rankStep, mostBridged, open: new Map(), hulls: [], keys: [] });
+  constructor(groups, formats, rankStep, constants) {
+    const mostBridged = constants.most_bridged;
+    Object.assign(this, { groups, formats, rankStep, constants, mostBridged, open: new Map(), hulls: [], keys: [] });
     this.setLocks([]);
   }
 
@@ -45,9 +46,10 @@ export class Frontier {
   }
 
   hullOfCurve(unit, curve, storage) {
-    if (unit.isLocked(curve)) return hullOfBlock(unit.block(curve, storage, this.rankStep), this.mostBridged);
+    const block = () => unit.block(curve, storage, alignedStep(curve, this.rankStep, this.constants));
+    if (unit.isLocked(curve)) return hullOfBlock(block(), this.mostBridged);
     const key = `${storage} ${curve.members.join("+")}`;
-    if (!this.open.has(key)) this.open.set(key, hullOfBlock(unit.block(curve, storage, this.rankStep), this.mostBridged));
+    if (!this.open.has(key)) this.open.set(key, hullOfBlock(block(), this.mostBridged));
     return this.open.get(key);
   }
 

@@ -89,7 +89,7 @@ export class Methods {
     const groups = this.groupsOf(method);
     const key = `${method.metric} ${method.formats}`;
     const { curves, constants } = this;
-    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, curves.rankStep, constants.most_bridged));
+    if (!this.frontiers.has(key)) this.frontiers.set(key, new Frontier(groups, method.formats, curves.rankStep, constants));
     const frontier = this.frontiers.get(key);
     frontier.setLocks(locks);
     return frontier;
