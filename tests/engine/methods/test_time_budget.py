@@ -10,7 +10,7 @@ from engine.analysis.curves import group_curves
 from engine.devices.value import presets
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.methods.allocate import Request, Target
-from engine.methods.presets import PRESETS
+from engine.methods.presets import PRESETS, AllocationSettings
 from engine.methods.time_budget import Situation, time_rule
 from engine.rank_map.ceiling import TimeCeiling
 from engine.types import BlockRank, Format
@@ -42,7 +42,9 @@ def test_a_map_is_as_fast_as_asked_and_the_refusal_names_the_fastest(method):
 
 
 def test_water_filling_by_time_is_no_worse_than_the_map_of_any_size_that_is_as_fast():
-    by_time, by_size = rule_of("water-filling", formats=FORMATS), rule_of("width")
+    stepped = AllocationSettings(rank_step=8)
+    by_time = rule_of("water-filling", formats=FORMATS, settings=stepped)
+    by_size = rule_of("width", settings=stepped)
     for share in (0.95, 0.97, 0.99):
         fast, uniform = by_time.allocate(share * DENSE_S), by_size.allocate(share * DENSE_S)
         curves = ANALYSIS.nats[fast.metric]
