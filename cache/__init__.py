@@ -1,7 +1,7 @@
 """Artifacts on disk: named by what they were made from, whole or absent, checked when read."""
 
 from cache.artifact import Artifact
-from cache.codecs import read_arrays, read_json, write_arrays, write_json
+from cache.codecs import read_arrays, read_as_float32, read_json, write_arrays, write_json
 from cache.directory import DirectoryStore
 from cache.errors import (
     DamagedArtifactError,
@@ -42,6 +42,7 @@ __all__ = [
     "fingerprint_file",
     "import_artifacts",
     "read_arrays",
+    "read_as_float32",
     "read_json",
     "read_stage",
     "unreadable",

@@ -6,7 +6,8 @@ The same value always gives the same bytes, so that artifacts of the same comput
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cache.errors import StoreError
 from cache.fingerprint import canonical_json
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 _DTYPES = frozenset(
@@ -86,6 +88,30 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if foreign := {array.dtype.name for array in arrays.values()} - _DTYPES:
         raise _unreadable(path, f"of type {', '.join(sorted(foreign))}")
     return arrays
+
+
+def read_as_float32(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """Read those of some arrays that a safetensors file has, in float32, also where they are bfloat16.
+
+    Raises:
+        StoreError: one has another type.
+    """
+    import numpy as np
+
+    found = {}
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        for name in (name for name in names if name in header):
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + length + begin)
+            raw, kind = file.read(end - begin), header[name]["dtype"]
+            if kind not in ("BF16", "F32"):
+                raise _unreadable(path, f"of type {kind}")
+            # A number of bfloat16 is the upper half of one of float32.
+            bits = np.frombuffer(raw, "<u2").astype("<u4") << 16 if kind == "BF16" else np.frombuffer(raw, "<u4")
+            found[name] = bits.view("<f4").reshape(header[name]["shape"])
+    return found
 
 
 def _unreadable(path: Path, why: str) -> StoreError:

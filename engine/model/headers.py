@@ -6,7 +6,7 @@ import json
 import math
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from engine.errors import ModelError, first_words
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LAYER: Final = re.compile(r"(?:^|\.)(\d+)\.")
+_HALF: Final = ("BF16", "F16")
 _LONGEST_HEADER: Final = 100_000_000
 _GGUF_SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
@@ -34,6 +35,7 @@ class ModelHeader:
         matrices: of the layers: name -> (out, in).
         width: of the embeddings.
         vocabulary: of the embeddings.
+        is_half: whether most of the layers' matrices are stored in 16 bits; a GGUF file becomes a folder in float32.
     """
 
     architecture: str
@@ -44,6 +46,7 @@ class ModelHeader:
     matrices: Mapping[str, tuple[int, int]]
     width: int
     vocabulary: int
+    is_half: bool = False
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -71,18 +74,21 @@ def _of_folder(folder: Path) -> ModelHeader:
     if not files:
         raise ModelError(f"The folder {folder} has no .safetensors file; expected the weights in safetensors.")
     config = json.loads((folder / "config.json").read_bytes())
-    shapes = {name: shape for file in files for name, shape in _safetensors_shapes(file).items()}
+    stored = {name: entry for file in files for name, entry in _safetensors_entries(file).items()}
+    shapes = {name: tuple(entry["shape"]) for name, entry in stored.items()}
     architecture = next(iter(config.get("architectures") or [config.get("model_type", "unknown")]))
-    return _summed(str(architecture), shapes, sum(file.stat().st_size for file in files))
+    summed = _summed(str(architecture), shapes, sum(file.stat().st_size for file in files))
+    of_layers = [stored[name]["dtype"] in _HALF for name in summed.matrices]
+    return replace(summed, is_half=2 * sum(of_layers) > len(of_layers))
 
 
-def _safetensors_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+def _safetensors_entries(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         (length,) = struct.unpack("<Q", opened.read(8))
         if length > _LONGEST_HEADER:
             raise ValueError(f"the header of {file.name} is too long")
         header: dict[str, Any] = json.loads(opened.read(length))
-    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _of_gguf(file: Path) -> ModelHeader:

@@ -149,8 +149,8 @@ class Analyse(OnText):
         model = known_model_fingerprint(spec.model)
         if model is None:
             return None
-        for typed, begun in product(spec.candidates(), (True, False)):
-            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun), begun=begun)
+        for typed, begun, half in product(spec.candidates(), (True, False), (True, False)):
+            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun), begun=begun, half=half)
             if key not in home.store:
                 continue
             artifact = home.store.read(key)

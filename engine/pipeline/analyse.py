@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from cache import Store
     from engine.analysis.value import Analysis
+    from engine.model.headers import ModelHeader
     from engine.model.opening import OpenModel
     from engine.model.sources import ModelFolder
     from engine.pipeline.runs import Run
@@ -80,8 +81,12 @@ def analyse(
     Raises:
         RankScopeError: the model, the text, the memory or the numbers do not allow it.
     """
-    work = _planned(home, spec, report, memory_bytes, device, folder)
-    if work.key in home.store:
+    return _analysed(_planned(home, spec, report, memory_bytes, device, folder), report, stream=stream)
+
+
+def _analysed(work: _Work, report: Report, *, stream: bool) -> Key:
+    """Do an analysis that may be stored, after that of the dense model if it is around a compressed one."""
+    if work.key in work.home.store:
         report("analysis", 1.0, "This analysis exists already")
         return work.key
     streams = work.must_stream(report, stream=stream)
@@ -92,10 +97,8 @@ def analyse(
             "by layer; leave --around-keep out, or use a machine with more memory."
         )
     if work.spec.around_kept_fraction is not None:
-        dense = replace(work.spec, around_kept_fraction=None)
-        half = part_of(report, 0.0, 0.5)
-        first = analyse(home, dense, half, memory_bytes=memory_bytes, device=device, folder=work.folder)
-        base = load_analysis(home.store, first.fingerprint)
+        first = _analysed(work.of_dense(), part_of(report, 0.0, 0.5), stream=stream)
+        base = load_analysis(work.home.store, first.fingerprint)
         report = part_of(report, 0.5, 1.0)
     work = replace(work, base=base)
     _streamed_or_whole(work.done, report, streams=streams, insists=stream)
@@ -150,11 +153,17 @@ def _planned(
         note_place(home, folder)
     texts = resolve_texts(home, spec.corpus, part_of(report, 0.0, 0.1))
     corpus_id, n_start = sequences_fingerprint(folder, spec.corpus), len(text_start(folder))
-    key_of = partial(keys.analysis_key, model=folder.fingerprint, corpus=corpus_id, begun=n_start > 0)
-    stored = (one for one in spec.candidates() if key_of(one) in store)
+    work = _Work(
+        home, spec, folder, read_header(folder.path), texts, corpus_id, n_start, None, memory_bytes, device, started
+    )
+    # Factors of a model in 16 bits were float32 before, and an analysis with such is as good.
+    kinds = (work, replace(work, header=replace(work.header, is_half=False)))
+    known = (replace(kind, spec=one) for one in spec.candidates() for kind in kinds)
+    if (stored := next((one for one in known if one.key in store), None)) is not None:
+        return stored
     if spec.calibration.compute_dtype == "auto":
-        spec = next(stored, None) or spec.with_pass_type(pass_type(device))
-    return _Work(home, spec, folder, key_of(spec), texts, corpus_id, n_start, None, memory_bytes, device, started)
+        return replace(work, spec=spec.with_pass_type(pass_type(device)))
+    return work
 
 
 def _streamed_or_whole(work: Callable[..., T], report: Report, *, streams: bool, insists: bool) -> T:
@@ -177,7 +186,7 @@ class _Work:
     home: Home
     spec: AnalysisSpec
     folder: ModelFolder
-    key: Key
+    header: ModelHeader
     texts: Path | None
     corpus_id: str
     n_start: int
@@ -186,13 +195,23 @@ class _Work:
     device: str
     started: float
 
+    @property
+    def key(self) -> Key:
+        """Where it is stored."""
+        model, corpus, begun = self.folder.fingerprint, self.corpus_id, self.n_start > 0
+        return keys.analysis_key(self.spec, model, corpus, begun=begun, half=self.header.is_half)
+
+    def of_dense(self) -> _Work:
+        """Return the analysis of the dense model that one around a compressed model begins with."""
+        return replace(self, spec=replace(self.spec, around_kept_fraction=None))
+
     def must_stream(self, report: Report, *, stream: bool) -> bool:
         """Say what the work takes, and return whether it is done layer by layer.
 
         Raises:
             ResourceError: the disk has too little room.
         """
-        header, store = read_header(self.folder.path), self.home.store
+        header, store = self.header, self.home.store
         n_workers = torch.get_num_threads()
         plan = plan_analysis(header, self.spec, self.memory_bytes, stream=stream, n_workers=n_workers)
         dtype = getattr(torch, self.spec.calibration.compute_dtype)
@@ -208,7 +227,8 @@ class _Work:
         runs = [self._run_keys(range(n_layers), run) for run in runs_of(self.spec.corpus.n_sequences)]
         merged = [keys.merged_key([of_layers[layer] for of_layers in runs]) for layer in range(n_layers)]
         parts = {"statistics": [key for of_layers in runs for key in of_layers.values()]}
-        parts |= {m: [keys.factors_key(key, m, self.spec) for key in merged] for m in self.spec.metrics}
+        factors_of = partial(keys.factors_key, spec=self.spec, half=self.header.is_half)
+        parts |= {metric: [factors_of(key, metric) for key in merged] for metric in self.spec.metrics}
         return {what: sum(key in self.home.store for key in part) / max(len(part), 1) for what, part in parts.items()}
 
     def done(self, report: Report, *, streams: bool) -> Key:
@@ -221,7 +241,8 @@ class _Work:
                 seconds["calibration"] = self._calibrate(model, runs, report)
             layer_keys = {layer: [run_keys[run][layer] for run in runs] for layer in run_keys[runs[0]]}
             begun_s = time.monotonic()
-            parts = factorize(spec, model, layer_keys, store, part_of(report, 0.8, 0.99))
+            told, half = part_of(report, 0.8, 0.99), self.header.is_half
+            parts = factorize(spec, model, layer_keys, store, told, half=half)
         seconds["factorization"] = time.monotonic() - begun_s
         seconds["total"] = time.monotonic() - self.started
         about = {
@@ -245,6 +266,7 @@ class _Work:
                 model_folder=self.folder,
                 corpus_id=self.corpus_id,
                 base=self.base,
+                half=half,
             )
         report("analysis", 1.0, "Done")
         return self.key
@@ -275,10 +297,16 @@ class _Work:
         corpus = self.corpus_id
         if run.stop < self.spec.corpus.n_sequences:
             corpus = sequences_fingerprint(self.folder, replace(self.spec.corpus, n_sequences=run.stop))
-        upstream, begun = (self.folder.fingerprint, corpus), self.n_start > 0
-        return {
-            layer: keys.statistics_key(self.spec, layer, *upstream, begun=begun, first=run.first) for layer in layers
-        }
+        key_of = partial(
+            keys.statistics_key,
+            self.spec,
+            model=self.folder.fingerprint,
+            corpus=corpus,
+            begun=self.n_start > 0,
+            first=run.first,
+            half=self.header.is_half,
+        )
+        return {layer: key_of(layer) for layer in layers}
 
     def _calibrate(self, model: OpenModel, runs: Sequence[Run], report: Report) -> float:
         """Take the missing statistics of some runs; return the seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from safetensors import safe_open
@@ -38,12 +39,23 @@ if TYPE_CHECKING:
 
 
 def factorize(
-    spec: AnalysisSpec, model: OpenModel, layer_keys: dict[int, list[Key]], store: Store, report: Report
+    spec: AnalysisSpec,
+    model: OpenModel,
+    layer_keys: dict[int, list[Key]],
+    store: Store,
+    report: Report,
+    *,
+    half: bool = False,
 ) -> list[tuple[Metric, Key]]:
-    """Make sure that factors or spectra of every layer and metric are stored; return their keys."""
+    """Make sure that factors, in 16 bits or in float32, or spectra of every layer and metric are stored.
+
+    Returns:
+        Their keys.
+    """
     parts: list[tuple[Metric, Key]] = []
     with _workers(model) as pool:
-        work = pool.map(lambda item: _factorize_layer(spec, model, item[0], item[1], store), layer_keys.items())
+        of_layers = partial(_factorize_layer, spec, model, store=store, half=half)
+        work = pool.map(of_layers, layer_keys, layer_keys.values())
         for done, of_layer in enumerate(work):
             parts += of_layer
             report(
@@ -60,18 +72,20 @@ def _workers(model: OpenModel) -> contextlib.AbstractContextManager[ThreadPoolEx
 
 
 def _factorize_layer(
-    spec: AnalysisSpec, model: OpenModel, layer: int, run_keys: Sequence[Key], store: Store
+    spec: AnalysisSpec, model: OpenModel, layer: int, run_keys: Sequence[Key], *, store: Store, half: bool
 ) -> list[tuple[Metric, Key]]:
     statistics_key = keys.merged_key(run_keys)
     keys_of = {
-        metric: (keys.factors_key if metric in spec.metrics else keys.spectrum_key)(statistics_key, metric, spec)
+        metric: keys.factors_key(statistics_key, metric, spec, half=half)
+        if metric in spec.metrics
+        else keys.spectrum_key(statistics_key, metric, spec)
         for metric in Metric
     }
     missing = [metric for metric, key in keys_of.items() if key not in store]
     if missing:
         with model.holding(layer):
             sources = [store.read(key) for key in run_keys]
-            _write_factors(spec, model, layer, sources, {m: keys_of[m] for m in missing}, store)
+            _write_factors(spec, model, layer, sources, {m: keys_of[m] for m in missing}, store, half=half)
     return list(keys_of.items())
 
 
@@ -82,6 +96,8 @@ def _write_factors(
     sources: Sequence[Artifact],
     missing: dict[Metric, Key],
     store: Store,
+    *,
+    half: bool,
 ) -> None:
     modules = dict(model.module.named_modules())
     groups = [g for g in model.inventory.groups if g.layer == layer]
@@ -97,7 +113,7 @@ def _write_factors(
         with store.writing(key, about) as into:
             if metric in spec.metrics:
                 neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
-                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons)
+                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons, half=half)
             else:
                 energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
                 arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
@@ -137,6 +153,7 @@ def write_analysis(
     model_folder: ModelFolder,
     corpus_id: str,
     base: Analysis | None,
+    half: bool,
 ) -> None:
     """Write spectra, curves and what they came from; importances and the dense loss are those of the dense model."""
     arrays: dict[str, NDArray[np.float64]] = {}
@@ -170,6 +187,7 @@ def write_analysis(
             "inventory": model.inventory,
             "calibration_nll": nll if base is None else base.calibration_nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},
+            "factors_stored_as": "bfloat16" if half else "float32",
             "raised_dampings": dampings,
             "dtype": str(dtype_of(model.module)).removeprefix("torch."),
             "device": str(device_of(model.module)),

@@ -27,16 +27,27 @@ if TYPE_CHECKING:
 _CPU = torch.device("cpu")
 
 
-def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Neurons] = ()) -> None:
-    """Write factors.safetensors, spectrum.safetensors and blocks.json; the dual of an orthonormal basis is left out."""
+def write_factors(
+    folder: Path, factors: Sequence[Factors], neurons: Sequence[Neurons] = (), *, half: bool = False
+) -> None:
+    """Write factors.safetensors, spectrum.safetensors and blocks.json; the dual of an orthonormal basis is left out.
+
+    Args:
+        folder: there.
+        factors: of blocks.
+        neurons: of MLPs.
+        half: matrices in bfloat16, whose range is that of float32, which whitened factors need; offsets, orders and
+            curves stay as they are.
+    """
+    dtype = torch.bfloat16 if half else torch.float32
     tensors: dict[str, torch.Tensor] = {}
     arrays: dict[str, NDArray[np.float64]] = {}
     blocks: dict[str, dict[str, object]] = {}
     for block in factors:
         name = block_name(block.members)
-        tensors[f"basis/{name}"] = block.basis.cpu()
+        tensors[f"basis/{name}"] = block.basis.to(dtype).cpu()
         if not torch.equal(block.dual, block.basis.T):
-            tensors[f"dual/{name}"] = block.dual.cpu()
+            tensors[f"dual/{name}"] = block.dual.to(dtype).cpu()
         if block.offset is not None:
             tensors[f"offset/{name}"] = block.offset.cpu()
         arrays[f"energies/{name}"] = block.energies.cpu().numpy()
@@ -45,7 +56,7 @@ def write_factors(folder: Path, factors: Sequence[Factors], neurons: Sequence[Ne
     for mlp in neurons:
         name = block_name(mlp.members)
         tensors[f"order/{name}"] = mlp.order.to(torch.int32).cpu()
-        tensors[f"triangle/{name}"] = fold_triangle(mlp.factor).cpu()
+        tensors[f"triangle/{name}"] = fold_triangle(mlp.factor).to(dtype).cpu()
         if mlp.offset is not None:
             tensors[f"offset/{name}"] = mlp.offset.cpu()
         arrays[f"nats/{name}"] = mlp.nats.cpu().numpy()
@@ -68,18 +79,23 @@ class _LayerFile:
         name = block_name(members)
         if f"order/{name}" in self._names:
             return self._neurons(members)
-        basis = self._tensors.get_tensor(f"basis/{name}")
+        basis = self._matrix(f"basis/{name}")
         dual, offset = f"dual/{name}", f"offset/{name}"
         return Factors(
             members,
             self._blocks[name]["on_output_side"],
             basis,
-            self._tensors.get_tensor(dual) if dual in self._names else basis.T.contiguous(),
+            self._matrix(dual) if dual in self._names else basis.T.contiguous(),
             torch.from_numpy(self._arrays[f"energies/{name}"]),
             torch.from_numpy(self._arrays[f"nats/{name}"]),
             self._tensors.get_tensor(offset) if offset in self._names else None,
             self._blocks[name]["damping"],
         )
+
+    def _matrix(self, name: str) -> torch.Tensor:
+        """Return a matrix in float32, however it is stored."""
+        stored: torch.Tensor = self._tensors.get_tensor(name)
+        return stored.float()
 
     def _neurons(self, members: tuple[str, ...]) -> Neurons:
         name = block_name(members)
@@ -87,7 +103,7 @@ class _LayerFile:
         return Neurons(
             members,
             order,
-            unfold_triangle(self._tensors.get_tensor(f"triangle/{name}"), len(order)),
+            unfold_triangle(self._matrix(f"triangle/{name}"), len(order)),
             torch.from_numpy(self._arrays[f"nats/{name}"]),
             self._tensors.get_tensor(offset) if offset in self._names else None,
             self._blocks[name]["damping"],

@@ -24,13 +24,17 @@ _NEURONS = {"neurons": True}
 """What tells statistics and factors with the neurons of MLPs from older ones without."""
 _WITHOUT_START = {"start_gradients": False}
 """What tells statistics of sequences that begin with a token of the tokenizer's from those that had its gradients."""
+_HALF_FACTORS = {"factors": "bfloat16"}
+"""What tells factors of a model in 16 bits, and what was computed with them, from older ones in float32."""
 
 
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
     return Key(stage, fingerprint(stage, spec, upstream, schema_version=SCHEMA_VERSION))
 
 
-def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool, first: int = 0) -> Key:
+def statistics_key(
+    spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool, first: int = 0, half: bool = False
+) -> Key:
     """Moments of one layer; those around a compressed model also depend on how its factors were damped.
 
     Args:
@@ -40,10 +44,16 @@ def statistics_key(spec: AnalysisSpec, layer: int, model: str, corpus: str, *, b
         corpus: fingerprint of the text up to the last sequence.
         begun: the tokenizer begins every sequence with a token of its own.
         first: the sequence they begin with.
+        half: the factors of the model they are taken around are stored in 16 bits.
     """
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
-    where = {"around_kept_fraction": around, "damping": spec.damping, "gradient_shrinkage": shrinkage}
+    where: dict[str, object] = {
+        "around_kept_fraction": around,
+        "damping": spec.damping,
+        "gradient_shrinkage": shrinkage,
+        **(_HALF_FACTORS if half else {}),
+    }
     decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where), **_NEURONS}
     decided |= _WITHOUT_START if begun else {}
     decided |= {"first": first} if first else {}
@@ -55,9 +65,10 @@ def merged_key(runs: Sequence[Key]) -> Key:
     return runs[0] if len(runs) == 1 else _key("statistics", "merged", [key.fingerprint for key in runs])
 
 
-def factors_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
-    """Factors and spectra of one layer in one metric."""
-    return _key("factors", _metric_spec(metric, spec), [statistics.fingerprint])
+def factors_key(statistics: Key, metric: Metric, spec: AnalysisSpec, *, half: bool) -> Key:
+    """Factors, stored in 16 bits or in float32, and spectra of one layer in one metric."""
+    stored = _HALF_FACTORS if half else {}
+    return _key("factors", _metric_spec(metric, spec) | stored, [statistics.fingerprint])
 
 
 def spectrum_key(statistics: Key, metric: Metric, spec: AnalysisSpec) -> Key:
@@ -77,14 +88,23 @@ def _metric_spec(metric: Metric, spec: AnalysisSpec) -> dict[str, object]:
     return decided
 
 
-def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool) -> Key:
-    """The assembled analysis; model and corpus enter by fingerprint, not by where they lie."""
+def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool, half: bool) -> Key:
+    """The assembled analysis; model and corpus enter by fingerprint, not by where they lie.
+
+    Args:
+        spec: of the analysis.
+        model: fingerprint of the model.
+        corpus: fingerprint of the text.
+        begun: the tokenizer begins every sequence with a token of its own.
+        half: its factors are stored in 16 bits.
+    """
     anonymous = replace(spec, model=ModelSpec(spec.model.source), corpus=replace(spec.corpus, location=""))
     decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
     if spec.feature_groups is None:
         del decided["feature_groups"]
     decided |= _NEURONS
     decided |= _WITHOUT_START if begun else {}
+    decided |= _HALF_FACTORS if half else {}
     if spec.corpus.n_sequences > RUN_LENGTH:
         decided["run_length"] = RUN_LENGTH
     return _key("analysis", decided, [model, corpus])

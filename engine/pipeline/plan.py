@@ -132,7 +132,8 @@ def plan_analysis(
     by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
     disk = {"statistics": len(runs) * sum(moments)}
-    disk |= {metric: sum(_factor_bytes(g, metric, downs) for g in groups) for metric in spec.metrics}
+    entry = 2 if header.is_half else 4
+    disk |= {metric: entry * sum(_factor_entries(g, metric, downs) for g in groups) for metric in spec.metrics}
     states = int((header.n_layers + 1) * tokens * header.width * max(n_bytes, 2)) if streams else 0
     work = _work(header, spec, groups, downs, sum(moments), streams=streams)
     return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states, work)
@@ -191,22 +192,22 @@ def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]
     return groups, frozenset(downs)
 
 
-def _factor_bytes(group: InputGroup, metric: Metric, downs: Collection[str]) -> int:
-    """Return the bytes of the stored factors of a group's members, and of all of them together."""
-    total = sum(_block_bytes(p.out_features, p.in_features, metric, on_output_side=is_wide(p)) for p in group.members)
+def _factor_entries(group: InputGroup, metric: Metric, downs: Collection[str]) -> int:
+    """Return the entries of the stored factors of a group's members, and of all of them together."""
+    total = sum(_block_entries(p.out_features, p.in_features, metric, on_output_side=is_wide(p)) for p in group.members)
     if len(group.members) > 1:
-        total += _block_bytes(group.out_features, group.in_features, metric, on_output_side=False)
+        total += _block_entries(group.out_features, group.in_features, metric, on_output_side=False)
     if metric is Metric.LOSS:
-        total += sum(2 * p.in_features**2 for p in group.members if p.name in downs)
+        total += sum(p.in_features**2 // 2 for p in group.members if p.name in downs)
     return total
 
 
-def _block_bytes(out_features: int, in_features: int, metric: Metric, *, on_output_side: bool) -> int:
-    """Return the bytes of basis and dual in float32; that of an orthonormal basis is not stored."""
+def _block_entries(out_features: int, in_features: int, metric: Metric, *, on_output_side: bool) -> int:
+    """Return the entries of basis and dual; that of an orthonormal basis is not stored."""
     width = out_features if on_output_side else in_features
     rank = min(out_features, in_features)
     is_orthonormal = metric is Metric.WEIGHT or (on_output_side and metric is not Metric.LOSS)
-    return 4 * width * rank * (1 if is_orthonormal else 2)
+    return width * rank * (1 if is_orthonormal else 2)
 
 
 def described(plan: AnalysisPlan) -> str:

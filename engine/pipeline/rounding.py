@@ -66,8 +66,9 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
 
 def _statistics(store: Store, analysis: Analysis, layer: int) -> LayerStatistics:
     about, spec = analysis.about, analysis_spec(analysis)
-    begun = bool(about.get("text_start"))
-    key = keys.statistics_key(spec, layer, about["model_fingerprint"], about["corpus_fingerprint"], begun=begun)
+    begun, half = bool(about.get("text_start")), about.get("factors_stored_as") == "bfloat16"
+    upstream = about["model_fingerprint"], about["corpus_fingerprint"]
+    key = keys.statistics_key(spec, layer, *upstream, begun=begun, half=half)
     if key not in store:
         raise RankScopeError(
             f"The statistics of layer {layer} that rounding is predicted from are not stored any more; analyse the "

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.torch import save_file
 
-from cache import StoreError, read_arrays, read_json, write_arrays, write_json
+from cache import StoreError, read_arrays, read_as_float32, read_json, write_arrays, write_json
 from tests.support.examples import examples
 
 dtypes = (
@@ -87,6 +89,18 @@ def test_element_types_numpy_lacks_are_named(tmp_path):
 class Shape:
     rows: int
     names: tuple[str, ...]
+
+
+def test_numbers_of_bfloat16_are_read_in_float32(tmp_path):
+    values = {"half": torch.randn(3, 5).bfloat16(), "whole": torch.randn(4), "counts": torch.arange(3)}
+    save_file(values, tmp_path / "mixed.safetensors")
+    found = read_as_float32(tmp_path / "mixed.safetensors", ["half", "whole", "missing"])
+    assert found.keys() == {"half", "whole"}
+    for name, array in found.items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, values[name].float().numpy())
+    with pytest.raises(StoreError, match="of type I64"):
+        read_as_float32(tmp_path / "mixed.safetensors", ["counts"])
 
 
 def test_json_round_trips_and_takes_dataclasses(tmp_path):

@@ -34,8 +34,9 @@ from engine.types import BlockRank, Budget, Format
 from tests.support import architectures
 
 EXPORTED = (
-    pytest.param("llama-gqa", "skipcat", "refined", id="llama-gqa"),
-    pytest.param("gpt2", "width", "rounded", id="gpt2"),
+    pytest.param("llama-gqa", "skipcat", "", id="llama-gqa"),
+    pytest.param("llama", "water-filling", "refined", id="refined", marks=pytest.mark.long),
+    pytest.param("gpt2", "width", "rounded", id="rounded", marks=pytest.mark.long),
     pytest.param("mixtral", "water-filling", "", id="mixtral", marks=pytest.mark.long),
 )
 

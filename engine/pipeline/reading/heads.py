@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from safetensors import safe_open
-
-from cache import Key
+from cache import Key, read_as_float32
 from engine.analysis.heads import HeadLayout, HeadSpectra, head_spectra, layout_of
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.specs import ModelSource
@@ -72,10 +70,9 @@ def heads(store: Store, analysis: Analysis, metric: Metric) -> dict[str, HeadSpe
         if not names:
             continue
         energies = artifact.arrays("spectrum.safetensors")
-        with safe_open(artifact.path("factors.safetensors"), framework="np") as tensors:
-            stored = set(tensors.keys())
-            for name in names:
-                dual = tensors.get_tensor(f"dual/{name}") if f"dual/{name}" in stored else None
-                basis = tensors.get_tensor(f"basis/{name}")
-                found[name] = head_spectra(basis, dual, energies[f"energies/{name}"], counts[name])
+        wanted = [f"{part}/{name}" for name in names for part in ("basis", "dual")]
+        stored = read_as_float32(artifact.path("factors.safetensors"), wanted)
+        for name in names:
+            dual, of_block = stored.get(f"dual/{name}"), energies[f"energies/{name}"]
+            found[name] = head_spectra(stored[f"basis/{name}"], dual, of_block, counts[name])
     return found
