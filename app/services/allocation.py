@@ -48,7 +48,7 @@ def method_map(analysis_id: str, method: str, budget_params: int, held: HeldRank
     Raises:
         RankScopeError: it has none.
     """
-    return _costed_map(analysis_id, method, budget_params, held, _trials_of(method))
+    return _costed_map(analysis_id, method, budget_params, held, trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
@@ -58,6 +58,15 @@ def _costed_map(analysis_id: str, method: str, budget_params: int, held: HeldRan
     allocation = _rule(analysis_id, method, held, trials).allocate(budget)
     rank_map = rank_map_of(analysed, method, budget, allocation)
     return CostedMap(method, rank_map, cost.cost_of(analysed, rank_map))
+
+
+def method_rule(analysis_id: str, method: str, held: HeldRanks) -> Rule:
+    """Return what a method answers budgets in parameters with.
+
+    Raises:
+        RankScopeError: the analysis does not serve the method, or a held rank does not fit.
+    """
+    return _rule(analysis_id, method, held, trials_of(method))
 
 
 @st.cache_resource(max_entries=40, show_spinner=False)
@@ -89,7 +98,7 @@ def map_to_ratio(analysis_id: str, method: str, ratio: float, text: MeasuredText
     Raises:
         RankScopeError: it has none.
     """
-    return _map_to_ratio(analysis_id, method, ratio, calibration(text), held, _trials_of(method))
+    return _map_to_ratio(analysis_id, method, ratio, calibration(text), held, trials_of(method))
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
@@ -112,7 +121,7 @@ def _predicted_maps(analysis_id: str) -> PredictedMaps | None:
     return searched.predicted_maps(analysis(analysis_id))
 
 
-def _trials_of(method: str) -> str:
+def trials_of(method: str) -> str:
     """Name the trials that a method's maps rest on; empty where they rest on none."""
     return _trials_there() if get_preset(method).needs_search else ""
 
@@ -151,7 +160,7 @@ def _board_trials(analysis_id: str, trials: str) -> list[dict[str, object]]:
 
 def method_maps(analysis_id: str, budget_params: int, held: HeldRanks = ()) -> list[CostedMap | NoMap]:
     """Return what every method would do at a budget, in the order methods are shown."""
-    return _of_every_method(lambda method: method_map(analysis_id, method, budget_params, held), held)
+    return of_every_method(lambda method: method_map(analysis_id, method, budget_params, held), held)
 
 
 def maps_for(
@@ -170,12 +179,13 @@ def maps_for(
         return [NoMap(method, reason) for method in PRESETS]
     if request.target is not None:
         ratio = request.target / dense_perplexity
-        return _of_every_method(lambda method: map_to_ratio(analysis_id, method, ratio, text, request.held))
+        return of_every_method(lambda method: map_to_ratio(analysis_id, method, ratio, text, request.held))
     compressible = analysis(analysis_id).inventory.compressible_params
     return method_maps(analysis_id, Budget.of_kept_fraction(request.keep, compressible).params, request.held)
 
 
-def _of_every_method(make: Callable[[str], CostedMap], held: HeldRanks = ()) -> list[CostedMap | NoMap]:
+def of_every_method(make: Callable[[str], CostedMap], held: HeldRanks = ()) -> list[CostedMap | NoMap]:
+    """Return the maps that methods make, or why they make none, in the order methods are shown."""
     result: list[CostedMap | NoMap] = []
     for method in PRESETS:
         try:

@@ -79,10 +79,15 @@ def forecast(
 
 def rest_seconds(inventory: Inventory, device: Device, *, dtype: str, batch: int, context: int) -> float:
     """Return what a token takes beside the projections, which no rank map changes: head, cache and small operations."""
-    head = max((weight.params for weight in inventory.skipped), default=0)
+    head = head_params(inventory)
     of_head = float(seconds_of(head * (4 if dtype == "float32" else 2), head * batch, 1, device))
     cached = (cache_bytes_per_token(inventory) or 0) * context * batch
     return inventory.n_layers * OTHER_KERNELS * device.kernel_s + of_head + cached / device.bytes_per_s
+
+
+def head_params(inventory: Inventory) -> int:
+    """Return the parameters of the head, about: the largest weight that is never compressed."""
+    return max((weight.params for weight in inventory.skipped), default=0)
 
 
 def seconds_of(n_bytes: Any, n_products: Any, kernels: int, device: Device) -> Any:

@@ -7,7 +7,7 @@ to be fast enough.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from engine.allocation import TICKS_PER_S, Frontier, TimeChoices
 from engine.devices.roofline import forecast, rest_seconds
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from engine.types import Allocation, BlockRank, Inventory
 
 
+USUAL_CONTEXT: Final = 1024
+"""Tokens of a sequence in the cache, where nobody says how many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Situation:
     """What a model would run on, and how it is used there.
@@ -46,7 +50,7 @@ class Situation:
     device: Device
     dtype: str
     batch: int = 1
-    context: int = 1024
+    context: int = USUAL_CONTEXT
 
     def forecast(self, blocks: Sequence[BlockRank], inventory: Inventory) -> TokenForecast:
         """Return what a token costs under decisions; none are the dense model."""
@@ -116,10 +120,11 @@ class TimeRule:
         return found
 
     def _too_fast(self, asked_s: float, least_s: float) -> InfeasibleBudgetError:
+        used = self.situation
         return InfeasibleBudgetError(
-            f"{self.situation.speed(asked_s)} was asked for, but on {self.situation.device.title} the fastest map of "
-            f"{get_preset(self.method).title} is predicted to take {self.situation.speed(least_s)}; ask for no less "
-            "time than that, release held ranks, or choose a faster device."
+            f"The fastest map of {get_preset(self.method).title} is predicted to take {used.speed(least_s)} on "
+            f"{used.device.title}, but {used.speed(asked_s)} was asked for; ask for no less time than that, release "
+            "held ranks, or choose a faster device."
         )
 
 

@@ -26,6 +26,23 @@ _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTime:
+    """A predicted time that is not to be exceeded.
+
+    Attributes:
+        ms: milliseconds in which every sequence gets a token.
+        device: name of the device.
+        dtype: number type of the weights.
+        batch: sequences at once.
+    """
+
+    ms: float
+    device: str
+    dtype: str
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class MapRequest:
     """What every method is asked for.
 
@@ -34,11 +51,13 @@ class MapRequest:
         target: predicted perplexity that is not to be exceeded, with as few parameters as possible; it replaces
             ``keep``.
         held: ranks held by hand.
+        time: that is not to be exceeded, with as little harm as possible; it replaces both.
     """
 
     keep: float
     target: float | None
     held: HeldRanks
+    time: AskedTime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +140,7 @@ def _from_json(document: dict[str, Any], holdable: Collection[str]) -> Draft:
     base = document.get("base")
     if not isinstance(base, dict):
         return Draft(known(document))
-    request = MapRequest(base["keep"], base["target"], tuple(known(base["held"]).items()))
+    asked = base.get("time")
+    time = None if asked is None else AskedTime(**asked)
+    request = MapRequest(base["keep"], base["target"], tuple(known(base["held"]).items()), time)
     return Draft(known(document["held"]), request)

@@ -40,8 +40,8 @@ def test_water_filling_has_bits_of_its_own_within_the_size(
     page = open_page("allocation", keep="0.35", dtype="chosen")
     assert not page.exception
     assert not [b for b in page.button if b.label == "Predict what rounding does"]
-    sent = sent_to_browser(page, "chosen")
-    plan = sent["chosen"]["plan"]
+    sent = sent_to_browser(page, "answered")
+    plan = sent["answered"]["water-filling"]["plan"]
     blocks = [BlockRank(tuple(b["members"]), Format(b["format"]), b["rank"], b["bits"]) for b in plan["blocks"]]
     inventory = toy_analysis.inventory
     others = inventory.total_params - inventory.compressible_params
@@ -58,15 +58,15 @@ def test_without_predictions_of_rounding_the_board_says_so_and_offers_them(
     open_page: Open, analysed_home: Path, no_worker: None
 ) -> None:
     page = open_page("allocation", dtype="chosen")
-    assert "not predicted yet" in sent_to_browser(page, "chosen")["chosen"]["reason"]
+    assert "not predicted yet" in sent_to_browser(page, "answered")["answered"]["water-filling"]["reason"]
     assert button(page, "Predict what rounding does")
     page = open_page("allocation")
-    assert sent_to_browser(page, "chosen")["chosen"] is None
+    assert sent_to_browser(page, "answered")["answered"] == {}
 
 
 def test_a_perplexity_is_no_size_that_bits_are_chosen_for(open_page: Open, rounding_home: Path) -> None:
     page = open_page("allocation", dtype="chosen", ppl="500")
-    assert "clear the perplexity" in sent_to_browser(page, "chosen")["chosen"]["reason"]
+    assert "clear the perplexity" in sent_to_browser(page, "answered")["answered"]["water-filling"]["reason"]
 
 
 def test_a_block_that_is_edited_keeps_its_bits_unless_it_skips(toy_analysis: Analysis) -> None:

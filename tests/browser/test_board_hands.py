@@ -361,6 +361,35 @@ def test_a_perplexity_as_the_budget(opened: Open) -> None:
     expect(board).to_have_attribute("data-target", re.compile("25.6"))
 
 
+def test_a_speed_as_the_budget_is_answered_by_python(opened: Open) -> None:
+    board = opened(keep=0.8)
+    page = board.page
+    field, cards = page.get_by_test_id("budget-speed"), page.get_by_test_id("method-card")
+    seconds = float(field.get_attribute("data-seconds") or 0)
+    assert float(field.input_value()) == pytest.approx(1 / seconds, rel=1e-3)
+    page.get_by_test_id("speed-unit").select_option("ms")
+    expect(field).to_have_value(str(float(f"{1e3 * seconds:.4g}")))
+    page.get_by_test_id("speed-batch").fill("4")
+    field.fill("0.5")
+    field.press("Enter")
+    expect(board).to_have_attribute("data-time", "0.5")
+    expect(cards.first).to_contain_text("The map is being chosen.")
+    page.wait_for_function("globalThis.reports.length")
+    state = page.evaluate("globalThis.reports.at(-1)")
+    device = page.get_by_test_id("speed-device").input_value()
+    assert state["time"] == {"ms": 0.5, "device": device, "dtype": "float16", "batch": 4}
+    assert state["target"] is None
+    plan = {"blocks": [], "params": page.evaluate("globalThis.sent.compressible"), "nats": 0}
+    answered = {"svd-llm": {"plan": plan}, "width": {"reason": "Too fast."}}
+    page.evaluate("(answer) => globalThis.send(answer)", {"state": state, "answered": answered})
+    expect(cards.first).to_contain_text("the dense model itself")
+    expect(page.locator('.rb-card[data-method="width"]')).to_contain_text("Too fast.")
+    expect(page.get_by_test_id("budget-notice")).to_contain_text("at most 0.5 ms per token")
+    page.get_by_role("button", name="60 %").click()
+    expect(board).to_have_attribute("data-time", "")
+    expect(page.locator('.rb-card[data-method="width"]')).not_to_contain_text("Too fast.")
+
+
 def test_megabytes_are_what_the_map_has_and_what_is_corrected_is_said(opened: Open) -> None:
     board = opened(keep=0.8)
     page = board.page

@@ -14,15 +14,17 @@ import pytest
 
 from app.components import rank_board
 from app.components.rank_board.curves import encode_curves, evaluated_json, presets_json
-from app.components.rank_board.data import CONSTANTS, DTYPES, BoardState, content_of
+from app.components.rank_board.data import CONSTANTS, DTYPES, BoardState, content_of, devices_json, token_json
 from app.costed_maps import CostedMap, NoMap, edited_maps
 from engine.allocation import EvaluatedMap, allocators, best_searched
 from engine.analysis.curves import group_curves
+from engine.devices.value import presets
 from engine.errors import InfeasibleBudgetError, RankScopeError
 from engine.methods.allocate import Request, Target, allocate_to_target, rule_of
 from engine.methods.cost import cost_of
 from engine.methods.editing import held_blocks
 from engine.methods.presets import PRESETS
+from engine.methods.time_budget import Situation
 from engine.precision import model_bytes
 from engine.prediction.power_law import MeasuredRun, Predictor
 from engine.rank_map.drafts import MapRequest
@@ -72,6 +74,16 @@ WITHIN = """async ([bytes, sent, cases]) => {
   const planner = new Planner(curves, new Map(shapes));
   planner.learn(sent);
   return cases.map(([limit, held, dtype]) => planner.budgetWithin(limit, held, dtype));
+}"""
+
+SECONDS = """async ([bytes, sent, cases]) => {
+  const { decodeCurves } = await import("./curves.js");
+  const { Planner } = await import("./planner.js");
+  const curves = await decodeCurves(Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0)));
+  const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
+  const planner = new Planner(curves, new Map(shapes));
+  planner.learn(sent);
+  return cases.map(([blocks, dtype, place, batch]) => planner.secondsOf({ blocks }, dtype, sent.devices[place], batch));
 }"""
 
 RUN = """async ([bytes, constants, compressible, cases]) => {
@@ -303,6 +315,35 @@ def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) 
             assert any(size(each, dtype) > limit for each in maps_at(budget + 1, held)), (limit, dtype)
             n_tight += 1
     assert n_tight >= 20
+
+
+def test_the_time_of_a_token_is_the_forecast_of_the_engine(modules: Page) -> None:
+    rng = np.random.default_rng(3)
+    analysis = made_up_analysis(3, 24, mlps=True)
+    curves = {metric: group_curves(analysis, metric) for metric in METRICS}
+    known = list(presets().items())
+    cases, expected = [], []
+    for index in range(40):
+        method = ("water-filling", "skipcat", "svd-llm", "width")[index % 4]
+        budget = Budget.of_kept_fraction(float(rng.uniform(0.5, 1)), analysis.inventory.compressible_params)
+        blocks = rule_of(method, curves).allocate(budget).blocks
+        if index % 8 == 0:
+            blocks = tuple(replace(block, bits=16 if block.format.skips else 8) for block in blocks)
+        dtype, place, batch = DTYPES[index % len(DTYPES)], int(rng.integers(len(known))), int(rng.choice([1, 64]))
+        sent = [{"members": b.members, "format": b.format.value, "rank": b.rank, "bits": b.bits} for b in blocks]
+        cases.append([sent, dtype, place, batch])
+        expected.append(Situation(*known[place], dtype, batch).forecast(blocks, analysis.inventory).step_s)
+    sent = {
+        "constants": CONSTANTS,
+        "methods": presets_json(PRESETS.values()),
+        "evaluated": [],
+        "compressible": analysis.inventory.compressible_params,
+        "total": analysis.inventory.total_params,
+        "devices": devices_json(dict(known)),
+        "token": token_json(analysis),
+    }
+    data = base64.b64encode(encode_curves(curves, 1, "toy")).decode()
+    assert modules.evaluate(SECONDS, [data, sent, cases]) == pytest.approx(expected, rel=1e-12)
 
 
 def large_model(seed: int, n_layers: int, width: int) -> ToyModel:

@@ -451,7 +451,7 @@ def test_what_cannot_be_done_is_one_sentence(terminal, analysed, words, said):
         ((), "Exactly one of --keep, --mb, --perplexity-ratio, --tokens-per-second and --ms-per-token"),
         (("--ms-per-token", "0", "--device", "h100"), "--ms-per-token 0 was given; expected a number above 0"),
         (("--tokens-per-second", "9"), "rankscope devices --measure"),
-        (("--tokens-per-second", "1e9", "--device", "h100"), "the fastest map of Water-filling is predicted to take"),
+        (("--tokens-per-second", "1e9", "--device", "h100"), "The fastest map of Water-filling is predicted to take"),
         (("--keep", "0.8", "--mb", "1"), "--keep and --mb was given"),
         (("--mb", "0.001"), "ask for at least"),
         (("--mb", "1", "--dtype", "int2"), "float32, bfloat16, float16, int8, int4"),

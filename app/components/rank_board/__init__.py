@@ -29,6 +29,7 @@ CURVES_SCRIPT = _join("port/curves.js", "board/shelf.js", "board/deliver.js")
 PORT = (
     "formats",
     "bytes",
+    "speed",
     "blocks",
     "units",
     "targets",
@@ -51,6 +52,7 @@ PARTS = (
     "selection",
     "map",
     "legend",
+    "speed_control",
     "budget",
     "cards",
     "status",

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from app.components.rank_board.curves import presets_json
 from app.costed_maps import CostedMap, NoMap, formats_of
 from engine.allocation import FEWEST_STEPS, LARGEST_STEP, LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
+from engine.devices.roofline import OTHER_KERNELS, cache_bytes_per_token, head_params
+from engine.devices.value import presets
 from engine.formats import INDEX_BYTES
 from engine.methods.byte_budget import METHOD as BYTES_METHOD
 from engine.methods.cost import rounding_nats
 from engine.methods.presets import PRESETS
+from engine.methods.time_budget import USUAL_CONTEXT
 from engine.precision import STORED_AS, number_type
 from engine.prediction.runs import predictor_on
-from engine.rank_map.drafts import MapRequest
+from engine.rank_map.drafts import AskedTime, MapRequest
 from engine.results.glossary import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from engine.analysis.value import Analysis
+    from engine.devices.value import Device
     from engine.methods.editing import HeldRanks
     from engine.rank_map.document import RankMap
     from engine.rank_map.named import NamedMap
@@ -45,6 +49,7 @@ CONSTANTS: Final = {
     "index_bytes": INDEX_BYTES,
     "number_types": {dtype: number_type(dtype) for dtype in DTYPES} | {CHOSEN_BITS: number_type(DTYPES[0])},
     "chosen_bits": {"dtype": CHOSEN_BITS, "method": BYTES_METHOD},
+    "usual_dtype": DTYPES[0],
     "stored_as": {str(bits): dtype for bits, dtype in STORED_AS.items()},
     "lowest_keep": LOWEST_KEEP,
     "measured_reach": MEASURED_REACH,
@@ -59,6 +64,7 @@ class BoardState:
     Attributes:
         keep: kept fraction of the compressible parameters.
         target: predicted perplexity that sets the size instead of ``keep``; ``None``: ``keep`` does.
+        time: predicted time that sets it instead of both.
         method: whose map is shown.
         dtype: number type that sizes are given for, or :data:`CHOSEN_BITS`.
         held: ranks held by hand.
@@ -69,6 +75,7 @@ class BoardState:
 
     keep: float = 0.8
     target: float | None = None
+    time: AskedTime | None = None
     method: str = "water-filling"
     dtype: str = "float16"
     held: HeldRanks = ()
@@ -89,7 +96,7 @@ class BoardState:
     @property
     def request(self) -> MapRequest:
         """What every method is asked for; without rebalancing what it was asked for before."""
-        return self.base or MapRequest(self.keep, self.target, self.held)
+        return self.base or MapRequest(self.keep, self.target, self.held, self.time)
 
     def to_json(self) -> dict[str, object]:
         """Return the state as the browser reads it."""
@@ -111,6 +118,7 @@ class BoardInput:
         saved: the maps the active one can be compared with.
         searched: from :func:`app.components.rank_board.curves.evaluated_json`.
         text: on which maps were measured and predictions are calibrated; ``None``: no map was measured.
+        devices: that speeds are predicted for, by name.
         dense_perplexity: of the dense model on the text that predictions are given for.
         basis: what predictions rest on, as a sentence.
     """
@@ -124,6 +132,7 @@ class BoardInput:
     saved: Sequence[NamedMap] = ()
     searched: Sequence[dict[str, object]] = ()
     text: MeasuredText | None = None
+    devices: Mapping[str, Device] = field(default_factory=presets)
     dense_perplexity: float
     basis: str
 
@@ -148,19 +157,49 @@ class BoardInput:
             "basis": self.basis,
             "measured": [] if self.text is None else _measured(self.text, self.analysis),
             "state": self.state.to_json(),
-            "chosen": self._chosen(),
+            "answered": self._answered(),
+            "devices": devices_json(self.devices),
+            "token": token_json(self.analysis),
             "confirmed": {p.method: {"params": p.cost.params, "nats": p.cost.nats} for p in possible},
             "saved": [[named.id, named.name] for named in self.saved],
             "compared": [_blocks(n.rank_map.blocks) for n in self.saved if n.id == self.state.compare],
         }
 
-    def _chosen(self) -> dict[str, object] | None:
-        """Return the map whose bits Python chose, with what it was chosen for, or why there is none."""
-        if not self.state.chooses_bits:
-            return None
-        found = next(one for one in self.maps if one.method == BYTES_METHOD)
-        shown = {"reason": found.reason} if isinstance(found, NoMap) else {"plan": _plan(found, self.analysis)}
-        return {**shown, "state": self.state.to_json()}
+    def _answered(self) -> dict[str, object]:
+        """Return by method the maps that only Python makes, or why there is none."""
+        of_all = self.state.request.time is not None
+        return {
+            one.method: {"reason": one.reason} if isinstance(one, NoMap) else {"plan": _plan(one, self.analysis)}
+            for one in self.maps
+            if (of_all and one.method in PRESETS) or (self.state.chooses_bits and one.method == BYTES_METHOD)
+        }
+
+
+def devices_json(devices: Mapping[str, Device]) -> list[dict[str, object]]:
+    """Return devices as the browser predicts times with them."""
+    return [
+        {
+            "name": name,
+            "title": device.title,
+            "memory_bytes": device.memory_bytes,
+            "bytes_per_s": device.bytes_per_s,
+            "multiply_adds_per_s": device.multiply_adds_per_s,
+            "kernel_s": device.kernel_s,
+        }
+        for name, device in devices.items()
+    ]
+
+
+def token_json(analysis: Analysis) -> dict[str, int]:
+    """Return what a token of a model takes beside its projections, as the browser predicts times with it."""
+    inventory = analysis.inventory
+    return {
+        "layers": inventory.n_layers,
+        "head": head_params(inventory),
+        "cache": cache_bytes_per_token(inventory) or 0,
+        "context": USUAL_CONTEXT,
+        "other_kernels": OTHER_KERNELS,
+    }
 
 
 def _measured(text: MeasuredText, analysis: Analysis) -> list[dict[str, object]]:

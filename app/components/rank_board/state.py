@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import streamlit as st
@@ -14,7 +14,7 @@ from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED
 from engine.methods.editing import holdable
 from engine.methods.presets import PRESETS
-from engine.rank_map.drafts import MapRequest
+from engine.rank_map.drafts import AskedTime, MapRequest
 from engine.results.words import method_title, percent
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ COMPARED_KEY: Final = "difference.other"
 
 _DEFAULT: Final = BoardState()
 _ADDRESS_LAGS_S: Final = 3.0
+_TIME: Final = ("ms", "device", "batch")
+"""Of a budget in time, in the address."""
+_UNWRITTEN: Final = {"dtype": _DEFAULT.dtype, "batch": 1}
+"""What the address leaves out."""
+_MOST_BATCH: Final = 4096
 
 
 def board_key(analysis: Analysis) -> str:
@@ -45,22 +50,23 @@ def chosen_budget() -> float:
 
 
 def remember_budget(analysis: Analysis, keep: float) -> None:
-    """Take over a kept fraction that was chosen outside the board; it replaces a target and a map made for another."""
+    """Take over a kept fraction chosen outside the board; it replaces a target, a time and a map made for another."""
     _choose_budget(keep)
     rebalance_from(analysis, None)
-    _remember(target=None)
-    st.query_params.pop("ppl", None)
+    _remember(target=None, time=None)
+    for name in ("ppl", *_TIME):
+        st.query_params.pop(name, None)
 
 
 def board_state(analysis: Analysis, held: HeldRanks) -> BoardState:
     """Return what the board shows, and write into the URL what belongs there."""
     chosen_budget()
     url = st.query_params
-    _remember(
-        method=active_method(),
-        target=_perplexity(url.get("ppl")) or _session().target,
-        dtype=_dtype(url.get("dtype")) or _session().dtype,
-    )
+    dtype = _dtype(url.get("dtype")) or _session().dtype
+    named = _perplexity(url.get("ppl"))
+    asked = _time({name: url.get(name) for name in _TIME}, dtype) or (None if named else _session().time)
+    target = None if asked else named or _session().target
+    _remember(method=active_method(), target=target, time=asked, dtype=asked.dtype if asked else dtype)
     _write_url()
     return replace(
         _session(),
@@ -102,11 +108,9 @@ def take_report(analysis: Analysis) -> None:
     if keep is None or method is None or held is None:
         return
     _choose_budget(keep)
-    _remember(
-        method=method,
-        target=_perplexity(report.get("target")),
-        dtype=_dtype(report.get("dtype")) or _DEFAULT.dtype,
-    )
+    dtype = _dtype(report.get("dtype")) or _DEFAULT.dtype
+    target, asked = _perplexity(report.get("target")), _time(report.get("time"), dtype)
+    _remember(method=method, target=target, time=asked, dtype=asked.dtype if asked else dtype)
     _write_url()
     rebalance_from(analysis, _base(report.get("base"), analysis))
     compare = report.get("compare")
@@ -136,8 +140,10 @@ def _choose_budget(keep: float) -> None:
 def _write_url() -> None:
     session, url = _session(), st.query_params
     url["keep"], url["method"] = str(session.keep), session.method
-    for name, value, default in (("ppl", session.target, None), ("dtype", session.dtype, _DEFAULT.dtype)):
-        if value == default:
+    asked = {} if session.time is None else asdict(session.time)
+    written = {"ppl": session.target, "dtype": session.dtype, **{name: asked.get(name) for name in _TIME}}
+    for name, value in written.items():
+        if value in (None, _UNWRITTEN.get(name)):
             url.pop(name, None)
         else:
             url[name] = str(value)
@@ -154,7 +160,9 @@ def _base(given: object, analysis: Analysis) -> MapRequest | None:
     keep, held = _keep(given.get("keep")), _held(given.get("held"), analysis)
     if keep is None or held is None:
         return None
-    return MapRequest(keep, _perplexity(given.get("target")), tuple(held.items()))
+    timed = given.get("time")
+    asked = _time(timed, _dtype(timed.get("dtype")) or _DEFAULT.dtype) if isinstance(timed, dict) else None
+    return MapRequest(keep, _perplexity(given.get("target")), tuple(held.items()), asked)
 
 
 def _held(given: object, analysis: Analysis) -> dict[str, int] | None:
@@ -184,6 +192,18 @@ def _keep_in_range(given: object) -> float | None:
 def _perplexity(given: object) -> float | None:
     value = _number(given)
     return value if value is not None and 1 <= value < float("inf") else None
+
+
+def _time(given: object, dtype: str) -> AskedTime | None:
+    """Return a budget in time; bits are chosen for a size, so that a time has one number type."""
+    if not isinstance(given, dict):
+        return None
+    ms, batch, device = _number(given.get("ms")), _number(given.get("batch") or 1), given.get("device")
+    if ms is None or batch is None or not isinstance(device, str):
+        return None
+    if not 0 < ms < math.inf or not 1 <= batch <= _MOST_BATCH:
+        return None
+    return AskedTime(ms, device, DTYPES[0] if dtype == CHOSEN_BITS else dtype, int(batch))
 
 
 def _number(given: object) -> float | None:

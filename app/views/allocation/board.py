@@ -9,6 +9,7 @@ from app.components.rank_board.data import BoardInput
 from app.components.rank_board.state import board_key, take_report
 from app.services import allocation
 from app.services import maps as saved_maps
+from app.services.speed import known_devices
 from app.views.shared.board_maps import board_maps
 from app.views.shared.comparison import dense_perplexity
 from app.widgets.url_state import url_state
@@ -47,6 +48,7 @@ def board_input(
         saved=saved,
         searched=allocation.board_trials(analysis.id),
         text=text,
+        devices=known_devices(state.size_dtype),
         dense_perplexity=dense,
         basis=(
             f"Predictions are for {described.replace(chr(92), '')}, where the dense model has a perplexity of "

@@ -39,7 +39,11 @@ def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
     """
     active = next(p for p in board.maps if p.method == board.state.method)
     shown = None if isinstance(active, NoMap) else active
-    kept = shown.cost.kept_fraction if shown and (board.state.target or board.state.base) else board.state.keep
+    kept = (
+        shown.cost.kept_fraction
+        if shown and (board.state.target or board.state.time or board.state.base)
+        else board.state.keep
+    )
     tabs = st.tabs(_TABS, key="tab", bind="query-params")
     title, place = next(((title, tab) for title, tab in zip(_TABS, tabs, strict=True) if tab.open))
     with place:

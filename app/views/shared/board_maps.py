@@ -8,6 +8,7 @@ from app.components.rank_board.state import board_base, board_state
 from app.costed_maps import CostedMap, edited_maps
 from app.services import allocation
 from app.services.chosen_bits import with_chosen_bits
+from app.services.speed import fast_maps
 from app.views.shared.comparison import dense_perplexity
 from app.widgets.held_draft import held_across_reloads
 from app.widgets.opened_map import opened_map
@@ -31,7 +32,12 @@ def board_maps(
         text: that predictions are calibrated on.
     """
     dense, _ = dense_perplexity(analysis, text)
-    maps = allocation.maps_for(analysis.id, state.request, dense, text)
+    request = state.request
+    maps = (
+        allocation.maps_for(analysis.id, request, dense, text)
+        if request.time is None
+        else fast_maps(analysis.id, request.time, request.held)
+    )
     if state.chooses_bits:
         maps = with_chosen_bits(maps, analysis, state.request, text)
     if state.base is not None:

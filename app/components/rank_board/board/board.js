@@ -12,6 +12,7 @@ import { Reporter } from "./reporter.js";
 import { buildRows } from "./rows.js";
 import { Selection } from "./selection.js";
 import { shelf } from "./shelf.js";
+import { SpeedControl } from "./speed_control.js";
 import { describe, sayChange } from "./status.js";
 import { Tip } from "./tip.js";
 import { Toolbar } from "./tools.js";
@@ -28,6 +29,7 @@ class Board {
     this.selection = new Selection();
     this.reporter = new Reporter(this);
     this.budgetControl = new BudgetControl(this);
+    this.speedControl = new SpeedControl(this);
     this.cards = new MethodCards(this);
     this.tools = new Toolbar(this);
     this.pointer = new MapPointer(this);
@@ -62,6 +64,7 @@ class Board {
       this.cards.build();
       this.tools.build();
     }
+    this.speedControl.build();
     const basis = this.find(".rb-basis");
     basis.textContent = basis.title = this.data.basis;
     this.takeOver(isNew);
@@ -86,10 +89,10 @@ class Board {
 
   /** Take over Python's state, but not an answer to an older state than the one shown: a newer is on its way. */
   takeOver(isNew) {
-    const { keep, target, method, dtype, held, base, compare: other, revision } = this.data.state;
+    const { keep, target, time, method, dtype, held, base, compare: other, revision } = this.data.state;
     if (revision < this.revision) return;
-    const fixed = base && { keep: base.keep, target: base.target, held: sorted(base.held) };
-    const theirs = { keep, target, method, dtype, held: sorted(held), base: fixed, compare: other };
+    const fixed = base && { keep: base.keep, target: base.target, time: base.time, held: sorted(base.held) };
+    const theirs = { keep, target, time, method, dtype, held: sorted(held), base: fixed, compare: other };
     this.revision = revision;
     if (!isNew && same(theirs, this.state)) return;
     if (!isNew) this.history.remember(this.settled);
@@ -118,10 +121,10 @@ class Board {
     return this.data.constants.number_types[this.state.dtype];
   }
 
-  /** Whether Python has yet to choose bits for what is shown. */
-  get awaitsBits() {
+  /** Whether Python has yet to answer to what is shown. */
+  get awaitsPython() {
     const { state, settled, data, revision } = this;
-    return state.dtype === data.constants.chosen_bits.dtype && (state !== settled || data.state.revision !== revision);
+    return state !== settled || data.state.revision !== revision;
   }
 
   methodOf(method) {
@@ -168,6 +171,7 @@ class Board {
     this.compute();
     this.drawMap();
     this.budgetControl.show();
+    this.speedControl.show();
     this.cards.show();
     this.tools.show();
     this.showDifference();
@@ -314,8 +318,8 @@ class Board {
   }
 
   asBase() {
-    const { keep, target, held } = this.state;
-    return { keep, target, held };
+    const { keep, target, time, held } = this.state;
+    return { keep, target, time, held };
   }
 
   release(names) {

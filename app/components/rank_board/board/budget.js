@@ -6,7 +6,7 @@ export class BudgetControl {
   constructor(board) {
     this.board = board;
     for (const name of ["keep", "percent", "mb", "dtype", "target", "notice"]) this[name] = board.find(`.rb-${name}`);
-    this.keep.addEventListener("input", () => board.preview({ keep: Number(this.keep.value), target: null }));
+    this.keep.addEventListener("input", () => board.preview({ keep: Number(this.keep.value), target: null, time: null }));
     this.keep.addEventListener("change", () => board.commit());
     this.keep.addEventListener("pointerup", () => board.reporter.hurry());
     this.percent.addEventListener("change", () => this.typedKeep(this.percent.value));
@@ -17,12 +17,12 @@ export class BudgetControl {
       if (this.target.value === "" && board.state.target !== null) this.keepAtMost(this.shownKeep());
       board.commit();
     });
-    this.dtype.addEventListener("change", () => board.change({ dtype: this.dtype.value }));
+    this.dtype.addEventListener("change", () => this.storeAs(this.dtype.value));
     for (const button of board.root.querySelectorAll("[data-keep]")) {
       button.addEventListener("click", () => this.keepAtMost(Number(button.dataset.keep)));
     }
     for (const button of board.root.querySelectorAll("[data-ratio]")) {
-      button.addEventListener("click", () => board.change({ target: this.perplexityOf(Number(button.dataset.ratio)) }));
+      button.addEventListener("click", () => board.change({ target: this.perplexityOf(Number(button.dataset.ratio)), time: null }));
     }
   }
 
@@ -32,6 +32,14 @@ export class BudgetControl {
     this.keep.min = String(lowest);
     this.percent.min = String(100 * lowest);
     this.dtype.replaceChildren(...Object.entries(types).map(([dtype, { bits }]) => new Option(dtype === chosen.dtype ? "chosen per block" : `${bits} bit`, dtype)));
+  }
+
+  /** Give sizes and times at another number type; a time is for one type, and bits are chosen for a size. */
+  storeAs(dtype) {
+    const { time } = this.board.state;
+    if (!time) this.board.change({ dtype });
+    else if (dtype === this.board.data.constants.chosen_bits.dtype) this.board.change({ dtype, time: null, keep: this.shownKeep() });
+    else this.board.change({ dtype, time: { ...time, dtype } });
   }
 
   typedKeep(percent) {
@@ -71,7 +79,7 @@ export class BudgetControl {
 
   keepAtMost(keep) {
     const { lowest_keep: lowest } = this.board.data.constants;
-    if (Number.isFinite(keep)) this.board.change({ keep: Math.min(Math.max(keep, lowest), 1), target: null });
+    if (Number.isFinite(keep)) this.board.change({ keep: Math.min(Math.max(keep, lowest), 1), target: null, time: null });
   }
 
   /** Say what became of what was typed, until something else changes. */
@@ -93,14 +101,14 @@ export class BudgetControl {
   aimAt(ratioTyped) {
     if (ratioTyped === "") return;
     const ratio = Math.max(Number(ratioTyped), 1);
-    this.board.preview({ target: this.perplexityOf(ratio) });
+    this.board.preview({ target: this.perplexityOf(ratio), time: null });
     if (Number(ratioTyped) < 1) this.say("The smallest possible is 1 ×: as good as the dense model.");
   }
 
-  /** Return the kept fraction that is drawn: the budget, or what the active method needs for the perplexity. */
+  /** Return the kept fraction that is drawn: the budget, or what the active method has for a perplexity or a time. */
   shownKeep() {
     const { state, plans, data } = this.board;
-    const plan = state.target === null ? null : plans.get(state.method);
+    const plan = state.target === null && !state.time ? null : plans.get(state.method);
     return plan ? plan.params / data.compressible : state.keep;
   }
 
@@ -131,7 +139,9 @@ export class BudgetControl {
     const { bits, scale_bytes: scale } = board.numberType;
     const chosen = this.choosesBits ? `${board.titleOf(board.data.constants.chosen_bits.method)} chooses the bits of every block for this size, when you let go; all others have 16. Kept is of the bytes at 16 bits.` : "";
     const rounded = chosen || !scale ? chosen : `Sizes are at ${bits} bits, perplexities at 16: what rounding harms comes on top.`;
-    const aim = target === null ? rounded : `Every method at its smallest size. ${rounded}`.trim();
+    const { time } = board.state;
+    const methods = time ? `Every method's best map that is predicted to take at most ${Number(time.ms.toPrecision(4))} ms per token.` : "Every method at its smallest size.";
+    const aim = target === null && !time ? rounded : `${methods} ${rounded}`.trim();
     this.notice.textContent = this.said?.state === board.state ? this.said.text : aim;
     board.root.dataset.target = target === null ? "" : String(target);
   }

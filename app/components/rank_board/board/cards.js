@@ -83,7 +83,7 @@ export class MethodCards {
     const kind = figures.measured ? "measured" : "predicted";
     Object.assign(badge.dataset, { kind });
     badge.textContent = figures.measured ? kind : (SEARCHES[plan.search] ?? kind);
-    if (board.awaitsBits && board.planner.choosesBits(method, board.state)) badge.textContent = "when you let go";
+    if (board.awaitsPython && board.planner.isPythons(method, board.state)) badge.textContent = "when you let go";
     const bits = bitsText(plan);
     const size = `${megabytes(figures.bytes)} · ${bits ? `${bits} bits` : `${percentText(figures.kept)} kept`}`;
     const quality = `${ratioText(figures.measured ?? figures.ratio)} dense`;

@@ -69,6 +69,7 @@ export function sayChange(board, before, now) {
   const said = [];
   if (before.method !== now.method) said.push(`${board.titleOf(now.method)} is shown`);
   if (before.target !== now.target && now.target !== null) said.push(`predicted perplexity at most ${ratioText(now.target / board.data.dense_perplexity)} that of the dense model`);
+  else if (before.time !== now.time && now.time) said.push(`at most ${Number(now.time.ms.toPrecision(4))} milliseconds per token`);
   else if (before.keep !== now.keep || before.target !== now.target) said.push(`budget ${percentText(now.keep)}`);
   if ((before.base === null) !== (now.base === null)) said.push(`rebalancing is ${now.base ? "off" : "on"}`);
   const names = [...new Set([...Object.keys(before.held), ...Object.keys(now.held)])];

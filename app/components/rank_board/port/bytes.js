@@ -20,18 +20,31 @@ function shapesOf({ members, format, rank }, shapeOf) {
   return [[rank, skips(format) ? width - rank : width], ...shapes.map(({ outFeatures }) => [outFeatures, rank])];
 }
 
-/** Return the bytes of the whole model with a map, as a number type stores it: scales and column orders included.
- *  A block with bits of its own has those. */
-export function modelBytes({ blocks }, type, { projections, others, indexBytes, typeOfBits }) {
-  const shapeOf = (name) => projections.get(name);
+/** Yield every block of a model, those that a map does not name dense. */
+export function* everyBlock({ blocks }, projections) {
+  yield* blocks;
   const decided = new Set(blocks.flatMap(({ members }) => members));
-  const dense = [...projections.keys()].filter((name) => !decided.has(name));
-  let bytes = others * type.other_bytes;
-  for (const block of [...blocks, { members: dense, format: "dense", rank: null }]) {
-    const own = block.bits ? typeOfBits(block.bits) : type;
-    for (const [rows, columns] of shapesOf(block, shapeOf)) bytes += matrixBytes(rows, columns, own);
-    if (skips(block.format)) bytes += shapeOf(block.members[0]).inFeatures * indexBytes;
+  for (const name of projections.keys()) if (!decided.has(name)) yield { members: [name], format: "dense", rank: null };
+}
+
+/** Return the bytes and the parameters of a block, as a number type stores it: scales and column order included.
+ *  A block with bits of its own has those. */
+export function sizeOf(block, type, { projections, indexBytes, typeOfBits }) {
+  const shapeOf = (name) => projections.get(name);
+  const own = block.bits ? typeOfBits(block.bits) : type;
+  let bytes = skips(block.format) ? shapeOf(block.members[0]).inFeatures * indexBytes : 0;
+  let params = 0;
+  for (const [rows, columns] of shapesOf(block, shapeOf)) {
+    bytes += matrixBytes(rows, columns, own);
+    params += rows * columns;
   }
+  return { bytes, params };
+}
+
+/** Return the bytes of the whole model with a map. */
+export function modelBytes(plan, type, model) {
+  let bytes = model.others * type.other_bytes;
+  for (const block of everyBlock(plan, model.projections)) bytes += sizeOf(block, type, model).bytes;
   return bytes;
 }
 

@@ -3,6 +3,7 @@ import { editMap, locksFor } from "./by_hand.js";
 import { modelBytes } from "./bytes.js";
 import { Methods } from "./methods.js";
 import { predictRatio } from "./prediction.js";
+import { stepSeconds } from "./speed.js";
 import { budgetWithinBytes } from "./targets.js";
 import { mlpsByFirst } from "./units.js";
 
@@ -45,7 +46,7 @@ export class Planner {
     const { base, held } = state;
     // No budget changes an opened map, but what is held does.
     const make = (method) => {
-      if (this.choosesBits(method, state)) return this.chosenPlan();
+      if (this.isPythons(method, state)) return this.answered(method);
       return method.fixed ? this.edit(method.fixed, method, held) : this.allocate(method, state);
     };
     if (base === null) return this.each(make);
@@ -56,23 +57,23 @@ export class Planner {
     }
     const { plans, reasons } = this.basePlans;
     return this.each((method) => {
-      if (this.choosesBits(method, state)) return this.chosenPlan();
+      if (this.isPythons(method, state)) return this.answered(method);
       if (!plans.has(method.name)) throw new NoAllocation(reasons.get(method.name));
       return this.edit(plans.get(method.name), method, held);
     });
   }
 
-  /** Return whether a method's map is one whose bits are chosen block by block, which Python does. */
-  choosesBits({ name }, { dtype }) {
+  /** Return whether only Python makes a method's map: for a time, or with bits that are chosen block by block. */
+  isPythons({ name, fixed }, { dtype, time, base }) {
     const { chosen_bits: chosen } = this.data.constants;
-    return dtype === chosen.dtype && name === chosen.method;
+    return (Boolean((base ?? { time }).time) && !fixed) || (dtype === chosen.dtype && name === chosen.method);
   }
 
   /** Return Python's last answer. */
-  chosenPlan() {
-    const { chosen } = this.data;
-    if (!chosen?.plan) throw new NoAllocation(chosen?.reason ?? "Bits are being weighed against ranks.");
-    return chosen.plan;
+  answered({ name }) {
+    const answer = this.data.answered?.[name];
+    if (!answer?.plan) throw new NoAllocation(answer?.reason ?? "The map is being chosen.");
+    return answer.plan;
   }
 
   edit(plan, method, held) {
@@ -104,11 +105,19 @@ export class Planner {
 
   /** Return the bytes of the whole model with a map, stored as a number type; a map without blocks is dense. */
   bytesOf(plan, dtype) {
-    const { compressible, total, constants } = this.data;
+    return modelBytes(plan, this.data.constants.number_types[dtype], this.model());
+  }
+
+  /** Return the seconds of a token on a device; see `stepSeconds`. */
+  secondsOf(plan, dtype, device, batch) {
+    return stepSeconds(plan, this.data.constants.number_types[dtype], device, batch, this.model());
+  }
+
+  model() {
+    const { compressible, total, constants, token } = this.data;
     const { number_types: types, stored_as: storedAs, index_bytes: indexBytes } = constants;
     const typeOfBits = (bits) => types[storedAs[bits]];
-    const { projections } = this;
-    return modelBytes(plan, types[dtype], { projections, others: total - compressible, indexBytes, typeOfBits });
+    return { projections: this.projections, others: total - compressible, indexBytes, typeOfBits, token };
   }
 
   /** Return the largest budget in parameters at which no method's map makes the whole model larger than `bytes`. */

@@ -1,0 +1,68 @@
+const PER_TOKEN = "ms";
+
+/** The predicted speed on a device: of the map that is drawn, and a budget where one is typed. */
+export class SpeedControl {
+  constructor(board) {
+    this.board = board;
+    for (const name of ["speed", "per", "device", "batch"]) this[name] = board.find(`.rb-${name}`);
+    this.speed.addEventListener("change", () => this.typed());
+    this.speed.addEventListener("blur", () => board.schedule());
+    this.per.addEventListener("change", () => board.schedule());
+    for (const field of [this.device, this.batch]) field.addEventListener("change", () => this.moved());
+  }
+
+  /** Offer the devices there are. */
+  build() {
+    const { devices, state } = this.board.data;
+    const offered = JSON.stringify(devices);
+    if (this.offered !== offered) {
+      this.offered = offered;
+      const chosen = this.device.value;
+      this.device.replaceChildren(...devices.map(({ name, title }) => new Option(title, name)));
+      if (devices.some(({ name }) => name === chosen)) this.device.value = chosen;
+    }
+    if (state.time) [this.device.value, this.batch.value] = [state.time.device, String(state.time.batch)];
+  }
+
+  get chosenDevice() {
+    return this.board.data.devices.find(({ name }) => name === this.device.value);
+  }
+
+  get chosenBatch() {
+    return Math.max(Math.floor(Number(this.batch.value)) || 1, 1);
+  }
+
+  /** Aim at a speed, in the unit that is shown. */
+  typed() {
+    const value = Number(this.speed.value);
+    if (!(value > 0)) return;
+    this.aimAt(this.per.value === PER_TOKEN ? value : (1e3 * this.chosenBatch) / value);
+  }
+
+  /** Ask for as little time on another device, or with more sequences at once, where a time is the budget. */
+  moved() {
+    this.batch.value = String(this.chosenBatch);
+    const { time } = this.board.state;
+    if (time) this.aimAt(time.ms);
+    else this.board.schedule();
+  }
+
+  aimAt(ms) {
+    const { board } = this;
+    const { chosen_bits: chosen, usual_dtype: usual } = board.data.constants;
+    const dtype = board.state.dtype === chosen.dtype ? usual : board.state.dtype;
+    board.change({ dtype, target: null, time: { ms, device: this.device.value, dtype, batch: this.chosenBatch } });
+  }
+
+  show() {
+    const { board } = this;
+    const { time, method, dtype } = board.state;
+    const plan = board.plans.get(method);
+    const seconds = plan && this.chosenDevice && board.planner.secondsOf(plan, dtype, this.chosenDevice, this.chosenBatch);
+    const shown = time && (board.awaitsPython || !plan) ? time.ms / 1e3 : seconds;
+    const value = shown && (this.per.value === PER_TOKEN ? 1e3 * shown : this.chosenBatch / shown);
+    board.budgetControl.put(this.speed, value ? String(Number(value.toPrecision(4))) : "");
+    this.speed.dataset.seconds = String(seconds ?? "");
+    board.root.dataset.time = time ? String(time.ms) : "";
+  }
+}
