@@ -13,35 +13,31 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from cache import Key, canonical_json
-from engine.compression.truncated import truncated_weights
 from engine.errors import ResourceError, UnstreamableError
 from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
-from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.headers import read_header
-from engine.model.module import device_of, pass_type, resolve_device
+from engine.model.module import pass_type, resolve_device
 from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
 from engine.pipeline import keys
+from engine.pipeline.around import TruncatedModel
 from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factorize import factorize, write_analysis
-from engine.pipeline.factors import rank_factors_reader
 from engine.pipeline.pace import measure_pace
 from engine.pipeline.plan import described, plan_analysis
-from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import part_of
 from engine.results.words import duration, percent
 from engine.specs import ModelSource
-from engine.types import RANK_FORMATS, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cache import Store
     from engine.analysis.value import Analysis
     from engine.model.headers import ModelHeader
     from engine.model.opening import OpenModel
@@ -91,11 +87,6 @@ def _analysed(work: _Work, report: Report, *, stream: bool) -> Key:
         return work.key
     streams = work.must_stream(report, stream=stream)
     base = None
-    if work.spec.around_kept_fraction is not None and streams:
-        raise ResourceError(
-            "Statistics around a compressed model are taken with the whole model in memory, and this one is read layer "
-            "by layer; leave --around-keep out, or use a machine with more memory."
-        )
     if work.spec.around_kept_fraction is not None:
         first = _analysed(work.of_dense(), part_of(report, 0.0, 0.5), stream=stream)
         base = load_analysis(work.home.store, first.fingerprint)
@@ -313,7 +304,13 @@ class _Work:
         report("text", 0.12, f"Reading {self.spec.corpus.label}")
         tokens, store = read_sequences(model, self.spec.corpus, self.texts), self.home.store
         begun, told = time.monotonic(), part_of(report, 0.13, 0.8)
-        with _compressed_to(self.spec.around_kept_fraction, model, self.base, store):
+        around: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        holding = model.holding
+        if self.base is not None and self.spec.around_kept_fraction is not None:
+            truncated = TruncatedModel(model, self.base, self.spec.around_kept_fraction, store)
+            around, holding = truncated.whole(), truncated.held
+        streams = model.weights is not None
+        with contextlib.nullcontext() if streams else around:
             for index, run in enumerate(runs):
                 layer_keys = self._run_keys(_layers(model), run)
                 missing = [layer for layer, key in layer_keys.items() if key not in store]
@@ -323,8 +320,8 @@ class _Work:
                 of_run = replace(self.spec, calibration=seeded)
                 into = (of_run, model, tokens[run.first : run.stop], missing, layer_keys, store)
                 part = part_of(told, index / len(runs), (index + 1) / len(runs))
-                if model.weights is not None:
-                    calibrate_streamed(*into, part, n_start=self.n_start)
+                if streams:
+                    calibrate_streamed(*into, part, n_start=self.n_start, holding=holding)
                 else:
                     calibrate(*into, part, n_start=self.n_start, memory_bytes=self.memory_bytes)
         return time.monotonic() - begun
@@ -332,21 +329,6 @@ class _Work:
 
 def _layers(model: OpenModel) -> list[int]:
     return sorted({group.layer for group in model.inventory.groups})
-
-
-def _compressed_to(
-    kept_fraction: float | None, model: OpenModel, base: Analysis | None, store: Store
-) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which statistics are taken: the model as it is, or compressed by water-filling."""
-    if kept_fraction is None or base is None:
-        return contextlib.nullcontext()
-    budget = Budget.of_kept_fraction(kept_fraction, base.inventory.compressible_params)
-    # Around a narrowed model, what its dropped neurons would need at a rank could not be seen.
-    ranks_only = Request(formats=RANK_FORMATS)
-    rank_map = allocate_rank_map(base, curves_by_metric(base), "water-filling", budget, ranks_only)
-    return truncated_weights(
-        model.module, rank_map.blocks, rank_factors_reader(base, store, rank_map.metric, device_of(model.module))
-    )
 
 
 def _title(folder: ModelFolder) -> str:

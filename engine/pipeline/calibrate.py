@@ -18,7 +18,7 @@ _SHARE_OF_FREE_MEMORY = 0.25
 """That hidden states may take before they go to disk."""
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -65,8 +65,11 @@ def calibrate_streamed(
     report: Report,
     *,
     n_start: int,
+    holding: Callable[[int], contextlib.AbstractContextManager[None]],
 ) -> None:
     """Do the same layer by layer, keeping what layers return in memory where there is plenty, else on disk.
+
+    ``holding`` gives the context in which a layer is in memory as it shall run.
 
     Raises:
         UnstreamableError: the model's layers cannot be run one at a time.
@@ -82,7 +85,7 @@ def calibrate_streamed(
             f"layers return {'in memory' if in_memory else 'on disk'}",
         )
         one_pass = StreamedPass(
-            model.module, model.holding, model.inventory, tokens, spec.calibration, boundaries, n_start=n_start
+            model.module, holding, model.inventory, tokens, spec.calibration, boundaries, n_start=n_start
         )
         for statistics, nll in one_pass.statistics(missing, report):
             _keep(spec, statistics, nll, layer_keys[statistics.layer], store)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from typing import TYPE_CHECKING
 
 from engine.compression.apply import compressed_modules
 from engine.evaluation.streamed import LayerByLayer
+from engine.model.module import decoder_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from torch import nn
 
     from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
@@ -30,6 +34,10 @@ class CompressedLayers:
         blocks: checked decisions.
         factors_of: member names -> the stored factors of that block, or the neurons of an MLP.
         finish: changes a layer, by its index, once it is compressed.
+        apart: compress in a copy, so that the dense layers can run beside; nothing is in memory twice.
+
+    Attributes:
+        module: in which layers are compressed.
     """
 
     def __init__(
@@ -38,7 +46,10 @@ class CompressedLayers:
         blocks: Sequence[BlockRank],
         factors_of: Callable[[tuple[str, ...]], Factors | Neurons],
         finish: Callable[[int], None] | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
+        self.module = _copy_without_layers(model.module) if apart else model.module
         self._model = model
         self._blocks = blocks
         self._factors_of = factors_of
@@ -52,8 +63,10 @@ class CompressedLayers:
     @contextlib.contextmanager
     def held(self, layer: int) -> Iterator[None]:
         """Keep one layer in memory, compressed, meanwhile."""
-        module = self._model.module
+        module, dense = self.module, self._model.module
         with self._model.holding(layer), contextlib.ExitStack() as stack:
+            if module is not dense:
+                stack.enter_context(_with_weights_of(decoder_layers(dense)[layer], decoder_layers(module)[layer]))
             for block in self.decided(layer):
                 if block.rank is None:
                     continue
@@ -68,4 +81,30 @@ class CompressedLayers:
 
     def run(self) -> LayerByLayer:
         """Return the compressed model."""
-        return LayerByLayer(self._model.module, self.held)
+        return LayerByLayer(self.module, self.held)
+
+
+def _copy_without_layers(module: nn.Module) -> nn.Module:
+    """Return a copy that shares what is in memory with a model whose decoder layers are in files."""
+    copied = copy.deepcopy(module, {id(t): t for t in (*module.parameters(), *module.buffers()) if not t.is_meta})
+    for layer in decoder_layers(copied):
+        layer.__dict__.pop("forward", None)  # that of the original layer, which reads weights
+    return copied
+
+
+@contextlib.contextmanager
+def _with_weights_of(layer: nn.Module, copied: nn.Module) -> Iterator[None]:
+    """Let a layer's copy have its weights meanwhile."""
+    before = dict(copied.named_parameters())
+    try:
+        for name, parameter in layer.named_parameters():
+            _put(copied, name, parameter)
+        yield
+    finally:
+        for name, parameter in before.items():
+            _put(copied, name, parameter)
+
+
+def _put(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, parameter)

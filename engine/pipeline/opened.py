@@ -131,14 +131,28 @@ class OpenedAnalysis:
             return self.module(rank_map, refinement)
         return self.by_layer(rank_map, refinement).run()
 
-    def by_layer(self, rank_map: RankMap, refinement: Key | None = None) -> CompressedLayers:
-        """Return the layers of the model under a checked rank map, at the bits of the whole model."""
+    def by_layer(self, rank_map: RankMap, refinement: Key | None = None, *, apart: bool = False) -> CompressedLayers:
+        """Return the layers of the model under a checked rank map, at the bits of the whole model; see there."""
         return CompressedLayers(
             self.dense,
             rank_map.blocks,
             self.factors(rank_map.metric),
             None if refinement is None else partial(refine_layer, self.dense.module, self.store, refinement),
+            apart=apart,
         )
+
+    def require_whole(self) -> None:
+        """Check that the dense model is in memory.
+
+        Raises:
+            ResourceError: it does not fit.
+        """
+        if self.dense.weights is not None:
+            raise ResourceError(
+                f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
+                "perplexity, unrounded, corrected in closed form, and exported with the format factored; use a machine "
+                "with more memory for anything else."
+            )
 
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:
         """Return the dense model for ``None``, or the model under a checked rank map; it is kept, do not change it."""
@@ -156,12 +170,7 @@ class OpenedAnalysis:
         Raises:
             ResourceError: the dense model does not fit into memory.
         """
-        if self.dense.weights is not None:
-            raise ResourceError(
-                f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
-                "perplexity, unrounded, and exported with the format factored; use a machine with more memory for "
-                "anything else."
-            )
+        self.require_whole()
         module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
         if refinement is not None:
             apply_refinement(module, self.store, refinement)
@@ -219,14 +228,15 @@ class OpenedAnalysis:
 
 
 def open_analysis(
-    home: Home, analysis: Analysis, report: Report, *, dtype: str, device: str = "auto"
+    home: Home, analysis: Analysis, report: Report, *, dtype: str, device: str = "auto", copies: float = 1.0
 ) -> OpenedAnalysis:
-    """Return an analysis with the model that was analysed, to be opened in a type on a device.
+    """Return an analysis with the model that was analysed, to be opened in a type on a device, ``copies`` times.
 
     Raises:
         ModelError: the model is gone or has changed since.
     """
-    return OpenedAnalysis(home, analysis, reopen_folder(home, analysis, report), report, dtype=dtype, device=device)
+    folder = reopen_folder(home, analysis, report)
+    return OpenedAnalysis(home, analysis, folder, report, dtype=dtype, device=device, copies=copies)
 
 
 def reopen_folder(home: Home, analysis: Analysis, report: Report) -> ModelFolder:

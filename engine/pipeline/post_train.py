@@ -10,7 +10,8 @@ from cache import write_json
 from engine.methods.cost import cost_of
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession
-from engine.pipeline.reading.analyses import analysis_spec
+from engine.pipeline.opened import open_analysis
+from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.documents import read_document
 from engine.progress import part_of
 from engine.refinement.post_training import train_diagonals
@@ -42,7 +43,10 @@ def post_train(
             is not finite.
     """
     store = home.store
-    session = EvaluationSession(home, analysis_id, evaluation, part_of(report, 0.0, 0.2), device=device)
+    told = part_of(report, 0.0, 0.2)
+    opened = open_analysis(home, load_analysis(store, analysis_id), told, dtype=evaluation.dtype, device=device)
+    opened.require_whole()
+    session = EvaluationSession(home, analysis_id, evaluation, told, device=device, opened=opened)
     before = session.measure(rank_map, part_of(report, 0.2, 0.35))
     key = keys.post_training_key(before.provenance.fingerprint, spec)
     if key not in store:

@@ -5,8 +5,10 @@ Every corrected layer and the training at every check is stored, so that a kille
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cache import write_json
@@ -26,6 +28,7 @@ from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
+from engine.types import Format
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from cache import Key, Store
     from engine.model.opening import OpenModel
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
     from engine.refinement import Checkpoint
@@ -65,13 +69,17 @@ def refine(
         device: where it runs.
 
     Raises:
+        ResourceError: the model does not fit into memory, and training needs it whole.
         RankScopeError: the analysis, its model or its text is not there any more, or the map does not fit.
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     corpus = analysis_spec(analysis).corpus
-    opened = open_analysis(home, analysis, part_of(report, 0.0, 0.05), dtype="float32", device=device)
+    told = part_of(report, 0.0, 0.05)
+    # A correction holds the compressed model beside the dense one, or both layer by layer; training only whole ones.
+    copies = 2.0 if spec.training is None else 1.0
+    opened = open_analysis(home, analysis, told, dtype="float32", device=device, copies=copies)
     sequences = sequences_fingerprint(opened.folder, corpus)
 
     def key_of(wanted: RefinementSpec) -> Key:
@@ -85,14 +93,19 @@ def refine(
         report("refinement", 1.0, "This refinement exists already")
         return key
     began = time.monotonic()
-    model, compressed = opened.dense, opened.compress(rank_map)
+    by_layer = opened.dense.weights is not None and spec.training is None
+    model, compressed = opened.dense, None if by_layer else opened.compress(rank_map)
     middle = 1.0 if spec.training is None else 0.3 if spec.correct else 0.1
     if spec.correct:
         tokens = opened.sequences(corpus, part_of(report, 0.05, 0.1))
         corrected = key_of(replace(spec, training=None))
-        _correct(store, corrected, model, compressed, tokens, spec, part_of(report, 0.1, middle))
+        told = part_of(report, 0.1, middle)
+        if compressed is None:
+            _correct_by_layer(corrected, opened, rank_map, tokens, spec, told)
+        else:
+            _correct(store, corrected, model, compressed, tokens, spec, told)
     document: dict[str, object] = {"kind": spec.kind, "spec": asdict(spec), "corpus": corpus.label}
-    if spec.training is not None:
+    if spec.training is not None and compressed is not None:
         wanted = replace(corpus, n_sequences=spec.training.n_sequences + _HELD_OUT)
         text = opened.sequences(wanted, part_of(report, middle, middle), or_all=True)
         end = _train(store, key, model, compressed, text, spec, part_of(report, middle, 1.0))
@@ -123,15 +136,7 @@ def _correct(
         apply_refinement(compressed, store, key)
         return
     correct = LeftCorrection(model.module, compressed, model.inventory, spec.damping)
-
-    def improve(pair: LayerPair) -> None:
-        layer_key = keys.refined_layer_key(key, pair.index)
-        if layer_key not in store:
-            correct(pair)
-            with store.writing(layer_key, {"layer": pair.index}) as into:
-                write_layer(pair.compressed, into)
-        read_layer(pair.compressed, store.read(layer_key))
-
+    improve = partial(_correct_layer, store, key, correct)
     improve_layer_by_layer(
         model.module,
         compressed,
@@ -142,6 +147,49 @@ def _correct(
         batch_size=spec.batch_size,
         compute_dtype=spec.compute_dtype,
     )
+
+
+def _correct_by_layer(
+    key: Key, opened: OpenedAnalysis, rank_map: RankMap, tokens: torch.Tensor, spec: RefinementSpec, report: Report
+) -> None:
+    """Do the same with one layer of both models in memory at a time."""
+    model, layers = opened.dense, opened.by_layer(rank_map, apart=True)
+    correct = LeftCorrection(model.module, layers.module, model.inventory, spec.damping)
+    downs = model.inventory.downs
+    watched = [
+        name
+        for block in rank_map.blocks
+        if block.rank is not None
+        for name in block.members
+        if block.format is not Format.WIDTH or name in downs
+    ]
+    with contextlib.ExitStack() as held:
+
+        def improve(pair: LayerPair) -> None:
+            held.close()  # the layer before, which has run
+            held.enter_context(layers.held(pair.index))
+            _correct_layer(opened.store, key, correct, pair)
+
+        improve_layer_by_layer(
+            model.module,
+            layers.module,
+            tokens,
+            improve,
+            report,
+            watched=watched,
+            batch_size=spec.batch_size,
+            compute_dtype=spec.compute_dtype,
+        )
+
+
+def _correct_layer(store: Store, key: Key, correct: LeftCorrection, pair: LayerPair) -> None:
+    """Correct one layer, or read it where that is done."""
+    layer_key = keys.refined_layer_key(key, pair.index)
+    if layer_key not in store:
+        correct(pair)
+        with store.writing(layer_key, {"layer": pair.index}) as into:
+            write_layer(pair.compressed, into)
+    read_layer(pair.compressed, store.read(layer_key))
 
 
 def _train(

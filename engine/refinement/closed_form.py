@@ -44,19 +44,19 @@ class LeftCorrection:
 
     def __init__(self, dense: nn.Module, compressed: nn.Module, inventory: Inventory, damping: float) -> None:
         self._originals = dict(dense.named_modules())
-        self._modules = dict(compressed.named_modules())
+        self._compressed = compressed
         self._inventory = inventory
         self._damping = damping
         self._targets: dict[str, Target] = {}
 
     @property
     def watched(self) -> list[str]:
-        """The projections whose dense outputs a correction wants to see."""
+        """The projections whose dense outputs a correction wants to see, where they are compressed already."""
         return [p.name for p in self._inventory.projections if self._has_left(p)]
 
     def _has_left(self, projection: Projection) -> bool:
         """Whether a projection has a left factor; that of a narrowed ``down`` is its weight."""
-        module = self._modules[projection.name]
+        module = self._compressed.get_submodule(projection.name)
         is_down = projection.name in self._inventory.downs
         return isinstance(module, FactoredLinear) or (is_down and isinstance(module, NarrowedLinear))
 
@@ -71,7 +71,8 @@ class LeftCorrection:
                         entering = pair.dense_entering[0]
                         found = find_target(pair.dense, self._originals[p.name], entering, pair.calls)
                         self._targets[p.kind] = found
-                    fits.append(_Fit(self._modules[p.name], self._targets[p.kind], pair.outputs[p.name]))
+                    module = self._compressed.get_submodule(p.name)
+                    fits.append(_Fit(module, self._targets[p.kind], pair.outputs[p.name]))
             if fits:
                 _correct_group(pair, fits, self._damping)
 

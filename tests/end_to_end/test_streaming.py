@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.settings import Home
-from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec
+from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
 from engine.types import BlockRank, Budget, Format
 from tests.support import architectures
 
@@ -161,9 +162,41 @@ def test_a_job_is_queued_with_the_memory_it_needs(tmp_path, asked, monkeypatch):
     assert job.estimate == {"memory_bytes": asked("llama").plan().memory_bytes}
 
 
-def test_statistics_around_a_compressed_model_are_refused(tmp_path, asked):
-    with pytest.raises(ResourceError, match="leave --around-keep out"):
-        asked("llama", stream=True, around_keep=0.8).run(Home(tmp_path), ignore_progress)
+@pytest.mark.parametrize("method", ["water-filling", "width"])
+def test_a_correction_layer_by_layer_is_the_same(method, tmp_path, asked, text_file, monkeypatch):
+    homes = [Home(tmp_path / name) for name in ("whole", "by-layer")]
+    key = asked("llama-gqa").run(homes[0], ignore_progress)["analysis"]
+    shutil.copytree(homes[0].root, homes[1].root)
+    analysis = load_analysis(homes[0].store, key)
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
+    spec = RefinementSpec(compute_dtype="float32", batch_size=4)
+    corrected = refine(homes[0], key, rank_map, spec, ignore_progress, device="cpu")
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    in_memory = counted_layers(monkeypatch)
+    assert refine(homes[1], key, rank_map, spec, ignore_progress, device="cpu") == corrected
+    assert max(in_memory) == 2  # the one before stays until its compressed form has run
+    layers = homes[0].store.keys("refined-layer")
+    assert len(layers) == analysis.inventory.n_layers
+    for layer in layers:
+        first, second = (home.store.read(layer).manifest.members for home in homes)
+        assert first == second
+    with pytest.raises(ResourceError, match="corrected in closed form"):
+        refine(homes[1], key, rank_map, replace(spec, training=TrainingSpec()), ignore_progress, device="cpu")
+
+
+def test_statistics_around_a_compressed_model_are_the_same(tmp_path, asked):
+    whole, by_layer = (Home(tmp_path / name) for name in ("whole", "by-layer"))
+    weights = Path(asked("llama-gqa").model) / "model.safetensors"
+    as_they_were = weights.read_bytes()
+    analysis = asked("llama-gqa", around_keep=0.6).run(whole, ignore_progress)
+    assert asked("llama-gqa", around_keep=0.6, stream=True).run(by_layer, ignore_progress) == analysis
+    assert by_layer.store.keys() == whole.store.keys()
+    assert len(whole.store.keys("statistics")) == 6
+    assert weights.read_bytes() == as_they_were
+    for key in whole.store.keys("statistics"):
+        first, second = (home.store.read(key).manifest.members for home in (whole, by_layer))
+        assert first == second
 
 
 @pytest.mark.parametrize("method", ["water-filling", "skipcat"])
