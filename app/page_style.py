@@ -28,7 +28,7 @@ _STYLE: Final = """<style>
 .stHeading.stHeading h1 { padding: 0.25rem 0; }
 /* The rank board is drawn by a script: what is below it waits where it will be. */
 [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 697px; }
-[class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 554px; }
+[class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 562px; }
 /* What only hands curves to them takes no place. */
 .stElementContainer[class*="-curves"] { position: absolute; }
 /* Streamlit loads an input after the page, and holds a place for it without its label. */
@@ -42,7 +42,7 @@ _STYLE: Final = """<style>
 .st-key-beside-400-spectra-0:not(:has(.js-plotly-plot)) { min-height: 500px; }
 [class*="st-key-chart-"]:not(:has(.js-plotly-plot, .stAlert)) { min-height: 436px; }
 @media (max-width: 1100px) {
-  [class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 592px; }
+  [class*="st-key-overview-"]:not([class*="-curves"], :has(.ov-root)) { min-height: 636px; }
   [class*="st-key-board-"]:not([class*="-curves"], :has(.rb-root)) { min-height: 870px; }
 }
 /* Streamlit's captions are too pale for both themes, and the primary colour as text is too dark for the dark one. */

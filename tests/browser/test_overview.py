@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -10,11 +12,18 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from app.components import live_overview
+from app.components import live_overview, rank_board
+from app.components.live_overview.data import OverviewInput
+from app.components.rank_board.curves import encode_curves
 from app.costed_maps import CostedMap
 from app.services import allocation, measurements
+from engine.analysis.curves import group_curves
+from engine.devices.value import presets
+from engine.methods.allocate import rule_of
+from engine.methods.time_budget import Situation
 from engine.prediction.runs import predictor_on, reference_text
 from engine.types import Budget
+from tests.support.bare_board import METRICS, made_up_analysis
 from tests.support.running_app import settled
 
 if TYPE_CHECKING:
@@ -24,6 +33,14 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Dashboard
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+OPEN = """async ([handing, script, curves, data]) => {
+  const load = (source) => import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const [{ default: deliver }, { default: show }] = [await load(handing), await load(script)];
+  deliver({ data: Uint8Array.from(atob(curves), (c) => c.charCodeAt(0)) });
+  show({ data, parentElement: document.body, setStateValue: () => {} });
+}"""
+"""Shows an Overview without a dashboard around it."""
 
 MOVE = "(slider, keep) => { slider.value = keep; slider.dispatchEvent(new Event('input')); }"
 
@@ -48,6 +65,33 @@ def test_a_speed_says_which_model_is_faster(page: Page) -> None:
         "As fast",
         "2.5 \u00d7 as fast",
     ]
+
+
+def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) -> None:
+    analysis = made_up_analysis(2, 96, mlps=True)
+    curves = {metric: group_curves(analysis, metric) for metric in METRICS}
+    known = presets()
+    dear = replace(known["h100"], title="Dear operations", kernel_s=1e-3)
+    devices = {"pi": replace(known["raspberry-pi-5"], kernel_s=1e-9), "dear": dear}
+    overview = OverviewInput(analysis=analysis, curves="made-up", keep=0.6, devices=devices, text_name="", lines={})
+    timed = {"title": "Timed", "color": "#000", "symbol": "circle", "params": 0, "content": "", "tasks": None}
+    timed |= {"kept": 0.8, "ratio": 1.2, "expected": [1.2, 1.1, 1.3], "speed": {"value": 0.8, "about": "batch 1"}}
+    sent = overview.to_json() | {"measured": [timed]}
+    page.set_content((Path(live_overview.__file__).parent / "page" / "overview.html").read_text(encoding="utf-8"))
+    packed = base64.b64encode(encode_curves(curves, 1, "made-up")).decode()
+    page.evaluate(OPEN, [rank_board.CURVES_SCRIPT, live_overview.SCRIPT, packed, sent])
+    says, times = page.get_by_test_id("overview-device-says"), page.get_by_test_id("overview-times")
+    expect(says).to_have_text(re.compile(r"^It will be faster: 0\.\d\d × the dense model's time\. .* for a token"))
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    expect(page.get_by_test_id("overview")).to_have_attribute("data-method", "Water-filling")
+    rule = rule_of("water-filling", curves)
+    used = Situation("pi", devices["pi"], "float16")
+    blocks, inventory = rule.allocate(budget).blocks, analysis.inventory
+    ratio = used.forecast(blocks, inventory).step_s / used.forecast((), inventory).step_s
+    assert float(says.get_attribute("data-ratio") or 0) == pytest.approx(ratio)
+    expect(times.locator(".ov-timed title")).to_have_text("Timed: 1.25 × the dense model's time for a token, measured")
+    page.get_by_test_id("overview-device").select_option("dear")
+    expect(says).to_have_text(re.compile("^It will (be slower.*widths are not|not be faster)"))
 
 
 def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BOARD: Final = Path(rank_board.__file__).parent
 _PAGE: Final = Path(__file__).parent / "page"
-_PARTS: Final = ("words", "outcome", "tiles", "symbols", "chart", "overview")
+_PARTS: Final = ("words", "outcome", "tiles", "device", "symbols", "chart", "overview")
 SCRIPT: Final = joined_script(
     *(_BOARD / "port" / f"{name}.js" for name in rank_board.PORT),
     _BOARD / "board" / "text.js",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from app.charts.style import NEUTRAL, method_dash, method_style
 from app.components.rank_board.curves import presets_json
-from app.components.rank_board.data import CONSTANTS, content_of, fixed_map
+from app.components.rank_board.data import CONSTANTS, content_of, devices_json, fixed_map, token_json
+from engine.devices.value import presets
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from app.costed_maps import CostedMap
     from engine.analysis.value import Analysis
+    from engine.devices.value import Device
     from engine.results.columns import Measure
     from engine.results.rows import ResultRow
     from engine.results.texts import MeasuredText
@@ -50,6 +52,7 @@ class OverviewInput:
         searched: from :func:`app.components.rank_board.curves.evaluated_json`.
         rows: everything measured, the dense model first.
         text: whose measurements are shown and calibrate the predictions; ``None``: no map was measured.
+        devices: that times are predicted for, by name.
         text_name: for people.
         lines: method -> (kept fraction, predicted perplexity over dense, lowest, highest).
     """
@@ -62,6 +65,7 @@ class OverviewInput:
     searched: Sequence[dict[str, object]] = ()
     rows: Sequence[ResultRow] = ()
     text: MeasuredText | None = None
+    devices: Mapping[str, Device] = field(default_factory=presets)
     text_name: str
     lines: Mapping[str, Sequence[tuple[float, float, float, float]]]
 
@@ -80,6 +84,8 @@ class OverviewInput:
             "compressible": inventory.compressible_params,
             "total": inventory.total_params,
             "bytes_per_param": BYTES_PER_PARAM["float16"],
+            "devices": devices_json(self.devices),
+            "token": token_json(self.analysis),
             "methods": presets_json(PRESETS.values()),
             "evaluated": list(self.searched),
             "predictor": predictor_on(self.text).to_json(),

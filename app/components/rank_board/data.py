@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from app.components.rank_board.curves import presets_json
 from app.costed_maps import CostedMap, NoMap, formats_of
 from engine.allocation import FEWEST_STEPS, LARGEST_STEP, LEAST_WEIGHT, MEASURED_REACH, MOST_BRIDGED
-from engine.devices.roofline import OTHER_KERNELS, cache_bytes_per_token, head_params
+from engine.devices.roofline import NOTICEABLE, OTHER_KERNELS, cache_bytes_per_token, head_params
 from engine.devices.value import presets
 from engine.formats import INDEX_BYTES
 from engine.methods.byte_budget import METHOD as BYTES_METHOD
@@ -50,6 +50,7 @@ CONSTANTS: Final = {
     "number_types": {dtype: number_type(dtype) for dtype in DTYPES} | {CHOSEN_BITS: number_type(DTYPES[0])},
     "chosen_bits": {"dtype": CHOSEN_BITS, "method": BYTES_METHOD},
     "usual_dtype": DTYPES[0],
+    "noticeable": NOTICEABLE,
     "stored_as": {str(bits): dtype for bits, dtype in STORED_AS.items()},
     "lowest_keep": LOWEST_KEEP,
     "measured_reach": MEASURED_REACH,

@@ -8,9 +8,10 @@ import streamlit as st
 
 from app.components.live_overview import live_overview
 from app.components.live_overview.data import OverviewInput
-from app.components.rank_board.data import LOWEST_KEEP
+from app.components.rank_board.data import DTYPES, LOWEST_KEEP
 from app.components.rank_board.state import remember_budget
 from app.services import allocation
+from app.services.speed import known_devices
 from app.views.shared.comparison import dense_perplexity
 from engine.prediction.runs import predictor_on
 
@@ -39,6 +40,7 @@ def show_live_overview(
         searched=allocation.board_trials(analysis.id),
         rows=rows,
         text=text,
+        devices=known_devices(DTYPES[0]),
         text_name=name.replace("\\", ""),
         lines=allocation.predicted_curves(analysis.id, predictor_on(text)),
     )

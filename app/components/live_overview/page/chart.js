@@ -3,7 +3,7 @@ import { outline } from "./symbols.js";
 import { kept, times } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [LEFT, RIGHT, TOP, BOTTOM, HEIGHT] = [52, 12, 10, 40, 300];
+const [LEFT, RIGHT, TOP, BOTTOM, HEIGHT] = [52, 12, 10, 40, 254];
 const TICKS = [1, 1.05, 1.1, 1.2, 1.5, 2, 3, 4, 10, 30, 100, 1000];
 const NEAR = 14;
 

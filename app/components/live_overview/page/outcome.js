@@ -7,6 +7,7 @@ export function outcomeOf(plan, { title, metric }, data, placeOf) {
   const measured = measurementOf(plan, metric, data.measured, placeOf) ?? null;
   return {
     title,
+    plan,
     measured,
     params: plan.params,
     kept: plan.params / data.compressible,

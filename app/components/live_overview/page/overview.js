@@ -1,11 +1,13 @@
 import { Planner } from "../../rank_board/port/planner.js";
 import { shelf } from "../../rank_board/board/shelf.js";
 import { QualityChart, showChartLegend } from "./chart.js";
+import { DeviceLine } from "./device.js";
 import { leastHarm, outcomeOf } from "./outcome.js";
 import { Tiles } from "./tiles.js";
 
 const STEP = 0.01;
 const PATIENCE_MS = 2000;
+const SIZES = 12;
 
 /** A slider, and what the best map of that size makes of the model, while it moves. */
 class Overview {
@@ -15,6 +17,7 @@ class Overview {
     this.slider = find(".ov-keep");
     this.tiles = new Tiles(find);
     this.chart = new QualityChart(find, (keep, isChosen) => this.choose(keep, isChosen));
+    this.device = new DeviceLine(find, () => this.render());
     this.legend = find(".ov-legend");
     this.revision = 0;
     this.slider.addEventListener("input", () => this.choose(Number(this.slider.value), false));
@@ -37,6 +40,8 @@ class Overview {
     }
     this.slider.min = String(this.data.constants.lowest_keep);
     this.chart.learn(this.data);
+    this.device.learn(this.data);
+    this.bySize = null;
     showChartLegend(this.legend, this.data);
     this.render();
     this.slider.disabled = false;
@@ -83,6 +88,7 @@ class Overview {
     if (outcome) this.tiles.show(outcome, data);
     else this.tiles.showNone();
     this.chart.mark(keep, outcome);
+    this.device.show(outcome?.plan, this.planner, this.bestOfSizes());
     this.slider.setAttribute("aria-valuetext", `${(100 * keep).toFixed(0)} % kept`);
     Object.assign(this.root.dataset, {
       keptFraction: String(keep),
@@ -97,9 +103,24 @@ class Overview {
     const { data, keep, places } = this;
     const placeOf = (member) => places.get(member);
     if (data.edited && keep === data.keep) return outcomeOf(data.edited.fixed, data.edited, data, placeOf);
+    const [plan, best] = this.bestAt(keep);
+    return best && outcomeOf(plan, best, data, placeOf);
+  }
+
+  /** Return the map with the least predicted harm at a kept fraction, and its method. */
+  bestAt(keep) {
     const { plans } = this.planner.plan({ keep, target: null, held: {}, base: null });
-    const best = leastHarm(plans, data);
-    return best && outcomeOf(plans.get(best.name), best, data, placeOf);
+    const best = leastHarm(plans, this.data);
+    return [best && plans.get(best.name), best];
+  }
+
+  /** Return the best maps between the smallest and the largest size as pairs of kept fraction and map. */
+  bestOfSizes() {
+    const [from, to] = this.data.range;
+    this.bySize ??= Array.from({ length: SIZES }, (_, i) => from + ((to - from) * i) / (SIZES - 1))
+      .map((keep) => [keep, this.bestAt(keep)[0]])
+      .filter(([, plan]) => plan);
+    return this.bySize;
   }
 }
 

@@ -20,6 +20,21 @@ export function smaller(fraction) {
   return percent >= 1 ? `${percent} % smaller` : "Hardly smaller";
 }
 
+/** Return seconds as people read them. */
+export function duration(seconds) {
+  if (seconds >= 1) return `${seconds.toPrecision(3)} s`;
+  return seconds >= 1e-3 ? `${Number((1e3 * seconds).toPrecision(3))} ms` : `${Number((1e6 * seconds).toPrecision(3))} µs`;
+}
+
+/** Return whether a map would be faster on a device, as engine.devices.roofline's answer does. */
+export function outlook(ratio, fits, denseFits, noticeable) {
+  if (!fits) return "It does not fit its memory.";
+  if (!denseFits) return "It fits, where the dense model does not.";
+  if (ratio < 1 - noticeable) return `It will be faster: ${ratio.toFixed(2)} × the dense model's time.`;
+  if (ratio <= 1 + noticeable) return "It will not be faster.";
+  return `It will be slower: ${ratio.toFixed(2)} × the dense model's time, because factors are more and smaller operations; widths are not.`;
+}
+
 /** Return what a ratio of tokens per second means: 14 % faster, 3.0 % slower. */
 export function faster(ratio) {
   const percent = 100 * Math.abs(ratio - 1);
