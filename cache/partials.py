@@ -27,6 +27,11 @@ def new_partial_path(parent: Path) -> Path:
     return parent / f"{me.pid}-{started}-{uuid.uuid4().hex}"
 
 
+def is_partial(name: str) -> bool:
+    """Whether a folder's name is that of one that is being filled or thrown away."""
+    return _NAME.fullmatch(name) is not None
+
+
 def remove_abandoned(parent: Path, *, elsewhere_after_s: float = A_DAY_S) -> int:
     """Remove the partial folders whose process is dead; return the bytes freed.
 

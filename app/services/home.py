@@ -14,6 +14,8 @@ from engine.settings import home, job_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engine.jobs.choice import EngineChoice
+
 
 def store() -> DirectoryStore:
     """Return the store of the configured home."""
@@ -30,13 +32,22 @@ def queue() -> JobQueue:
     return JobQueue(home().root)
 
 
+def engine_of_new_jobs() -> EngineChoice:
+    """Return the engine that is set.
+
+    Raises:
+        RankScopeError: it is not set up.
+    """
+    return choose(job_settings())
+
+
 def queue_of_new_jobs() -> JobQueue:
     """Return the queue of the configured home, whose new jobs run on the engine that is set.
 
     Raises:
         RankScopeError: the engine is not set up.
     """
-    return JobQueue(home().root, engine=choose(job_settings()))
+    return JobQueue(home().root, engine=engine_of_new_jobs())
 
 
 def export_folder(name: str) -> Path:

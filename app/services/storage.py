@@ -1,20 +1,16 @@
-"""How much of the disk the home takes: by stage of the store, and by export; free of Streamlit."""
+"""How much of the disk the store takes, by stage; free of Streamlit."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from app.services.home import store
 from cache import StoreError
-from engine.settings import home
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Stored(NamedTuple):
-    """Something that takes space."""
+    """What a stage takes."""
 
     what: str
     n_items: int
@@ -33,15 +29,3 @@ def stored_by_stage() -> list[Stored]:
             continue
         n_items[key.stage] += 1
     return [Stored(stage, n_items[stage], size) for stage, size in n_bytes.most_common()]
-
-
-def exports() -> list[Stored]:
-    """Return the exported folders, the largest first."""
-    folder = home().exports
-    found = [_sized(child) for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
-    return sorted(found, key=lambda stored: -stored.n_bytes)
-
-
-def _sized(folder: Path) -> Stored:
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return Stored(folder.name, len(files), sum(path.stat().st_size for path in files))

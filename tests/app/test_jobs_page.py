@@ -253,3 +253,28 @@ def test_the_first_steps_are_told_while_the_demo_is_fetched_and_analysed(
     assert "**1. Fetch** :material/check:" in told(page)
     assert "**2. Analyse** :material/pending:" in told(page)
     assert not page.exception
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "on this machine one at a time"),
+        ({"RANKSCOPE_ENGINE": "command", "RANKSCOPE_COMMAND": "srun {command}"}, "through srun, as many at once"),
+        ({"RANKSCOPE_ENGINE": "ray", "RANKSCOPE_RAY_ADDRESS": "http://head:8265"}, "the Ray cluster"),
+    ],
+)
+def test_the_page_says_where_new_jobs_run(
+    settings: dict[str, str], words: str, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    page = open_page("jobs")
+    assert not page.exception
+    assert words in page.caption[0].value
+
+
+def test_an_engine_that_is_not_set_up_is_one_sentence(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKSCOPE_ENGINE", "nothing")
+    page = open_page("jobs")
+    assert not page.exception
+    assert len(page.error) == 1

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from app.pages import page_link
-from app.services import jobs
+from app.services import home, jobs
 from app.services.of_run import begin_run
 from app.views.jobs.card import show_job
 from app.widgets.errors import errors_shown
+from app.wording.labels import plain
 from engine.jobs import JobStatus
+from engine.jobs.engines import describe
 from engine.results.words import counted
 
 if TYPE_CHECKING:
@@ -22,12 +24,18 @@ _SHOWN = 20
 
 def render() -> None:
     st.title("Jobs")
-    st.caption(
-        "Long computations run in the background, on this machine one at a time; closing the browser stops none."
-    )
+    with errors_shown():  # jobs are shown even where no new one could run
+        st.caption(f"Long computations run in the background, {_where_jobs_run()}; closing the browser stops none.")
     with errors_shown():
         active = _any_active(jobs.jobs())
         st.fragment(_show_jobs, run_every="2s" if active else "10s")(active)
+
+
+def _where_jobs_run() -> str:
+    engine = home.engine_of_new_jobs()
+    if engine.is_local:
+        return "on this machine one at a time"
+    return f"through {plain(describe(engine))}, as many at once as there is room for"
 
 
 def _any_active(every: list[Job]) -> bool:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from app.services import storage
+from app.services.stored_exports import stored_exports
 from app.views.model.stored_analyses import show_analyses
+from app.views.model.stored_exports import show_exports
 from engine.results.words import megabytes
 
 if TYPE_CHECKING:
@@ -49,20 +51,19 @@ def show_storage() -> None:
     if not section.open:
         return
     with section:
-        stages, exports = storage.stored_by_stage(), storage.exports()
-        total = sum(stored.n_bytes for stored in (*stages, *exports))
+        stages, exports = storage.stored_by_stage(), stored_exports()
+        total = sum(stored.n_bytes for stored in stages) + sum(export.n_bytes for export in exports)
         st.caption(
             f"{megabytes(total)} in all. Analyses share statistics and factors where model and text are the same."
         )
         show_analyses()
-        _show_table("What", [_WORDS.get(stored.what, stored.what) for stored in stages], stages)
-        if exports:
-            _show_table("Export", [stored.what for stored in exports], exports)
+        show_exports(exports)
+        _show_stages(stages)
 
 
-def _show_table(title: str, names: Sequence[str], rows: Sequence[Stored]) -> None:
+def _show_stages(rows: Sequence[Stored]) -> None:
     table = {
-        title: list(names),
+        "What": [_WORDS.get(stored.what, stored.what) for stored in rows],
         "Items": [stored.n_items for stored in rows],
         "MB": [stored.n_bytes / 1e6 for stored in rows],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -42,8 +43,10 @@ def export_map(analysis: Analysis, costed: CostedMap, dtype: str) -> None:
         dtype: number type that sizes on the page are given for.
     """
     exported = jobs.result_of(watch("export", analysis.id, costed.rank_map), ExportedModel)
-    if exported is not None:
+    if exported is not None and Path(exported.folder).is_dir():
         _show_export(exported)
+    elif exported is not None:
+        st.caption(f"The export is no longer in {plain(exported.folder)}.")
     with st.expander("Export the compressed model", icon=":material/folder_zip:"):
         st.caption(
             "Writes a folder that transformers, ONNX Runtime or llama.cpp opens without RankScope: weights, tokenizer "
