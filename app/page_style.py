@@ -34,9 +34,12 @@ _STYLE: Final = """<style>
 /* Streamlit loads an input after the page, and holds a place for it without its label. */
 [class*="st-key-inputs-fields-"] [data-testid="stSkeleton"] { height: 4.25rem; }
 [class*="st-key-inputs-options-"] [data-testid="stSkeleton"] { height: 3.75rem; }
-[class*="st-key-prompt-"] > [data-testid="stSkeleton"] { height: 8rem; }
-.st-key-budget > [data-testid="stSkeleton"] { height: 60px; }
-.st-key-method-picked > [data-testid="stSkeleton"] { height: 68px; }
+[class*="st-key-prompt-"] > [data-testid="stSkeleton"] { height: 100px; }
+:is(.st-key-budget, .st-key-method-picked, .st-key-preset) > [data-testid="stSkeleton"] { height: 68px; }
+:is(.st-key-progressive, [class*="st-key-chat-"]) > [data-testid="stSkeleton"] { height: 32px; }
+.st-key-ask.st-key-ask { min-width: 93px; }
+.st-key-stop.st-key-stop { min-width: 77px; }
+[class*="st-key-numbers-"] [data-testid="stSkeleton"] { height: 53.7px; }
 [class*="st-key-tiles-"] [data-testid="stSkeleton"] { height: 6.75rem; }
 /* Charts that are drawn after what stands below them. */
 .st-key-beside-400-spectra-0:not(:has(.js-plotly-plot)) { min-height: 500px; }

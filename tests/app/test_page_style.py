@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,3 +78,5 @@ def test_every_input_with_a_place_to_wait_in_is_one_of_the_dashboards() -> None:
         if keyword.arg == "key" and isinstance(keyword.value, ast.Constant)
     ]
     assert set(WAITING) <= set(calls)
+    named = set(re.findall(r"\.st-key-([a-z-]+)", STYLE.decode())) - {"beside-"}
+    assert named <= {str(key).replace(".", "-") for key in calls}

@@ -13,7 +13,7 @@ from app.widgets import columns
 from app.widgets.errors import errors_shown
 from app.wording import answers as answer_text
 from app.wording.labels import plain
-from engine.playground import AnswerStatus, ProgressiveChoice, Side
+from engine.playground import SIDES, AnswerStatus, ProgressiveChoice, Side
 from engine.results.words import TIMES, counted, percent
 
 if TYPE_CHECKING:
@@ -88,11 +88,12 @@ def _difference(answer: Answer) -> str:
 def _show_sides(answer: Answer | None) -> None:
     titles = ("Dense model", "Compressed model" if answer is None else f"Compressed: {answer.question.title}")
     sides = (Side(), Side()) if answer is None else (answer.dense, answer.compressed)
-    for place, title, side, text in zip(st.columns(2, gap="large"), titles, sides, _texts(answer), strict=True):
+    places = st.columns(2, gap="large")
+    for name, place, title, side, text in zip(SIDES, places, titles, sides, _texts(answer), strict=True):
         with place:
             ended = _ending(side, answer)
             st.markdown(f"**{plain(title)}**" + (f" · {ended}" if ended else ""))
-            st.html(answer_text.numbers(_numbers(side, answer)))
+            st.container(key=f"numbers-{name}").html(answer_text.numbers(_numbers(side, answer)))
             with st.container(height=_TEXT_HEIGHT, border=True, autoscroll=True):
                 st.html(answer_text.framed(text, f"Answer: {title}"))
     st.caption(_about_the_run(answer))

@@ -42,8 +42,8 @@ def _ask(analysis: Analysis, choice: Choice | None) -> DeltaGenerator:
     """Ask for a prompt and hand it over; return where the button goes that ends the answer."""
     prompt, chat = prompt_input()
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button("Answer", type="primary", icon=":material/play_arrow:", disabled=choice is None)
-        stop_place = st.container(width="content")
+        pressed = st.button("Answer", type="primary", icon=":material/play_arrow:", disabled=choice is None, key="ask")
+        stop_place = st.container(width="content", key="stop")
         spec = generation_settings()
     if pressed and choice is not None:
         with errors_shown():
