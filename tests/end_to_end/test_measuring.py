@@ -14,7 +14,7 @@ from engine.errors import InvalidRankMapError, RankScopeError
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
-from engine.model.demo import MODEL_WHEEL, TEXTS_WHEEL
+from engine.model.demo import TEXTS_WHEEL
 from engine.operations import Analyse
 from engine.pipeline import opened as opening
 from engine.pipeline.analyse import analyse
@@ -47,8 +47,6 @@ def store(tmp_path):
         (into / "piqa.jsonl").write_text("\n".join(map(json.dumps, ITEMS)), encoding="utf-8")
         pairs = [{"document": line, "summary": line[:30]} for line in LINES]
         (into / "xsum.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
-    with found.writing(MODEL_WHEEL.key("demo-model"), {}) as into:
-        (into / "config.json").write_text("{}", encoding="utf-8")
     return found
 
 

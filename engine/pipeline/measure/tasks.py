@@ -10,7 +10,7 @@ from engine.evaluation.bootstrap import bootstrap_difference
 from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.tasks import LoadedTask, lm_eval_version, load_tasks, run_task
 from engine.machine import versions
-from engine.model.demo import fetch_demo
+from engine.model.demo import fetch_texts
 from engine.pipeline.measure.part import write_part
 from engine.precision import ROUNDINGS
 from engine.rank_map.identity import ITEMS, part_key
@@ -34,7 +34,7 @@ def task_parts(opened: OpenedAnalysis, names: Sequence[str], limit: int | None, 
     report("tasks", 0.0, "Reading the items of the tasks")
     demo = None
     if any(name in DEMO_TASKS for name in names):
-        demo = fetch_demo(opened.home, report).texts
+        demo = fetch_texts(opened.home, report)
     return [TaskPart(opened, task) for task in load_tasks(names, limit, demo)]
 
 

@@ -29,7 +29,9 @@ from engine.model.demo import (
     stored_demo,
 )
 from engine.model.gguf import convert_gguf
+from engine.model.sources import resolve_texts
 from engine.settings import Home, home
+from engine.specs import CorpusSpec
 
 
 def silent(stage: str, fraction: float | None, message: str) -> None:
@@ -283,6 +285,16 @@ def test_a_gguf_without_some_weights_is_refused_not_filled_up(tmp_path: Path) ->
 
 def test_nothing_stored_is_no_demo() -> None:
     assert stored_demo(MemoryStore()) is None
+
+
+def test_who_only_needs_the_texts_does_not_wait_for_the_model(unreachable: None, tmp_path: Path) -> None:
+    home, steps = Home(tmp_path), []
+    with home.store.writing(demo.TEXTS_WHEEL.key("demo-texts"), {}) as into:
+        (into / "wikipedia.jsonl").write_text("{}\n", encoding="utf-8")
+    corpus = CorpusSpec.parse("demo", part="calibration", n_sequences=1, length=32)
+    texts = resolve_texts(home, corpus, lambda stage, fraction, message: steps.append(stage))
+    assert [path.name for path in texts.glob("*.jsonl")] == ["wikipedia.jsonl"]
+    assert steps == []
 
 
 @pytest.mark.demo
