@@ -17,6 +17,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from app.access import OwnPagesOnly, TokenOnly
+from app.compressed_files import CompressedFiles
 from app.first_page import NamedFirstPage
 from app.page_style import StyledPage
 from app.services.home import queue, store
@@ -90,6 +91,7 @@ def serve(host: str, port: int, folders: Sequence[Path], *, demo: bool) -> None:
     if not _is_of_this_machine(host):
         token = token or secrets.token_urlsafe()
         confine_to([*folders, home().uploads])
+        middleware.append(Middleware(CompressedFiles))
         changed["server.allowedHosts"] = []  # the cookie belongs to the name it was given under
     if token is not None:
         middleware.append(Middleware(TokenOnly, token=token))

@@ -2,7 +2,9 @@
 
 Run: RANKSCOPE_HOME=... python -m tests.benchmarks.pages
 "First paint" is a fresh server and a fresh browser; "page change" a click in the navigation, warm. Layout shift is the
-sum of the shifts that no input caused, of a page that is opened by its address.
+sum of the shifts that no input caused, of a page that is opened by its address. "Received" is what a browser that
+has nothing yet gets over the network when it opens the page. "First measured point" is the time from the oldest
+analysis in the home to the first map that was measured after it: the wait of a first visit where ``make app`` began it.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from datetime import datetime
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from engine.settings import home
 from tests.support.running_app import CHROMIUM_ARGUMENTS, chromium, free_port, running_app, settled
@@ -42,6 +45,37 @@ def shift_of(page: Page, address: str) -> float:
     return shift
 
 
+def received(browser: Browser, address: str) -> float:
+    """Return the megabytes of an uncached visit, headers and messages of the page's connection included."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    sizes: list[float] = []
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    network.on(
+        "Network.webSocketFrameReceived", lambda event: sizes.append(len(event["response"]["payloadData"]) * 0.75)
+    )
+    page.goto(address)
+    page.get_by_role("heading", level=1).first.wait_for()
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    context.close()
+    return sum(sizes) / 1e6
+
+
+def first_point_s() -> float | None:
+    """Return the seconds between the oldest analysis and the first map measured after it; ``None``: none was."""
+    store = home().store
+
+    def made(stage: str) -> list[datetime]:
+        return sorted(datetime.fromisoformat(store.read(key).manifest.created) for key in store.keys(stage))
+
+    analyses = made("analysis")
+    later = [moment for moment in made("evaluation") if analyses and moment > analyses[0]]
+    return (later[0] - analyses[0]).total_seconds() if later else None
+
+
 def main() -> None:
     with running_app(home().root, free_port()) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
@@ -60,12 +94,16 @@ def main() -> None:
                 seconds[name].append(change_to(page, name))
         page.add_init_script(WATCH_SHIFTS)
         shifts = {name: max(shift_of(page, f"{address}/{name.lower()}") for _ in range(ROUNDS)) for name in PAGES}
+        megabytes = {name: received(browser, f"{address}/{name.lower()}") for name in ("", *PAGES)}
         browser.close()
-    sys.stdout.write("| page | median s | max s | layout shift, max |\n|---|---|---|---|\n")
-    sys.stdout.write(f"| first paint | {first:.2f} | – | – |\n| first page complete | {whole:.2f} | – | – |\n")
+    sys.stdout.write("| page | median s | max s | layout shift, max | received, MB |\n|---|---|---|---|---|\n")
+    sys.stdout.write(f"| first paint | {first:.2f} | – | – | – |\n")
+    sys.stdout.write(f"| first page complete | {whole:.2f} | – | – | {megabytes['']:.1f} |\n")
     for name, values in seconds.items():
-        cells = f"{statistics.median(values):.2f} | {max(values):.2f} | {shifts[name]:.3f}"
+        cells = f"{statistics.median(values):.2f} | {max(values):.2f} | {shifts[name]:.3f} | {megabytes[name]:.1f}"
         sys.stdout.write(f"| change to {name} | {cells} |\n")
+    if (waited := first_point_s()) is not None:
+        sys.stdout.write(f"\nFirst measured point: {waited:.0f} s after the analysis.\n")
 
 
 if __name__ == "__main__":
