@@ -136,14 +136,20 @@ def _summed(architecture: str, shapes: dict[str, tuple[int, ...]], weight_bytes:
     layers = {found[1] for name in shapes if (found := _LAYER.search(name))}
     in_layers = {name: shape for name, shape in shapes.items() if _LAYER.search(name) and len(shape) > 1}
     outside = [shape for name, shape in shapes.items() if len(shape) == 2 and not _LAYER.search(name)]
-    vocabulary, width = max(outside, key=math.prod, default=(0, 0))
+    matrices = {name: (shape[0], shape[1]) for name, shape in in_layers.items() if len(shape) == 2}
+    # An embedding for every layer, as Gemma-3n has beside its own, is larger, and no layer is as wide.
+    vocabulary, width = max(
+        outside,
+        key=lambda shape: (sum(shape[1] in of_one for of_one in matrices.values()), math.prod(shape)),
+        default=(0, 0),
+    )
     return ModelHeader(
         architecture,
         len(layers),
         sum(math.prod(shape) for shape in shapes.values()),
         sum(map(math.prod, in_layers.values())),
         weight_bytes,
-        {name: (shape[0], shape[1]) for name, shape in in_layers.items() if len(shape) == 2},
+        matrices,
         width,
         vocabulary,
     )

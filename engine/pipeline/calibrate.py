@@ -11,11 +11,8 @@ from cache import write_json
 from engine.calibration.boundaries import Boundaries
 from engine.calibration.passes import collect_statistics, layer_bytes, plan_passes
 from engine.calibration.streamed import StreamedPass, boundary_bytes
-from engine.machine import free_memory_bytes
+from engine.pipeline.plan import states_in_memory
 from engine.progress import part_of
-
-_SHARE_OF_FREE_MEMORY = 0.25
-"""That hidden states may take before they go to disk."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +73,7 @@ def calibrate_streamed(
     """
     held = max(layer_bytes(model.inventory, [layer], len(tokens)) for layer in missing)
     with contextlib.ExitStack() as stack:
-        in_memory = boundary_bytes(model.module, tokens) <= free_memory_bytes() * _SHARE_OF_FREE_MEMORY
+        in_memory = states_in_memory(boundary_bytes(model.module, tokens))
         boundaries = Boundaries(None if in_memory else stack.enter_context(store.scratch()))
         report(
             "plan",

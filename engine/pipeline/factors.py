@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
 
 _CPU = torch.device("cpu")
+_OPEN_LAYERS = 2
 
 
 def write_factors(
@@ -128,7 +129,8 @@ def factors_reader(
     layers = sorted({group.layer for group in analysis.inventory.groups})
     keys = dict(zip(layers, analysis.about["factors"][metric], strict=True))
 
-    @cache
+    # What was read of an open file counts as memory of this process, and blocks come layer by layer.
+    @lru_cache(maxsize=_OPEN_LAYERS)
     def opened(layer: int) -> _LayerFile:
         return _LayerFile(store.read(Key("factors", keys[layer])), device)
 

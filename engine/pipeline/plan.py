@@ -38,6 +38,8 @@ _CUBES_OF_NEURONS: Final = 1.15
 _PASS_OVERHEAD: Final = 2.4
 """Seconds of passes over those of their products at full pace."""
 _LEAST_SIDE: Final = 8
+_SHARE_OF_FREE_MEMORY: Final = 0.25
+"""That what layers return may take before it goes to disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,6 @@ def plan_analysis(
     for group in groups:
         of_layers[group.layer].append(group)
     moments = [statistics_bytes(of_layer, runs[0].stop, downs) for of_layer in of_layers.values()]
-    n_bytes = header.weight_bytes / max(header.n_params, 1)
     opened = 4 * header.n_params if spec.calibration.compute_dtype == "float32" else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
     layer = layer_params * opened / max(header.n_params, 1)
@@ -134,9 +135,16 @@ def plan_analysis(
     disk = {"statistics": len(runs) * sum(moments)}
     entry = 2 if header.is_half else 4
     disk |= {metric: entry * sum(_factor_entries(g, metric, downs) for g in groups) for metric in spec.metrics}
-    states = int((header.n_layers + 1) * tokens * header.width * max(n_bytes, 2)) if streams else 0
+    states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
+    kept = states if states_in_memory(states) else 0
+    memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
     work = _work(header, spec, groups, downs, sum(moments), streams=streams)
-    return AnalysisPlan(streams, (by_layer if streams else whole) + _PROGRAM_BYTES, disk, states, work)
+    return AnalysisPlan(streams, memory, disk, states - kept, work)
+
+
+def states_in_memory(n_bytes: int) -> bool:
+    """Whether what layers return is kept in memory, not on disk, where layers are read one at a time."""
+    return n_bytes <= free_memory_bytes() * _SHARE_OF_FREE_MEMORY
 
 
 def _work(

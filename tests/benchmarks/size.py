@@ -36,6 +36,20 @@ if TYPE_CHECKING:
 SPEC = CalibrationSpec(compute_dtype="bfloat16")
 
 
+def llama_config(given: argparse.Namespace, n_layers: int) -> LlamaConfig:
+    """Return the shapes that were asked for."""
+    return LlamaConfig(
+        hidden_size=given.width,
+        intermediate_size=given.inner,
+        num_hidden_layers=n_layers,
+        num_attention_heads=given.heads,
+        num_key_value_heads=given.kv_heads,
+        vocab_size=given.vocabulary,
+        max_position_embeddings=4096,
+        dtype=torch.bfloat16,
+    )
+
+
 def write_llama(folder: Path, config: LlamaConfig) -> None:
     """Write random weights in bfloat16, a file for every layer and one for the rest."""
     width, inner, kept = config.hidden_size, config.intermediate_size, config.num_key_value_heads * config.head_dim
@@ -138,7 +152,7 @@ def streamed(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict
     return {
         "opening": opening,
         "seconds": time.monotonic() - begun,
-        "peak": _peak_bytes(),
+        "peak": peak_bytes(),
         "read": model.weights.bytes_read - opened_bytes,
         "read at opening": opened_bytes,
         "kept": most_kept,
@@ -149,12 +163,12 @@ def streamed(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict
     }
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
 
 
-def _alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
     """Run something in a process of its own, so that its peak of memory is its own."""
     with (
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
@@ -172,20 +186,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--folder", type=Path, help="where the model is written; default: a temporary folder")
     given = parser.parse_args()
-    config = LlamaConfig(
-        hidden_size=given.width,
-        intermediate_size=given.inner,
-        num_hidden_layers=given.layers,
-        num_attention_heads=given.heads,
-        num_key_value_heads=given.kv_heads,
-        vocab_size=given.vocabulary,
-        max_position_embeddings=4096,
-        dtype=torch.bfloat16,
-    )
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        write_llama(Path(folder), config)
+        write_llama(Path(folder), llama_config(given, given.layers))
         text = (given.sequences, given.length)
-        _print(_alone(bare, Path(folder), *text), _alone(streamed, Path(folder), *text), given.layers)
+        _print(alone(bare, Path(folder), *text), alone(streamed, Path(folder), *text), given.layers)
 
 
 def _print(least: dict[str, float], found: dict[str, Any], n_layers: int) -> None:

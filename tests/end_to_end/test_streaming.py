@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from engine.export.specs import ExportFormat, ExportSpec
 from engine.export.weights import stored_bytes
 from engine.jobs import JobQueue
 from engine.methods.allocate import allocate_rank_map
+from engine.model.headers import read_header
 from engine.model.module import decoder_layers
 from engine.model.opening import open_model
 from engine.operations import Analyse, submit
-from engine.pipeline import opened, plan
+from engine.pipeline import factors, opened, plan
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.export import export
@@ -31,7 +33,7 @@ from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
-from engine.types import BlockRank, Budget, Format
+from engine.types import BlockRank, Budget, Format, Metric
 from tests.support import architectures
 
 EXPORTED = (
@@ -139,6 +141,40 @@ def test_the_plan_is_said_before_the_model_is_opened(tmp_path, asked):
     (first,) = [message for message in said if message.startswith("Plan: about ")]
     assert re.match(r"Plan: about \d+ s if nothing is stored yet; the whole model in memory; memory up to", first)
     assert said.index(first) < next(i for i, message in enumerate(said) if message.startswith("Opening"))
+
+
+def test_states_are_planned_where_they_will_be(asked, monkeypatch):
+    operation = asked("llama", stream=True)
+    in_memory = operation.plan()
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 0)
+    on_disk = operation.plan()
+    states = 4 * 192 * 48 * 4  # three layers and the embeddings, float32
+    assert (in_memory.scratch_bytes, on_disk.scratch_bytes) == (0, pytest.approx(states, rel=0.02))
+    assert in_memory.memory_bytes - on_disk.memory_bytes == on_disk.scratch_bytes
+
+
+def test_the_width_is_that_of_the_layers_also_beside_a_larger_embedding_for_every_layer(tmp_path):
+    module = architectures.build("gemma3n_text")
+    module.save_pretrained(tmp_path)
+    header = read_header(tmp_path)
+    assert (header.vocabulary, header.width) == tuple(module.get_input_embeddings().weight.shape)
+
+
+def test_no_more_than_two_layers_of_factors_are_open(tmp_path, asked, monkeypatch):
+    home, alive = Home(tmp_path), weakref.WeakSet()
+    analysis = load_analysis(home.store, asked("llama").run(home, ignore_progress)["analysis"])
+    real = factors._LayerFile
+
+    def opening(*args):
+        file = real(*args)
+        alive.add(file)
+        return file
+
+    monkeypatch.setattr(factors, "_LayerFile", opening)
+    read = factors.factors_reader(analysis, home.store, Metric.LOSS)
+    for name in analysis.projections:
+        read((name,))
+    assert len(alive) == 2
 
 
 def test_twice_the_text_is_twice_the_work_of_passes_and_reading_by_layer_more(asked):

@@ -6,7 +6,10 @@ import contextlib
 
 import pytest
 import torch
+import transformers
 from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.calibration import streamed as streaming
 from engine.calibration.boundaries import Boundaries
@@ -224,3 +227,38 @@ def test_numbers_that_are_not_finite_are_named_and_not_taken_for_what_is_read_ea
         by_layer.module.model.embed_tokens.weight[:] = torch.inf
     with pytest.raises(NumericalError, match=r"calibration sequences 0\.\.1"):
         next(streamed(by_layer, SPECS[0]))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the most entries that any tensor made meanwhile has in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in pytree.tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.dtype is torch.float32:
+                self.entries = max(self.entries, tensor.numel())
+        return result
+
+
+def test_no_tensor_of_all_tokens_and_a_large_vocabulary_is_ever_made(tmp_path, toy_tokenizer):
+    vocabulary, width = 262_144, 16
+    config = transformers.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    toy_tokenizer.save_pretrained(tmp_path / "model")
+    model = open_model(tmp_path / "model", dtype="float32", device="cpu", offload=tmp_path / "offload")
+    tokens = torch.randint(vocabulary, (1, 384), generator=torch.Generator().manual_seed(0))
+    with LargestTensor() as largest:
+        ((_, nll),) = streamed(model, CalibrationSpec(compute_dtype="float32"), tokens=tokens)
+    assert nll > 0
+    assert vocabulary * width < largest.entries <= streaming._MOST_LOGITS < tokens.numel() * vocabulary
