@@ -57,7 +57,8 @@ def block_params(block: BlockRank, projections: Mapping[str, Projection]) -> int
         return sum(p.params for p in members)
     if block.format is Format.WIDTH:
         return block.rank * sum(p.params for p in members) // members[-1].in_features
-    return rank_params(block.format, block.rank, members[0].in_features, sum(p.out_features for p in members))
+    width, height = members[0].in_features, sum(p.out_features for p in members)
+    return members[0].matrices * rank_params(block.format, block.rank, width, height)
 
 
 def allocated_params(blocks: Sequence[BlockRank], inventory: Inventory) -> int:
@@ -66,6 +67,15 @@ def allocated_params(blocks: Sequence[BlockRank], inventory: Inventory) -> int:
     decided = {name for block in blocks for name in block.members}
     untouched = sum(p.params for name, p in projections.items() if name not in decided)
     return untouched + sum(block_params(block, projections) for block in blocks)
+
+
+def multiply_adds(blocks: Sequence[BlockRank], inventory: Inventory) -> int:
+    """Return the multiply-adds of one token in all projections of a model: the parameters that it meets."""
+    projections = inventory.by_name
+    resting = [p for p in projections.values() if p.experts is not None]
+    block_of = {block.members[0]: block for block in blocks}
+    whole = ((p, block_params(block_of[p.name], projections) if p.name in block_of else p.params) for p in resting)
+    return allocated_params(blocks, inventory) - sum(n - round(n * p.active_fraction) for p, n in whole)
 
 
 def index_bytes(block: BlockRank, in_features: int) -> int:

@@ -136,13 +136,13 @@ def matrix_shapes(blocks: Sequence[BlockRank], inventory: Inventory) -> Iterator
         yield from _shapes_of(block, projections)
     for name, projection in projections.items():
         if name not in decided:
-            yield projection.out_features, projection.in_features
+            yield from [(projection.out_features, projection.in_features)] * projection.matrices
 
 
 def _shapes_of(block: BlockRank, projections: Mapping[str, Projection]) -> Iterator[tuple[int, int]]:
     members = [projections[name] for name in block.members]
     if block.rank is None:
-        yield from ((p.out_features, p.in_features) for p in members)
+        yield from ((p.out_features, p.in_features) for p in members for _ in range(p.matrices))
         return
     if block.format is Format.WIDTH:
         *ups, down = members
@@ -150,5 +150,5 @@ def _shapes_of(block: BlockRank, projections: Mapping[str, Projection]) -> Itera
         yield down.out_features, block.rank
         return
     width = members[0].in_features
-    yield block.rank, width - block.rank if block.format.skips else width
-    yield from ((p.out_features, block.rank) for p in members)
+    yield from [(block.rank, width - block.rank if block.format.skips else width)] * members[0].matrices
+    yield from ((p.out_features, block.rank) for p in members for _ in range(p.matrices))

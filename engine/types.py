@@ -61,19 +61,46 @@ RANK_FORMATS: Final = frozenset({Format.LOW_RANK, Format.CAT, Format.SKIP, Forma
 
 
 @dataclass(frozen=True, slots=True)
+class Experts:
+    """That a projection is a stack of matrices, of which every token is given to a few.
+
+    Attributes:
+        count: of experts, each with a matrix of its own.
+        per_token: how many of them run for one token.
+        share_input: whether they read one space, the hidden state, and write each to neurons of its own (gate and up);
+            or the other way round (down).
+    """
+
+    count: int
+    per_token: int
+    share_input: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Projection:
-    """One compressible weight matrix W of shape (out_features, in_features)."""
+    """One compressible weight matrix W of shape (out_features, in_features), or the stack of those of all experts."""
 
     name: str
     layer: int
     kind: str
     out_features: int
     in_features: int
+    experts: Experts | None = None
+
+    @property
+    def matrices(self) -> int:
+        """How many matrices of the shape there are; they have a rank in common."""
+        return 1 if self.experts is None else self.experts.count
+
+    @property
+    def active_fraction(self) -> float:
+        """Which part of the parameters a token is multiplied with."""
+        return 1.0 if self.experts is None else self.experts.per_token / self.experts.count
 
     @property
     def params(self) -> int:
         """Entries of W; the bias is never compressed nor counted."""
-        return self.out_features * self.in_features
+        return self.matrices * self.out_features * self.in_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,11 @@ class InputGroup:
     def out_features(self) -> int:
         """D, the members' output widths added up."""
         return sum(p.out_features for p in self.members)
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a stack of experts, which is alone in its group."""
+        return self.members[0].experts is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +237,7 @@ class DistortionCurve:
         nats: (max_rank + 1,) half the discarded loss-metric energy at rank r, in nats per token;
             never increasing. A dense block has 0.
         importance: FLRC's alpha, summed over the members.
+        matrices: how many of this shape have the rank in common: one, or those of all experts.
     """
 
     members: tuple[str, ...]
@@ -212,6 +245,7 @@ class DistortionCurve:
     out_features: int
     nats: NDArray[np.float64]
     importance: float
+    matrices: int = 1
 
     @property
     def name(self) -> str:
@@ -226,7 +260,7 @@ class DistortionCurve:
     @property
     def dense_params(self) -> int:
         """Parameters of the block when dense."""
-        return self.in_features * self.out_features
+        return self.matrices * self.in_features * self.out_features
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -91,7 +91,7 @@ def sensitivity(
     """
     rows = []
     for p in analysis.inventory.projections:
-        factors = rank_alone(p, kept) * (p.in_features + p.out_features)
+        factors = p.matrices * rank_alone(p, kept) * (p.in_features + p.out_features)
         freed_mb = (p.params - factors) * BYTES_PER_PARAM["float16"] / 1e6
         rows.append(
             {

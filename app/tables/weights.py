@@ -21,7 +21,8 @@ def shapes(inventory: Inventory) -> pd.DataFrame:
     shared: dict[tuple[str, str], str] = {}
     for group in inventory.groups:
         for p in group.members:
-            shape = p.kind, f"{p.out_features:,} {TIMES} {p.in_features:,}"
+            each = f"{p.out_features:,} {TIMES} {p.in_features:,}"
+            shape = p.kind, each if p.experts is None else f"{each}, {p.matrices:,} experts"
             shared.setdefault(shape, "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone")
             params.setdefault(shape, []).append(p.params)
     table = pd.DataFrame(

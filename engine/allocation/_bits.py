@@ -28,7 +28,8 @@ _UNSKIPPED = {Format.SKIP: Format.LOW_RANK, Format.SKIP_CAT: Format.CAT}
 class BitChoices:
     """What a block may be rounded to, what that costs in bytes and adds to the loss.
 
-    A skip format is never rounded: its inner state has inputs as they are, whose rounding errors nothing bounds.
+    A skip format is never rounded: its inner state has inputs as they are, whose rounding errors nothing bounds. Nor is
+    a stack of experts, whose rounding is not predicted.
 
     Attributes:
         bits: that may be chosen.
@@ -49,6 +50,8 @@ class BitChoices:
     def of(self, block: Block) -> Iterator[Block]:
         """Yield a block at each number of bits it may have; one that skips is dense below 16."""
         for bits in self.bits:
+            if block.curve.matrices > 1 and bits < max(BITS):
+                continue
             if block.storage.skips and bits < max(BITS):
                 if block.may_be_dense:
                     dense = replace(block, storage=Format.DENSE, ranks=range(0))

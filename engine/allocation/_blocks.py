@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from engine.allocation._membership import UNSHARED
+from engine.allocation._membership import STACKED, UNSHARED
 from engine.errors import InvalidRankMapError
 from engine.formats import all_rank_params, max_useful_rank, rank_params
 from engine.types import BlockRank, Format
@@ -74,6 +74,7 @@ class Block:
         """Return a free block: dense, or a multiple of ``rank_step`` from ``min_rank`` that saves any."""
         if storage is Format.DENSE:
             return cls(curve, storage, range(0))
+        storage = STACKED.get(storage, storage) if curve.matrices > 1 else storage
         top = min(max_useful_rank(storage, curve.in_features, curve.out_features), curve.max_rank)
         first = -(-min_rank // rank_step) * rank_step
         return cls(curve, storage, range(first, top + 1, rank_step))
@@ -92,7 +93,8 @@ class Block:
             raise InvalidRankMapError(
                 f"{curve.name} is held at {size} {lock.rank}; expected a {size} from 1 to {curve.max_rank}, or dense."
             )
-        storage = UNSHARED.get(lock.format, lock.format) if len(curve.members) == 1 else lock.format
+        alone = STACKED if curve.matrices > 1 else UNSHARED
+        storage = alone.get(lock.format, lock.format) if len(curve.members) == 1 else lock.format
         return cls(curve, storage, range(lock.rank, lock.rank + 1), may_be_dense=False)
 
     @property
@@ -114,7 +116,8 @@ class Block:
         """Return the parameters of the block at ``rank`` (``None``: dense)."""
         if rank is None:
             return self.curve.dense_params
-        return rank_params(self.storage, rank, self.curve.in_features, self.curve.out_features)
+        curve = self.curve
+        return curve.matrices * rank_params(self.storage, rank, curve.in_features, curve.out_features)
 
     def nats(self, rank: int | None) -> float:
         """Return the predicted loss increase at ``rank`` (``None``: dense), rounding included, in nats per token."""
@@ -131,7 +134,7 @@ class Block:
         if self.price is not None:
             return self.price.costs[ranks]
         curve = self.curve
-        costs = all_rank_params(self.storage, curve.max_rank, curve.in_features, curve.out_features)
+        costs = curve.matrices * all_rank_params(self.storage, curve.max_rank, curve.in_features, curve.out_features)
         costs[0] = curve.dense_params
         return costs[ranks]
 

@@ -114,6 +114,7 @@ class _Shares:
     smaller_side: Floats
     sides: Floats  # in + D
     saved: Floats  # 1 where skip saves r^2, else 0
+    matrices: Floats  # that have the rank in common
     dense: Floats
 
     @classmethod
@@ -131,6 +132,7 @@ class _Shares:
             smaller_side=column([min(curve.in_features, curve.out_features) for curve in curves]),
             sides=column([curve.in_features + curve.out_features for curve in curves]),
             saved=column([float(block.storage.skips) for block in blocks]),
+            matrices=column([curve.matrices for curve in curves]),
             dense=column([curve.dense_params for curve in curves]),
         )
 
@@ -183,5 +185,5 @@ class _Shares:
         return result
 
     def _factored(self, ranks: Floats) -> Floats:
-        result: Floats = ranks * (self.sides - self.saved * ranks)
+        result: Floats = self.matrices * (ranks * (self.sides - self.saved * ranks))
         return result

@@ -17,6 +17,10 @@ UNSHARED = {Format.CAT: Format.LOW_RANK, Format.SKIP_CAT: Format.SKIP}
 """What a shared format comes down to for a projection on its own."""
 
 
+STACKED = {Format.CAT: Format.LOW_RANK, Format.SKIP: Format.LOW_RANK, Format.SKIP_CAT: Format.LOW_RANK}
+"""What a format comes down to for a stack of experts, which skips no columns."""
+
+
 def check_membership(
     blocks: Iterable[BlockRank], groups: Iterable[tuple[str, ...]], mlps: Iterable[tuple[str, ...]] = ()
 ) -> None:

@@ -26,7 +26,7 @@ def bytes_at_ranks(block: Block, dtype: str, projections: Mapping[str, Projectio
     n_bytes = np.zeros(curve.max_rank + 1, dtype=np.int64)
     if storage is not Format.DENSE:
         order = curve.in_features * INDEX_BYTES if storage.skips else 0
-        n_bytes = _factored(block, dtype, members) + order
+        n_bytes = curve.matrices * _factored(block, dtype, members) + order
     n_bytes[0] = sum(block_bytes(BlockRank((name,), Format.DENSE, None), dtype, projections) for name in curve.members)
     return n_bytes
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.allocation._blocks import Price
 from engine.allocation._sizes import bytes_at_ranks
-from engine.devices.roofline import n_kernels, seconds_of
+from engine.devices.roofline import active_shares, n_kernels, seconds_of
 from engine.formats import all_rank_params
 from engine.precision import block_bytes
 from engine.types import RANK_FORMATS, BlockRank, Format
@@ -60,11 +60,15 @@ class TimeChoices:
         n_products = np.zeros(len(n_bytes), dtype=np.int64)
         if storage is not Format.DENSE:
             n_products = all_rank_params(storage, curve.max_rank, curve.in_features, curve.out_features) * self.batch
-        seconds = seconds_of(n_bytes, n_products, n_kernels(storage, len(curve.members)), self.device)
+        read, computed = active_shares(self.projections[curve.members[0]], self.batch)
+        n_products = curve.matrices * n_products
+        seconds = seconds_of(n_bytes * read, n_products * computed, n_kernels(storage, len(curve.members)), self.device)
         seconds[0] = sum(self._dense_seconds(name) for name in curve.members)
         ticks: NDArray[np.int64] = np.ceil(seconds * TICKS_PER_S).astype(np.int64)
         return ticks
 
     def _dense_seconds(self, name: str) -> float:
         n_bytes = block_bytes(BlockRank((name,), Format.DENSE, None), self.dtype, self.projections)
-        return float(seconds_of(n_bytes, self.projections[name].params * self.batch, 1, self.device))
+        read, computed = active_shares(self.projections[name], self.batch)
+        n_products = self.projections[name].params * self.batch
+        return float(seconds_of(n_bytes * read, n_products * computed, 1, self.device))

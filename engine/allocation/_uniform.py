@@ -77,4 +77,5 @@ def allocate_uniformly(
 
 def _rank_within(block: Block, params: int) -> int:
     curve = block.curve
-    return block.rank_at_most(largest_rank(block.storage, params, curve.in_features, curve.out_features))
+    of_each = params // curve.matrices
+    return block.rank_at_most(largest_rank(block.storage, of_each, curve.in_features, curve.out_features))

@@ -42,7 +42,8 @@ def _curves_of(group: InputGroup, mlp: Mlp | None, analysis: Analysis, metric: M
     def curve(members: tuple[str, ...], out_features: int) -> DistortionCurve:
         importance = sum(float(analysis.importances[name][column]) for name in members)
         nats = analysis.nats[metric][block_name(members)]
-        return DistortionCurve(members, group.in_features, out_features, nats, importance)
+        matrices = group.members[0].matrices
+        return DistortionCurve(members, group.in_features, out_features, nats, importance, matrices)
 
     separate = tuple(curve((p.name,), p.out_features) for p in group.members)
     if len(separate) == 1:

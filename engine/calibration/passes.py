@@ -16,15 +16,18 @@ import torch
 from torch.nn import functional
 
 from engine.calibration.sides import is_wide, statistics_bytes
+from engine.calibration.stacks import watch_stack
 from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.errors import NumericalError, ResourceError
 from engine.model.module import autocast, decoder_layers, device_of
+from engine.model.stacks import stacks_as_modules
 from engine.specs import CalibrationSpec, Fisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
+    from torch.utils.hooks import RemovableHandle
 
     from engine.progress import Report
     from engine.types import InputGroup, Inventory, Projection
@@ -90,17 +93,18 @@ def collect_statistics(
     """
     groups = [group for group in inventory.groups if group.layer in set(layers)]
     sums = {layer: LayerSums(layer, len(tokens), n_start, inventory.downs) for layer in sorted(layers)}
-    modules = dict(module.named_modules())
     device = device_of(module)
     lowest = decoder_layers(module)[min(layers)]
     total_nll = 0.0
     with contextlib.ExitStack() as stack:
+        stack.enter_context(stacks_as_modules(module, [g.name for g in groups if g.is_stack]))
+        modules = dict(module.named_modules())
         stack.enter_context(only_these_require_grad(module, groups, modules))
         stack.callback(lowest.register_forward_pre_hook(require_grad_of_hidden, with_kwargs=True).remove)
         hooks = Hooks(modules, groups, sums, stack)
         for start in range(0, len(tokens), spec.batch_size):
             batch = tokens[start : start + spec.batch_size].to(device)
-            hooks.begin_batch(start, len(batch))
+            hooks.begin_batch(start, batch.shape)
             nll, moment_loss = losses(module, batch, spec, seed=spec.seed + start)
             require_finite(nll.item(), start, len(batch))
             if moment_loss is not None:
@@ -210,9 +214,13 @@ class Hooks:
     ) -> None:
         self._sums = sums
         self._sequences = slice(0)
+        self._length = 0
         self._moments = self._importances = False
         for group in groups:
             first = modules[group.members[0].name]
+            if group.is_stack:
+                stack.enter_context(self._watched_stack(first, group.members[0]))
+                continue
             stack.callback(first.register_forward_hook(self._forward_hook(group)).remove)
             for projection in group.members:
                 linear = modules[projection.name]
@@ -220,12 +228,12 @@ class Hooks:
                     stack.callback(linear.register_forward_hook(self._output_hook(projection)).remove)
                 else:
                     stack.callback(linear.register_forward_pre_hook(self._input_hook(projection)).remove)
-                weight: torch.Tensor = linear.weight  # type: ignore[assignment]
-                stack.callback(weight.register_post_accumulate_grad_hook(self._importance_hook(projection)).remove)
+                stack.callback(self._watched_weight(linear, projection).remove)
 
-    def begin_batch(self, start: int, size: int) -> None:
-        """Note which sequences the next forward pass runs."""
-        self._sequences = slice(start, start + size)
+    def begin_batch(self, start: int, shape: torch.Size) -> None:
+        """Note which sequences the next forward pass runs: from ``start`` on, as many and as long as ``shape`` says."""
+        self._sequences = slice(start, start + shape[0])
+        self._length = shape[1]
 
     def backward(
         self,
@@ -247,6 +255,17 @@ class Hooks:
         """
         self._moments, self._importances = moments, importances
         torch.autograd.backward(roots, gradients, retain_graph=retain_graph)
+
+    def _watched_stack(self, module: nn.Module, projection: Projection) -> contextlib.ExitStack:
+        sums = self._sums[projection.layer].of_stack(projection)
+        watched = watch_stack(module, sums, lambda: self._length, lambda: self._moments)
+        watched.callback(self._watched_weight(module, projection).remove)
+        return watched
+
+    def _watched_weight(self, linear: nn.Module, projection: Projection) -> RemovableHandle:
+        weight: torch.Tensor = linear.weight  # type: ignore[assignment]
+        hook: RemovableHandle = weight.register_post_accumulate_grad_hook(self._importance_hook(projection))
+        return hook
 
     def _forward_hook(self, group: InputGroup) -> Callable[..., None]:
         sums = self._sums[group.layer]

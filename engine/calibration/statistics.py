@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.calibration.outer import add_outer, mirrored, rows_of
 from engine.calibration.sides import keeps_input_moment
+from engine.calibration.stacks import StackSums
 from engine.errors import NumericalError
 from engine.model.module import device_for_float64
 
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 
     from engine.types import InputGroup, Projection
 
-_BLOCK = 256
-"""Columns of a moment that are computed together; moments are symmetric, so what lies left of them is known."""
-
-_AVERAGED = ("inputs", "outputs", "gradients")
+_AVERAGED = ("inputs", "outputs", "gradients", "common")
 """The moments that are means over tokens."""
+
+_ADDED = ("importances", "counts")
+"""What is a sum over tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class LayerStatistics:
         outputs: projection name -> Y (out, out), for the projections of all other groups.
         gradients: projection name -> H (out, out) where out <= in, else K (in, in); nats squared.
         importances: projection name -> FLRC importances in the order of :class:`engine.types.Importance`.
+        counts: stack of experts -> (experts,) tokens that each was given. Its moments above have one more dimension,
+            the first, and are sums over these tokens divided by all tokens, so that they add up to those of the layer.
+        common: stack of experts -> G or H of all its experts together, on the side that they share, if that is the
+            larger one (see :mod:`engine.factorization.experts`).
     """
 
     layer: int
@@ -49,6 +55,8 @@ class LayerStatistics:
     outputs: dict[str, torch.Tensor] = field(default_factory=dict)
     gradients: dict[str, torch.Tensor] = field(default_factory=dict)
     importances: dict[str, torch.Tensor] = field(default_factory=dict)
+    counts: dict[str, torch.Tensor] = field(default_factory=dict)
+    common: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def grouped(self, n_groups: int) -> LayerStatistics:
         """Return the same with the means of ``n_groups`` runs of neighbouring sequences, which it divides."""
@@ -75,8 +83,9 @@ class LayerStatistics:
             for kind in _AVERAGED:
                 for name, moment in getattr(run, kind).items():
                     getattr(total, kind)[name].add_(moment, alpha=run.n_tokens / n_tokens)
-            for name, importance in run.importances.items():
-                total.importances[name].add_(importance)
+            for kind in _ADDED:
+                for name, value in getattr(run, kind).items():
+                    getattr(total, kind)[name].add_(value)
             for name, of_run in run.means.items():
                 means[name].append(of_run)
         return replace(total, n_tokens=n_tokens, means={name: torch.cat(parts) for name, parts in means.items()})
@@ -85,7 +94,7 @@ class LayerStatistics:
         """Flatten to named tensors, ready for a safetensors file."""
         flat = {
             f"{kind}/{name}": tensor.contiguous().cpu()
-            for kind in ("inputs", "means", "outputs", "gradients", "importances")
+            for kind in ("means", *_AVERAGED, *_ADDED)
             for name, tensor in getattr(self, kind).items()
         }
         return {**flat, "n_tokens": torch.tensor([self.n_tokens])}
@@ -122,31 +131,37 @@ class LayerSums:
         self._outputs: dict[str, torch.Tensor] = {}
         self._gradients: dict[str, torch.Tensor] = {}
         self._importances: dict[str, torch.Tensor] = {}
+        self._stacks: dict[str, StackSums] = {}
+
+    def of_stack(self, projection: Projection) -> StackSums:
+        """Return the sums of a stack of experts, which are added to there."""
+        return self._stacks.setdefault(projection.name, StackSums(projection, self._n_start))
 
     def add_input(self, group: InputGroup, x: torch.Tensor, sequences: slice) -> None:
         """Add the input x (..., in) of a group over consecutive ``sequences``."""
-        rows = _rows(x)
+        rows = rows_of(x)
         if group.name not in self._means:
             self._means[group.name] = rows.new_zeros(self._n_sequences, rows.shape[1])
         by_sequence = rows.view(sequences.stop - sequences.start, -1, rows.shape[1])
         self._means[group.name][sequences] = by_sequence.mean(1)
         if keeps_input_moment(group, self._downs):
-            _add_outer(self._inputs, group.name, rows)
+            add_outer(_sum_of(self._inputs, group.name, rows), rows)
 
     def add_output(self, group: InputGroup, y: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Add the output y (..., out) of a group's first projection, unless the input's moment is kept."""
         if not keeps_input_moment(group, self._downs):
-            rows = _rows(y)
-            _add_outer(self._outputs, group.members[0].name, rows if bias is None else rows - bias)
+            rows = rows_of(y)
+            add_outer(_sum_of(self._outputs, group.members[0].name, rows), rows if bias is None else rows - bias)
 
     def add_gradient(self, projection: Projection, gradient: torch.Tensor, sequences: slice) -> None:
         """Add the gradient of the summed loss over consecutive ``sequences`` on the projection's smaller side.
 
         It is (..., out) if the projection is wide, else (..., in).
         """
-        rows = _rows(gradient)
+        rows = rows_of(gradient)
         by_sequence = rows.view(sequences.stop - sequences.start, -1, rows.shape[1])
-        _add_outer(self._gradients, projection.name, by_sequence[:, self._n_start :].flatten(0, 1))
+        rows = by_sequence[:, self._n_start :].flatten(0, 1)
+        add_outer(_sum_of(self._gradients, projection.name, rows), rows)
 
     def add_importance(self, projection: Projection, gradient: torch.Tensor, weight: torch.Tensor) -> None:
         """Add what one batch says of a weight's importance; ``gradient`` (out, in) is overwritten."""
@@ -167,10 +182,17 @@ class LayerSums:
             NumericalError: one is not finite; the message names the projection or its group.
         """
         inputs, outputs, gradients = (
-            {name: _mirrored(total.div_(n)) for name, total in sums.items()}
+            {name: mirrored(total.div_(n)) for name, total in sums.items()}
             for sums, n in ((self._inputs, n_tokens), (self._outputs, n_tokens), (self._gradients, n_scored))
         )
-        for moments in (inputs, outputs, gradients, self._importances):
+        common: dict[str, torch.Tensor] = {}
+        for name, stack in self._stacks.items():
+            averaged = stack.average(n_tokens, n_scored)
+            (outputs if stack.is_wide else inputs)[name] = averaged.values
+            gradients[name] = averaged.gradients
+            if averaged.common is not None:
+                common[name] = averaged.common
+        for moments in (inputs, outputs, gradients, common, self._importances):
             for name, moment in moments.items():
                 # The extremes, because comparing every entry takes the room of another moment.
                 if not torch.isfinite(torch.stack(moment.aminmax())).all():
@@ -178,27 +200,14 @@ class LayerSums:
                         f"A second moment of {name} is not finite; expected finite activations and gradients, "
                         "try --compute-dtype float32."
                     )
-        return LayerStatistics(self._layer, n_tokens, inputs, self._means, outputs, gradients, self._importances)
+        counts = {name: stack.counts for name, stack in self._stacks.items()}
+        return LayerStatistics(
+            self._layer, n_tokens, inputs, self._means, outputs, gradients, self._importances, counts, common
+        )
 
 
-def _rows(values: torch.Tensor) -> torch.Tensor:
-    """Return (..., width) as (n_tokens, width) in float32."""
-    return values.detach().flatten(0, -2).float()
-
-
-def _add_outer(totals: dict[str, torch.Tensor], name: str, rows: torch.Tensor) -> None:
-    """Add the upper half of rows^T rows, block by block, to the total called ``name``; rows is (n_tokens, width)."""
-    width = rows.shape[1]
+def _sum_of(totals: dict[str, torch.Tensor], name: str, rows: torch.Tensor) -> torch.Tensor:
+    """Return the total called ``name`` of outer products of rows (n, width); zeros where there is none yet."""
     if name not in totals:
-        totals[name] = rows.new_zeros(width, width)
-    for start in range(0, width, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        totals[name][block, start:].addmm_(rows[:, block].T, rows[:, start:])
-
-
-def _mirrored(total: torch.Tensor) -> torch.Tensor:
-    """Fill the lower half of a symmetric matrix from its upper one, in place."""
-    for start in range(0, len(total), _BLOCK):
-        block, after = slice(start, start + _BLOCK), start + _BLOCK
-        total[after:, block] = total[block, after:].T
-    return total
+        totals[name] = rows.new_zeros(rows.shape[1], rows.shape[1])
+    return totals[name]

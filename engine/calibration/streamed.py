@@ -23,6 +23,7 @@ from engine.calibration.passes import (
 )
 from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.model.module import autocast, decoder_layers, device_of, dtype_of, embedding_rows
+from engine.model.stacks import stacks_as_modules
 from engine.model.stepping import LayerSteps
 from engine.progress import part_of
 from engine.specs import CalibrationSpec, Fisher
@@ -170,9 +171,10 @@ class StreamedPass:
         """Run one layer again with gradients; keep those by its input."""
         sums = LayerSums(layer, len(self._tokens), self._n_start, self._inventory.downs)
         groups = [group for group in self._inventory.groups if group.layer == layer and collects]
-        modules = dict(self._module.named_modules())
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._holding(layer))
+            stack.enter_context(stacks_as_modules(self._module, [g.name for g in groups if g.is_stack]))
+            modules = dict(self._module.named_modules())
             stack.enter_context(only_these_require_grad(self._module, groups, modules))
             if layer == 0:
                 first = decoder_layers(self._module)[0]
@@ -180,7 +182,7 @@ class StreamedPass:
             hooks = Hooks(modules, groups, {layer: sums}, stack)
             for start in self._starts:
                 batch = self._batch(start)
-                hooks.begin_batch(start, len(batch))
+                hooks.begin_batch(start, batch.shape)
                 leaves = _leaves(self._before(layer, start))
                 with autocast(self._device, self._dtype):
                     outputs = self._steps.run(layer, batch, leaves)

@@ -13,8 +13,10 @@ from engine.factorization.blocks import Factors
 from engine.factorization.neurons import Neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.factorization.skip import skip_at_rank, to_skip
+from engine.model.experts import ExpertStack, FactoredStack
 from engine.model.mlps import rows_of_neurons
 from engine.model.module import device_of, weight_matrix
+from engine.model.stacks import put_stacks_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,6 +62,8 @@ def compressed_modules(
     assert block.rank is not None
     if isinstance(factors, Neurons):
         return narrowed_modules(linears, block.rank, factors)
+    if isinstance(linears[0], ExpertStack):
+        return [factored_stack(linears[0], block.rank, factors)]
     return factored_modules(linears, block, factors)
 
 
@@ -97,6 +101,7 @@ def with_replacements(
     """
     shared_tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
     replaced = copy.deepcopy(module, shared_tensors)
+    put_stacks_(replaced, (name for members in blocks for name in members))
     modules = dict(replaced.named_modules())
 
     def parts_of(members: tuple[str, ...]) -> Sequence[nn.Module]:
@@ -147,12 +152,19 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
     return factored_group(inner, lefts, biases)
 
 
+@torch.no_grad()
+def factored_stack(stack: ExpertStack, rank: int, factors: BlockFactors) -> FactoredStack:
+    """Return a stack of experts at a rank."""
+    left, right = balanced(*factors.at_rank(rank, stack.weight.float()))
+    return FactoredStack(left.to(stack.weight).contiguous(), right.to(stack.weight).contiguous())
+
+
 def balanced(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bring the rows of ``right`` (r, in) to a norm between 1/2 and 1 and give ``left`` (D, r) the rest.
+    """Bring the rows of ``right`` (..., r, in) to a norm between 1/2 and 1 and give ``left`` (..., D, r) the rest.
 
     Whitened factors span many orders of magnitude, more than float16 holds. The scales are powers of two, so
     that no bit of the product changes.
     """
-    norms = torch.linalg.vector_norm(right, dim=1)
+    norms = torch.linalg.vector_norm(right, dim=-1)
     scales = torch.ones_like(norms).ldexp(norms.frexp().exponent)
-    return left * scales, right / scales[:, None]
+    return left * scales[..., None, :], right / scales[..., None]

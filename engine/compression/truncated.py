@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.model.module import weight_matrix
+from engine.model.stacks import part_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,13 +38,12 @@ def truncated_weights(
         blocks: a checked rank map; dense blocks stay.
         factors_of: member names -> the stored factors of that block.
     """
-    modules = dict(module.named_modules())
     originals: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         for block in blocks:
             if block.rank is None:
                 continue
-            weights = [weight_matrix(modules[name]) for name in block.members]
+            weights = [weight_matrix(part_named(module, name)) for name in block.members]
             with torch.no_grad():
                 left, right = factors_of(block.members).at_rank(block.rank, torch.cat(weights).float())
                 for weight, rows in zip(weights, left.split([len(w) for w in weights]), strict=True):

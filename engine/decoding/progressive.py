@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from engine.compression.apply import with_replacements
+from engine.compression.apply import factored_stack, with_replacements
 from engine.compression.layers import SharedInner
-from engine.decoding.progressive_layers import ActiveStage, ProgressiveInner, ProgressiveLinear
+from engine.decoding.progressive_layers import ActiveStage, ProgressiveInner, ProgressiveLinear, ProgressiveStack
 from engine.decoding.schedules import clip_ranks, require_sliceable
 from engine.errors import InvalidSpecError
 from engine.formats import allocated_params, block_params
+from engine.model.experts import ExpertStack
 from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class ProgressiveModel:
     module runs at stage 0.
 
     Attributes:
-        module: the network; its projections are ProgressiveLinear modules where any stage is factored.
+        module: the network; its projections are ProgressiveLinear modules where any stage is factored, and stacks of
+            experts ProgressiveStack ones.
         schedule: which stage produces which token.
         stages: the decisions of every stage, no rank growing.
         params_by_stage: active parameters of all compressible projections.
@@ -126,7 +128,9 @@ def make_progressive(
     ranks = _ranks_by_block(clipped)
     stage = ActiveStage()
 
-    def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[ProgressiveLinear]:
+    def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> Sequence[nn.Module]:
+        if isinstance(linears[0], ExpertStack):
+            return [_progressive_stack(linears[0], factors_of(members), ranks[members], stage)]
         return _progressive_modules(linears, factors_of(members), ranks[members], stage)
 
     replaced = with_replacements(module, list(ranks), replacements)
@@ -163,6 +167,12 @@ def _progressive_modules(
         )
         start = rows.stop
     return result
+
+
+@torch.no_grad()
+def _progressive_stack(stack: ExpertStack, factors: Factors, ranks: Ranks, stage: ActiveStage) -> ProgressiveStack:
+    largest = factored_stack(stack, max(rank for rank in ranks if rank is not None), factors)
+    return ProgressiveStack(largest, stack if None in ranks else None, ranks, stage)
 
 
 def _ranks_by_block(stages: Sequence[Stage]) -> dict[tuple[str, ...], Ranks]:

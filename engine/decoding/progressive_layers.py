@@ -11,9 +11,12 @@ from torch import nn
 from torch.nn import functional
 
 from engine.errors import InvalidSpecError
+from engine.model.experts import grouped_product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from engine.model.experts import ExpertStack, FactoredStack, Routing
 
 Ranks = tuple[int | None, ...]
 """The active rank of one block by stage, never growing; ``None`` is dense."""
@@ -128,3 +131,37 @@ class ProgressiveLinear(nn.Module):
             y: torch.Tensor = self.dense(x)
             return y
         return functional.linear(self.inner(x), self.left_transposed[:rank].T, self.bias)
+
+
+class ProgressiveStack(nn.Module):
+    """y = left_e[:, :r] right_e[:r] x for the rows of every expert e at the active rank r, or the dense stack.
+
+    Args:
+        largest: the stack at the largest rank of any stage.
+        dense: the stack it replaces; ``None`` if no stage is dense.
+        ranks: by stage.
+        stage: shared by the whole model.
+    """
+
+    def __init__(self, largest: FactoredStack, dense: ExpertStack | None, ranks: Ranks, stage: ActiveStage) -> None:
+        super().__init__()
+        self.largest = largest
+        self.dense = dense
+        self.ranks = ranks
+        self.stage = stage
+
+    @property
+    def active_rank(self) -> int | None:
+        """Rank of the calling thread's stage; ``None`` is dense."""
+        return self.ranks[self.stage.index]
+
+    def forward(self, rows: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """Map (rows, in) to (rows, out)."""
+        rank = self.active_rank
+        if rank is None:
+            assert self.dense is not None
+            y: torch.Tensor = self.dense(rows, routing)
+            return y
+        left, right = self.largest.left.weight, self.largest.right.weight
+        z = grouped_product(rows, right[:, :rank], routing.ends)
+        return grouped_product(z, left[..., :rank], routing.ends)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from engine.devices.value import Device
-    from engine.types import Inventory
+    from engine.types import Inventory, Projection
 
 OTHER_KERNELS: Final = 15
 """Operations of a layer beside its projections: norms, rotary positions, attention, activation and sums, about."""
@@ -71,7 +71,9 @@ def forecast(
     for block in every_block(blocks, inventory):
         stored = dtype if block.bits is None else STORED_AS[block.bits]
         n_bytes, n_products = block_bytes(block, stored, projections), block_params(block, projections) * batch
-        seconds += float(seconds_of(n_bytes, n_products, n_kernels(block.format, len(block.members)), device))
+        shares = active_shares(projections[block.members[0]], batch)
+        kernels = n_kernels(block.format, len(block.members))
+        seconds += float(seconds_of(n_bytes * shares[0], n_products * shares[1], kernels, device))
     cached = (cache or 0) * context * batch
     weights = model_bytes(dtype, blocks, inventory)
     return TokenForecast(seconds, weights, cache, cached, weights + cached <= device.memory_bytes)
@@ -88,6 +90,14 @@ def rest_seconds(inventory: Inventory, device: Device, *, dtype: str, batch: int
 def head_params(inventory: Inventory) -> int:
     """Return the parameters of the head, about: the largest weight that is never compressed."""
     return max((weight.params for weight in inventory.skipped), default=0)
+
+
+def active_shares(projection: Projection, batch: int) -> tuple[float, float]:
+    """Return which part of a block's bytes is read for a token of every sequence, and of its products is computed.
+
+    Of experts no more are read than the tokens are given to; sequences rarely choose the same.
+    """
+    return min(projection.active_fraction * batch, 1.0), projection.active_fraction
 
 
 def seconds_of(n_bytes: Any, n_products: Any, kernels: int, device: Device) -> Any:

@@ -100,10 +100,10 @@ def random_prompts(module: nn.Module, batch_size: int, spec: CostSpec) -> torch.
 
 def _counter() -> FlopCounterMode:
     """Return a counter that knows the products of all experts at once, too."""
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: _grouped_flops})
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: grouped_flops})
 
 
-def _grouped_flops(rows: tuple[int, int], weights: tuple[int, ...], *_: Any, **__: Any) -> int:
+def grouped_flops(rows: tuple[int, int], weights: tuple[int, ...], *_: Any, **__: Any) -> int:
     """Return the operations of products of rows (n, in) with weights (experts, in, out), each row with one expert's."""
     return 2 * rows[0] * rows[1] * weights[-1]
 

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from engine.compression.apply import factored_modules
+from engine.compression.apply import compressed_modules
 from engine.formats import max_useful_rank, uniform_rank
 from engine.model.module import autocast, decoder_layers, device_of
+from engine.model.stacks import stacks_as_modules
 from engine.types import BlockRank, Format
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def measure_sensitivity(
         compute_dtype: autocast type of the passes.
     """
     layers = decoder_layers(module)
-    modules = dict(module.named_modules())
     batch = tokens.to(device_of(module))
     dtype = getattr(torch, compute_dtype)
     increases: dict[str, float] = {}
@@ -65,15 +65,15 @@ def measure_sensitivity(
     outputs: dict[int, Any] = {}
     projections = sorted(inventory.projections, key=lambda p: p.layer)
     for index, projection in enumerate(projections):
-        with _layers_replayed(layers, projection.layer, outputs, nll) if replays else contextlib.nullcontext():
-            parent, _, last = projection.name.rpartition(".")
-            linear = modules[projection.name]
-            replacement = factored_modules([linear], _cut(projection, kept_fraction), factors_of((projection.name,)))
-            setattr(modules[parent], last, replacement[0])
-            try:
-                increases[projection.name] = nll() - dense
-            finally:
-                setattr(modules[parent], last, linear)
+        with contextlib.ExitStack() as stack:
+            if replays:
+                stack.enter_context(_layers_replayed(layers, projection.layer, outputs, nll))
+            stack.enter_context(stacks_as_modules(module, [projection.name]))
+            linear = module.get_submodule(projection.name)
+            (cut,) = compressed_modules([linear], _cut(projection, kept_fraction), factors_of((projection.name,)))
+            stack.callback(module.set_submodule, projection.name, linear)
+            module.set_submodule(projection.name, cut)
+            increases[projection.name] = nll() - dense
         done = index + 1
         report("sensitivity", done / len(projections), f"Sensitivity: {done} of {len(projections)} projections")
     return increases

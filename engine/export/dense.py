@@ -16,6 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from engine.compression.apply import with_replacements
 from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ExportError
+from engine.model.experts import ExpertStack, FactoredStack, StackedExperts
 from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
@@ -36,19 +37,24 @@ def multiplied_out(module: nn.Module, compressed: nn.Module, mlps: Sequence[Mlp]
     Raises:
         ExportError: compression added a bias, which the original modules have no place for.
     """
-    changed = {n: part for n, part in compressed.named_modules() if isinstance(part, FactoredLinear | NarrowedLinear)}
+    kinds = FactoredLinear | FactoredStack | NarrowedLinear
+    changed = {n: part for n, part in compressed.named_modules() if isinstance(part, kinds)}
     neurons = {p.name: mlp.neurons for mlp in mlps for p in mlp.members}
     config = _narrow_config(compressed, mlps)
 
     def plain(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[nn.Module]:
         return [ordinary(name, linear, changed[name]) for name, linear in zip(members, linears, strict=True)]
 
-    def ordinary(name: str, linear: nn.Module, part: FactoredLinear | NarrowedLinear) -> nn.Module:
+    def ordinary(name: str, linear: nn.Module, part: nn.Module) -> nn.Module:
         if isinstance(part, FactoredLinear):
             return _plain_linear(name, linear, part)
+        if isinstance(part, FactoredStack):
+            return _plain_stack(part)
+        assert isinstance(part, NarrowedLinear)
         return _filled_up(linear, part, neurons[name]) if config is None else _narrow_like(linear, part)
 
     result = with_replacements(module, [(name,) for name in changed], plain)
+    _put_back_experts_(result, module)
     if config is not None:
         result.config = config
     return result
@@ -99,12 +105,20 @@ def without_factors(dense: nn.Module, compressed: nn.Module) -> nn.Module:
     Raises:
         ExportError: compression added a bias, which the original modules have no place for.
     """
-    factored = {name: part for name, part in compressed.named_modules() if isinstance(part, FactoredLinear)}
+    kinds = FactoredLinear | FactoredStack
+    factored = {name: part for name, part in compressed.named_modules() if isinstance(part, kinds)}
 
     def plain(members: tuple[str, ...], _: Sequence[nn.Module]) -> list[nn.Module]:
-        return [_plain_linear(name, dense.get_submodule(name), factored[name]) for name in members]
+        return [ordinary(name, factored[name]) for name in members]
 
-    return with_replacements(compressed, [(name,) for name in factored], plain)
+    def ordinary(name: str, part: FactoredLinear | FactoredStack) -> nn.Module:
+        if isinstance(part, FactoredStack):
+            return _plain_stack(part)
+        return _plain_linear(name, dense.get_submodule(name), part)
+
+    result = with_replacements(compressed, [(name,) for name in factored], plain)
+    _put_back_experts_(result, dense)
+    return result
 
 
 def export_dense(module: nn.Module, tokenizer: Any, folder: Path) -> None:
@@ -162,6 +176,23 @@ def _plain_linear(name: str, linear: nn.Module, part: FactoredLinear) -> nn.Modu
     if part.left.bias is not None:
         result.bias.copy_(part.left.bias)  # type: ignore[operator]
     return result
+
+
+@torch.no_grad()
+def _plain_stack(part: FactoredStack) -> ExpertStack:
+    left, right = part.left.weight, part.right.weight
+    return ExpertStack((left.double() @ right.double()).to(left))
+
+
+def _put_back_experts_(module: nn.Module, dense: nn.Module) -> None:
+    """Put experts of the original's class, with the weights that they have now, in the places of modules for stacks."""
+    stacked = [name for name, part in module.named_modules() if isinstance(part, StackedExperts)]
+    for name in stacked:
+        original, stacks = dense.get_submodule(name), module.get_submodule(name)
+        experts = copy.deepcopy(original, {id(p): p for p in original.parameters()})
+        for side, weight in stacks.named_parameters():
+            setattr(experts, side.removesuffix(".weight"), weight)
+        module.set_submodule(name, experts)
 
 
 def _right(inner: Any) -> torch.Tensor:

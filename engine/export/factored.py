@@ -16,6 +16,8 @@ from engine.errors import ModelError
 from engine.export import modeling
 from engine.export.modeling import RoundedLinear
 from engine.export.weights import ONE_FILE_BYTES, write_weights
+from engine.model import experts
+from engine.model.experts import FactoredStack
 from engine.model.module import dtype_of
 from engine.types import Format
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LAYERS = "factored_layers"
+_EXPERTS = "factored_experts"
 _MODELING = "modeling_factored"
 
 
@@ -64,7 +67,7 @@ def original_classes(module: nn.Module) -> OriginalClasses:
 def is_narrowed_export(module: nn.Module) -> bool:
     """Whether an opened model is itself an export in which nothing but the width of MLPs is smaller."""
     config: Any = module.config
-    others = (getattr(config, name, None) for name in ("factored_blocks", "rounded_linears"))
+    others = (getattr(config, name, None) for name in ("factored_blocks", "factored_experts", "rounded_linears"))
     return bool(getattr(config, "narrowed_linears", None)) and not any(others)
 
 
@@ -74,12 +77,14 @@ class CompressedParts:
 
     Attributes:
         factored_blocks: blocks of factors.
+        factored_experts: stacks of factors, of the experts of a layer.
         narrowed_linears: linear modules of MLPs with fewer neurons.
         rounded_linears: linear modules whose weights are integers.
         rank_pattern: name of a factored linear module -> its rank, in model order, as PEFT writes ranks.
     """
 
     factored_blocks: list[dict[str, Any]]
+    factored_experts: list[dict[str, Any]]
     narrowed_linears: list[dict[str, Any]]
     rounded_linears: list[dict[str, Any]]
     rank_pattern: dict[str, int]
@@ -87,14 +92,16 @@ class CompressedParts:
     @classmethod
     def of(cls, module: nn.Module) -> CompressedParts:
         """Return the parts that are in the places of linear modules now."""
-        return cls(factored_blocks(module), narrowed_linears(module), rounded_linears(module), rank_pattern(module))
+        of_factors = factored_blocks(module), factored_experts(module)
+        return cls(*of_factors, narrowed_linears(module), rounded_linears(module), rank_pattern(module))
 
     @classmethod
     def together(cls, parts: Iterable[CompressedParts]) -> CompressedParts:
         """Return those of several layers, in their order."""
-        whole = cls([], [], [], {})
+        whole = cls([], [], [], [], {})
         for one in parts:
             whole.factored_blocks.extend(one.factored_blocks)
+            whole.factored_experts.extend(one.factored_experts)
             whole.narrowed_linears.extend(one.narrowed_linears)
             whole.rounded_linears.extend(one.rounded_linears)
             whole.rank_pattern.update(one.rank_pattern)
@@ -106,7 +113,7 @@ def export_factored(module: nn.Module, tokenizer: Any, folder: Path, *, one_file
 
     Args:
         module: of transformers' own class or an export's, with :class:`FactoredLinear` and :class:`NarrowedLinear` in
-            the places of linear modules.
+            the places of linear modules, and :class:`FactoredStack` in those of experts.
         tokenizer: of the model.
         folder: there and empty.
         one_file_bytes: more weights than that go into several files.
@@ -134,7 +141,8 @@ def write_description(module: nn.Module, parts: CompressedParts, tokenizer: Any,
     """
     classes = original_classes(module)
     causal: Any = module
-    (folder / f"{_LAYERS}.py").write_text(Path(layers.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    for name, file in ((_LAYERS, layers.__file__), (_EXPERTS, experts.__file__)):
+        (folder / f"{name}.py").write_text(Path(file).read_text(encoding="utf-8"), encoding="utf-8")
     (folder / f"{_MODELING}.py").write_text(_modeling_source(classes), encoding="utf-8")
     config = {
         **causal.config.to_diff_dict(),
@@ -186,6 +194,16 @@ def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
     return blocks
 
 
+def factored_experts(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what the configuration lists of stacks of experts."""
+    stacks = ((name, part) for name, part in module.named_modules() if isinstance(part, FactoredStack))
+    shapes = ((name, part.left.weight.shape, part.right.weight.shape) for name, part in stacks)
+    return [
+        {"name": name, "experts": left[0], "rank": left[2], "in_features": right[2], "out_features": left[1]}
+        for name, left, right in shapes
+    ]
+
+
 def narrowed_linears(module: nn.Module) -> list[dict[str, Any]]:
     """Return what the configuration lists of MLPs with fewer neurons."""
     return [
@@ -217,8 +235,11 @@ def rounded_linears(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def rank_pattern(module: nn.Module) -> dict[str, int]:
-    """Return the rank of every factored linear module by its name, in model order, as PEFT writes ranks."""
-    return {name: part.left.in_features for name, part in module.named_modules() if isinstance(part, FactoredLinear)}
+    """Return the rank of every factored linear module, or stack, by its name, in model order, as PEFT writes ranks."""
+    factored = (
+        (name, part) for name, part in module.named_modules() if isinstance(part, FactoredLinear | FactoredStack)
+    )
+    return {name: part.left.weight.shape[-1] for name, part in factored}
 
 
 def _modeling_source(classes: OriginalClasses) -> str:
@@ -230,6 +251,7 @@ def _modeling_source(classes: OriginalClasses) -> str:
         ("import LlamaModel as", f"import {classes.model} as"),
         ("class FactoredForCausalLM(", f"class {classes.factored}("),
         ("from engine.compression.layers import", f"from .{_LAYERS} import"),
+        ("from engine.model.experts import", f"from .{_EXPERTS} import"),
     ):
         assert source.count(ours) == 1
         source = source.replace(ours, theirs)

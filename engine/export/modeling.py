@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM as OriginalForCausalLM
 from transformers import LlamaModel as OriginalModel
 
 from engine.compression.layers import FactoredLinear, LowRankInner, NarrowedLinear, SkipInner, factored_group
+from engine.model.experts import FactoredStack, StackedExperts
 
 
 class FactoredConfig(OriginalConfig):
@@ -22,6 +23,8 @@ class FactoredConfig(OriginalConfig):
     Attributes:
         factored_blocks: each with ``projections`` (names in the causal model, in the order they run), ``format``,
             ``rank``, ``in_features``, and ``out_features`` and ``bias`` for every projection.
+        factored_experts: stacks of experts, each with ``name``, ``experts`` (how many), ``rank``, ``in_features`` and
+            ``out_features``.
         narrowed_linears: of MLPs with fewer neurons, each with ``name``, ``in_features``, ``out_features``
             and ``bias``.
         rounded_linears: whose weights are stored as integers, each with ``name``, ``bits``, ``group_size`` (null: a
@@ -34,6 +37,7 @@ class FactoredConfig(OriginalConfig):
     base_model_ep_plan = None
 
     factored_blocks: list[dict[str, Any]] | None = None
+    factored_experts: list[dict[str, Any]] | None = None
     narrowed_linears: list[dict[str, Any]] | None = None
     rounded_linears: list[dict[str, Any]] | None = None
 
@@ -109,10 +113,19 @@ class FactoredForCausalLM(OriginalForCausalLM):
 
 
 def _put_factors(model: Any, prefix: str) -> None:
-    """Replace the linear modules that the configuration lists; their tensors come from the checkpoint."""
+    """Replace the modules that the configuration lists; their tensors come from the checkpoint."""
     for block in model.config.factored_blocks or ():
         for name, part in zip(block["projections"], _empty_group(block), strict=True):
             model.set_submodule(name.removeprefix(prefix), part)
+    for stack in model.config.factored_experts or ():
+        parent, _, last = stack["name"].removeprefix(prefix).rpartition(".")
+        experts = model.get_submodule(parent)
+        if not isinstance(experts, StackedExperts):
+            experts = StackedExperts(experts.gate_up_proj, experts.down_proj, experts.act_fn)
+            model.set_submodule(parent, experts)
+        count, rank = stack["experts"], stack["rank"]
+        left, right = torch.zeros(count, stack["out_features"], rank), torch.zeros(count, rank, stack["in_features"])
+        setattr(experts, last, FactoredStack(left, right))
     for linear in model.config.narrowed_linears or ():
         weight = torch.zeros(linear["out_features"], linear["in_features"])
         bias = torch.zeros(len(weight)) if linear["bias"] else None

@@ -11,6 +11,7 @@ from engine.export.factored import export_factored, is_narrowed_export
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
 from engine.export.weights import stored_bytes
+from engine.model.experts import FactoredStack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,6 +125,11 @@ class OnnxWriter:
 
     def prepare(self, dense: nn.Module, compressed: nn.Module) -> nn.Module:  # noqa: ARG002
         """Return the compressed model."""
+        if any(isinstance(part, FactoredStack) for part in compressed.modules()):
+            raise ExportError(
+                "The map has experts at a rank, which run as grouped products that a graph does not hold; export it "
+                "with the format factored, or leave the experts dense."
+            )
         return compressed
 
     def write(self, module: nn.Module, tokenizer: Any, folder: Path, report: Report) -> Verification:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """What every rank of one block is sliced from.
+    """What every rank of one block is sliced from; matrices of a stack of experts have one more dimension, the first.
 
     Attributes:
         members: names of the projections, in stacking order.
@@ -50,8 +50,8 @@ class Factors:
     def at_rank(self, rank: int, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return left (D, rank) and right (rank, in) with left @ right the truncation of ``weight`` (D, in)."""
         if self.on_output_side:
-            return self.basis[:, :rank], self.dual[:rank] @ weight
-        return weight @ self.basis[:, :rank], self.dual[:rank]
+            return self.basis[..., :rank], self.dual[..., :rank, :] @ weight
+        return weight @ self.basis[..., :rank], self.dual[..., :rank, :]
 
 
 def factorize_group(

@@ -63,7 +63,8 @@ def cost_of(analysis: Analysis, rank_map: RankMap) -> RankMapCost:
 
 def rounding_nats(analysis: Analysis, block: BlockRank, metric: Metric) -> float:
     """Return what rounding a block to bits of its own is predicted to add; 0 where the analysis does not know."""
-    if analysis.rounding is None or metric is not Metric.LOSS or block.format.skips:
+    is_stack = analysis.projections[block.members[0]].experts is not None
+    if analysis.rounding is None or metric is not Metric.LOSS or block.format.skips or is_stack:
         return 0.0
     neurons = next((mlp.neurons for mlp in analysis.inventory.mlps if mlp.name == block.name), None)
     return analysis.rounding.of(block, neurons)

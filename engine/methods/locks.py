@@ -81,7 +81,7 @@ def lock_of(name: str, rank: object, inventory: Inventory, formats: frozenset[Fo
         )
     if name in mlps:
         return BlockRank(members, Format.WIDTH, rank)
-    skips = any(f.skips for f in formats)
+    skips = any(f.skips for f in formats) and not any(p.experts for p in inventory.projections if p.name == name)
     if len(members) > 1:
         return BlockRank(members, Format.SKIP_CAT if skips else Format.CAT, rank)
     return BlockRank(members, Format.SKIP if skips else Format.LOW_RANK, rank)

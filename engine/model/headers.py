@@ -36,6 +36,7 @@ class ModelHeader:
         width: of the embeddings.
         vocabulary: of the embeddings.
         is_half: whether most of the layers' matrices are stored in 16 bits; a GGUF file becomes a folder in float32.
+        has_experts: whether the configuration has entries for experts.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class ModelHeader:
     width: int
     vocabulary: int
     is_half: bool = False
+    has_experts: bool = False
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -79,7 +81,8 @@ def _of_folder(folder: Path) -> ModelHeader:
     architecture = next(iter(config.get("architectures") or [config.get("model_type", "unknown")]))
     summed = _summed(str(architecture), shapes, sum(file.stat().st_size for file in files))
     of_layers = [stored[name]["dtype"] in _HALF for name in summed.matrices]
-    return replace(summed, is_half=2 * sum(of_layers) > len(of_layers))
+    names_experts = any("expert" in name for name in config if not name.startswith("_"))
+    return replace(summed, is_half=2 * sum(of_layers) > len(of_layers), has_experts=names_experts)
 
 
 def _safetensors_entries(file: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Nothing here knows a model by name: decoder layers are the largest ``ModuleList``, projections are the
 linear modules that one traced forward pass runs exactly once on every token, and an input group is
-whatever that pass saw reading the same tensor.
+whatever that pass saw reading the same tensor. Experts in tensors of three dimensions are two projections of a layer
+where that pass did with them what gate, up and down do.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from transformers.pytorch_utils import Conv1D
 from engine.errors import ModelError
 from engine.model.mlps import find_mlps
 from engine.model.module import decoder_layers, device_of, embedding_rows, weight_matrix
-from engine.types import InputGroup, Inventory, Projection, SkippedWeight
+from engine.model.stacks import holds_stacks, runs_as_stacks
+from engine.types import Experts, InputGroup, Inventory, Projection, SkippedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,29 +59,40 @@ def take_inventory(module: nn.Module) -> Inventory:
                 skipped.append(SkippedWeight(names[linear], linear.weight.numel(), reason))
             taken.add(id(linear.weight))
         order = {m: i for i, m in enumerate(calls)}
+        stacked = [m for m in layer.modules() if holds_stacks(m) and _is_stacked(calls.get(m, []), m, uses)]
         for linear in sorted(wanted, key=order.__getitem__):
             kept.setdefault(calls[linear][0].identity, []).append(linear)
         lasts = Counter(names[m].rpartition(".")[2] for m in wanted)
-        for members in kept.values():
-            groups.append(InputGroup(tuple(_projection(m, names[m], index, lasts) for m in members)))
+        found = [
+            (order[members[0]], InputGroup(tuple(_projection(m, names[m], index, lasts) for m in members)))
+            for members in kept.values()
+        ]
+        for experts in stacked:
+            stacks = _stacks(experts, names[experts], index, calls[experts][0].per_token)
+            found += [(order[experts], InputGroup((stack,))) for stack in stacks]
+            taken |= {id(parameter) for parameter in experts.parameters(recurse=False) if _is_wide_enough(parameter)}
+        groups += [group for _, group in sorted(found, key=lambda one: one[0])]
     skipped += _other_weights(module, taken, outside)
     if not groups:
         raise ModelError(
             f"{type(module).__name__} has no linear weight that runs on every token; nothing can be compressed."
         )
     total = sum(p.numel() for p in module.parameters())
-    mlps = find_mlps(module, groups, trace_tokens(module))
+    mlps = find_mlps(module, [group for group in groups if not group.is_stack], trace_tokens(module))
     return Inventory(type(module).__name__, len(layers), tuple(groups), tuple(skipped), total, mlps)
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
+    """What a module was given: of experts also how many each token has, if they do what stacks do, else 0."""
+
     identity: tuple[object, ...]
     n_tokens: int
+    per_token: int = 0
 
 
 def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Call]]:
-    """Run a few tokens and record which tensor each linear module reads, in running order."""
+    """Run a few tokens and record which tensor each linear module, and all experts, read, in running order."""
     calls: dict[nn.Module, list[_Call]] = {}
     alive: list[torch.Tensor] = []
 
@@ -89,11 +102,17 @@ def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Ca
         identity = (x.data_ptr(), tuple(x.shape), x.stride(), x._version)
         calls.setdefault(linear, []).append(_Call(identity, x.numel() // x.shape[-1]))
 
+    def record_experts(experts: nn.Module, given: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        per_token = given[1].shape[-1] if len(given) == 3 and runs_as_stacks(experts, given, output) else 0
+        calls.setdefault(experts, []).append(_Call((), len(output), per_token))
+
     with contextlib.ExitStack() as hooks:
         for layer in layers:
             for linear in layer.modules():
                 if isinstance(linear, (nn.Linear, Conv1D)):
                     hooks.callback(linear.register_forward_pre_hook(record).remove)
+                elif holds_stacks(linear):
+                    hooks.callback(linear.register_forward_hook(record_experts).remove)
         with torch.no_grad():
             module(input_ids=trace_tokens(module), use_cache=False)
     return calls
@@ -102,6 +121,26 @@ def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Ca
 def trace_tokens(module: nn.Module) -> torch.Tensor:
     """Return (1, 8) different token ids for a traced pass."""
     return (torch.arange(_TRACE_LENGTH, device=device_of(module)) * 7 % embedding_rows(module))[None]
+
+
+def _is_stacked(calls: list[_Call], experts: nn.Module, uses: Counter[int]) -> bool:
+    """Whether experts with weights of their own ran once, on every token, as stacks do."""
+    ran = [(call.n_tokens, call.per_token > 0) for call in calls]
+    return ran == [(_TRACE_LENGTH, True)] and all(uses[id(p)] == 1 for p in experts.parameters(recurse=False))
+
+
+def _is_wide_enough(stack: torch.Tensor) -> bool:
+    return min(stack.shape[1:]) >= MIN_SIDE
+
+
+def _stacks(experts: nn.Module, name: str, layer: int, per_token: int) -> Iterator[Projection]:
+    """Yield gate and up, then down, of all experts of a layer; they are the experts' own two parameters."""
+    for last, weight in experts.named_parameters(recurse=False):
+        count, out_features, in_features = weight.shape
+        if _is_wide_enough(weight):
+            role = Experts(count, per_token, share_input=last.startswith("gate"))
+            kind = f"{name.rpartition('.')[2]}.{last.removesuffix('_proj')}"
+            yield Projection(f"{name}.{last}", layer, kind, out_features, in_features, role)
 
 
 def _reason_to_skip(linear: nn.Module, calls: list[_Call], uses: int) -> str:
@@ -135,7 +174,9 @@ def _other_weights(module: nn.Module, taken: set[int], outside: set[int]) -> Ite
             yield SkippedWeight(name, parameter.numel(), "embedding or output head, never compressed")
         elif parameter.ndim >= 3:
             shape = " x ".join(map(str, parameter.shape))
-            yield SkippedWeight(name, parameter.numel(), f"experts in one tensor of {shape}, left dense")
+            why = "no experts' gate and up, or down, without biases"
+            why = why if _is_wide_enough(parameter) else f"narrower than {MIN_SIDE}, nothing to save"
+            yield SkippedWeight(name, parameter.numel(), f"one tensor of {shape}: {why}; left dense")
         elif parameter.ndim == 2:
             yield SkippedWeight(name, parameter.numel(), "not a linear module of a decoder layer")
         else:

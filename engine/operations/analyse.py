@@ -149,8 +149,10 @@ class Analyse(OnText):
         model = known_model_fingerprint(spec.model)
         if model is None:
             return None
-        for typed, begun, half in product(spec.candidates(), (True, False), (True, False)):
-            key = analysis_key(typed, model, corpus_fingerprint(spec.corpus, begun=begun), begun=begun, half=half)
+        either = (True, False)
+        for typed, begun, half, experts in product(spec.candidates(), either, either, either):
+            corpus = corpus_fingerprint(spec.corpus, begun=begun)
+            key = analysis_key(typed, model, corpus, begun=begun, half=half, experts=experts)
             if key not in home.store:
                 continue
             artifact = home.store.read(key)

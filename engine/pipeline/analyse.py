@@ -190,7 +190,9 @@ class _Work:
     def key(self) -> Key:
         """Where it is stored."""
         model, corpus, begun = self.folder.fingerprint, self.corpus_id, self.n_start > 0
-        return keys.analysis_key(self.spec, model, corpus, begun=begun, half=self.header.is_half)
+        return keys.analysis_key(
+            self.spec, model, corpus, begun=begun, half=self.header.is_half, experts=self.header.has_experts
+        )
 
     def of_dense(self) -> _Work:
         """Return the analysis of the dense model that one around a compressed model begins with."""
@@ -296,6 +298,7 @@ class _Work:
             begun=self.n_start > 0,
             first=run.first,
             half=self.header.is_half,
+            experts=self.header.has_experts,
         )
         return {layer: key_of(layer) for layer in layers}
 

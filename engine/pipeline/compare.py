@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cache import write_json
 from engine.allocation import SearchKind
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.formats import multiply_adds
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.methods.presets import get_preset
@@ -246,7 +247,7 @@ def _row(analysis: Analysis, entry: _Entry, inside: PerplexityResult, outside: P
         nll_increase=inside.increase,
         predicted_nll_increase=math.log(predicted.perplexity / inside.dense_perplexity),
         model_mb_float16=cost.bytes_at("float16") / 1e6,
-        multiply_adds_per_token=cost.params,
+        multiply_adds_per_token=multiply_adds(entry.rank_map.blocks, analysis.inventory),
         search_s=round(entry.search_s, 4),
         search=entry.search,
         evaluation=inside.provenance.fingerprint,

@@ -77,6 +77,9 @@ def export(
             f"The rank map has bits of its own for its blocks, which the format {spec.format} does not store; export "
             "it with the format factored, or export a map without them, for example as an int8 graph or file."
         )
+    rounded = (analysis.projections[block.members[0]] for block in rank_map.blocks if block.is_rounded)
+    if any(projection.experts is not None for projection in rounded):
+        raise ExportError("The map rounds a stack of experts, which exports store at 16 bits; release its bits.")
     if rank_map.is_rounded and spec.refinement is not None:
         raise ExportError("Refined factors have no bits of their own; export the map without the refinement.")
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)

@@ -11,15 +11,18 @@ from safetensors.torch import load_file
 
 from cache import write_arrays, write_json
 from engine.calibration.statistics import LayerStatistics
-from engine.factorization.blocks import factorize_group, group_energies
+from engine.factorization.groups import energies
+from engine.factorization.groups import factorize as factorize_blocks
 from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
 from engine.machine import versions
+from engine.model.headers import read_header
 from engine.model.module import device_for_float64, device_of, dtype_of, weight_matrix
+from engine.model.stacks import part_named
 from engine.pipeline import keys
 from engine.pipeline.factors import write_factors
 from engine.pipeline.sequences import text_start
-from engine.types import Metric, block_name
+from engine.types import Metric
 
 if TYPE_CHECKING:
     import contextlib
@@ -99,10 +102,10 @@ def _write_factors(
     *,
     half: bool,
 ) -> None:
-    modules = dict(model.module.named_modules())
     groups = [g for g in model.inventory.groups if g.layer == layer]
-    device = device_for_float64(weight_matrix(modules[groups[0].members[0].name]).device)
-    weights = {p.name: weight_matrix(modules[p.name]).detach().to(device) for g in groups for p in g.members}
+    of_layer = {p.name: weight_matrix(part_named(model.module, p.name)).detach() for g in groups for p in g.members}
+    device = device_for_float64(next(iter(of_layer.values())).device)
+    weights = {name: weight.to(device) for name, weight in of_layer.items()}
     n_tokens = sum(_importances(source, layer).n_tokens for source in sources)
     statistics = LayerStatistics.merged((read_statistics(source, layer, device) for source in sources), n_tokens)
     if spec.feature_groups is not None:
@@ -113,10 +116,10 @@ def _write_factors(
         with store.writing(key, about) as into:
             if metric in spec.metrics:
                 neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
-                write_factors(into, [block for i in inputs for block in factorize_group(*i)], neurons, half=half)
+                write_factors(into, [block for i in inputs for block in factorize_blocks(*i)], neurons, half=half)
             else:
-                energies = {block_name(m): e for i in inputs for m, e in group_energies(*i).items()}
-                arrays = {f"energies/{name}": e.cpu().numpy() for name, e in energies.items()}
+                found = {name: e for i in inputs for name, e in energies(*i).items()}
+                arrays = {f"energies/{name}": e.cpu().numpy() for name, e in found.items()}
                 write_arrays(into / "spectrum.safetensors", arrays)
 
 
@@ -184,6 +187,7 @@ def write_analysis(
             "model_fingerprint": model_folder.fingerprint,
             "corpus_fingerprint": corpus_id,
             "text_start": text_start(model_folder),
+            "experts": read_header(model_folder.path).has_experts,
             "inventory": model.inventory,
             "calibration_nll": nll if base is None else base.calibration_nll,
             "factors": {m: [k.fingerprint for metric, k in parts if metric == m] for m in spec.metrics},

@@ -47,7 +47,7 @@ def write_factors(
     for block in factors:
         name = block_name(block.members)
         tensors[f"basis/{name}"] = block.basis.to(dtype).cpu()
-        if not torch.equal(block.dual, block.basis.T):
+        if not torch.equal(block.dual, block.basis.mT):
             tensors[f"dual/{name}"] = block.dual.to(dtype).cpu()
         if block.offset is not None:
             tensors[f"offset/{name}"] = block.offset.cpu()
@@ -86,7 +86,7 @@ class _LayerFile:
             members,
             self._blocks[name]["on_output_side"],
             basis,
-            self._matrix(dual) if dual in self._names else basis.T.contiguous(),
+            self._matrix(dual) if dual in self._names else basis.mT.contiguous(),
             torch.from_numpy(self._arrays[f"energies/{name}"]),
             torch.from_numpy(self._arrays[f"nats/{name}"]),
             self._tensors.get_tensor(offset) if offset in self._names else None,

@@ -27,13 +27,24 @@ _WITHOUT_START = {"start_gradients": False}
 _HALF_FACTORS = {"factors": "bfloat16"}
 """What tells factors of a model in 16 bits, and what was computed with them, from older ones in float32."""
 
+_STACKS = {"expert_stacks": True}
+"""What tells analyses with stacks of experts from older ones that left those dense."""
+
 
 def _key(stage: str, spec: object, upstream: Sequence[str]) -> Key:
     return Key(stage, fingerprint(stage, spec, upstream, schema_version=SCHEMA_VERSION))
 
 
 def statistics_key(
-    spec: AnalysisSpec, layer: int, model: str, corpus: str, *, begun: bool, first: int = 0, half: bool = False
+    spec: AnalysisSpec,
+    layer: int,
+    model: str,
+    corpus: str,
+    *,
+    begun: bool,
+    first: int = 0,
+    half: bool = False,
+    experts: bool = False,
 ) -> Key:
     """Moments of one layer; those around a compressed model also depend on how its factors were damped.
 
@@ -45,6 +56,7 @@ def statistics_key(
         begun: the tokenizer begins every sequence with a token of its own.
         first: the sequence they begin with.
         half: the factors of the model they are taken around are stored in 16 bits.
+        experts: the model's configuration names experts.
     """
     around = spec.around_kept_fraction
     shrinkage = spec.gradient_shrinkage
@@ -55,7 +67,7 @@ def statistics_key(
         **(_HALF_FACTORS if half else {}),
     }
     decided = {"calibration": spec.calibration, "layer": layer, **({} if around is None else where), **_NEURONS}
-    decided |= _WITHOUT_START if begun else {}
+    decided |= (_WITHOUT_START if begun else {}) | (_STACKS if experts else {})
     decided |= {"first": first} if first else {}
     return _key("statistics", decided, [model, corpus])
 
@@ -88,7 +100,7 @@ def _metric_spec(metric: Metric, spec: AnalysisSpec) -> dict[str, object]:
     return decided
 
 
-def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool, half: bool) -> Key:
+def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool, half: bool, experts: bool = False) -> Key:
     """The assembled analysis; model and corpus enter by fingerprint, not by where they lie.
 
     Args:
@@ -97,13 +109,14 @@ def analysis_key(spec: AnalysisSpec, model: str, corpus: str, *, begun: bool, ha
         corpus: fingerprint of the text.
         begun: the tokenizer begins every sequence with a token of its own.
         half: its factors are stored in 16 bits.
+        experts: the model's configuration names experts.
     """
     anonymous = replace(spec, model=ModelSpec(spec.model.source), corpus=replace(spec.corpus, location=""))
     decided = {f.name: getattr(anonymous, f.name) for f in fields(anonymous)}
     if spec.feature_groups is None:
         del decided["feature_groups"]
     decided |= _NEURONS
-    decided |= _WITHOUT_START if begun else {}
+    decided |= (_WITHOUT_START if begun else {}) | (_STACKS if experts else {})
     decided |= _HALF_FACTORS if half else {}
     if spec.corpus.n_sequences > RUN_LENGTH:
         decided["run_length"] = RUN_LENGTH

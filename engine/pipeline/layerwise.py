@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.compression.apply import compressed_modules
 from engine.evaluation.streamed import LayerByLayer
 from engine.model.module import decoder_layers
+from engine.model.stacks import stacks_as_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,9 +68,9 @@ class CompressedLayers:
         with self._model.holding(layer), contextlib.ExitStack() as stack:
             if module is not dense:
                 stack.enter_context(_with_weights_of(decoder_layers(dense)[layer], decoder_layers(module)[layer]))
-            for block in self.decided(layer):
-                if block.rank is None:
-                    continue
+            decided = [block for block in self.decided(layer) if block.rank is not None]
+            stack.enter_context(stacks_as_modules(module, [name for block in decided for name in block.members]))
+            for block in decided:
                 linears = [module.get_submodule(name) for name in block.members]
                 parts = compressed_modules(linears, block, self._factors_of(block.members))
                 for name, linear, part in zip(block.members, linears, parts, strict=True):

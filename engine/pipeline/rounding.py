@@ -55,7 +55,7 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
     layers = sorted({group.layer for group in analysis.inventory.groups})
     for done, layer in enumerate(layers):
         statistics = _statistics(store, analysis, layer)
-        for group in (g for g in analysis.inventory.groups if g.layer == layer):
+        for group in (g for g in analysis.inventory.groups if g.layer == layer and not g.is_stack):
             weights = {p.name: weight_matrix(modules[p.name]).detach() for p in group.members}
             arrays |= _of_group(group, weights, statistics, factors_of)
         report("rounding", (done + 1) / len(layers), f"Rounding: {done + 1} of {len(layers)} layers")
@@ -67,8 +67,8 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
 def _statistics(store: Store, analysis: Analysis, layer: int) -> LayerStatistics:
     about, spec = analysis.about, analysis_spec(analysis)
     begun, half = bool(about.get("text_start")), about.get("factors_stored_as") == "bfloat16"
-    upstream = about["model_fingerprint"], about["corpus_fingerprint"]
-    key = keys.statistics_key(spec, layer, *upstream, begun=begun, half=half)
+    upstream, experts = (about["model_fingerprint"], about["corpus_fingerprint"]), bool(about.get("experts"))
+    key = keys.statistics_key(spec, layer, *upstream, begun=begun, half=half, experts=experts)
     if key not in store:
         raise RankScopeError(
             f"The statistics of layer {layer} that rounding is predicted from are not stored any more; analyse the "

@@ -16,7 +16,9 @@ from transformers.pytorch_utils import Conv1D
 
 from engine.compression.layers import FactoredLinear
 from engine.errors import ModelError
+from engine.model.experts import ExpertStack
 from engine.model.module import weight_matrix
+from engine.model.stacks import put_stacks_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,10 +38,11 @@ def rounded(module: nn.Module, projections: Iterable[str], rounding: Rounding) -
         ModelError: torchao is not there.
     """
     shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-    result = copy.deepcopy(module, shared)
+    result, projections = copy.deepcopy(module, shared), list(projections)
+    put_stacks_(result, projections)
     for part in linear_parts(result, projections):
         weight = weight_matrix(part).detach()
-        nearest = round_matrix(weight, rounding)
+        nearest = round_matrix(weight.flatten(0, -2), rounding).view_as(weight)
         kept = nearest.T.contiguous() if isinstance(part, Conv1D) else nearest
         part.weight = nn.Parameter(kept, requires_grad=False)
     return result
@@ -102,12 +105,12 @@ def _torchao() -> Any:
 
 
 def linear_parts(module: nn.Module, projections: Iterable[str]) -> Iterator[nn.Module]:
-    """Yield the linear modules of the projections, those of their factors among them, shared ones once."""
+    """Yield the linear modules of the projections and stacks, those of their factors among them, shared ones once."""
     seen: set[nn.Module] = set()
     for name in projections:
         part = module.get_submodule(name)
         for linear in [part.left, part.inner] if isinstance(part, FactoredLinear) else [part]:
             for one in linear.modules():
-                if isinstance(one, nn.Linear | Conv1D) and one not in seen:
+                if isinstance(one, nn.Linear | Conv1D | ExpertStack) and one not in seen:
                     seen.add(one)
                     yield one

@@ -246,6 +246,11 @@ def check_rank_map(rank_map: RankMap, inventory: Inventory, model_fingerprint: s
     projections = inventory.by_name
     for block in rank_map.blocks:
         members = [projections[name] for name in block.members]
+        if members[0].experts is not None and block.format.skips:
+            raise InvalidRankMapError(
+                f"{block.name} was given format {block.format}, but is a stack of {members[0].matrices} experts, which "
+                "skips no columns; use low-rank or dense."
+            )
         is_width = block.format is Format.WIDTH
         highest = (
             members[-1].in_features if is_width else min(members[0].in_features, sum(p.out_features for p in members))

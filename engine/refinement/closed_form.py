@@ -20,6 +20,7 @@ import torch
 
 from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.model.module import device_for_float64
+from engine.model.stacks import part_named
 from engine.refinement.replay import run_until
 from engine.refinement.targets import Target, find_target, token_weights
 
@@ -56,7 +57,7 @@ class LeftCorrection:
 
     def _has_left(self, projection: Projection) -> bool:
         """Whether a projection has a left factor; that of a narrowed ``down`` is its weight."""
-        module = self._compressed.get_submodule(projection.name)
+        module = part_named(self._compressed, projection.name)
         is_down = projection.name in self._inventory.downs
         return isinstance(module, FactoredLinear) or (is_down and isinstance(module, NarrowedLinear))
 

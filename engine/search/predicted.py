@@ -110,12 +110,12 @@ class _Levels:
 
     @classmethod
     def of(cls, space: SearchSpace, variable: Variable, curves: Curves) -> _Levels:
-        by_shape: dict[tuple[int, int], list[Projection]] = {}
-        for projection in variable.projections:
-            by_shape.setdefault((projection.in_features, projection.out_features), []).append(projection)
+        by_shape: dict[tuple[int, int, int], list[Projection]] = {}
+        for p in variable.projections:
+            by_shape.setdefault((p.in_features, p.out_features, p.matrices), []).append(p)
         step = space.spec.rank_step
         cuts = {LOWEST, 1.0}
-        for width, height in by_shape:
+        for width, height, _ in by_shape:
             saving = range(step, width * height // (width + height) + 1, step)
             cuts |= {max(rank * (width + height) / (width * height), LOWEST) for rank in saving}
         ordered = sorted(cuts)
@@ -123,8 +123,8 @@ class _Levels:
             [[space.decide(members[0], cut).rank or 0 for members in by_shape.values()] for cut in ordered]
         )
         params, nats = np.zeros(len(ordered), dtype=np.int64), np.zeros(len(ordered))
-        for column, ((width, height), members) in zip(ranks.T, by_shape.items(), strict=True):
-            params += len(members) * np.where(column > 0, column * (width + height), width * height)
+        for column, ((width, height, count), members) in zip(ranks.T, by_shape.items(), strict=True):
+            params += len(members) * count * np.where(column > 0, column * (width + height), width * height)
             for projection in members:
                 nats += np.where(column > 0, curves[projection.name][column], 0.0)
         if not np.isfinite(nats).all():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.model.module import weight_matrix
+from engine.model.stacks import part_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ class SlicedFactors:
 
     def at_rank(self, rank: int, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ARG002
         """Return left (D, rank) and right (rank, in); the products with the weight are known already."""
-        return self._left[:, :rank], self._right[:rank]
+        return self._left[..., :rank], self._right[..., :rank, :]
 
     @property
     def n_bytes(self) -> int:
@@ -57,7 +58,7 @@ class SlicingReader:
         factors_of: Callable[[tuple[str, ...]], Factors],
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
-        self._modules = dict(module.named_modules())
+        self._module = module
         self._factors_of = factors_of
         self._known: dict[tuple[str, ...], SlicedFactors] = {}
         self._free = memory_bytes
@@ -68,7 +69,7 @@ class SlicingReader:
         if members in self._known:
             return self._known[members]
         factors = self._factors_of(members)
-        weight = torch.cat([weight_matrix(self._modules[name]).float() for name in members])
+        weight = torch.cat([weight_matrix(part_named(self._module, name)).float() for name in members])
         sliced = SlicedFactors(*factors.at_rank(len(factors.energies), weight), factors.offset)
         if sliced.n_bytes > self._free:
             return factors

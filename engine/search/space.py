@@ -168,7 +168,7 @@ class SearchSpace:
 
     def decide(self, projection: Projection, fraction: float) -> BlockRank:
         """Return the decision for one projection that is to keep a fraction."""
-        per_rank = projection.in_features + projection.out_features
+        per_rank = projection.matrices * (projection.in_features + projection.out_features)
         step = self.spec.rank_step
         # The tiny addend keeps a fraction that was computed from a rank at that rank.
         rank = max(int(fraction * projection.params / per_rank / step + 1e-9) * step, step)

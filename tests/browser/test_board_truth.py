@@ -388,6 +388,7 @@ def test_small_models_with_ties_and_odd_curves(modules: Page, style: str | None)
             style,
             truncated=index % 2 == 1,
             mlps=index % 3 > 0,
+            experts=index % 4 < 2,
         )
         checked += check(modules, model, list(cases_of(model, rng, 20, 1)), 1)
     assert checked >= 60

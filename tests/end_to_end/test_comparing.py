@@ -39,7 +39,8 @@ def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, 
 
     found = table()
     missing = [(m.method, m.target_kept_fraction) for m in found.impossible]
-    assert all(method == "bolaco" for method, _ in missing)
+    narrow = {"width"} if name == "qwen2-moe" else set()  # most of its parameters are experts, which have no width
+    assert all(method in {"bolaco", *narrow} for method, _ in missing)
     cells = [(r.method, r.target_kept_fraction) for r in found.rows]
     assert sorted(cells + missing) == sorted((method, keep) for method in PRESETS for keep in KEEPS)
     for row in found.rows:

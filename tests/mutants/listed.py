@@ -306,8 +306,8 @@ MUTANTS = (
     Mutant(
         "moment-not-averaged",
         "engine/calibration/statistics.py",
-        "{name: _mirrored(total.div_(n)) for name, total in sums.items()}",
-        "{name: _mirrored(total) for name, total in sums.items()}",
+        "{name: mirrored(total.div_(n)) for name, total in sums.items()}",
+        "{name: mirrored(total) for name, total in sums.items()}",
         "moments are sums",
         ("engine/calibration",),
     ),

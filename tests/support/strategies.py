@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from engine.types import (
     BlockRank,
     Budget,
     DistortionCurve,
+    Experts,
     Format,
     GroupCurves,
     InputGroup,
@@ -24,6 +25,7 @@ from engine.types import (
 
 FACTORED = (Format.LOW_RANK, Format.CAT, Format.SKIP, Format.SKIP_CAT)
 EVERY = (*FACTORED, Format.WIDTH)
+STACKED = dict.fromkeys((Format.CAT, Format.SKIP, Format.SKIP_CAT), Format.LOW_RANK)
 ALONE = {Format.CAT: Format.LOW_RANK, Format.SKIP_CAT: Format.SKIP}
 STYLES = ("spectrum", "random", "steps", "flat", "zero", "never-zero", "cliff")
 
@@ -44,7 +46,11 @@ class ToyModel:
 
     @property
     def projections(self) -> dict[str, Projection]:
-        return {c.name: Projection(c.name, 0, c.name, c.out_features, c.in_features) for c in self.curves}
+        stacks = {c.name: Experts(c.matrices, 1, share_input=True) for c in self.curves if c.matrices > 1}
+        return {
+            c.name: Projection(c.name, 0, c.name, c.out_features, c.in_features, stacks.get(c.name))
+            for c in self.curves
+        }
 
     @property
     def widths(self) -> list[DistortionCurve]:
@@ -93,11 +99,12 @@ def toy_model(
     sharing: bool = True,
     truncated: bool = False,
     mlps: bool = False,
+    experts: bool = False,
 ) -> ToyModel:
     """Return a model of ``n_groups`` groups of 1 to 3 projections with sides up to ``largest``.
 
     With ``mlps`` the last one or two projections of most groups feed an MLP, whose down projection follows, perhaps
-    after a group of its own.
+    after a group of its own. With ``experts`` stacks of two or three matrices follow some groups.
     """
     rng = np.random.default_rng(seed)
 
@@ -131,6 +138,9 @@ def toy_model(
             nats[-1] = 0.0
             width = DistortionCurve((*names[-n_up:], down.name), neurons, per_neuron, nats, 0.0)
             groups.append(GroupCurves((down,), None, width))
+        if experts and rng.random() < 0.6:
+            one = curve((f"layers.{g}.experts",), *(int(side) for side in rng.integers(1, largest + 1, 2)))
+            groups.append(GroupCurves((replace(one, matrices=int(rng.integers(2, 4))),), None))
     return ToyModel(tuple(groups))
 
 
@@ -180,8 +190,9 @@ def toy_models(
     style: st.SearchStrategy[str | None] = styles,
     truncated: bool = True,
     mlps: bool = False,
+    experts: bool = False,
 ) -> st.SearchStrategy[ToyModel]:
-    """Return a strategy of models, tiny ones (1 x 1, 1 x n) included; with ``mlps`` some have MLPs with widths."""
+    """Return a strategy of models, tiny ones (1 x 1, 1 x n) included; ``mlps`` gives some MLPs, ``experts`` stacks."""
     return st.builds(
         toy_model,
         seeds,
@@ -190,6 +201,7 @@ def toy_models(
         style,
         truncated=st.booleans() if truncated else st.just(False),
         mlps=st.booleans() if mlps else st.just(False),
+        experts=st.booleans() if experts else st.just(False),
     )
 
 
@@ -251,8 +263,12 @@ def choices_of(
 
 def _choices(curve: DistortionCurve, formats: set[Format], rank_step: int, lock: BlockRank | None) -> Choices:
     def at(storage: Format, rank: int) -> tuple[int, float]:
-        return rank_params(storage, rank, curve.in_features, curve.out_features), float(curve.nats[rank])
+        params = curve.matrices * rank_params(storage, rank, curve.in_features, curve.out_features)
+        return params, float(curve.nats[rank])
 
+    if curve.matrices > 1:
+        formats = {Format.LOW_RANK} if formats - {Format.DENSE} else formats
+        lock = lock and replace(lock, format=lock.format if lock.rank is None else Format.LOW_RANK)
     if lock is not None and lock.rank is not None:
         points = [at(ALONE.get(lock.format, lock.format) if len(curve.members) == 1 else lock.format, lock.rank)]
     else:
@@ -318,14 +334,16 @@ def assert_keeps_the_contract(
     for block in allocation.blocks:
         lock = locked.get(block.members[0])
         if lock is not None:
-            expected = ALONE.get(lock.format, lock.format) if len(block.members) == 1 else lock.format
+            alone = STACKED if model.curve(block).matrices > 1 else ALONE
+            expected = alone.get(lock.format, lock.format) if len(block.members) == 1 else lock.format
             assert (block.format, block.rank) == (expected, lock.rank)
             assert block.members == lock.members or lock.rank is None
         elif block.rank is None:
             assert len(block.members) == 1
         else:
             assert not any(name in locked for name in block.members)
-            allowed = formats if len(block.members) > 1 else {ALONE.get(f, f) for f in formats}
+            alone = STACKED if model.curve(block).matrices > 1 else ALONE
+            allowed = formats if len(block.members) > 1 else {alone.get(f, f) for f in formats}
             assert block.format in allowed
             assert block_params(block, model.projections) < model.curve(block).dense_params
             if len(block.members) > 1:

@@ -9,9 +9,10 @@ import transformers
 from torch import nn
 
 from engine.calibration.passes import collect_statistics
-from engine.factorization import Factors, factorize_group
+from engine.factorization import Factors, factorize
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
+from engine.model.stacks import part_named
 from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec
 from engine.types import Inventory, Metric
@@ -27,17 +28,17 @@ SMALL: dict[str, Any] = {
     "eos_token_id": 0,
     "pad_token_id": 0,
 }
-_GROUPED = {**SMALL, "num_key_value_heads": 2}
-_EXPERTS = {**_GROUPED, "num_experts_per_tok": 2}
+GROUPED = {**SMALL, "num_key_value_heads": 2}
+_EXPERTS = {**GROUPED, "num_experts_per_tok": 2}
 
 ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", "LlamaConfig", SMALL),
-    "llama-gqa": ("LlamaForCausalLM", "LlamaConfig", {**_GROUPED, "tie_word_embeddings": True}),
-    "mistral": ("MistralForCausalLM", "MistralConfig", _GROUPED),
-    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", _GROUPED),
-    "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {**_GROUPED, "head_dim": 16}),
-    "gemma": ("GemmaForCausalLM", "GemmaConfig", {**_GROUPED, "head_dim": 16, "num_key_value_heads": 1}),
-    "phi3": ("Phi3ForCausalLM", "Phi3Config", _GROUPED),
+    "llama-gqa": ("LlamaForCausalLM", "LlamaConfig", {**GROUPED, "tie_word_embeddings": True}),
+    "mistral": ("MistralForCausalLM", "MistralConfig", GROUPED),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", GROUPED),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", {**GROUPED, "head_dim": 16}),
+    "gemma": ("GemmaForCausalLM", "GemmaConfig", {**GROUPED, "head_dim": 16, "num_key_value_heads": 1}),
+    "phi3": ("Phi3ForCausalLM", "Phi3Config", GROUPED),
     "opt": (
         "OPTForCausalLM",
         "OPTConfig",
@@ -71,7 +72,12 @@ ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "qwen2-moe": (
         "Qwen2MoeForCausalLM",
         "Qwen2MoeConfig",
-        {**_EXPERTS, "num_experts": 4, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 56},
+        {**_EXPERTS, "num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 56},
+    ),
+    "qwen3-moe": (
+        "Qwen3MoeForCausalLM",
+        "Qwen3MoeConfig",
+        {**_EXPERTS, "head_dim": 16, "num_experts": 8, "moe_intermediate_size": 32},
     ),
 }
 
@@ -103,12 +109,11 @@ def factored(name: str, calibration: torch.Tensor) -> tuple[nn.Module, Inventory
     spec = CalibrationSpec(compute_dtype="float32")
     layers = range(inventory.n_layers)
     statistics, _ = collect_statistics(module, inventory, calibration, spec, layers, ignore_progress)
-    modules = dict(module.named_modules())
-    weights = {p.name: weight_matrix(modules[p.name]).detach() for p in inventory.projections}
+    weights = {p.name: weight_matrix(part_named(module, p.name)).detach() for p in inventory.projections}
     factors = {
         block.members: block
         for group in inventory.groups
-        for block in factorize_group(group, weights, statistics[group.layer], Metric.LOSS, 1e-6)
+        for block in factorize(group, weights, statistics[group.layer], Metric.LOSS, 1e-6)
     }
     return module, inventory, factors
 

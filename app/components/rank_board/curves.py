@@ -146,6 +146,7 @@ def _predicted_json(predicted: PredictedMaps) -> dict[str, object]:
 def _group_json(group: GroupCurves, width: DistortionCurve | None) -> dict[str, object]:
     return {
         "in_features": group.separate[0].in_features,
+        "matrices": group.separate[0].matrices,
         "members": [[curve.name, curve.out_features, curve.importance] for curve in group.separate],
         "shared": None if group.shared is None else [group.shared.out_features, group.shared.importance],
         "width": None if width is None else [width.members, width.out_features],

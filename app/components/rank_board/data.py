@@ -144,7 +144,7 @@ class BoardInput:
         return {
             "constants": CONSTANTS,
             "curves": self.curves,
-            "projections": [[p.name, p.layer, p.kind] for p in inventory.projections],
+            "projections": [[p.name, p.layer, p.kind, p.active_fraction] for p in inventory.projections],
             "compressible": inventory.compressible_params,
             "total": inventory.total_params,
             "meanings": {name.value: meaning for name, meaning in FORMATS.items()},

@@ -46,7 +46,7 @@ def allocate(method: str, *args: object, **settings: object):
 @every_allocator
 @examples(1200)
 @given(
-    model=toy_models(mlps=True),
+    model=toy_models(mlps=True, experts=True),
     mix=st.sampled_from(MIXES),
     lock_seed=seeds,
     locked=st.sampled_from((0.0, 0.0, 0.4, 1.0)),
@@ -71,7 +71,7 @@ def test_keeps_the_contract_or_says_that_nothing_fits(method, model, mix, lock_s
 
 @every_allocator
 @examples(300)
-@given(model=toy_models(largest=30, mlps=True), mix=st.sampled_from(MIXES), lock_seed=seeds)
+@given(model=toy_models(largest=30, mlps=True, experts=True), mix=st.sampled_from(MIXES), lock_seed=seeds)
 def test_the_smallest_feasible_kept_fraction_in_the_message_is_feasible(method, model, mix, lock_seed):
     formats, locks = usable(method, mix, model), toy_locks(model, lock_seed, 0.3)
     floor = floor_params(model, formats, locks, 1, force=method != "water-filling")

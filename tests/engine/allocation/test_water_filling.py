@@ -31,7 +31,7 @@ EPS = 1e-12
 
 @examples(700)
 @given(
-    model=toy_models(n_groups=3, largest=5, mlps=True),
+    model=toy_models(n_groups=3, largest=5, mlps=True, experts=True),
     formats=mixes,
     lock_seed=seeds,
     locked=st.sampled_from((0.0, 0.0, 0.4)),

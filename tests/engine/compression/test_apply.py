@@ -14,11 +14,12 @@ from engine.compression.apply import balanced, compress
 from engine.errors import NumericalError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.evaluation.sensitivity import measure_sensitivity
-from engine.factorization import factorize_group
+from engine.factorization import factorize
 from engine.factorization.neurons import order_neurons
 from engine.formats import max_useful_rank
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
+from engine.model.stacks import part_named
 from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec, CorpusSource, CorpusSpec, EvaluationSpec
 from engine.types import RANK_FORMATS, BlockRank, Format, Metric
@@ -39,12 +40,12 @@ class Toy:
         statistics, _ = collect_statistics(
             self.module, self.inventory, toys.tokens(8, 24), spec, layers, ignore_progress
         )
-        modules = dict(self.module.named_modules())
-        self.weights = {p.name: weight_matrix(modules[p.name]).detach() for p in self.inventory.projections}
+        names = [p.name for p in self.inventory.projections]
+        self.weights = {name: weight_matrix(part_named(self.module, name)).detach() for name in names}
         self.factors = {
             f.members: f
             for g in self.inventory.groups
-            for f in factorize_group(g, self.weights, statistics[g.layer], metric, 1e-6)
+            for f in factorize(g, self.weights, statistics[g.layer], metric, 1e-6)
         }
         modules = dict(self.module.named_modules())
         for mlp in self.inventory.mlps if metric is Metric.LOSS else ():
@@ -62,7 +63,8 @@ class Toy:
         for group in self.inventory.groups:
             shared = storage.is_shared and len(group.members) > 1
             names = [tuple(p.name for p in group.members)] if shared else [(p.name,) for p in group.members]
-            plain = storage if shared else Format.SKIP if storage.skips else Format.LOW_RANK
+            skips = storage.skips and not group.is_stack
+            plain = storage if shared else Format.SKIP if skips else Format.LOW_RANK
             for members in names:
                 full = len(self.factors[members].energies)
                 result.append(BlockRank(members, plain, max(1, int(fraction * full))))
@@ -194,7 +196,8 @@ def test_measured_sensitivity_equals_truncating_each_projection_afresh(name):
     dense = nll(toy.module)
     for projection in toy.inventory.projections:
         shape = projection.in_features, projection.out_features
-        rank = min(int(0.5 * projection.params) // sum(shape), max_useful_rank(Format.LOW_RANK, *shape))
+        affordable = int(0.5 * projection.params) // (projection.matrices * sum(shape))
+        rank = min(affordable, max_useful_rank(Format.LOW_RANK, *shape))
         afresh = toy.compressed([BlockRank((projection.name,), Format.LOW_RANK, rank)])
         assert found[projection.name] == pytest.approx(nll(afresh) - dense, abs=1e-5)
     assert not any("forward" in layer.__dict__ for layer in toy.module.modules())

@@ -9,11 +9,14 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
 from engine.errors import ModelError
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
 from engine.model.opening import load_module
+from engine.model.stacks import part_named
+from engine.types import Experts
 from tests.support import architectures, toys
 
 LINEARS = (
@@ -21,6 +24,10 @@ LINEARS = (
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
 GATED = [{"gate": (80, 48), "up": (80, 48)}, {"down": (48, 80)}]
+
+
+def stacks(neurons: int) -> list[dict[str, tuple[int, int]]]:
+    return [{"experts.gate_up": (2 * neurons, 48)}, {"experts.down": (48, neurons)}]
 
 
 def attention(q: int, kv: int) -> list[dict[str, tuple[int, int]]]:
@@ -38,8 +45,9 @@ EXPECTED = {
     "phi3": [{"qkv": (96, 48)}, {"o": (48, 48)}, {"gate_up": (160, 48)}, {"down": (48, 80)}],
     "opt": [{"q": (48, 48), "k": (48, 48), "v": (48, 48)}, {"out": (48, 48)}, {"fc1": (80, 48)}, {"fc2": (48, 80)}],
     "gpt2": [{"c_attn": (144, 48)}, {"attn.c_proj": (48, 48)}, {"c_fc": (192, 48)}, {"mlp.c_proj": (48, 192)}],
-    "mixtral": attention(48, 24),
-    "qwen2-moe": [*attention(48, 24), {"gate": (56, 48), "up": (56, 48)}, {"down": (48, 56)}],
+    "mixtral": [*attention(48, 24), *stacks(80)],
+    "qwen2-moe": [*attention(48, 24), {"gate": (56, 48), "up": (56, 48)}, {"down": (48, 56)}, *stacks(16)],
+    "qwen3-moe": [*attention(64, 32), *stacks(32)],
 }
 
 
@@ -51,9 +59,8 @@ def test_projections_and_input_groups_are_found_from_the_graph(name):
     found = [{p.kind: (p.out_features, p.in_features) for p in g.members} for g in first]
     assert sorted(map(str, found)) == sorted(map(str, EXPECTED[name]))
     assert inventory.n_layers == 3
-    modules = dict(module.named_modules())
-    for projection in inventory.projections:
-        assert weight_matrix(modules[projection.name]).shape == (projection.out_features, projection.in_features)
+    for p in inventory.projections:
+        assert weight_matrix(part_named(module, p.name)).shape[-2:] == (p.out_features, p.in_features)
 
 
 @pytest.mark.parametrize("name", toys.ARCHITECTURES)
@@ -65,7 +72,7 @@ def test_every_parameter_is_either_a_projection_or_listed_with_a_reason(name):
     assert all(s.reason for s in inventory.skipped)
     embedding = module.get_input_embeddings().weight
     head = module.get_output_embeddings().weight
-    weights = {id(dict(module.named_modules())[p.name].weight) for p in inventory.projections}
+    weights = {id(part_named(module, p.name).weight) for p in inventory.projections}
     assert not weights & {id(embedding), id(head)}
 
 
@@ -107,16 +114,43 @@ def test_shared_weights_are_counted_once_and_stay_as_they_are(case):
     assert listed == sum(p.numel() for p in module.parameters()) == inventory.total_params
     modules = dict(module.named_modules(remove_duplicate=False))
     places = Counter(id(p) for m in modules.values() for p in m.parameters(recurse=False))
-    assert all(places[id(modules[p.name].weight)] == 1 for p in inventory.projections)
+    assert all(places[id(part_named(module, p.name).weight)] == 1 for p in inventory.projections)
     reasons = ("its weight is shared with another module", "runs several times in one pass")
     shared = [s.name for s in inventory.skipped if s.reason in reasons]
     assert expected is None or sorted(shared) == sorted(expected)
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen2-moe"])
-def test_experts_are_listed_as_left_dense(name):
-    skipped = take_inventory(toys.build(name)).skipped
-    assert sum("experts" in s.reason for s in skipped) == 2 * 3
+@pytest.mark.parametrize(("name", "count"), [("mixtral", 4), ("qwen2-moe", 4), ("qwen3-moe", 8)])
+def test_the_experts_of_a_layer_are_two_projections(name, count):
+    inventory = take_inventory(toys.build(name))
+    stacks = [p for p in inventory.projections if p.experts is not None]
+    assert [p.kind for p in stacks] == ["experts.gate_up", "experts.down"] * 3
+    assert [p.experts for p in stacks] == [
+        Experts(count, 2, share_input=True),
+        Experts(count, 2, share_input=False),
+    ] * 3
+    assert all(p.params == count * p.out_features * p.in_features for p in stacks)
+    assert not any("tensor" in s.reason for s in inventory.skipped)
+
+
+@pytest.mark.parametrize("change", ["biased", "clamped", "narrow"])
+def test_experts_that_do_something_else_are_listed_as_left_dense(change, monkeypatch):
+    if change == "biased":
+        settings = {**toys.GROUPED, "head_dim": 12, "num_local_experts": 4, "num_experts_per_tok": 2}
+        monkeypatch.setitem(toys.ARCHITECTURES, "other", ("GptOssForCausalLM", "GptOssConfig", settings))
+        module, reason = toys.build("other"), "no experts' gate and up, or down, without biases"
+    elif change == "clamped":
+        module, reason = toys.build("mixtral"), "no experts' gate and up, or down, without biases"
+        monkeypatch.setattr(MixtralExperts, "_apply_gate", lambda _, rows: rows.chunk(2, dim=-1)[0].clamp(max=0.1))
+    else:
+        name, config, settings = toys.ARCHITECTURES["qwen3-moe"]
+        monkeypatch.setitem(toys.ARCHITECTURES, "other", (name, config, {**settings, "moe_intermediate_size": 4}))
+        module, reason = toys.build("other"), "narrower than 8, nothing to save"
+    inventory = take_inventory(module)
+    dense = [s for s in inventory.skipped if reason in s.reason]
+    assert len(dense) == (3 if change == "narrow" else 6)
+    assert sum(p.experts is not None for p in inventory.projections) == (3 if change == "narrow" else 0)
+    assert inventory.compressible_params + sum(s.params for s in inventory.skipped) == inventory.total_params
 
 
 def saved(tmp_path: Path, name: str = "llama") -> Path:

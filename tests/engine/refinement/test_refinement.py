@@ -92,7 +92,7 @@ def test_where_outputs_are_added_is_found_by_probing(name, beside, end):
     found = {
         p.kind: find_target(layer, modules[p.name], stream.hidden[0], stream.calls[0])
         for p in inventory.projections
-        if p.layer == 0
+        if p.layer == 0 and p.experts is None
     }
     assert {kind for kind, target in found.items() if target is Target.BESIDE_INPUT} == beside
     assert {kind for kind, target in found.items() if target is Target.LAYER_OUTPUT} == end

@@ -51,7 +51,8 @@ class Overview {
   shapes() {
     const [first] = Object.values(this.curves.metrics);
     const curves = first.flatMap(({ separate }) => separate);
-    return new Map(curves.map(({ members: [name], inFeatures, outFeatures }) => [name, { name, inFeatures, outFeatures }]));
+    const shapes = curves.map(({ members: [name], inFeatures, outFeatures, matrices }) => [name, { name, inFeatures, outFeatures, matrices }]);
+    return new Map(shapes);
   }
 
   choose(keep, isChosen) {

@@ -77,9 +77,9 @@ class Board {
     this.projections = new Map();
     const first = Object.values(this.curves.metrics)[0];
     const curves = new Map(first.flatMap((group) => group.separate.map((curve) => [curve.members[0], curve])));
-    for (const [place, [name, layer, kind]] of this.data.projections.entries()) {
-      const { inFeatures, outFeatures } = curves.get(name);
-      this.projections.set(name, { name, place, layer, kind, inFeatures, outFeatures });
+    for (const [place, [name, layer, kind, active]] of this.data.projections.entries()) {
+      const { inFeatures, outFeatures, matrices } = curves.get(name);
+      this.projections.set(name, { name, place, layer, kind, inFeatures, outFeatures, matrices, active });
     }
     this.planner = new Planner(this.curves, this.projections);
     this.map = new RankMap(this.find(".rb-canvas"), [...this.projections.values()]);

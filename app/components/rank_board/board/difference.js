@@ -1,4 +1,4 @@
-import { rankParams } from "../port/formats.js";
+import { blockParams } from "../port/formats.js";
 import { short } from "./text.js";
 
 // engine.rank_map.difference
@@ -8,9 +8,7 @@ function partsOf(decided) {
   const parts = new Map();
   for (const [first, { members, curve, format, rank }] of decided) {
     if (members[0] !== first || format === "width") continue;
-    const { inFeatures, outFeatures } = curve;
-    const total = rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
-    parts.set(first, { members, total, width: outFeatures });
+    parts.set(first, { members, total: blockParams(curve, format, rank), width: curve.outFeatures });
   }
   return parts;
 }

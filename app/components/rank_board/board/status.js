@@ -1,23 +1,24 @@
-import { maxUsefulRank, rankParams } from "../port/formats.js";
+import { blockParams, denseParams, maxUsefulRank } from "../port/formats.js";
 import { counted, percentText, ratioText, short } from "./text.js";
 
 /** Return what is known about one projection, line by line. */
 export function describe(board, name) {
   if (name === null) return [];
-  const { layer, kind, inFeatures, outFeatures } = board.projections.get(name);
+  const projection = board.projections.get(name);
+  const { layer, kind, matrices } = projection;
   const cell = board.decided?.get(name);
   const held = board.isHeld(name) ? ", held" : "";
-  const who = `Layer ${layer}, ${kind}`;
+  const who = `Layer ${layer}, ${kind}${matrices > 1 ? ` of ${matrices} experts` : ""}`;
   if (!cell) return [`${who}: no map${held}`];
   const rounded = roundedText(cell);
   if (cell.rank === null) {
-    const size = `${short(inFeatures * outFeatures)} parameters`;
+    const size = `${short(denseParams(projection))} parameters`;
     return [`${who}: dense${held}`, ...(rounded ? [size, rounded] : [`${size}, no predicted loss`])];
   }
   if (cell.format === "width") return describeWidth(board, who, cell, held);
   const { curve, rank, full, format, members } = cell;
-  const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
-  const dense = curve.inFeatures * curve.outFeatures;
+  const cost = blockParams(curve, format, rank);
+  const dense = denseParams(curve);
   const breakEven = maxUsefulRank(format, curve.inFeatures, curve.outFeatures);
   const share = ((cost / dense) * 100).toFixed(1);
   const saves = rank > breakEven ? `above break-even (${breakEven}): dense would be smaller` : `break-even at rank ${breakEven}`;
@@ -39,7 +40,7 @@ function roundedText({ bits, rounding }) {
 
 function describeWidth(board, who, cell, held) {
   const { curve, rank, full, format, members } = cell;
-  const cost = rankParams(format, rank, curve.inFeatures, curve.outFeatures);
+  const cost = blockParams(curve, format, rank);
   const kinds = members.map((member) => board.projections.get(member).kind);
   return [
     `${who}: width, kept ${counted(rank)} of ${counted(full)} neurons${held}`,

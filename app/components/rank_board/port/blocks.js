@@ -1,9 +1,10 @@
-import { maxUsefulRank, rankParams } from "./formats.js";
+import { blockParams, maxUsefulRank } from "./formats.js";
 
 // engine.allocation._blocks. Here and in every allocator the floating-point operations are Python's, in the same order,
 // so that every rank map is exactly Python's.
 
 export const UNSHARED = { cat: "low-rank", "skip+cat": "skip" };
+const STACKED = { cat: "low-rank", skip: "low-rank", "skip+cat": "low-rank" };
 
 /** Return the larger of a step, a power of two, and that which suits arithmetic units. */
 export function alignedStep({ inFeatures, outFeatures }, step, constants) {
@@ -20,8 +21,9 @@ export class Block {
     if (this.nRanks) this.last = first + (this.nRanks - 1) * step;
   }
 
-  static open(curve, storage, step) {
-    if (storage === "dense") return new Block(curve, storage, null, null, 1, true);
+  static open(curve, given, step) {
+    if (given === "dense") return new Block(curve, given, null, null, 1, true);
+    const storage = curve.matrices > 1 ? STACKED[given] ?? given : given;
     const top = Math.min(maxUsefulRank(storage, curve.inFeatures, curve.outFeatures), curve.reach);
     return new Block(curve, storage, step, top, step, true);
   }
@@ -29,7 +31,8 @@ export class Block {
   static locked(curve, lock) {
     if (lock.rank === null) return new Block(curve, "dense", null, null, 1, true);
     if (lock.rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
-    const storage = curve.members.length === 1 ? UNSHARED[lock.format] ?? lock.format : lock.format;
+    const alone = curve.matrices > 1 ? STACKED : UNSHARED;
+    const storage = curve.members.length === 1 ? alone[lock.format] ?? lock.format : lock.format;
     return new Block(curve, storage, lock.rank, lock.rank, 1, false);
   }
 
@@ -47,8 +50,7 @@ export class Block {
   }
 
   params(rank) {
-    const { inFeatures, outFeatures } = this.curve;
-    return rank === null ? inFeatures * outFeatures : rankParams(this.storage, rank, inFeatures, outFeatures);
+    return blockParams(this.curve, this.storage, rank);
   }
 }
 

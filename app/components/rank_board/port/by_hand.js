@@ -1,5 +1,5 @@
 import { NoAllocation } from "./blocks.js";
-import { isShared, maxUsefulRank, rankParams, skips } from "./formats.js";
+import { blockParams, isShared, maxUsefulRank, skips } from "./formats.js";
 
 // engine.methods.editing: what ranks, and widths of MLPs, held by hand mean. A model tells the shapes of its projections
 // and has its MLPs by name.
@@ -7,8 +7,8 @@ import { isShared, maxUsefulRank, rankParams, skips } from "./formats.js";
 const dense = (name) => ({ members: [name], format: "dense", rank: null });
 
 function lockOf(name, rank, formats, { shapeOf }) {
-  const format = formats.some(skips) ? "skip" : "low-rank";
-  const { inFeatures, outFeatures } = shapeOf(name);
+  const { inFeatures, outFeatures, matrices } = shapeOf(name);
+  const format = formats.some(skips) && matrices === 1 ? "skip" : "low-rank";
   const isDense = rank === null || rank > maxUsefulRank(format, inFeatures, outFeatures);
   return isDense ? dense(name) : { members: [name], format, rank };
 }
@@ -35,8 +35,7 @@ export function editMap(plan, method, held, model, curveOf) {
     const curve = curveOf(members);
     if (!curve) throw new NoAllocation("A width is held, but this metric has none; release it.");
     if (rank !== null && rank > curve.reach) throw new NoAllocation("A held rank is larger than was analysed; lower or release it.");
-    const { inFeatures, outFeatures } = curve;
-    params += rank === null ? inFeatures * outFeatures : rankParams(format, rank, inFeatures, outFeatures);
+    params += blockParams(curve, format, rank);
     nats += rounding + (rank === null ? 0 : curve.natsAt(rank));
   }
   return { blocks, params, nats };

@@ -7,17 +7,18 @@ function matrixBytes(rows, columns, { bits, group_size: size, scale_bytes: scale
   return rows * (Math.ceil((columns * bits) / 8) + (size === null ? 1 : Math.ceil(columns / size)) * scale);
 }
 
-/** Return [rows, columns] of every matrix that a decided block consists of. */
+/** Return [rows, columns] of every matrix that a decided block consists of, those of all experts as one. */
 function shapesOf({ members, format, rank }, shapeOf) {
   const shapes = members.map(shapeOf);
-  if (rank === null) return shapes.map(({ inFeatures, outFeatures }) => [outFeatures, inFeatures]);
+  if (rank === null) return shapes.map(({ inFeatures, outFeatures, matrices }) => [matrices * outFeatures, inFeatures]);
   if (format === "width") {
     const [ups, down] = [shapes.slice(0, -1), shapes.at(-1)];
     const narrow = ups.map(({ inFeatures, outFeatures }) => [(outFeatures / down.inFeatures) * rank, inFeatures]);
     return [...narrow, [down.outFeatures, rank]];
   }
-  const width = shapes[0].inFeatures;
-  return [[rank, skips(format) ? width - rank : width], ...shapes.map(({ outFeatures }) => [outFeatures, rank])];
+  const { inFeatures: width, matrices } = shapes[0];
+  const lefts = shapes.map(({ outFeatures }) => [matrices * outFeatures, rank]);
+  return [[matrices * rank, skips(format) ? width - rank : width], ...lefts];
 }
 
 /** Yield every block of a model, those that a map does not name dense. */

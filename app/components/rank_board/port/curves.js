@@ -1,8 +1,8 @@
 // Reads what app.components.rank_board.curves.encode_curves wrote.
 
 export class Curve {
-  constructor(members, inFeatures, outFeatures, importance, reach, nats, step) {
-    Object.assign(this, { members, inFeatures, outFeatures, importance, reach, nats, step });
+  constructor(members, inFeatures, outFeatures, matrices, importance, reach, nats, step) {
+    Object.assign(this, { members, inFeatures, outFeatures, matrices, importance, reach, nats, step });
   }
 
   /** Nats at a rank; between two ranks that were sent, on the line between them. */
@@ -47,14 +47,14 @@ export async function decodeCurves(bytes) {
     offset += nBytes;
     let index = 0;
     let first = 0;
-    const next = (members, inFeatures, outFeatures, importance) => {
+    const next = (members, inFeatures, outFeatures, importance, matrices = 1) => {
       const reach = reaches[index++];
       if (reach === null) return null;
       const nats = values.subarray(first, (first += Math.floor(reach / step) + 1));
-      return new Curve(members, inFeatures, outFeatures, importance, reach, nats, step);
+      return new Curve(members, inFeatures, outFeatures, matrices, importance, reach, nats, step);
     };
-    metrics[name] = header.groups.map(({ in_features: inFeatures, members, shared, width }) => ({
-      separate: members.map(([member, outFeatures, importance]) => next([member], inFeatures, outFeatures, importance)),
+    metrics[name] = header.groups.map(({ in_features: inFeatures, matrices, members, shared, width }) => ({
+      separate: members.map(([member, outFeatures, importance]) => next([member], inFeatures, outFeatures, importance, matrices)),
       shared: shared && next(members.map(([member]) => member), inFeatures, shared[0], shared[1]),
       width: width && next(width[0], inFeatures, width[1], 0),
     }));

@@ -1,5 +1,5 @@
 import { conclude, requireFeasible } from "./blocks.js";
-import { skips } from "./formats.js";
+import { denseParams, skips } from "./formats.js";
 import { blocksInOneFormat } from "./units.js";
 
 // engine.allocation._flrc
@@ -30,9 +30,10 @@ function divideByWeight(blocks, params, leastWeight) {
     smaller: Math.min(curve.inFeatures, curve.outFeatures),
     sides: curve.inFeatures + curve.outFeatures,
     saved: skips(storage) ? 1 : 0,
-    dense: curve.inFeatures * curve.outFeatures,
+    matrices: curve.matrices,
+    dense: denseParams(curve),
   }));
-  const factored = (shape, rank) => rank * (shape.sides - shape.saved * rank);
+  const factored = (shape, rank) => shape.matrices * (rank * (shape.sides - shape.saved * rank));
   const isDense = (shape, rank) => factored(shape, Math.min(rank, shape.smaller)) >= shape.dense;
   const costOf = (constant) => {
     let sum = 0;

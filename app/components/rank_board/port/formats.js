@@ -9,6 +9,14 @@ export function rankParams(storage, rank, inFeatures, outFeatures) {
   return rank * (inFeatures + outFeatures) - (skips(storage) ? rank * rank : 0);
 }
 
+/** Parameters of a block that is dense; experts in one stack have as many matrices of the shape. */
+export const denseParams = ({ inFeatures, outFeatures, matrices }) => matrices * inFeatures * outFeatures;
+
+/** Parameters of a block at a rank in a format, or dense. */
+export function blockParams(curve, storage, rank) {
+  return rank === null ? denseParams(curve) : curve.matrices * rankParams(storage, rank, curve.inFeatures, curve.outFeatures);
+}
+
 export function maxUsefulRank(storage, inFeatures, outFeatures) {
   if (storage === "width") return inFeatures - 1;
   if (skips(storage)) return Math.min(inFeatures, outFeatures) - 1;

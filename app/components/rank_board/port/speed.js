@@ -11,7 +11,9 @@ export function stepSeconds(plan, type, device, batch, model) {
   total += seconds(head * type.other_bytes, head * batch, 1) + (cache * context * batch) / device.bytes_per_s;
   for (const block of everyBlock(plan, model.projections)) {
     const { bytes, params } = sizeOf(block, type, model);
-    total += seconds(bytes, params * batch, kernelsOf(block));
+    // Of experts no more are read than the tokens are given to.
+    const { active = 1 } = model.projections.get(block.members[0]);
+    total += seconds(bytes * Math.min(active * batch, 1), params * batch * active, kernelsOf(block));
   }
   return total;
 }

@@ -25,7 +25,7 @@ export function allocateUniformly(groups, budget, storage, locks, rankStep) {
       for (const i of sharing) {
         const { curve, storage: stored } = blocks[i];
         const share = Number((BigInt(remaining) * BigInt(dense[i])) / BigInt(total));
-        ranks[i] = blocks[i].rankAtMost(largestRank(stored, share, curve.inFeatures, curve.outFeatures));
+        ranks[i] = blocks[i].rankAtMost(largestRank(stored, Math.floor(share / curve.matrices), curve.inFeatures, curve.outFeatures));
       }
       break;
     }
