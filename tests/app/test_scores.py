@@ -180,6 +180,7 @@ def test_the_passages_of_a_selected_projection_are_offered_measured_and_shown(
     assert toy_analysis.projections[picked.value].name == picked.value
     assert projection_label(toy_analysis.projections[picked.value]) == table.value["block"].iloc[row]
     assert any("time is unknown" in caption.value for caption in page.caption)
+    assert any("that it then predicts worse" in caption.value for caption in page.caption)
     page.button(key="passages.start").click().run()
     assert not page.exception
     (job,) = JobQueue(analysed_home).jobs()

@@ -46,7 +46,7 @@ def search_maps(analysis: Analysis, kept_fraction: float, *, has_map: bool) -> N
         ):
             goal = option_picker("Goal", _GOALS, key="search.goal")
             trials = whole_number_input(Search, "trials", "Trials", key="search.trials")
-            workers = whole_number_input(Search, "workers", "Workers", key="search.workers")
+            workers = whole_number_input(Search, "workers", "Workers: jobs that share the trials", key="search.workers")
             st.caption(
                 "A trial compresses the model and measures it on a small part of the calibration text. Measured trials "
                 "are kept if the search is cancelled."

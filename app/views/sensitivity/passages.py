@@ -93,6 +93,8 @@ def _show_measured(analysis: Analysis, asked: tuple[RankMap, str]) -> None:
             f"On {plain(measured.corpus)}: {words}. {TOKENS} The strongest colour stands for {strongest:.2g} nats."
         )
         show_passage_list(passages, key=_OPEN, strongest_nats=strongest)
+    else:
+        st.caption("Runs the model whole and so cut, and shows the passages of a text that it then predicts worse.")
     usual = Passages(analysis=analysis.id, rank_map=alone.to_json(), projection=name)
     with st.container() if found is None else st.popover("Measure again, on another text or amount"):
         operation = measuring_form(analysis, usual, key="passages")
