@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import psutil
 import torch
+from torch import nn
 from torch.nn import functional
 
 from engine.devices.known import MEASURED_TYPES
@@ -25,6 +26,8 @@ _COLD_BYTES: Final = 100_000_000
 _COMPUTING: Final = (4096, 4096)
 _TOKENS: Final = 256
 _REPETITIONS: Final = 3
+_SMALL, _MANY = 16, 200
+"""Side of a weight whose product takes no longer than starting it, and how many are timed together."""
 
 
 def measure_this_machine() -> dict[str, Device]:
@@ -39,7 +42,7 @@ def _measure(dtype: str) -> Device:
     computing = _fastest(lambda: functional.linear(rows, weight))
     n_bytes = np.array([out * width * weight.element_size() for out, width in _SHAPES], dtype=np.float64)
     seconds = np.array([_cold_product(shape, kind) for shape in _SHAPES])
-    per_byte, kernel_s = _line(n_bytes, seconds)
+    per_byte, kernel_s = line(n_bytes, seconds, _small_product(kind))
     return Device(
         title=f"this machine, {torch.get_num_threads()} threads, {dtype}",
         memory_bytes=float(psutil.virtual_memory().total),
@@ -63,12 +66,28 @@ def _cold_product(shape: tuple[int, int], kind: torch.dtype) -> float:
     return _fastest(all_of_them) / len(weights)
 
 
-def _line(n_bytes: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float]:
-    """Return slope and intercept, both above 0, of the line with the least relative errors."""
+def _small_product(kind: torch.dtype) -> float:
+    """Return the seconds of a module's product that is next to nothing."""
+    module, token = nn.Linear(_SMALL, _SMALL, bias=False).to(kind), torch.randn(1, _SMALL).to(kind)
+
+    def many() -> None:
+        for _ in range(_MANY):
+            module(token)
+
+    return _fastest(many) / _MANY
+
+
+def line(n_bytes: NDArray[np.float64], seconds: NDArray[np.float64], least: float) -> tuple[float, float]:
+    """Return slope and intercept of the line with the least relative errors whose intercept is at least ``least``.
+
+    On a machine that is not idle a free line may start below 0, and operations would look free.
+    """
     design = np.stack([n_bytes, np.ones_like(n_bytes)], axis=1) / seconds[:, None]
-    slope, intercept = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)[0]
-    least = float(seconds.min())
-    return max(float(slope), 1e-15), min(max(float(intercept), 1e-9), least)
+    _, free = np.linalg.lstsq(design, np.ones_like(seconds), rcond=None)[0]
+    intercept = max(min(float(free), float(seconds.min())), least)
+    weight = n_bytes / seconds
+    slope = float(weight @ (1 - intercept / seconds) / (weight @ weight))
+    return max(slope, 1e-15), intercept
 
 
 def _fastest(run: Callable[[], object]) -> float:

@@ -1,7 +1,9 @@
 """Seconds of maps over those of the dense model, prompt and decoding, and seconds to apply them.
 
-Run: python -m tests.benchmarks.speed ANALYSIS [--keep 0.8 0.6] [--batches 1 8] [--repetitions 5]
-The home is RANKSCOPE_HOME; all models of one number type and batch take turns, and a ratio is of one turn.
+Run: python -m tests.benchmarks.speed ANALYSIS [--keep 0.8 0.6] [--times 0.9] [--batches 1 8] [--repetitions 5]
+With ``--times`` also maps that are predicted to take so much of the dense model's time for a token on this machine
+with one sequence, which ``rankscope devices --measure`` has measured. The home is RANKSCOPE_HOME; all models of one
+number type and batch take turns, and a ratio is of one turn.
 """
 
 from __future__ import annotations
@@ -10,12 +12,16 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 
 from torch import nn
 
+from engine.devices.known import THIS_MACHINE, get_device
 from engine.evaluation.cost import time_beside
 from engine.evaluation.specs import CostSpec
 from engine.methods.allocate import Request, allocate_rank_map
+from engine.methods.cost import cost_of
+from engine.methods.time_budget import Situation, time_rule
 from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.progress import ignore_progress
@@ -45,10 +51,26 @@ def applied(opened: OpenedAnalysis, row: tuple[str, str, frozenset[Format] | Non
     return modules
 
 
+def applied_for_time(opened: OpenedAnalysis, share: float, dtype: str) -> nn.Module:
+    """Return the model that is predicted to take a share of the dense model's time, and print what it keeps."""
+    analysis = opened.analysis
+    situation = Situation(THIS_MACHINE, get_device(home(), THIS_MACHINE, dtype), dtype)
+    dense_s = situation.forecast((), analysis.inventory).step_s
+    rule = time_rule(analysis, "water-filling", curves_by_metric(analysis), Request(), situation)
+    rank_map = rule.allocate(share * dense_s)
+    cost = cost_of(analysis, rank_map)
+    used = ", ".join(f"{n} {name}" for name, n in Counter(block.format for block in rank_map.blocks).most_common())
+    sys.stdout.write(
+        f"| {share:g} of the time, {dtype}: kept {cost.kept_fraction:.3f}, {cost.nats:.3f} nats predicted | {used} |\n"
+    )
+    return opened.compress(rank_map)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("analysis")
-    parser.add_argument("--keep", type=float, nargs="+", default=(0.8, 0.6))
+    parser.add_argument("--keep", type=float, nargs="*", default=(0.8, 0.6))
+    parser.add_argument("--times", type=float, nargs="*", default=())
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 8))
     parser.add_argument("--repetitions", type=int, default=5)
     chosen = parser.parse_args()
@@ -56,10 +78,12 @@ def main() -> None:
     spec = CostSpec(repetitions=chosen.repetitions)
     named = [(row, keep) for keep in chosen.keep for row in ROWS]
     cells: dict[str, list[str]] = {f"{row[0]}, kept {keep:g}": [] for row, keep in named}
+    cells |= {f"{share:g} of the dense model's time, as predicted": [] for share in chosen.times}
     heads = []
     for dtype in ("float32", "bfloat16"):
         opened = open_analysis(home(), analysis, ignore_progress, dtype=dtype, device="cpu")
         modules = [opened.dense.module, *(applied(opened, row, keep)[0] for row, keep in named)]
+        modules += [applied_for_time(opened, share, dtype) for share in chosen.times]
         for batch in chosen.batches:
             dense, *others = time_beside(modules, batch, spec, ignore_progress)
             heads.append(f"{dtype}, batch {batch}: prompt, decode")

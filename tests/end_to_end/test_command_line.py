@@ -246,6 +246,29 @@ def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analys
     assert "give --mb and neither another method" in refused.stderr
 
 
+def test_widths_at_few_bits_are_counted_measured_and_exported(terminal, analysed, text_file, tmp_path):
+    path, folder, bits, dtype = tmp_path / "narrow.json", tmp_path / "narrow", 4, "int4"
+    full = terminal.json("allocate", analysed[1], "--keep", 1, "--dtype", dtype)[f"model_mb_{dtype}"]
+    words = ("allocate", analysed[1], "--format", "width", "--out", path)
+    made = terminal.json(*words, "--mb", 0.97 * full, "--bits", bits)
+    assert 0.9 * full < made["model_mb_float16"] <= 0.97 * full
+    blocks = json.loads(path.read_text())["blocks"]
+    assert {block["format"] for block in blocks} == {"width", "dense"}
+    assert {block["bits"] for block in blocks} == {bits}
+    on_text = ("--text", text_file, "--n-sequences", 2, "--length", 16, "--dtype", "float32")
+    row = terminal.json("evaluate", analysed[1], path, *on_text)["maps"][0]
+    assert row["size"]["model_bytes"]["float16"] == round(1e6 * made["model_mb_float16"])
+    assert row["perplexities"][0]["perplexity"] > 1
+    stored = terminal.json("export", analysed[1], path, folder, "--dtype", "bfloat16")
+    assert stored["weight_bytes"] == stored["predicted_weight_bytes"]
+    assert "factored" in terminal.error("export", analysed[1], path, tmp_path / "graph", "--format", "gguf")
+    # Without bits of their own: sizes and measurements are at the bits of the whole model.
+    plain = terminal.json(*words, "--mb", 0.97 * full, "--dtype", dtype)
+    assert plain[f"model_mb_{dtype}"] <= 0.97 * full
+    rounded = terminal.json("evaluate", analysed[1], path, *on_text, "--bits", bits)["maps"][0]
+    assert rounded["weight_bits"] == bits
+
+
 @pytest.mark.parametrize("method", ["svd-llm", "water-filling"])
 def test_a_speed_on_a_device_is_met_as_predicted(terminal, analysed, tmp_path, method):
     path = tmp_path / "fast.json"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine.devices.known import MEASURED_TYPES, THIS_MACHINE, devices, get_device, write_measured
-from engine.devices.measuring import measure_this_machine
+from engine.devices.measuring import line, measure_this_machine
 from engine.devices.roofline import OTHER_KERNELS, answer, cache_bytes_per_token, forecast, n_kernels
 from engine.devices.value import Device, presets
 from engine.errors import InvalidSpecError
@@ -89,6 +90,15 @@ def test_presets_have_sources_and_this_machine_is_asked_for_by_its_type(tmp_path
     assert [get_device(home, THIS_MACHINE, dtype).title for dtype in ("float32", "int4")] == ["float32", "bfloat16"]
     with pytest.raises(InvalidSpecError, match="kernel_s 0"):
         replace(DEVICE, kernel_s=0)
+
+
+def test_an_operation_takes_no_less_than_the_smallest_product():
+    n_bytes = np.array([1e5, 1e6, 1e7])
+    assert line(n_bytes, 1e-9 * n_bytes + 5e-6, 1e-6) == pytest.approx((1e-9, 5e-6))
+    disturbed = np.array([5e-5, 1e-3, 1.2e-2])
+    slope, intercept = line(n_bytes, disturbed, 4e-6)
+    assert intercept == 4e-6
+    assert 0.4e-9 < slope < 1.3e-9
 
 
 def test_this_machine_is_measured(tmp_path):
