@@ -84,6 +84,22 @@ class TestCommand(RemoteEngineContract):
         assert (queue.get(held.id).engine, queue.get(held.id).place) == (EngineChoice(), None)
 
 
+@pytest.mark.parametrize("engine", ["local", "command"])
+def test_a_helper_is_cancelled_and_resumed_with_its_job(home: Path, tmp_path: Path, engine: str) -> None:
+    queue = JobQueue(home, ENTRYPOINT, choose(replace(SETTINGS, command="env {command}"), engine))
+    folder = {"folder": str(tmp_path)}
+    lead = queue.submit("hold", {**folder, "who": "lead"}, title="Lead").id
+    both = (lead, queue.submit("hold", folder, title="Helper", lead=lead).id)
+    eventually((tmp_path / "started").exists)
+    queue.cancel(lead)
+    assert [queue.wait(job_id, poll_s=0.02).status for job_id in both] == [JobStatus.CANCELLED] * 2
+    (tmp_path / "gate").touch()
+    queue.resume(lead)
+    done = [queue.wait(job_id, poll_s=0.02) for job_id in both]
+    assert [(job.status, job.result, job.engine) for job in done] == [(JobStatus.DONE, "held", queue.engine)] * 2
+    assert [job.lead for job in done] == [None, lead]
+
+
 def test_an_attempt_that_was_called_off_or_followed_by_another_does_not_begin(home: Path, record: JobRecord) -> None:
     record.enqueue("abc", "echo", {}, "Echo", {}, again=False)
     folder = record.folder("abc")

@@ -55,15 +55,6 @@ def test_the_next_worker_adopts_both(queue: JobQueue, two: Two, gate: Path, reco
     assert [queue.get(job_id).attempts for job_id in two] == [1, 1]
 
 
-def test_a_helper_is_cancelled_and_resumed_with_its_job(queue: JobQueue, two: Two, gate: Path) -> None:
-    queue.cancel(two[0])
-    assert statuses(queue, two) == [JobStatus.CANCELLED] * 2
-    (gate / "gate").touch()
-    queue.resume(two[0])
-    assert statuses(queue, two) == [JobStatus.DONE] * 2
-    assert [queue.get(job_id).lead for job_id in two] == [None, two[0]]
-
-
 def test_a_helper_is_cancelled_alone(queue: JobQueue, two: Two, gate: Path) -> None:
     queue.cancel(two[1])
     assert queue.wait(two[1], poll_s=0.01).status is JobStatus.CANCELLED

@@ -9,10 +9,12 @@ import time
 import pytest
 
 from engine.jobs import JobQueue, JobStatus
+from engine.jobs.engines import choose
 from engine.operations import Search, SearchWorker, submit
 from engine.pipeline.reading.trials import trials
 from engine.search.goals import Goal
 from engine.search.study import evaluated_trials, open_storage, open_study
+from engine.settings import job_settings
 
 
 def searched(analysis, text_file, **changes):
@@ -31,10 +33,12 @@ def test_helpers_differ_from_their_search_only_in_who_they_are(text_file):
 
 
 @pytest.mark.long
-def test_two_jobs_share_the_trials_and_one_is_killed(tmp_path, analysed, text_file, monkeypatch):
+@pytest.mark.parametrize("engine", ["local", "command"])
+def test_two_jobs_share_the_trials_and_one_is_killed(tmp_path, analysed, text_file, monkeypatch, engine):
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
     store, analysis = analysed("llama-gqa")
-    queue = JobQueue(tmp_path)
+    monkeypatch.setenv("RANKSCOPE_COMMAND", "env {command}")
+    queue = JobQueue(tmp_path, engine=choose(job_settings(), engine))
     lead = submit(searched(analysis, text_file, trials=8, workers=2), queue, store)
     (helper,) = (job.id for job in queue.jobs() if job.operation == SearchWorker.name)
     deadline = time.monotonic() + 240
