@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from app.tables.weights import shapes
 from engine.calibration.passes import collect_statistics
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.calibration.statistics import LayerStatistics
@@ -121,13 +120,6 @@ def test_the_module_runs_as_before_and_the_bytes_are_those_that_are_told(name):
         kinds = (statistics.inputs, statistics.outputs, statistics.gradients, statistics.common)
         held = sum(kind[group.name].nbytes for kind in kinds if group.name in kind)
         assert held == statistics_bytes([group], len(TOKENS), inventory.downs)
-
-
-def test_tables_say_how_many_experts_there_are():
-    table = shapes(take_inventory(toys.build("qwen3-moe")))
-    of_experts = table[table["kind"] == "experts.gate_up"].iloc[0]
-    assert of_experts["shape (out × in)"] == "64 × 48, 8 experts"
-    assert of_experts["parameters"] == 3 * 8 * 64 * 48
 
 
 def test_runs_of_sequences_are_added():
