@@ -6,6 +6,7 @@ import json
 import math
 import re
 import struct
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -37,6 +38,7 @@ class ModelHeader:
         vocabulary: of the embeddings.
         is_half: whether most of the layers' matrices are stored in 16 bits; a GGUF file becomes a folder in float32.
         has_experts: whether the configuration has entries for experts.
+        opens_wider: whether the model takes 4 bytes for a weight once it is open, whatever the files take.
     """
 
     architecture: str
@@ -49,6 +51,7 @@ class ModelHeader:
     vocabulary: int
     is_half: bool = False
     has_experts: bool = False
+    opens_wider: bool = True
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -80,9 +83,14 @@ def _of_folder(folder: Path) -> ModelHeader:
     shapes = {name: tuple(entry["shape"]) for name, entry in stored.items()}
     architecture = next(iter(config.get("architectures") or [config.get("model_type", "unknown")]))
     summed = _summed(str(architecture), shapes, sum(file.stat().st_size for file in files))
-    of_layers = [stored[name]["dtype"] in _HALF for name in summed.matrices]
-    names_experts = any("expert" in name for name in config if not name.startswith("_"))
-    return replace(summed, is_half=2 * sum(of_layers) > len(of_layers), has_experts=names_experts)
+    types = Counter(stored[name]["dtype"] for name in summed.matrices)
+    n_half = sum(types[dtype] for dtype in _HALF)
+    return replace(
+        summed,
+        is_half=2 * n_half > types.total(),
+        opens_wider=2 * types["BF16"] <= types.total(),
+        has_experts=any("expert" in name for name in config if not name.startswith("_")),
+    )
 
 
 def _safetensors_entries(file: Path) -> dict[str, Any]:

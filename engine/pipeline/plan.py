@@ -117,7 +117,8 @@ def plan_analysis(
     for group in groups:
         of_layers[group.layer].append(group)
     moments = [statistics_bytes(of_layer, runs[0].stop, downs) for of_layer in of_layers.values()]
-    opened = 4 * header.n_params if spec.calibration.compute_dtype == "float32" else header.weight_bytes
+    is_wide = header.opens_wider or spec.calibration.compute_dtype == "float32"
+    opened = 4 * header.n_params if is_wide else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
     layer = layer_params * opened / max(header.n_params, 1)
     batch = spec.calibration.batch_size * spec.corpus.length
@@ -172,8 +173,8 @@ def _work(
 
 def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:
     """Whether a model fits into the free memory in a type, ``auto`` for that of its files, ``copies`` times."""
-    sizes = {"float32": 4, "bfloat16": 2, "float16": 2}
-    n_bytes = header.n_params * sizes[dtype] if dtype in sizes else header.weight_bytes
+    usual = 4 if header.opens_wider else 2
+    n_bytes = header.n_params * {"float32": 4, "bfloat16": 2, "float16": 2}.get(dtype, usual)
     return copies * n_bytes + _PROGRAM_BYTES <= free_memory_bytes()
 
 

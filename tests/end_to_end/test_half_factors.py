@@ -67,6 +67,12 @@ def test_matrices_are_stored_in_16_bits_if_the_models_are_and_the_plan_says_so(d
     assert planned == pytest.approx({what: found[what] for what in planned}, rel=0.05)
 
 
+def test_a_float16_checkpoint_is_planned_as_wide_as_it_is_opened(asked):
+    plans = {dtype: asked(dtype).plan() for dtype in (torch.bfloat16, torch.float16, torch.float32)}
+    half, opened_wider, wide = (plan.memory_bytes for plan in plans.values())
+    assert half < opened_wider == pytest.approx(wide, rel=1e-5)
+
+
 def test_maps_measure_as_with_factors_in_float32_and_such_are_not_computed_again(
     tmp_path, asked, text_file, monkeypatch
 ):
