@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from app import charts, tables
+from app.components.rank_board.selection import selected_in_address
 from app.pages import page_file
 from app.services import analyses
 from app.views.shared.compared import difference
@@ -254,3 +255,24 @@ def test_what_is_compared_is_drawn_beside_each_score(toy_analysis: Analysis, ana
             f"{title}, Another" for title in shares.columns
         ]
         assert sum(trace.showlegend is not False for trace in figure.data) == len(shares.columns) + 1
+
+
+def test_what_is_brushed_on_a_map_is_the_table_and_can_be_held_or_selected_on_the_board(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    page = open_page("sensitivity", keep="0.6")
+    names = [p.name for p in toy_analysis.inventory.projections]
+    points = [{"customdata": [name, 0]} for name in names[1:3]]
+    page.session_state["sensitivity.predicted"] = {"selection": {"points": points}}
+    page.run()
+    assert not page.exception
+    assert len(projections(page).value) == 2
+    link = next(link for link in page.get("page_link") if "Select 2 projections" in link.proto.label)
+    assert "select=1-2" in link.proto.query_string
+    next(b for b in page.button if b.label == "Hold 2 projections at the rank shown").click().run()
+    assert set(dict(page.session_state[f"held.{toy_analysis.id}"])) == set(names[1:3])
+
+
+def test_projections_are_selected_by_their_places(toy_analysis: Analysis) -> None:
+    names = list(toy_analysis.projections)
+    assert selected_in_address(toy_analysis, {names[5], names[0], names[1]}) == {"select": "0-1.5"}

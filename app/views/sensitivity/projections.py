@@ -8,8 +8,10 @@ import streamlit as st
 
 from app import tables
 from app.components.rank_board.held import hold_instead
+from app.components.rank_board.selection import selected_in_address
 from app.costed_maps import NoMap
 from app.pages import page_link
+from app.views.sensitivity.brushing import brushed
 from app.views.sensitivity.passages import open_passages
 from app.widgets import columns
 from app.widgets.baseline import beside_baseline
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.methods.editing import HeldRanks
 
+_HELP: Final = (
+    "Select rows, or drag over cells of the maps above, to hold their ranks on the rank board, release them, or select "
+    "them there."
+)
 _number = st.column_config.NumberColumn
 _COLUMNS: Final[Mapping[str, Any]] = {
     "block": "Projection",
@@ -63,7 +69,7 @@ def show_projections(
         current: the map of the rank board.
         held: what is held there.
     """
-    st.subheader("Projections", help="Select rows to hold their ranks on the rank board, or to release them.")
+    st.subheader("Projections", help=_HELP)
     table = tables.importance_shares(scores)
     table["effective_rank"] = table["name"].map(lambda name: summaries[name].effective_rank)
     table["held"] = table["name"].isin({name for key, _ in held for name in key.split("+")})
@@ -71,6 +77,10 @@ def show_projections(
         decided = tables.projections(current, analysis)[["name", "format", "rank", "kept"]]
         table = beside_baseline(table.merge(decided, on="name"), analysis, key="sensitivity.differences")
         st.caption(f"Current map: {method_title(current.method)}, {percent(current.cost.kept_fraction)} kept.")
+    on_maps = brushed() & set(table["name"])
+    if on_maps:
+        table = table[table["name"].isin(on_maps)]
+        st.caption("Only what is selected on the maps above; a double click there shows all.")
     shown = [column for column in _COLUMNS if column in table]
     event = st.dataframe(
         columns.in_percent(table[shown], _COLUMNS),
@@ -81,14 +91,17 @@ def show_projections(
         on_select="rerun",
         selection_mode="multi-row",
     )
-    picked = table.iloc[event.selection.rows]
+    picked = table if on_maps and not event.selection.rows else table.iloc[event.selection.rows]
     with st.container(horizontal=True, vertical_alignment="center"):
         if len(picked) == 1:
             name = str(picked["name"].iloc[0])
             st.button("See which text pays for it", on_click=open_passages, args=(name,), icon=":material/text_ad:")
         if len(picked):
             _offer_to_hold(analysis, picked, dict(held), current)
-        page_link("allocation", "Allocate the ranks")
+            label = f"Select {counted(len(picked), 'projection')} on the rank board"
+            page_link("allocation", label, **selected_in_address(analysis, set(picked["name"])))
+        else:
+            page_link("allocation", "Allocate the ranks")
 
 
 def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int], current: CostedMap | NoMap) -> None:

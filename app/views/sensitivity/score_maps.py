@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from app import charts, tables
+from app.views.sensitivity.brushing import show_brushed
 from app.views.shared.compared import colours_in_words, difference, difference_in_words
 from app.widgets.beside import beside
 from app.wording.labels import plain
@@ -64,6 +65,7 @@ def show_maps(
         caption = (
             f"Compared with {plain(other.title)}; logarithmic colours show how many times as high a score is here."
         )
+    caption += " Drag over cells to select their projections below."
     if measured is not None:
         text = f"Measured on {plain(measured.corpus)}, {measured.n_tokens:,} tokens"
         caption += f" {text}. Cells without colour: cutting them did not raise the loss."
@@ -83,7 +85,7 @@ def _show_score(
         log=log,
         limits=nats if log and not in_percent else None,
     )
-    place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of {tables.SCORES[column]}")
+    show_brushed(place, figure, column, f"Heatmap of {tables.SCORES[column]}")
 
 
 def _show_difference(
@@ -106,7 +108,7 @@ def _show_difference(
         log=log,
         is_difference=True,
     )
-    place.plotly_chart(figure, key=f"sensitivity.{column}", alt=f"Heatmap of differences in {tables.SCORES[column]}")
+    show_brushed(place, figure, column, f"Heatmap of differences in {tables.SCORES[column]}")
 
 
 def _hover(shown: pd.DataFrame, column: str) -> list[str]:
