@@ -157,7 +157,7 @@ def allocate(
     if as_json:
         print_json(result)
         return
-    print_values(result | (time or {}) | {"time": None if time is None else "predicted"})
+    print_values({name: value for name, value in result.items() if name != "time"} | (time or {}))
     if to is not None:
         out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
 

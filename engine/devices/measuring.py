@@ -38,13 +38,14 @@ def measure_this_machine() -> dict[str, Device]:
 @torch.inference_mode()
 def _measure(dtype: str) -> Device:
     kind: torch.dtype = getattr(torch, dtype)
+    threads = torch.get_num_threads()
     weight, rows = torch.randn(_COMPUTING).to(kind), torch.randn(_TOKENS, _COMPUTING[1]).to(kind)
     computing = _fastest(lambda: functional.linear(rows, weight))
     n_bytes = np.array([out * width * weight.element_size() for out, width in _SHAPES], dtype=np.float64)
     seconds = np.array([_cold_product(shape, kind) for shape in _SHAPES])
     per_byte, kernel_s = line(n_bytes, seconds, _small_product(kind))
     return Device(
-        title=f"this machine, {torch.get_num_threads()} threads, {dtype}",
+        title=f"this machine, {threads} thread{'s' * (threads > 1)}, {dtype}",
         memory_bytes=float(psutil.virtual_memory().total),
         bytes_per_s=1 / per_byte,
         multiply_adds_per_s=weight.numel() * _TOKENS / computing,

@@ -6,6 +6,7 @@ to be fast enough.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ from engine.rank_map.ceiling import TimeCeiling
 from engine.types import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from engine.allocation import Rule
     from engine.analysis.value import Analysis
@@ -61,8 +62,9 @@ class Situation:
         return TimeCeiling(step_s, self.name, self.dtype, self.batch, self.context)
 
     def speed(self, step_s: float) -> str:
-        """Return the time of a token for people."""
-        return f"{1e3 * step_s:.4g} ms per token ({self.batch / step_s:,.4g} tokens/s)"
+        """Return the time of a token for people, no less time and no more tokens than it is."""
+        ms, tokens = _at_four_digits(1e3 * step_s, math.ceil), _at_four_digits(self.batch / step_s, math.floor)
+        return f"{ms:.4g} ms per token ({tokens:,.4g} tokens/s)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +128,12 @@ class TimeRule:
             f"{used.device.title}, but {used.speed(asked_s)} was asked for; ask for no less time than that, release "
             "held ranks, or choose a faster device."
         )
+
+
+def _at_four_digits(value: float, rounded: Callable[[float], int]) -> float:
+    digits = 3 - math.floor(math.log10(value))
+    # What has four digits already stays, although its double may be the last bit off.
+    return rounded(float(f"{value:.12g}") * 10.0**digits) / 10.0**digits
 
 
 def time_rule(

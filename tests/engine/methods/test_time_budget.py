@@ -33,7 +33,9 @@ def test_a_map_is_as_fast_as_asked_and_the_refusal_names_the_fastest(method):
     assert rule.allocate(DENSE_S).blocks == rule.allocate(2 * DENSE_S).blocks
     with pytest.raises(InfeasibleBudgetError, match="is predicted to take") as refused:
         rule.allocate(1e-9)
-    least_s = float(re.search(r"to take ([0-9.]+) ms", str(refused.value))[1]) / 1e3 * (1 + 1e-3)
+    least_ms, tokens = re.search(r"to take ([0-9.]+) ms per token \(([0-9,.]+) tokens/s", str(refused.value)).groups()
+    least_s = float(least_ms) / 1e3
+    assert rule.allocate(2 / float(tokens.replace(",", ""))).ceiling is not None
     for step_s in (least_s, (least_s + DENSE_S) / 2):
         made = rule.allocate(step_s)
         assert SITUATION.forecast(made.blocks, ANALYSIS.inventory).step_s <= step_s
