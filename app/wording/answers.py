@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.playground import Question
+
 _MARKS: Final = (
     "background:rgba(86,180,233,.22);text-decoration:underline dotted",
     "background:rgba(230,159,0,.22);text-decoration:underline solid",
@@ -33,6 +35,12 @@ class Comparison:
     second: str
     n_equal: int
     is_equal: bool
+
+
+def titles_of(question: Question) -> tuple[str, str]:
+    """Return what the two models that answer are called."""
+    first = f"Compressed: {question.instead_title}" if question.instead else "Dense model"
+    return first, f"Compressed: {question.title}"
 
 
 def compare(first: str, second: str) -> Comparison:

@@ -67,7 +67,7 @@ class Answer:
         uses_chat_template: whether the prompt went through one.
         compressible_params: of the dense model; 0 until that is known.
         waited_s: seconds from asking to the first token of either model; ``None`` until there is one.
-        dense: the dense model's side.
+        dense: the side of the dense model, or of the one that the question names instead.
         compressed: the other one.
     """
 

@@ -40,7 +40,7 @@ class ProgressiveChoice:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt for the dense model and for a compressed one.
+    """A prompt for the dense model and for a compressed one, or for two compressed ones.
 
     Attributes:
         analysis: id of the analysis whose model and factors are used.
@@ -49,6 +49,8 @@ class Question:
         spec: how tokens are chosen; the same draws for both models.
         compressed: the model beside the dense one.
         title: what people call that.
+        instead: a compressed model in the place of the dense one; ``None``: the dense one.
+        instead_title: what people call that.
     """
 
     analysis: str
@@ -57,6 +59,8 @@ class Question:
     spec: GenerationSpec
     compressed: MapChoice | ProgressiveChoice
     title: str = ""
+    instead: MapChoice | ProgressiveChoice | None = None
+    instead_title: str = ""
 
     def __post_init__(self) -> None:
         """Check the prompt; the rest was checked when it was made."""
@@ -69,11 +73,16 @@ class Question:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Question:
         """Read what :meth:`to_json` returned."""
-        chosen = document["compressed"]
-        compressed: MapChoice | ProgressiveChoice
-        if "schedule" in chosen:
-            schedule = {**chosen["schedule"], "kind": ScheduleKind(chosen["schedule"]["kind"])}
-            compressed = ProgressiveChoice(RankSchedule(**schedule), chosen["method"])
-        else:
-            compressed = MapChoice(**chosen)
-        return cls(**{**document, "spec": GenerationSpec(**document["spec"]), "compressed": compressed})
+        instead = document.get("instead")
+        models = {
+            "compressed": _choice_of(document["compressed"]),
+            "instead": None if instead is None else _choice_of(instead),
+        }
+        return cls(**{**document, "spec": GenerationSpec(**document["spec"]), **models})
+
+
+def _choice_of(document: Mapping[str, Any]) -> MapChoice | ProgressiveChoice:
+    if "schedule" not in document:
+        return MapChoice(**document)
+    schedule = {**document["schedule"], "kind": ScheduleKind(document["schedule"]["kind"])}
+    return ProgressiveChoice(RankSchedule(**schedule), document["method"])

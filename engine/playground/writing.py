@@ -55,7 +55,9 @@ class Writer:
         report("model", 0.0, "Starting")
         session = self._models.session(question.analysis, report)
         prompt = session.encode(question.prompt, question.spec, chat=question.chat)
-        variants = (session.dense(), self._models.variant(session, question.compressed, report))
+        instead = question.instead
+        first = session.dense() if instead is None else self._models.variant(session, instead, report)
+        variants = (first, self._models.variant(session, question.compressed, report))
         tell(
             "prompt",
             n_tokens=len(prompt),

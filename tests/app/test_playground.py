@@ -181,6 +181,20 @@ def test_progressive_decoding_draws_what_ran_for_each_token(open_page: Open, ana
     assert (reached <= table["budget"][: len(reached)]).all()
 
 
+def test_a_schedule_and_its_mean_held_constant_answer_at_once(open_page: Open, analysed_home: Path) -> None:
+    page = answered(open_page("playground", progressive="true", start="90", end="50", tokens="8", beside="true"))
+    assert not page.exception
+    assert not page.error
+    assert "Compressed: FLRC, constantly 70.0 %" in shown(page).replace("\\", "")
+    assert "Dense model" not in shown(page)
+    found = playground.playground().answer(page.query_params["answer"])
+    assert found.status is AnswerStatus.DONE
+    assert len(set(found.dense.active_params)) == 1
+    assert found.dense.active_params[0] <= 0.7 * found.compressible_params
+    page.button_group(key="schedule").set_value("constant").run()
+    assert "beside" not in {toggle.key for toggle in page.toggle}  # it is the constant budget itself
+
+
 def test_a_schedule_is_compared_with_its_mean_held_constant(open_page: Open, analysed_home: Path) -> None:
     query = {"progressive": "true", "start": "90", "end": "50", "schedule": "Constant, same mean", "tokens": "8"}
     page = answered(open_page("playground", **query))

@@ -10,6 +10,7 @@ from app import tables
 from app.services import measurements, playground
 from app.views.shared.presence import presence
 from app.widgets.url_state import url_state
+from app.wording.answers import titles_of
 from app.wording.labels import plain
 from engine.playground import AnswerStatus
 
@@ -26,13 +27,13 @@ def show_sample(rows: Sequence[ResultRow], kept_fraction: float) -> None:
     """Show the last answer of the Playground, or else a summary of the map that is closest in size."""
     answer = _last_answer()
     if answer is not None:
-        compressed = f"Compressed: {answer.question.title}"
+        before, after = titles_of(answer.question)
         _show(
             "The last prompt of the Playground",
             [
                 ("Prompt", answer.question.prompt),
-                ("Dense model", answer.dense.text),
-                (compressed, answer.compressed.text),
+                (before, answer.dense.text),
+                (after, answer.compressed.text),
             ],
         )
         return

@@ -86,7 +86,7 @@ def _difference(answer: Answer) -> str:
 
 
 def _show_sides(answer: Answer | None) -> None:
-    titles = ("Dense model", "Compressed model" if answer is None else f"Compressed: {answer.question.title}")
+    titles = ("Dense model", "Compressed model") if answer is None else answer_text.titles_of(answer.question)
     sides = (Side(), Side()) if answer is None else (answer.dense, answer.compressed)
     places = st.columns(2, gap="large")
     for name, place, title, side, text in zip(SIDES, places, titles, sides, _texts(answer), strict=True):
@@ -155,7 +155,8 @@ def _about_the_run(answer: Answer | None) -> str:
         said += f"The first word came after {answer.waited_s:.1f} s, loading included. "
     if answer.dense.tokens_per_s and answer.compressed.tokens_per_s:
         ratio = answer.compressed.tokens_per_s / answer.dense.tokens_per_s
-        said += f"The compressed model writes {ratio:.2f} {TIMES} as fast as the dense one."
+        one, other = ("second", "first") if answer.question.instead else ("compressed", "dense")
+        said += f"The {one} model writes {ratio:.2f} {TIMES} as fast as the {other} one."
     return said
 
 

@@ -45,10 +45,12 @@ class Choice:
     Attributes:
         title: for people.
         of: most new tokens -> the choice, since schedules stretch over the answer.
+        instead: what answers in the place of the dense model; ``None``: the dense model does.
     """
 
     title: str
     of: Callable[[int], MapChoice | ProgressiveChoice]
+    instead: Choice | None = None
 
 
 def choose_compressed(analysis: Analysis) -> Choice:
@@ -148,13 +150,26 @@ def _choose_schedule() -> Choice:
 
     def schedule(n_tokens: int) -> RankSchedule:
         if kind == _CONSTANT:
-            return RankSchedule.staged(mean, mean, 1, n_tokens)
+            return _constant(mean, n_tokens)
         if kind == ScheduleKind.LINEAR:
             return RankSchedule.linear(start, end, max(n_tokens, 2))
         n_stages = min(_STAGES, max(n_tokens, 2))
         return RankSchedule.staged(start, end, n_stages, -(-n_tokens // n_stages))
 
     schedule(_STAGES)
+    instead = None
+    if kind != _CONSTANT and st.toggle(
+        "Compare with the same mean, constant",
+        key="beside",
+        bind="query-params",
+        help="The first answer is then that of the constant budget instead of the dense model's: the same work in all.",
+    ):
+        constant = f"{method_title(method)}, constantly {percent(mean)}"
+        instead = Choice(constant, lambda n_tokens: ProgressiveChoice(_constant(mean, n_tokens), method))
     budgets = f"constantly {percent(mean)}" if kind == _CONSTANT else f"{percent(start, 0)} down to {percent(end, 0)}"
     title = f"{method_title(method)}, {budgets}"
-    return Choice(title, lambda n_tokens: ProgressiveChoice(schedule(n_tokens), method))
+    return Choice(title, lambda n_tokens: ProgressiveChoice(schedule(n_tokens), method), instead)
+
+
+def _constant(kept: float, n_tokens: int) -> RankSchedule:
+    return RankSchedule.staged(kept, kept, 1, n_tokens)

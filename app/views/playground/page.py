@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -49,6 +50,9 @@ def _ask(analysis: Analysis, choice: Choice | None) -> DeltaGenerator:
         with errors_shown():
             compressed = choice.of(spec.max_new_tokens)
             question = Question(analysis.id, prompt, None if chat else False, spec, compressed, choice.title)
+            if choice.instead is not None:
+                other = choice.instead
+                question = replace(question, instead=other.of(spec.max_new_tokens), instead_title=other.title)
             earlier = url_state("answer")
             if earlier is not None:
                 playground.playground().stop(earlier)
