@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.specs import AnalysisSpec
 
 _PLACE: Final = re.compile(r"(?:^|\.)(\d+)\.(.*)$")
+_EXPERT: Final = re.compile(r"experts\.\d+$")
 _PROGRAM_BYTES: Final = 800_000_000
 """Of Python, torch and transformers, and of what passes hold for a moment."""
 _NEURON_MATRICES: Final = 4
@@ -189,14 +190,17 @@ def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]
         projection = Projection(name, int(found[1]), kind, out_features, in_features)
         beside[int(found[1]), parent or kind.split("_")[0]].append(projection)
     groups, downs = [], set()
-    for members in beside.values():
+    for (_, parent), members in beside.items():
         writers = [p for p in members if p.out_features == header.width and len(members) > 1]
         writer = max(writers, key=lambda p: (p.in_features != header.width, p.in_features), default=None)
         readers = tuple(p for p in members if p is not writer)
+        is_expert = _EXPERT.search(parent) is not None
+        if is_expert and readers:  # whose gate and up become one matrix
+            readers = (replace(readers[0], out_features=sum(p.out_features for p in readers)),)
         groups.append(InputGroup(readers))
         if writer is not None:
             groups.append(InputGroup((writer,)))
-            if writer.in_features > header.width:
+            if not is_expert and writer.in_features > header.width:
                 downs.add(writer.name)
     return groups, frozenset(downs)
 

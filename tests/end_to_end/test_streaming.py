@@ -122,7 +122,9 @@ def test_what_cannot_be_is_opened_as_a_whole_unless_it_must_not(tmp_path, cannot
     assert any("The model is opened as a whole: Gemma3nForCausalLM" in message for message in said)
 
 
-@pytest.mark.parametrize(("name", "within"), [("llama-gqa", 0.05), ("phi3", 0.05), ("qwen3", 0.05), ("opt", 0.2)])
+@pytest.mark.parametrize(
+    ("name", "within"), [("llama-gqa", 0.05), ("phi3", 0.05), ("qwen3", 0.05), ("qwen3-moe", 0.1), ("opt", 0.2)]
+)
 def test_the_plan_tells_what_is_stored(name, within, tmp_path, asked):
     planned = asked(name).plan()
     store = Home(tmp_path).store
