@@ -8,16 +8,16 @@ import platform
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from cache import Key, canonical_json
+from cache import Key, canonical_json, read_arrays, read_json, write_json
 from engine.errors import ResourceError, UnstreamableError
 from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.model.headers import read_header
-from engine.model.module import pass_type, resolve_device
+from engine.model.module import dtype_of, pass_type, resolve_device
 from engine.model.opening import open_model, type_for_passes
 from engine.model.places import note_place
 from engine.model.sources import resolve_model, resolve_texts
@@ -25,17 +25,19 @@ from engine.pipeline import keys
 from engine.pipeline.around import TruncatedModel
 from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factorize import factorize, write_analysis
+from engine.pipeline.opened import OpenedAnalysis
 from engine.pipeline.pace import measure_pace
+from engine.pipeline.pilot import N_SEQUENCES, weigh_widths
 from engine.pipeline.plan import described, plan_analysis
-from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.analyses import ANALYSIS, SPECTRA, analysis_of, load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
-from engine.progress import part_of
+from engine.progress import ignore_progress, part_of
 from engine.results.words import duration, percent
-from engine.specs import ModelSource
+from engine.specs import EvaluationSpec, ModelSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from engine.analysis.value import Analysis
@@ -236,33 +238,46 @@ class _Work:
             begun_s = time.monotonic()
             told, half = part_of(report, 0.8, 0.99), self.header.is_half
             parts = factorize(spec, model, layer_keys, store, told, half=half)
-        seconds["factorization"] = time.monotonic() - begun_s
-        seconds["total"] = time.monotonic() - self.started
-        about = {
-            "model": _title(self.folder),
-            "corpus": spec.corpus.label,
-            # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
-            "spec": json.loads(canonical_json(spec)),
-            "seconds": {name: round(value, 2) for name, value in seconds.items()},
-            "peak_memory_bytes": peak_memory_bytes(),
-            "platform": platform.platform(),
-        }
-        report("analysis", 0.99, "Storing the analysis")
-        with store.writing(self.key, about) as into:
-            write_analysis(
-                into,
-                spec,
-                model,
-                parts,
-                layer_keys,
-                store,
-                model_folder=self.folder,
-                corpus_id=self.corpus_id,
-                base=self.base,
-                half=half,
-            )
+            seconds["factorization"] = time.monotonic() - begun_s
+            seconds["total"] = time.monotonic() - self.started
+            about = {
+                "model": _title(self.folder),
+                "corpus": spec.corpus.label,
+                # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
+                "spec": json.loads(canonical_json(spec)),
+                "seconds": {name: round(value, 2) for name, value in seconds.items()},
+                "peak_memory_bytes": peak_memory_bytes(),
+                "platform": platform.platform(),
+            }
+            report("analysis", 0.99, "Storing the analysis")
+            with store.writing(self.key, about) as into:
+                write_analysis(
+                    into,
+                    spec,
+                    model,
+                    parts,
+                    layer_keys,
+                    store,
+                    model_folder=self.folder,
+                    corpus_id=self.corpus_id,
+                    base=self.base,
+                    half=half,
+                )
+                self._weigh_widths(into, model, about, report)
         report("analysis", 1.0, "Done")
         return self.key
+
+    def _weigh_widths(self, into: Path, model: OpenModel, about: Mapping[str, Any], report: Report) -> None:
+        """Measure what widths count beside ranks, and write it into an analysis that is being stored."""
+        document, dtype = read_json(into / ANALYSIS), str(dtype_of(model.module)).removeprefix("torch.")
+        analysis = analysis_of(self.key, about, document, read_arrays(into / SPECTRA))
+        opened = OpenedAnalysis(
+            self.home, analysis, self.folder, ignore_progress, dtype=dtype, device=self.device, dense=model
+        )
+        corpus = replace(self.spec.corpus, n_sequences=min(N_SEQUENCES, self.spec.corpus.n_sequences))
+        tokens = read_sequences(model, self.spec.corpus, self.texts)[: corpus.n_sequences]
+        weight = weigh_widths(opened, tokens, EvaluationSpec(corpus, dtype, batch_size=1), part_of(report, 0.99, 1.0))
+        write_json(into / ANALYSIS, {**document, "width_weight": weight})
 
     def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:
         """Take the statistics of some runs; return whether those of all runs are stored."""

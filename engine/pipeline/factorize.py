@@ -21,6 +21,7 @@ from engine.model.module import device_for_float64, device_of, dtype_of, weight_
 from engine.model.stacks import part_named
 from engine.pipeline import keys
 from engine.pipeline.factors import write_factors
+from engine.pipeline.reading.analyses import ANALYSIS, SPECTRA
 from engine.pipeline.sequences import text_start
 from engine.types import Metric
 
@@ -180,9 +181,9 @@ def write_analysis(
         for projection, importance in merged.importances.items():
             known = importance.numpy() if base is None else base.importances[projection]
             arrays[f"importance/-/{projection}"] = known
-    write_arrays(folder / "spectra.safetensors", arrays)
+    write_arrays(folder / SPECTRA, arrays)
     write_json(
-        folder / "analysis.json",
+        folder / ANALYSIS,
         {
             "model_fingerprint": model_folder.fingerprint,
             "corpus_fingerprint": corpus_id,

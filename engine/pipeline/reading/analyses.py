@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cache import Key, read_stage
 from engine.analysis.curves import group_curves
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from cache import Artifact, Store
     from engine.types import GroupCurves
+
+ANALYSIS: Final = "analysis.json"
+SPECTRA: Final = "spectra.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,16 @@ def read_analysis(artifact: Artifact) -> Analysis:
     Raises:
         DamagedArtifactError: its files are not what was written.
     """
-    document = artifact.json("analysis.json")
-    arrays = artifact.arrays("spectra.safetensors")
+    document, arrays = artifact.json(ANALYSIS), artifact.arrays(SPECTRA)
+    return analysis_of(
+        artifact.key, {**artifact.manifest.about, "created": artifact.manifest.created}, document, arrays
+    )
+
+
+def analysis_of(
+    key: Key, about: Mapping[str, Any], document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Analysis:
+    """Return an analysis of the parts of its artifact; nats of widths count what the document says."""
     energies: dict[Metric, dict[str, NDArray[np.float64]]] = {}
     nats: dict[Metric, dict[str, NDArray[np.float64]]] = {}
     importances: dict[str, NDArray[np.float64]] = {}
@@ -153,9 +164,12 @@ def read_analysis(artifact: Artifact) -> Analysis:
             importances[block] = values
         else:
             (energies if what == "energies" else nats).setdefault(Metric(metric), {})[block] = values
-    inventory = from_json(Inventory, document.pop("inventory"))
-    about = {**artifact.manifest.about, **document, "created": artifact.manifest.created}
-    return Analysis(artifact.key.fingerprint, about, inventory, energies, nats, importances)
+    inventory = from_json(Inventory, document["inventory"])
+    weight = document.get("width_weight", 1.0)
+    for of_metric in nats.values():
+        of_metric.update({mlp.name: weight * of_metric[mlp.name] for mlp in inventory.mlps if mlp.name in of_metric})
+    about = {**about, **{name: value for name, value in document.items() if name != "inventory"}}
+    return Analysis(key.fingerprint, about, inventory, energies, nats, importances)
 
 
 def curves_by_metric(
