@@ -104,7 +104,7 @@ def _of_same_factors(alike: list[Artifact]) -> list[list[Artifact]]:
         return [alike]
     families: list[tuple[set[str], list[Artifact]]] = []
     for artifact in alike:
-        factors = {key for of_metric in artifact.json("analysis.json")["factors"].values() for key in of_metric}
+        factors = {key for of_metric in artifact.json(ANALYSIS)["factors"].values() for key in of_metric}
         known = next((family for family in families if family[0] & factors), None)
         if known is None:
             families.append((factors, [artifact]))
@@ -145,10 +145,8 @@ def read_analysis(artifact: Artifact) -> Analysis:
     Raises:
         DamagedArtifactError: its files are not what was written.
     """
-    document, arrays = artifact.json(ANALYSIS), artifact.arrays(SPECTRA)
-    return analysis_of(
-        artifact.key, {**artifact.manifest.about, "created": artifact.manifest.created}, document, arrays
-    )
+    about = {**artifact.manifest.about, "created": artifact.manifest.created}
+    return analysis_of(artifact.key, about, artifact.json(ANALYSIS), artifact.arrays(SPECTRA))
 
 
 def analysis_of(
