@@ -236,10 +236,13 @@ def rounded_linears(module: nn.Module) -> list[dict[str, Any]]:
 
 def rank_pattern(module: nn.Module) -> dict[str, int]:
     """Return the rank of every factored linear module, or stack, by its name, in model order, as PEFT writes ranks."""
-    factored = (
-        (name, part) for name, part in module.named_modules() if isinstance(part, FactoredLinear | FactoredStack)
-    )
-    return {name: part.left.weight.shape[-1] for name, part in factored}
+    ranks = {}
+    for name, part in module.named_modules():
+        if isinstance(part, FactoredLinear):
+            ranks[name] = part.left.in_features
+        elif isinstance(part, FactoredStack):
+            ranks[name] = part.left.weight.shape[-1]
+    return ranks
 
 
 def _modeling_source(classes: OriginalClasses) -> str:

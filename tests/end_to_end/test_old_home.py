@@ -214,7 +214,7 @@ def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: s
 def test_what_refinements_and_exports_brought_is_said(home: Path, open_page: Callable[..., AppTest]) -> None:  # noqa: F811
     (queued,) = JobRecord(home).unfinished()  # a page would follow it in place of the one in its address
     JobRecord(home).cancel(queued.id, 0.0)
-    for operation, said in (("refine", "Perplexity over dense: "), ("export", "outputs differ by at most")):
+    for operation, said in (("refine", "Perplexity over dense: "), ("export", "The export is no longer in ")):
         job = next(job["job"] for job in JOBS if job["operation"] == operation and job["status"] == "done")
         page = open_page("allocation", analysis=KNOWN["analysis"][:12], job=job)
         assert any(said in caption.value for caption in page.caption)
