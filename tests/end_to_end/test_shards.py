@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from cache import Key
 from engine.errors import InvalidSpecError
 from engine.operations import Analyse, AnalyseShard
 from engine.pipeline.analyse import analyse
+from engine.pipeline.factorize import read_statistics
 from engine.pipeline.runs import RUN_LENGTH, runs_of
 from engine.progress import ignore_progress
 from engine.settings import Home
@@ -157,3 +159,17 @@ def test_the_command_shares_an_analysis_out(asked: Asked, whole: Callable[..., D
 
 def _option(name: str, value: object) -> tuple[str, str]:
     return f"--{name.replace('_', '-')}", ",".join(value) if isinstance(value, list) else str(value)
+
+
+@pytest.mark.parametrize(("fisher", "are_equal"), [("empirical", True), ("ggn", False), ("sampled", False)])
+def test_every_run_draws_signs_and_tokens_of_its_own(asked, toy_tokenizer, tmp_path, fisher, are_equal):
+    text, word = tmp_path / "same.txt", " river"
+    text.write_text(word * (2 * RUN_LENGTH * 8), encoding="utf-8")
+    of_word = len(toy_tokenizer(word * 9)["input_ids"]) - len(toy_tokenizer(word * 8)["input_ids"])
+    home = Home(tmp_path / "home")
+    asked(text=str(text), n_sequences=2 * RUN_LENGTH, fisher=fisher, length=4 * of_word).run(home, ignore_progress)
+    artifacts = [home.store.read(key) for key in home.store.keys("statistics")]
+    of_layer = [one for one in artifacts if one.manifest.about["layer"] == 0]
+    first, second = (read_statistics(one, 0, torch.device("cpu")) for one in of_layer)
+    equal = [torch.equal(first.gradients[name], second.gradients[name]) for name in first.gradients]
+    assert equal == [are_equal] * len(equal)
