@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import platform
 import time
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from engine.pipeline.factorize import factorize, write_analysis
 from engine.pipeline.opened import OpenedAnalysis
 from engine.pipeline.pace import measure_pace
 from engine.pipeline.pilot import N_SEQUENCES, weigh_widths
-from engine.pipeline.plan import described, plan_analysis
+from engine.pipeline.plan import described, fits_whole, plan_analysis
 from engine.pipeline.reading.analyses import ANALYSIS, SPECTRA, analysis_of, load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
@@ -271,12 +272,25 @@ class _Work:
         """Measure what widths count beside ranks, and write it into an analysis that is being stored."""
         document, dtype = read_json(into / ANALYSIS), str(dtype_of(model.module)).removeprefix("torch.")
         analysis = analysis_of(self.key, about, document, read_arrays(into / SPECTRA))
+        # A compressed copy is made beside the model; where it does not fit, both are run layer by layer from the files.
+        fits = model.weights is not None or fits_whole(self.header, dtype)
         opened = OpenedAnalysis(
-            self.home, analysis, self.folder, ignore_progress, dtype=dtype, device=self.device, dense=model
+            self.home,
+            analysis,
+            self.folder,
+            ignore_progress,
+            dtype=dtype,
+            device=self.device,
+            dense=model if fits else None,
+            copies=1.0 if fits else math.inf,
         )
         corpus = replace(self.spec.corpus, n_sequences=min(N_SEQUENCES, self.spec.corpus.n_sequences))
         tokens = read_sequences(model, self.spec.corpus, self.texts)[: corpus.n_sequences]
-        weight = weigh_widths(opened, tokens, EvaluationSpec(corpus, dtype, batch_size=1), part_of(report, 0.99, 1.0))
+        told = part_of(report, 0.99, 1.0)
+        try:
+            weight = weigh_widths(opened, tokens, EvaluationSpec(corpus, dtype, batch_size=1), told)
+        except UnstreamableError:
+            weight = 1.0
         write_json(into / ANALYSIS, {**document, "width_weight": weight})
 
     def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:

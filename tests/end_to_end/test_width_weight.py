@@ -11,6 +11,7 @@ import torch
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.operations import Analyse
+from engine.pipeline import analyse as analysing
 from engine.pipeline import pilot
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
@@ -21,10 +22,10 @@ from engine.types import RANK_FORMATS, Budget, Format, Metric
 from tests.support import toys
 
 
-@pytest.fixture
-def trained(tmp_path, toy_tokenizer, text_file):
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, toy_tokenizer, text_file):
     """A toy that has learnt the text, so that cutting it costs something."""
-    model, folder = toys.build("llama-gqa"), tmp_path / "model"
+    model, folder = toys.build("llama-gqa"), tmp_path_factory.mktemp("trained")
     tokens = torch.tensor(toy_tokenizer(text_file.read_text("utf-8"))["input_ids"])
     rows = tokens[: len(tokens) // 32 * 32].view(-1, 32)[:64]
     adam = torch.optim.Adam(model.parameters(), 1e-2)
@@ -51,8 +52,10 @@ def over_promised(session, analysis, formats):
     return (found.nll - found.dense_nll) / cost_of(analysis, rank_map).nats
 
 
-def test_the_weight_is_what_both_kinds_of_maps_lose_over_what_was_promised(tmp_path, trained, text_file, monkeypatch):
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_weight_is_what_maps_of_both_kinds_lose_over_the_promised(tmp_path, trained, text_file, monkeypatch, fits):
     monkeypatch.setattr(pilot, "_VISIBLE_NATS", 1e-3)
+    monkeypatch.setattr(analysing, "fits_whole", lambda *_: fits)  # whether a second copy does
     home = Home(tmp_path / "home")
     analysis = analysed(home, trained, text_file)
     weight = analysis.about["width_weight"]
