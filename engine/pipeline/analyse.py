@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from cache import Key, canonical_json, read_arrays, read_json, write_json
-from engine.errors import ResourceError, UnstreamableError
+from engine.errors import NumericalError, ResourceError, UnstreamableError
 from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.model.headers import read_header
@@ -289,7 +289,8 @@ class _Work:
         told = part_of(report, 0.99, 1.0)
         try:
             weight = weigh_widths(opened, tokens, EvaluationSpec(corpus, dtype, batch_size=1), told)
-        except UnstreamableError:
+        except (NumericalError, ResourceError, UnstreamableError) as error:
+            told("pilot", 1.0, f"Widths are not weighed: {error}")
             weight = 1.0
         write_json(into / ANALYSIS, {**document, "width_weight": weight})
 

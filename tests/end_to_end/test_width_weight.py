@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.errors import NumericalError
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.operations import Analyse
@@ -76,3 +77,11 @@ def test_the_weight_is_what_maps_of_both_kinds_lose_over_the_promised(tmp_path, 
 
 def test_damage_too_small_to_be_seen_weighs_nothing(tmp_path, model_folder, text_file):
     assert analysed(Home(tmp_path), model_folder("llama-gqa"), text_file).about["width_weight"] == 1.0
+
+
+def test_an_analysis_is_kept_where_its_widths_cannot_be_weighed(tmp_path, trained, text_file, monkeypatch):
+    def overflow(*_):
+        raise NumericalError("The loss is not finite.")
+
+    monkeypatch.setattr(analysing, "weigh_widths", overflow)
+    assert analysed(Home(tmp_path), trained, text_file).about["width_weight"] == 1.0
