@@ -6,10 +6,13 @@ import gzip
 from typing import TYPE_CHECKING, Final
 
 from anyio import to_thread
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+
+from app.whole_answers import send_changed
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.datastructures import MutableHeaders
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _KINDS: Final = ("text/", "application/javascript", "application/json")
 
@@ -26,29 +29,17 @@ class CompressedFiles:
         if not _asks_for_a_file(scope):
             await self._app(scope, receive, send)
             return
-        start: Message | None = None
-        body = bytearray()
 
-        async def send_compressed(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            body.extend(message.get("body", b""))
-            if message.get("more_body") or start is None:
-                return
-            headers, content = MutableHeaders(scope=start), bytes(body)
-            if start["status"] == 200 and headers.get("content-type", "").startswith(_KINDS):
-                if scope["path"] not in self._compressed:
-                    self._compressed[scope["path"]] = await to_thread.run_sync(gzip.compress, content, 6)
-                content = self._compressed[scope["path"]]
-                headers["Content-Encoding"] = "gzip"
-                headers["Content-Length"] = str(len(content))
-                headers.add_vary_header("Accept-Encoding")
-            await send(start)
-            await send({"type": "http.response.body", "body": content})
+        async def compress(status: int, headers: MutableHeaders, content: bytes) -> bytes:
+            if status != 200 or not headers.get("content-type", "").startswith(_KINDS):
+                return content
+            if scope["path"] not in self._compressed:
+                self._compressed[scope["path"]] = await to_thread.run_sync(gzip.compress, content, 6)
+            headers["Content-Encoding"] = "gzip"
+            headers.add_vary_header("Accept-Encoding")
+            return self._compressed[scope["path"]]
 
-        await self._app(scope, receive, send_compressed)
+        await send_changed(self._app, scope, receive, send, compress)
 
 
 def _asks_for_a_file(scope: Scope) -> bool:

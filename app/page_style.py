@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from starlette.datastructures import MutableHeaders
+from app.whole_answers import send_changed
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.datastructures import MutableHeaders
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 WIDTHS: Final = (340, 400, 640)
 """In pixels, that parts of a page beside each other can have at least."""
@@ -79,26 +80,13 @@ class StyledPage:
         if scope["type"] != "http" or scope["method"] != "GET" or not _asks_for_a_page(scope):
             await self._app(scope, receive, send)
             return
-        start: Message | None = None
-        body = bytearray()
 
-        async def send_styled(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            body.extend(message.get("body", b""))
-            if message.get("more_body") or start is None:
-                return
-            styled = bytes(body).replace(b"</head>", STYLE + b"</head>", 1)
-            headers = MutableHeaders(scope=start)
-            headers["Content-Length"] = str(len(styled))
+        async def style(_status: int, headers: MutableHeaders, content: bytes) -> bytes:
             del headers["ETag"], headers["Last-Modified"]
-            await send(start)
-            await send({"type": "http.response.body", "body": styled})
+            return content.replace(b"</head>", STYLE + b"</head>", 1)
 
         headers = [(name, value) for name, value in scope["headers"] if name not in _DEPENDS_ON_CONTENT]
-        await self._app({**scope, "headers": headers}, receive, send_styled)
+        await send_changed(self._app, {**scope, "headers": headers}, receive, send, style)
 
 
 def _asks_for_a_page(scope: Scope) -> bool:

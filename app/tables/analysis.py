@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from engine.results.words import counted, duration, megabytes, percent
+from engine.results.words import TIMES, counted, duration, megabytes, percent
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -31,6 +31,7 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
         "Seed": str(calibration["seed"]),
         "Damping": f"{spec['damping']:g}",
         "Shrinkage of second moments": percent(spec.get("gradient_shrinkage", 0.0)),
+        "Harm of widths": _harm_of_widths(about.get("width_weight")),
         "Time": ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in about["seconds"].items()),
         "Peak memory": megabytes(about["peak_memory_bytes"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
@@ -38,3 +39,9 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
         "Id": analysis.id,
     }
     return pd.DataFrame(facts.items(), columns=["what", "value"])
+
+
+def _harm_of_widths(weight: float | None) -> str:
+    if weight is None:
+        return "as estimated; no compressed model was run to correct it"
+    return f"{weight:.2f} {TIMES} the estimate, relative to that of ranks: two compressed models were run"

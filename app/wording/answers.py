@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engine.playground import Question
-
 _MARKS: Final = (
     "background:rgba(86,180,233,.22);text-decoration:underline dotted",
     "background:rgba(230,159,0,.22);text-decoration:underline solid",
@@ -37,10 +35,14 @@ class Comparison:
     is_equal: bool
 
 
-def titles_of(question: Question) -> tuple[str, str]:
-    """Return what the two models that answer are called."""
-    first = f"Compressed: {question.instead_title}" if question.instead else "Dense model"
-    return first, f"Compressed: {question.title}"
+def titles_of(compressed: str, instead: str = "") -> tuple[str, str]:
+    """Return what the two models that answer are called.
+
+    Args:
+        compressed: which model the second one is.
+        instead: which compressed model answers in the place of the dense one; empty: none does.
+    """
+    return f"Compressed: {instead}" if instead else "Dense model", f"Compressed: {compressed}"
 
 
 def compare(first: str, second: str) -> Comparison:

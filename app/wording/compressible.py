@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from engine.results.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+Group = TypeVar("Group", str, int)
 
 _NEAR: Final = 0.2
 """Of the range between the lowest and the highest kind: what is this close to an end is named with it."""
@@ -28,7 +30,7 @@ def compressible_in_words(title: str, kinds: Sequence[str], blocks: Sequence[str
         blocks: what each is called.
         shares: of full rank, which each needs.
     """
-    by_kind = _by_kind(kinds, shares)
+    by_kind = _by(kinds, shares)
     middles = {kind: median(values) for kind, values in by_kind.items()}
     low, high = _ends(middles)
     said = f"**Most compressible: {_joined(low)}**, whose {title} is {_between(middles[kind] for kind in low)} of full "
@@ -48,17 +50,18 @@ def compressible_in_words(title: str, kinds: Sequence[str], blocks: Sequence[str
 
 
 def costly_in_words(
-    kinds: Sequence[str], blocks: Sequence[str], nats: Sequence[float], freed_mb: Sequence[float]
+    kinds: Sequence[str], layers: Sequence[int], blocks: Sequence[str], nats: Sequence[float], freed_mb: Sequence[float]
 ) -> str:
-    """Return which kinds are cheapest and dearest to cut for what that frees, and which projections cost most.
+    """Return which kinds are cheapest and dearest to cut for what that frees, and what costs most of all.
 
     Args:
         kinds: of every projection.
+        layers: the same.
         blocks: what each is called.
         nats: per token, that cutting each alone costs.
         freed_mb: by that cut.
     """
-    cost, size = _by_kind(kinds, nats), _by_kind(kinds, freed_mb)
+    cost, size = _by(kinds, nats), _by(kinds, freed_mb)
     per_mb = {kind: sum(cost[kind]) / sum(size[kind]) for kind in cost if sum(size[kind]) > 0}
     if not per_mb:
         return "Nothing is freed by this cut."
@@ -67,18 +70,21 @@ def costly_in_words(
     said = f"**Cheapest to cut: {_joined(cheapest)}**, {_nats(map(per_mb.__getitem__, cheapest))} nats per MB freed."
     if len(order) > 1:
         said += f" Dearest: {order[-1]}, {per_mb[order[-1]]:.2g}."
-    dearest = sorted(zip(nats, blocks, strict=True), reverse=True)[:_MOST_NAMED]
     total = sum(max(value, 0.0) for value in nats)
     if total > 0:
+        by_layer = {layer: sum(max(v, 0.0) for v in values) / total for layer, values in _by(layers, nats).items()}
+        most, least = max(by_layer, key=by_layer.__getitem__), min(by_layer, key=by_layer.__getitem__)
+        dearest = sorted(zip(nats, blocks, strict=True), reverse=True)[:_MOST_NAMED]
         named = ", ".join(f"{block} ({percent(value / total)})" for value, block in dearest)
-        said += f" Single projections with the largest share of all nats: {named}."
+        said += f" Of all nats, layer {most} has most ({percent(by_layer[most])}), layer {least} least "
+        said += f"({percent(by_layer[least])}); of single projections {named}."
     return said
 
 
-def _by_kind(kinds: Sequence[str], values: Sequence[float]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for kind, value in zip(kinds, values, strict=True):
-        found.setdefault(kind, []).append(value)
+def _by(groups: Sequence[Group], values: Sequence[float]) -> dict[Group, list[float]]:
+    found: dict[Group, list[float]] = {}
+    for group, value in zip(groups, values, strict=True):
+        found.setdefault(group, []).append(value)
     return found
 
 

@@ -143,7 +143,7 @@ def answer(dense: TokenForecast, compressed: TokenForecast, device: Device) -> s
     if ratio < 1 - NOTICEABLE:
         return f"It will be faster on {device.title}: {ratio:.2f} × the time of the dense model for a token."
     if ratio <= 1 + NOTICEABLE:
-        return f"It will not be faster on {device.title}: {ratio:.2f} × the time of the dense model for a token."
+        return f"It will be about as fast on {device.title}: {ratio:.2f} × the time of the dense model for a token."
     return (
         f"It will be slower on {device.title}: {ratio:.2f} × the time of the dense model for a token, because factors "
         "are more and smaller operations; widths are not."

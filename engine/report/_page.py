@@ -15,13 +15,13 @@ from engine.report._scores import rouge_rows, task_rows
 from engine.report._tables import cost_rows, perplexity_rows, rank_rows, refined_rows
 from engine.results.glossary import REPORT_TERMS
 from engine.results.rounding import sizes_in_words
-from engine.results.words import REFINEMENTS, method_title
+from engine.results.words import REFINEMENTS, TIMES, method_title
 
 
 def render_report(content: ReportContent) -> str:
     """Return the report as one HTML document that asks for nothing from anywhere."""
     row, dense = content.row, content.dense
-    return (
+    page = (
         _environment()
         .get_template("report.html")
         .render(
@@ -44,6 +44,7 @@ def render_report(content: ReportContent) -> str:
             terms=REPORT_TERMS,
         )
     )
+    return page.replace(f" {TIMES}", f"\u00a0{TIMES}")  # no line ends between a number and its sign
 
 
 @cache

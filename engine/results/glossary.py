@@ -60,8 +60,7 @@ TERMS: Final = (
     ),
     Term(
         "Multiply-adds",
-        "The arithmetic for one token. Fewer multiply-adds do not imply the same gain in speed; speeds are always "
-        "measured.",
+        "The arithmetic for one token. Fewer multiply-adds do not imply the same gain in speed.",
     ),
     Term("Projection", "One weight matrix of a layer; its kind (q, k, v, o, gate, up, down, …) says what for."),
     Term(
@@ -75,13 +74,25 @@ TERMS: Final = (
         "stays dense.",
     ),
     Term(
+        "Ranks in steps",
+        "Water-filling chooses ranks and widths that are multiples of a power of two, up to 32 for large matrices, "
+        "because processors are slow at odd sizes. What is set by hand is taken as it is.",
+    ),
+    Term(
+        "Predicted speed",
+        "The time for a token on a device: the slower of reading the weights and computing the products, and what "
+        "every operation takes besides. A speed typed on the board is a budget: each method then has its best map that "
+        "is predicted to be so fast.",
+    ),
+    Term(
         "Pareto front",
         "The measured maps that no other one beats: none is at least as good and as cheap, and better in one.",
     ),
 )
 """Everything a reader of pages and reports may have to look up, basics first."""
 
-REPORT_TERMS: Final = tuple(term for term in TERMS if term.word not in {"Projection", "Spectrum", "Break-even"})
+_NOT_REPORTED: Final = {"Projection", "Spectrum", "Break-even", "Ranks in steps", "Predicted speed"}
+REPORT_TERMS: Final = tuple(term for term in TERMS if term.word not in _NOT_REPORTED)
 """The words that a report uses."""
 
 FORMATS: Final[Mapping[Format, str]] = {
@@ -138,7 +149,8 @@ METHODS: Final[Mapping[str, MethodCard]] = {
     ),
     "water-filling": MethodCard(
         "Every projection has a curve: parameters against the predicted increase of the loss. The budget goes where a "
-        "parameter buys most, over all layers, ranks, widths and formats at once.",
+        "parameter buys most, over all layers, ranks, widths and formats at once. What widths promise is corrected by "
+        "how much two compressed models of the analysis were harmed.",
         "minimise \u03a3 \u00bd \u03a3 \u03c3\u00b2 discarded, at the budget",
         "Milliseconds: one sorted list answers every budget.",
     ),

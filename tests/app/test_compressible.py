@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
 KINDS = ["q", "k", "up", "down"] * 3
+LAYERS = [0] * 4 + [1] * 4 + [2] * 4
 BLOCKS = [f"L{layer} {kind}" for layer in range(3) for kind in KINDS[:4]]
 
 
@@ -33,13 +34,13 @@ def test_a_model_of_one_kind_and_equal_kinds_have_no_other_end() -> None:
 
 def test_costs_are_compared_for_what_a_cut_frees() -> None:
     nats = [0.1, 0.2, 0.3, 2.0, 0.1, 0.2, 0.3, 1.0, 0.1, 0.2, 0.3, 1.0]
-    assert costly_in_words(KINDS, BLOCKS, nats, [1.0, 1.0, 2.0, 2.0] * 3) == (
-        "**Cheapest to cut: q and up**, 0.1 to 0.15 nats per MB freed. Dearest: down, 0.67. Single "
-        "projections with the largest share of all nats: L0 down (34.5 %), L2 down (17.2 %), L1 down (17.2 %), "
-        "L2 up (5.2 %)."
+    assert costly_in_words(KINDS, LAYERS, BLOCKS, nats, [1.0, 1.0, 2.0, 2.0] * 3) == (
+        "**Cheapest to cut: q and up**, 0.1 to 0.15 nats per MB freed. Dearest: down, 0.67. Of all nats, "
+        "layer 0 has most (44.8 %), layer 1 least (27.6 %); of single projections L0 down (34.5 %), L2 down (17.2 %), "
+        "L1 down (17.2 %), L2 up (5.2 %)."
     )
-    assert costly_in_words(KINDS, BLOCKS, nats, [0.0] * 12) == "Nothing is freed by this cut."
-    assert costly_in_words(["fc"], ["L0 fc"], [-0.1], [1.0]) == "**Cheapest to cut: fc**, -0.1 nats per MB freed."
+    assert costly_in_words(KINDS, LAYERS, BLOCKS, nats, [0.0] * 12) == "Nothing is freed by this cut."
+    assert costly_in_words(["fc"], [0], ["L0 fc"], [-0.1], [1.0]) == "**Cheapest to cut: fc**, -0.1 nats per MB freed."
 
 
 def test_both_pages_say_it(open_page: Callable[..., AppTest], analysed_home: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def test_every_format_and_every_method_is_explained() -> None:
     assert set(glossary.FORMATS) == set(Format)
     assert set(glossary.METHODS) == set(PRESETS)
+    assert {"Ranks in steps", "Predicted speed"} <= {term.word for term in glossary.TERMS}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -60,7 +61,7 @@ def test_a_methods_card_says_what_it_did_on_this_model(toy_analysis: Analysis, a
 
 def test_a_report_has_the_same_words(toy_analysis: Analysis, analysed_home: Path) -> None:
     (row, *_) = [row for row in measurements.result_rows(toy_analysis.id) if not row.is_dense]
-    html = measurements.report_html(toy_analysis.id, row.rank_map.to_json())
+    html = measurements.report_html(toy_analysis.id, row.rank_map.to_json()).replace("\u00a0", " ")
     assert all(f"<dt>{term.word}</dt><dd>{term.meaning}</dd>" in html for term in glossary.REPORT_TERMS)
 
 

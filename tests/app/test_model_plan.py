@@ -120,7 +120,7 @@ def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home:
     assert len(open_page("model").dataframe) == len(page.dataframe) - 3  # analyses, stages, exports
 
 
-def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Path) -> None:
+def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
     page = open_page("model")
     assert not page.exception
     assert not page.json
@@ -129,6 +129,7 @@ def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Pa
     assert facts["Text"] == "corpus.txt"
     assert facts["Amount"] == "8 sequences of 64 tokens"
     assert facts["Taken of"] == "the dense model"
+    assert facts["Harm of widths"].startswith(f"{toy_analysis.about['width_weight']:.2f} × the estimate")
     assert facts["Made"].endswith("UTC")
     assert not any(word in value for value in facts.values() for word in ("None", "null", "{"))
 

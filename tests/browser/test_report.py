@@ -52,7 +52,7 @@ def test_a_report_opens_offline_shows_the_stores_numbers_and_prints(
     row = results(measured_toy.store, measured_toy.analysis.id)[1]
     tiles = page.locator(".tile")
     shown = {tiles.nth(i).locator("dt").inner_text(): tiles.nth(i).inner_text() for i in range(tiles.count())}
-    assert f"{row.perplexities[0].ratio:.3f} ×" in shown["Perplexity"]
+    assert f"{row.perplexities[0].ratio:.3f}\u00a0×" in shown["Perplexity"]
     assert "measured" in shown["Perplexity"]
     assert f"{100 * row.size.kept_fraction:.1f} %" in shown["Parameters kept"]
     assert "counted" in shown["Parameters kept"]

@@ -44,6 +44,7 @@ def test_a_measured_map_is_reported_with_its_numbers(terminal, measured_toy, tmp
     assert f"{row.costs[0].decode_multiply_adds:,.0f}" in shown
     assert f"{row.costs[0].speeds[0].decode_ratio.median:.2f} ×" in shown
     assert row.perplexities[0].provenance.model_fingerprint in page
+    assert " ×" not in page, "a line could end before the sign"
     assert "has not been measured yet" not in shown
     assert "No weight was trained" in shown
 

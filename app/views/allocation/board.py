@@ -51,8 +51,8 @@ def board_input(
         devices=known_devices(state.size_dtype),
         dense_perplexity=dense,
         basis=(
-            f"Predictions are for {described.replace(chr(92), '')}, where the dense model has a perplexity of "
-            f"{dense:.2f}, {calibrated(predictor_on(text).n_runs)}."
+            f"For {described.replace(chr(92), '')}: dense perplexity {dense:.2f}, predictions "
+            f"{calibrated(predictor_on(text).n_runs)}."
         ),
     )
 

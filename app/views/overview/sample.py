@@ -27,7 +27,7 @@ def show_sample(rows: Sequence[ResultRow], kept_fraction: float) -> None:
     """Show the last answer of the Playground, or else a summary of the map that is closest in size."""
     answer = _last_answer()
     if answer is not None:
-        before, after = titles_of(answer.question)
+        before, after = titles_of(answer.question.title, answer.question.instead_title)
         _show(
             "The last prompt of the Playground",
             [

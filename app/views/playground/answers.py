@@ -26,19 +26,20 @@ _TEXT_HEIGHT = 300
 _ENDED_AT_ONCE = "<em>The model returned an empty answer.</em>"
 
 
-def show_answer(answer_id: str | None, stop_place: DeltaGenerator) -> None:
+def show_answer(answer_id: str | None, stop_place: DeltaGenerator, titles: tuple[str, str]) -> None:
     """Show an answer, refreshed while it is written.
 
     Args:
         answer_id: of the answer; ``None`` shows where one will be.
         stop_place: where the button goes that ends it.
+        titles: of the two models that would answer now.
     """
     answer = None if answer_id is None else playground.playground().answer(answer_id, presence())
     is_active = answer is not None and not answer.status.is_final
-    st.fragment(_show, run_every=_POLL_S if is_active else None)(answer_id, stop_place, is_active)
+    st.fragment(_show, run_every=_POLL_S if is_active else None)(answer_id, stop_place, titles, is_active)
 
 
-def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -> None:
+def _show(answer_id: str | None, stop_place: DeltaGenerator, titles: tuple[str, str], was_active: bool) -> None:
     with errors_shown():
         answer = None if answer_id is None else playground.playground().answer(answer_id, presence())
         is_active = answer is not None and not answer.status.is_final
@@ -55,7 +56,9 @@ def _show(answer_id: str | None, stop_place: DeltaGenerator, was_active: bool) -
             st.error(plain(answer.note), icon=":material/error:")
         else:
             st.markdown("No question asked yet." if answer is None else _status(answer))
-        _show_sides(answer)
+        if answer is not None:
+            titles = answer_text.titles_of(answer.question.title, answer.question.instead_title)
+        _show_sides(answer, titles)
         if answer is not None and isinstance(answer.question.compressed, ProgressiveChoice):
             _show_schedule(answer, answer.question.compressed)
 
@@ -85,8 +88,7 @@ def _difference(answer: Answer) -> str:
     return "The answers differ " + (f"from word {n + 1} on." if n else "from the first word on.")
 
 
-def _show_sides(answer: Answer | None) -> None:
-    titles = ("Dense model", "Compressed model") if answer is None else answer_text.titles_of(answer.question)
+def _show_sides(answer: Answer | None, titles: tuple[str, str]) -> None:
     sides = (Side(), Side()) if answer is None else (answer.dense, answer.compressed)
     places = st.columns(2, gap="large")
     for name, place, title, side, text in zip(SIDES, places, titles, sides, _texts(answer), strict=True):

@@ -15,6 +15,7 @@ from app.widgets.held_draft import held_across_reloads
 from app.widgets.opened_map import opened_map
 from app.widgets.pickers import budget_slider, kept_fraction_slider, option_picker
 from app.widgets.text_choice import remembered_text
+from app.wording.answers import titles_of
 from engine.decoding.schedules import RankSchedule, ScheduleKind
 from engine.errors import RankScopeError
 from engine.methods.presets import PRESETS
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 _CONSTANT: Final = "constant"
 _KINDS: Final = {
-    ScheduleKind.STAGED.value: "In 4 steps",
-    ScheduleKind.LINEAR.value: "At every token",
-    _CONSTANT: "Constant, same mean",
+    ScheduleKind.STAGED.value: "4 steps",
+    ScheduleKind.LINEAR.value: "Every token",
+    _CONSTANT: "Constant",
 }
 _STAGES = 4
 
@@ -51,6 +52,11 @@ class Choice:
     title: str
     of: Callable[[int], MapChoice | ProgressiveChoice]
     instead: Choice | None = None
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """What the two models that answer are called."""
+        return titles_of(self.title, self.instead.title if self.instead else "")
 
 
 def choose_compressed(analysis: Analysis) -> Choice:
@@ -159,14 +165,14 @@ def _choose_schedule() -> Choice:
     schedule(_STAGES)
     instead = None
     if kind != _CONSTANT and st.toggle(
-        "Compare with the same mean, constant",
+        "Compare with the constant budget",
         key="beside",
         bind="query-params",
         help="The first answer is then that of the constant budget instead of the dense model's: the same work in all.",
     ):
-        constant = f"{method_title(method)}, constantly {percent(mean)}"
+        constant = f"{method_title(method)}, constant {percent(mean)}"
         instead = Choice(constant, lambda n_tokens: ProgressiveChoice(_constant(mean, n_tokens), method))
-    budgets = f"constantly {percent(mean)}" if kind == _CONSTANT else f"{percent(start, 0)} down to {percent(end, 0)}"
+    budgets = f"constant {percent(mean)}" if kind == _CONSTANT else f"{percent(start, 0)} down to {percent(end, 0)}"
     title = f"{method_title(method)}, {budgets}"
     return Choice(title, lambda n_tokens: ProgressiveChoice(schedule(n_tokens), method), instead)
 

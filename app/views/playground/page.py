@@ -36,7 +36,8 @@ def render() -> None:
             choice = choose_compressed(analysis)
         with asked:
             stop_place = _ask(analysis, choice)
-        show_answer(url_state("answer"), stop_place)
+        titles = ("Dense model", "Compressed model") if choice is None else choice.titles
+        show_answer(url_state("answer"), stop_place, titles)
 
 
 def _ask(analysis: Analysis, choice: Choice | None) -> DeltaGenerator:

@@ -83,7 +83,7 @@ def _show_projections(analysis: Analysis, scores: pd.DataFrame, current: CostedM
 
 def _say_costly(scores: pd.DataFrame, kept: float) -> None:
     by = "predicted" if scores["measured"].isna().all() else "measured"
-    words = costly_in_words(*(list(scores[column]) for column in ("kind", "block", by, "freed_mb")))
+    words = costly_in_words(*(list(scores[column]) for column in ("kind", "layer", "block", by, "freed_mb")))
     st.markdown(f"{words} ({by.capitalize()}, each cut alone to {percent(kept)}.)", width=1100)
 
 

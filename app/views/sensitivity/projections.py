@@ -101,7 +101,7 @@ def show_projections(
             label = f"Select {counted(len(picked), 'projection')} on the rank board"
             page_link("allocation", label, **selected_in_address(analysis, set(picked["name"])))
         else:
-            page_link("allocation", "Allocate the ranks")
+            page_link("allocation", "Choose ranks")
 
 
 def _offer_to_hold(analysis: Analysis, picked: pd.DataFrame, held: dict[str, int], current: CostedMap | NoMap) -> None:

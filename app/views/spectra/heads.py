@@ -32,6 +32,7 @@ _ABSENT: Final = (
     "Single heads are shown for q, k and v of models whose config.json is on this machine, where the outputs are no "
     "wider than the inputs: only then do the stored factors have a row for every output."
 )
+_WITHOUT_O: Final = "Not of o: heads divide its inputs, and the stored factors have a row for every output only."
 _DARK: Final = {"rank_fraction": "(dark: compressible)", "share": "(dark: little)", "lost": "(dark: little)"}
 _MOST_NAMED: Final = 4
 
@@ -54,7 +55,7 @@ def show_heads(analysis: Analysis, choices: Choices, cuts: Mapping[str, int]) ->
         st.info(_ABSENT)
         return
     with st.container(horizontal=True):
-        kind = option_picker("Heads of", {kind: kind for kind in kinds}, key="heads", in_url=True)
+        kind = option_picker("Heads of", {kind: kind for kind in kinds}, key="heads", help_text=_WITHOUT_O, in_url=True)
         value = option_picker("Shown", tables.HEAD_VALUES, key="head-value", help_text=_HELP, in_url=True)
     of_kind = {name: spectra for name, spectra in found.items() if analysis.projections[name].kind == kind}
     table = tables.heads(analysis.projections, of_kind, layout, cuts)

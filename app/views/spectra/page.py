@@ -69,7 +69,7 @@ def render() -> None:
         show_table(table, choices.energy)
         with st.container(horizontal=True):
             page_link("sensitivity", "Which projections matter most")
-            page_link("allocation", "Change the ranks on the board")
+            page_link("allocation", "Choose ranks")
 
 
 def _cuts(current: CostedMap | NoMap) -> dict[str, int]:

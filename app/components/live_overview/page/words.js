@@ -31,7 +31,7 @@ export function outlook(ratio, fits, denseFits, noticeable) {
   if (!fits) return "It does not fit its memory.";
   if (!denseFits) return "It fits, where the dense model does not.";
   if (ratio < 1 - noticeable) return `It will be faster: ${ratio.toFixed(2)} × the dense model's time.`;
-  if (ratio <= 1 + noticeable) return "It will not be faster.";
+  if (ratio <= 1 + noticeable) return "It will be about as fast.";
   return `It will be slower: ${ratio.toFixed(2)} × the dense model's time, because factors are more and smaller operations; widths are not.`;
 }
 
