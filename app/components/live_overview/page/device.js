@@ -1,7 +1,7 @@
 import { megabytes } from "../../rank_board/board/text.js";
 import { duration, outlook } from "./words.js";
 
-const [LONG, TALL, EDGE] = [190, 46, 5];
+const [LONG, TALL, EDGE] = [190, 34, 5];
 
 /** What the shown map would take on a device, before it is compressed, beside what was measured. */
 export class DeviceLine {
@@ -10,6 +10,7 @@ export class DeviceLine {
     this.batch = find(".ov-batch");
     this.says = find(".ov-device-says");
     this.svg = find(".ov-times");
+    this.labels = [...this.svg.children];
     for (const field of [this.device, this.batch]) field.addEventListener("change", changed);
   }
 
@@ -52,7 +53,7 @@ export class DeviceLine {
     const [from, to] = this.data.range;
     const x = (kept) => EDGE + ((kept - from) / (to - from)) * (LONG - 2 * EDGE);
     const y = (ratio) => TALL - EDGE - ((ratio - low) / (high - low)) * (TALL - 2 * EDGE);
-    this.svg.replaceChildren();
+    this.svg.replaceChildren(...this.labels);
     this.add("line", { class: "ov-grid ov-one", x1: EDGE, x2: LONG - EDGE, y1: y(1), y2: y(1) });
     if (line.length) this.add("path", { class: "ov-time", d: `M${line.map(([kept, ratio]) => `${x(kept)},${y(ratio)}`).join("L")}` });
     for (const [kept, ratio, title] of measured) {

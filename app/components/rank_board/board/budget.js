@@ -130,6 +130,8 @@ export class BudgetControl {
     const size = this.shownBytes();
     const text = this.choosesBits ? `${percentText(keep)} of the bytes, ${megabytes(size)}` : `${percentText(keep)} kept, ${short(Math.floor(keep * compressible))} parameters, ${megabytes(size)}`;
     if (Number(this.keep.value) !== keep) this.keep.value = String(keep);
+    const { lowest_keep: lowest } = board.data.constants;
+    this.keep.style.setProperty("--rb-part", `${(100 * (keep - lowest)) / (1 - lowest)}%`);
     this.keep.setAttribute("aria-valuetext", text);
     this.keep.dataset.keptFraction = String(keep);
     this.put(this.percent, (keep * 100).toFixed(1));
