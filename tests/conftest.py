@@ -19,9 +19,10 @@ from transformers import PreTrainedTokenizerFast
 
 from engine.model.demo import DemoAssets, fetch_demo
 from engine.settings import Home
+from tests.support.warm import warm_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.support.measured_toy import MeasuredToy
 
@@ -86,6 +87,21 @@ def demo_home() -> Path:
 def demo_assets(demo_home: Path) -> DemoAssets:
     """The real demo model and texts; the first test of the first run fetches them under a lock."""
     return fetch_demo(Home(demo_home), lambda *_: None)
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[Path]:
+    """An interpreter that has imported torch and transformers, and nothing of ours, before it is started."""
+    with warm_interpreter() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def warm_starts(warm_python: Path) -> Iterator[None]:
+    """Start the processes of a module's tests, and those that the product starts there, from the warm interpreter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(warm_python))
+        yield
 
 
 def train_toy_tokenizer() -> PreTrainedTokenizerFast:

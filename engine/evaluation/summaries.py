@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
 
 from engine.decoding.generation import encode_prompt, generate_tokens, require_positions
 from engine.evaluation.bootstrap import Interval, bootstrap_difference, bootstrap_mean
@@ -118,6 +117,8 @@ def write_summaries(
 
 def score_summaries(texts: Sequence[str], references: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Return measure -> (n,) F1 in [0, 1] of ROUGE-1, ROUGE-2 and ROUGE-L, words stemmed."""
+    from rouge_score.rouge_scorer import RougeScorer  # brings nltk and scipy.stats
+
     scorer = RougeScorer(list(MEASURES), use_stemmer=True)
     found = [scorer.score(reference, text) for text, reference in zip(texts, references, strict=True)]
     return {m: np.array([scores[m].fmeasure for scores in found], dtype=np.float64) for m in MEASURES}

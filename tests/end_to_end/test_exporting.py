@@ -40,6 +40,8 @@ from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.engine.export.test_onnx import needs_onnx
 from tests.support.terminal import Terminal
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory, model_folder, text_file):

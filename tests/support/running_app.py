@@ -38,11 +38,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_app(home: Path, port: int) -> Iterator[str]:
-    """Run ``rankscope app`` on a home; yield its address. Its output goes to its log in the home."""
+def running_app(home: Path, port: int, python: str | Path = sys.executable) -> Iterator[str]:
+    """Run the ``rankscope app`` beside an interpreter on a home; yield its address. Its log lies in the home."""
     home.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "RANKSCOPE_HOME": str(home)}
-    command = [str(Path(sys.executable).with_name("rankscope")), "app", "--port", str(port), "--no-demo"]
+    command = [str(Path(python).with_name("rankscope")), "app", "--port", str(port), "--no-demo"]
     with (home / LOG).open("wb") as log:
         app = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:

@@ -82,11 +82,11 @@ ARCHITECTURES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def build(name: str, seed: int = 0) -> nn.Module:
-    """Return a toy model with weights large enough for its layers to matter."""
+def build(name: str, seed: int = 0, **changes: Any) -> nn.Module:
+    """Return a toy model with weights large enough for its layers to matter; ``changes`` are of its configuration."""
     class_name, config_name, settings = ARCHITECTURES[name]
     torch.manual_seed(seed)
-    config = getattr(transformers, config_name)(**settings)
+    config = getattr(transformers, config_name)(**{**settings, **changes})
     model: nn.Module = getattr(transformers, class_name)(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():

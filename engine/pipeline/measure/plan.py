@@ -10,7 +10,6 @@ from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.measure.cost import CostPart, MemoryPart
 from engine.pipeline.measure.summaries import summaries_part
-from engine.pipeline.measure.tasks import task_parts
 from engine.pipeline.opened import OpenedAnalysis, open_analysis, reopen_folder
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
@@ -144,6 +143,8 @@ def _parts(opened: OpenedAnalysis, plan: Plan, report: Report) -> list[Part]:
     if plan.cost is not None:
         parts.append(CostPart(opened, plan.cost))
     if plan.tasks:
+        from engine.pipeline.measure.tasks import task_parts  # brings lm-eval
+
         parts += task_parts(opened, plan.tasks, plan.limit, part_of(report, 0.0, 0.5))
     if plan.summaries is not None:
         parts.append(summaries_part(opened, plan.summaries, part_of(report, 0.5, 1.0)))

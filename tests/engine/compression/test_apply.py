@@ -32,8 +32,8 @@ TOKENS = toys.tokens(4, 20, seed=9)
 class Toy:
     """A toy model with the factors of every block in one metric."""
 
-    def __init__(self, name: str, metric: Metric = Metric.LOSS) -> None:
-        self.module = toys.build(name)
+    def __init__(self, name: str, metric: Metric = Metric.LOSS, **changes: int) -> None:
+        self.module = toys.build(name, **changes)
         self.inventory = take_inventory(self.module)
         layers = range(self.inventory.n_layers)
         spec = CalibrationSpec(compute_dtype="float32")

@@ -25,6 +25,8 @@ from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 TOKENS = toys.tokens(3, 14, seed=5)
 _CHILD = Path(__file__).parents[2] / "support" / "export_child.py"
 

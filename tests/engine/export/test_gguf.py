@@ -23,6 +23,8 @@ from tests.engine.compression.test_apply import Toy
 from tests.engine.export.test_folder import mixed
 from tests.support import toys
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 def llama(**settings) -> LlamaForCausalLM:
     """Return a model whose rows the blocks of int8 divide."""

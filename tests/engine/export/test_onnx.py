@@ -31,7 +31,7 @@ def exported(tmp_path_factory, toy_tokenizer):
     from engine.export.onnx.verification import verify_graph
     from engine.export.onnx.writer import export_onnx
 
-    toy = Toy("llama-gqa")
+    toy = Toy("llama-gqa", num_hidden_layers=2)  # eight groups; tracing takes seconds for each layer
     module = toy.compressed(mixed(toy))
     folder = tmp_path_factory.mktemp("onnx") / "graph"
     folder.mkdir()

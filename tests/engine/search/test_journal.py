@@ -12,8 +12,7 @@ from engine.search.goals import starting_points
 from engine.search.journal import repair_journal
 from engine.search.study import evaluated_trials, open_storage, open_study, run_trials
 from tests.engine.search.test_search import bowl
-from tests.engine.search.test_workers import start
-from tests.engine.search.worker import GOAL, SPACE
+from tests.engine.search.worker import GOAL, SPACE, Worker
 
 N_TRIALS = 5
 
@@ -32,9 +31,7 @@ def search(path, n_trials):
 def written(tmp_path_factory):
     """The journal of a worker that has ended."""
     path = tmp_path_factory.mktemp("study") / "study.journal"
-    worker = start(str(path), N_TRIALS, 0, 0)
-    worker.communicate(timeout=240)
-    assert worker.returncode == 0
+    Worker(str(path), N_TRIALS, 0, 0).lines()
     return path.read_bytes()
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 from engine.search.shares import Shares
 from engine.search.study import evaluated_trials, open_storage, open_study, run_trials
-from tests.engine.search.worker import GOAL, SPACE, bowl
+from tests.engine.search.worker import GOAL, SPACE, Worker, bowl
 
 VARIABLES = frozenset(variable.name for variable in SPACE.variables)
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(params=["journal", "sqlite"])
@@ -25,21 +19,13 @@ def storage(request, tmp_path):
     return str(tmp_path / "study.journal") if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
 
 
-def start(storage, n_trials, seconds, seed):
-    command = [sys.executable, "-m", "tests.engine.search.worker", storage, str(n_trials), str(seconds), str(seed)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-
-
 def study_of(storage):
     return open_study(open_storage(storage), "shared", GOAL, [], 0)
 
 
 def test_two_workers_share_a_study(storage):
-    workers = [start(storage, 5, 0.3, seed) for seed in (0, 1)]
-    printed = [w.communicate(timeout=240)[0].splitlines() for w in workers]
-    assert [w.returncode for w in workers] == [0, 0]
-    began = [{line for line in lines if line.startswith("begin")} for lines in printed]
+    workers = [Worker(storage, 5, 0.3, seed) for seed in (0, 1)]
+    began = [{line for line in worker.lines() if line.startswith("begin")} for worker in workers]
     assert all(began)
     assert not began[0] & began[1]
     study = study_of(storage)
@@ -51,13 +37,10 @@ def test_two_workers_share_a_study(storage):
 
 
 def test_what_a_killed_worker_was_measuring_is_measured_by_the_next(storage):
-    victim = start(storage, 4, 600, 0)
-    assert victim.stdout.readline() == "begin 0\n"
-    victim.send_signal(signal.SIGKILL)
-    victim.wait(timeout=30)
-    next_worker = start(storage, 4, 0, 1)
-    next_worker.communicate(timeout=240)
-    assert next_worker.returncode == 0
+    victim = Worker(storage, 4, 600, 0)
+    assert victim.says.readline() == "begin 0\n"
+    victim.kill()
+    Worker(storage, 4, 0, 1).lines()
     study = study_of(storage)
     lost, *rest = sorted(study.get_trials(), key=lambda t: t.number)
     assert lost.state is TrialState.FAIL
@@ -66,14 +49,12 @@ def test_what_a_killed_worker_was_measuring_is_measured_by_the_next(storage):
 
 
 def test_what_a_worker_was_measuring_when_it_was_killed_is_measured_by_those_that_go_on(storage):
-    victim = start(storage, 4, 600, 0)
-    assert victim.stdout.readline() == "begin 0\n"
-    other = start(storage, 4, 0.1, 1)
-    assert other.stdout.readline().startswith("begin ")
-    victim.send_signal(signal.SIGKILL)
-    victim.wait(timeout=30)
-    other.communicate(timeout=240)
-    assert other.returncode == 0
+    victim = Worker(storage, 4, 600, 0)
+    assert victim.says.readline() == "begin 0\n"
+    other = Worker(storage, 4, 0.1, 1)
+    assert other.says.readline().startswith("begin ")
+    victim.kill()
+    other.lines()
     study = study_of(storage)
     lost = study.get_trials()[0]
     assert lost.state is TrialState.FAIL
