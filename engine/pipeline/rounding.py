@@ -16,6 +16,7 @@ from engine.pipeline.factors import rank_factors_reader
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.rounding import ROUNDING, rounding_key
+from engine.pipeline.rounding_pilot import weigh_kinds
 from engine.precision import ROUNDINGS
 from engine.quantization.increase import dense_nats, factored_nats, gradient_energies, input_energies
 from engine.types import Metric, block_name
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from engine.calibration.statistics import LayerStatistics
     from engine.factorization.blocks import Factors
+    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.settings import Home
     from engine.types import InputGroup
@@ -37,10 +39,10 @@ if TYPE_CHECKING:
 
 
 def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
-    """Compute what rounding every block adds to the loss, unless it is stored; no text is read.
+    """Compute what rounding every block adds to the loss, unless it is stored.
 
     Raises:
-        RankScopeError: there are no factors in the loss metric, or the statistics or the model are gone.
+        RankScopeError: there are no factors in the loss metric, or the statistics, the model or the text are gone.
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
@@ -59,6 +61,7 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
             weights = {p.name: weight_matrix(modules[p.name]).detach() for p in group.members}
             arrays |= _of_group(group, weights, statistics, factors_of)
         report("rounding", (done + 1) / len(layers), f"Rounding: {done + 1} of {len(layers)} layers")
+    _weigh(arrays, opened, report)
     with store.writing(key, {"analysis": analysis.id, "model": analysis.about["model"]}) as into:
         write_arrays(into / ROUNDING, arrays)
     return key
@@ -92,6 +95,18 @@ def _of_group(
             nats = factored_nats(factors_of(members), of_block, stacked, inputs, rounding)
             found[f"factored/{bits}/{block_name(members)}"] = nats.numpy()
     return found
+
+
+def _weigh(arrays: dict[str, NDArray[np.float64]], opened: OpenedAnalysis, report: Report) -> None:
+    """Multiply all nats by what their kinds count; those of a block by the mean over its members' nats."""
+    projections, bits = opened.analysis.projections, min(ROUNDINGS)
+    dense = {name: float(arrays[f"dense/{bits}/{name}"][0]) for name in projections if f"dense/{bits}/{name}" in arrays}
+    weights = weigh_kinds(opened, dense, report)
+    for key in arrays:
+        members = key.split("/", 2)[2].split("+")
+        nats = [dense[name] for name in members]
+        of_members = [weights[projections[name].kind] for name in members]
+        arrays[key] *= np.average(of_members, weights=nats) if any(nats) else np.mean(of_members)
 
 
 def _blocks(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, ...]]:

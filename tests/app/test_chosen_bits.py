@@ -8,6 +8,9 @@ import pytest
 
 from engine.methods.editing import edited_map
 from engine.operations import PredictRounding
+from engine.pipeline.opened import open_analysis
+from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.rounding_pilot import weigh_kinds
 from engine.precision import model_bytes
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
@@ -77,3 +80,13 @@ def test_a_block_that_is_edited_keeps_its_bits_unless_it_skips(toy_analysis: Ana
     assert [low.blocks[0].rank, low.blocks[0].bits, low.blocks[1].bits] == [3, 4, 4]
     skip = edited_map(rank_map, ((other, 3),), frozenset({Format.SKIP}), toy_analysis)
     assert [skip.blocks[0].bits, skip.blocks[1].format, skip.blocks[1].bits] == [4, Format.SKIP, 16]
+
+
+def test_a_kind_counts_by_what_the_model_shows_that_has_it_rounded(rounding_home: Path, toy_analysis: Analysis) -> None:
+    home = Home(rounding_home)
+    found = load_analysis(home.store, toy_analysis.id)
+    opened = open_analysis(home, found, ignore_progress, dtype="float32", device="cpu")
+    kinds = {projection.kind for projection in toy_analysis.projections.values()}
+    promised = {name: 0.5 if p.kind == "v" else 1e-6 for name, p in toy_analysis.projections.items()}
+    # The toy bears rounding well: what was promised to harm counts least, what nobody could see as promised.
+    assert weigh_kinds(opened, promised, ignore_progress) == {kind: 0.125 if kind == "v" else 1.0 for kind in kinds}

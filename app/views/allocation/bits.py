@@ -22,7 +22,10 @@ def ask_for_rounding(analysis: Analysis) -> None:
         return
     operation = PredictRounding(analysis=analysis.id)
     button, words = st.columns([2, 5], vertical_alignment="center")
-    words.caption("Bits are chosen by what rounding a block harms; that is predicted once from the stored statistics.")
+    words.caption(
+        "Bits are chosen by what rounding a block harms; that is predicted once from the stored statistics "
+        "and a short run of the model for each kind of projection."
+    )
     if button.button("Predict what rounding does", icon=":material/play_arrow:", key="rounding.start"):
         follow(jobs.submit(operation))
         st.rerun()

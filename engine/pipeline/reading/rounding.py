@@ -21,9 +21,8 @@ ROUNDING: Final = "rounding.safetensors"
 
 def rounding_key(analysis_id: str) -> Key:
     """Return where an analysis's predictions of rounding are."""
-    return Key(
-        "rounding", fingerprint("rounding", list(ROUNDINGS.values()), [analysis_id], schema_version=SCHEMA_VERSION)
-    )
+    how = [*ROUNDINGS.values(), "weighed by kind"]
+    return Key("rounding", fingerprint("rounding", how, [analysis_id], schema_version=SCHEMA_VERSION))
 
 
 def read_rounding(store: Store, analysis_id: str) -> RoundingNats | None:

@@ -60,24 +60,33 @@ export function requireFeasible(floor, budget, nLocked) {
   throw new NoAllocation("This method cannot make the model as small as that; raise the budget.");
 }
 
+/** Return a function of curves that is asked in every frame of a drag and whose answer never changes. */
+export function madeOnce(make) {
+  const made = new WeakMap();
+  return (groups) => {
+    if (!made.has(groups)) made.set(groups, make(groups));
+    return made.get(groups);
+  };
+}
+
 /** Return the place of every projection in the model. */
-export const modelOrder = (groups) => new Map(groups.flatMap(({ separate }) => separate.map(({ members }) => members[0])).map((name, i) => [name, i]));
+export const modelOrder = madeOnce((groups) => new Map(groups.flatMap(({ separate }) => separate.map(({ members }) => members[0])).map((name, i) => [name, i])));
 
 /** Add up the decided blocks and bring them into model order. */
 export function conclude(groups, decisions) {
-  const blocks = [];
+  const places = modelOrder(groups);
+  const byPlace = new Array(places.size);
   let params = 0;
   let nats = 0;
+  const decide = (members, format, rank, inFeatures) => (byPlace[places.get(members[0])] = { members, format, rank, inFeatures });
   for (const [block, rank] of decisions) {
     params += block.params(rank);
     const { members, inFeatures } = block.curve;
-    if (rank === null) for (const name of members) blocks.push({ members: [name], format: "dense", rank, inFeatures });
+    if (rank === null) for (const name of members) decide([name], "dense", rank, inFeatures);
     else {
       nats += block.curve.natsAt(rank);
-      blocks.push({ members, format: block.storage, rank, inFeatures });
+      decide(members, block.storage, rank, inFeatures);
     }
   }
-  const places = modelOrder(groups);
-  blocks.sort((one, other) => places.get(one.members[0]) - places.get(other.members[0]));
-  return { blocks, params, nats };
+  return { blocks: byPlace.filter(Boolean), params, nats };
 }

@@ -24,6 +24,7 @@ function shapesOf({ members, format, rank }, shapeOf) {
 /** Yield every block of a model, those that a map does not name dense. */
 export function* everyBlock({ blocks }, projections) {
   yield* blocks;
+  if (blocks.reduce((n, { members }) => n + members.length, 0) === projections.size) return;
   const decided = new Set(blocks.flatMap(({ members }) => members));
   for (const name of projections.keys()) if (!decided.has(name)) yield { members: [name], format: "dense", rank: null };
 }

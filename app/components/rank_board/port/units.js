@@ -1,4 +1,4 @@
-import { Block, NoAllocation, UNSHARED, modelOrder } from "./blocks.js";
+import { Block, NoAllocation, UNSHARED, madeOnce, modelOrder } from "./blocks.js";
 import { isShared } from "./formats.js";
 
 // engine.allocation._units
@@ -55,7 +55,15 @@ export function unitsOf(groups, locks) {
   return units;
 }
 
+const lastBlocks = madeOnce(() => new Map());
+
 export function blocksInOneFormat(groups, storage, locks, rankStep) {
+  const [last, asked] = [lastBlocks(groups), JSON.stringify([locks, rankStep])];
+  if (last.get(storage)?.asked !== asked) last.set(storage, { asked, blocks: makeBlocks(groups, storage, locks, rankStep) });
+  return last.get(storage).blocks;
+}
+
+function makeBlocks(groups, storage, locks, rankStep) {
   if (storage === "width" && groups.length && !groups.some(({ width }) => width)) throw new NoAllocation("This analysis has no widths; analyse the model again.");
   const places = modelOrder(groups);
   const blocks = unitsOf(groups, locks).flatMap((unit) => blocksOf(unit, storage, rankStep));
@@ -73,7 +81,7 @@ function blocksOf(unit, storage, rankStep) {
 }
 
 /** Return the MLPs that can be narrowed by the name of their first projection. */
-export function mlpsByFirst(groups) {
+export const mlpsByFirst = madeOnce((groups) => {
   const curves = new Map(groups.flatMap(({ separate }) => separate.map((curve) => [curve.members[0], curve])));
   const mlps = new Map();
   for (const { width } of groups) {
@@ -82,7 +90,7 @@ export function mlpsByFirst(groups) {
     mlps.set(width.members[0], { up: parts.slice(0, -1), down: parts.at(-1), width });
   }
   return mlps;
-}
+});
 
 // engine.allocation._membership, as far as what is held on the board may not fit.
 function locksByName(locks, mlpFrom) {
