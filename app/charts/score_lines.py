@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import plotly.graph_objects as go
 
@@ -10,6 +10,9 @@ from app.charts.style import NEUTRAL, PATTERNS, PER_HUNDRED, SYMBOLS, framed, li
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FEW_LAYERS: Final = 10
+"""Each of which has a tick of its own."""
 
 
 def score_shares(shares: pd.DataFrame, compared: tuple[str, pd.DataFrame] | None = None) -> go.Figure:
@@ -33,6 +36,8 @@ def score_shares(shares: pd.DataFrame, compared: tuple[str, pd.DataFrame] | None
             )
         )
     figure.update_xaxes(title="layer (0 reads the input)" if by_layer else "kind of projection")
+    if by_layer and len(shares) <= _FEW_LAYERS:
+        figure.update_xaxes(dtick=1)
     if not shares.index.is_monotonic_increasing:
         figure.update_xaxes(type="category")
     figure.update_yaxes(title="share of the score's total", rangemode="tozero", **PER_HUNDRED)

@@ -90,14 +90,17 @@ def show_progress(job: Job, *, titled: bool = True) -> None:
     fraction = (job.progress.fraction if job.progress is not None else None) or 0.0
     st.progress(fraction, f"{percent(fraction, 0)} · {message}")
     where = "" if job.place is None else f" {plain(str(job.place))}"
-    st.caption(f"Running{where} for {duration(time.time() - (job.started or time.time()))} · {_time_left(job)}")
+    seconds = time.time() - (job.started or time.time())
+    st.caption(f"Running{where} for {duration(seconds)} · {_time_left(job, seconds)}")
 
 
-def _time_left(job: Job) -> str:
+def _time_left(job: Job, seconds: float) -> str:
     left = jobs.remaining_seconds(job.id)
     if left is not None:
         return f"about {duration(left)} left at this pace"
     expected = jobs.job_estimate(job)
+    if expected is not None and seconds > expected.seconds:
+        return "longer than a similar job took on this machine"
     return "time left unknown" if expected is None else f"takes {expected}"
 
 

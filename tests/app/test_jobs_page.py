@@ -176,6 +176,8 @@ def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Pat
     page = open_page("model")
     assert "based on a similar job" in told(page)
     assert not page.exception
+    with begun(analysed_home, queue.submit("analyse", {"seed": 1}, title="Longer")):
+        assert "longer than a similar job took" in told(open_page("jobs"))
 
 
 def test_a_job_stands_beside_the_map_it_measures_and_no_other(

@@ -56,10 +56,9 @@ def show_analysis(analysis: Analysis) -> None:
 
 
 def _show_table(table: pd.DataFrame) -> None:
-    number = st.column_config.NumberColumn
-    config = {
-        "share of the model": columns.share(help_text="Of all parameters, embeddings included."),
-        "parameters": number(format="localized"),
+    config: columns.Columns = {column: column[0].upper() + column[1:] for column in table} | {
+        "share of the model": columns.share("Share of the model", help_text="Of all parameters, embeddings included."),
+        "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
     }
     height = _ROW_HEIGHT * (len(table) + 1) + 2
     with st.container(height=height, border=False):  # Streamlit loads a table after what stands below it
