@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from app.wording.labels import WEIGHTINGS
 from engine.results.words import TIMES, counted, duration, megabytes, percent
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from engine.analysis.value import Analysis
@@ -24,7 +26,7 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
         "Amount": f"{counted(corpus['n_sequences'], 'sequence')} of {corpus['length']} tokens",
         "Every sequence begins with": start,
         "Taken of": "the dense model" if around is None else f"the model compressed to {percent(around)}",
-        "Weightings": ", ".join(spec["metrics"]),
+        "Weightings": ", ".join(WEIGHTINGS[Metric(name)] for name in spec["metrics"]),
         "Second moments of gradients": calibration["fisher"],
         "Type of the passes": calibration["compute_dtype"],
         "Sequences per pass": str(calibration["batch_size"]),

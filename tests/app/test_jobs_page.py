@@ -176,7 +176,13 @@ def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Pat
     page = open_page("model")
     assert "based on a similar job" in told(page)
     assert not page.exception
-    with begun(analysed_home, queue.submit("analyse", {"seed": 1}, title="Longer")):
+
+
+def test_a_job_that_outran_its_estimate_says_so(open_page: Open, home: Path, queue: JobQueue) -> None:
+    quick, slow = (queue.submit("analyse", {"seed": seed}, title="Job") for seed in (1, 2))
+    begun(home, quick).close()
+    JobRecord(home).finish(quick.id, 1, JobStatus.DONE)
+    with begun(home, slow):
         assert "longer than a similar job took" in told(open_page("jobs"))
 
 

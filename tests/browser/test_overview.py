@@ -18,6 +18,7 @@ from app.components.rank_board.curves import encode_curves
 from app.costed_maps import CostedMap
 from app.services import allocation, measurements
 from engine.analysis.curves import group_curves
+from engine.devices.known import THIS_MACHINE
 from engine.devices.value import presets
 from engine.methods.allocate import rule_of
 from engine.methods.time_budget import Situation
@@ -72,7 +73,7 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     curves = {metric: group_curves(analysis, metric) for metric in METRICS}
     known = presets()
     dear = replace(known["h100"], title="Dear operations", kernel_s=1e-3)
-    devices = {"pi": replace(known["raspberry-pi-5"], kernel_s=1e-9), "dear": dear}
+    devices = {THIS_MACHINE: replace(known["raspberry-pi-5"], kernel_s=1e-9), "dear": dear}
     overview = OverviewInput(analysis=analysis, curves="made-up", keep=0.6, devices=devices, text_name="", lines={})
     timed = {"title": "Timed", "color": "#000", "symbol": "circle", "params": 0, "content": "", "tasks": None}
     timed |= {"kept": 0.8, "ratio": 1.2, "expected": [1.2, 1.1, 1.3], "speed": {"value": 0.8, "about": "batch 1"}}
@@ -85,13 +86,14 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
     expect(page.get_by_test_id("overview")).to_have_attribute("data-method", "Water-filling")
     rule = rule_of("water-filling", curves)
-    used = Situation("pi", devices["pi"], "float16")
+    used = Situation(THIS_MACHINE, devices[THIS_MACHINE], "float16")
     blocks, inventory = rule.allocate(budget).blocks, analysis.inventory
     ratio = used.forecast(blocks, inventory).step_s / used.forecast((), inventory).step_s
     assert float(says.get_attribute("data-ratio") or 0) == pytest.approx(ratio)
     expect(times.locator(".ov-timed title")).to_have_text("Timed: 1.25 × the dense model's time for a token, measured")
     expect(times.locator("> title, > text")).to_have_count(2)
     page.get_by_test_id("overview-device").select_option("dear")
+    expect(times.locator(".ov-timed")).to_have_count(0)  # measured elsewhere than on that device
     expect(says).to_have_text(re.compile("^It will be (slower.*widths are not|about as fast)"))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from app.charts.style import NEUTRAL, method_dash, method_style
 from app.components.rank_board.curves import presets_json
 from app.components.rank_board.data import CONSTANTS, content_of, devices_json, fixed_map, token_json
+from engine.devices.known import THIS_MACHINE
 from engine.devices.value import presets
 from engine.formats import BYTES_PER_PARAM
 from engine.methods.presets import PRESETS
@@ -85,6 +86,7 @@ class OverviewInput:
             "total": inventory.total_params,
             "bytes_per_param": BYTES_PER_PARAM["float16"],
             "devices": devices_json(self.devices),
+            "own_device": THIS_MACHINE,
             "token": token_json(self.analysis),
             "methods": presets_json(PRESETS.values()),
             "evaluated": list(self.searched),

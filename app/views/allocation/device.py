@@ -57,7 +57,8 @@ def ask_device(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow],
     for speed in row.costs[0].speeds if row is not None and row.costs else ():
         measured = 1 / speed.decode_ratio.median
         st.caption(
-            f"Measured with {speed.batch_size} at once: {measured:.2f} {TIMES} the dense model's time for a token."
+            f"Measured where it was evaluated, {speed.batch_size} at once: {measured:.2f} {TIMES} the dense model's "
+            "time for a token."
         )
     if THIS_MACHINE not in known:
         st.caption("To have this machine among the devices, run `rankscope devices --measure` while it is idle.")
@@ -66,12 +67,12 @@ def ask_device(analysis: Analysis, costed: CostedMap, rows: Sequence[ResultRow],
 def _table(dense: TokenForecast, compressed: TokenForecast, batch: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "model": name,
-            "ms per token": f"{1e3 * one.step_s:.3g}",
-            "tokens/s": f"{batch / one.step_s:,.3g}",
-            "weights": megabytes(one.weight_bytes),
-            "cache": "" if one.cache_bytes_per_token is None else megabytes(one.cache_bytes),
-            "fits": "yes" if one.fits else "no",
+            "Model": name,
+            "Time, ms per token": f"{1e3 * one.step_s:.3g}",
+            "Tokens/s": f"{batch / one.step_s:,.3g}",
+            "Weights": megabytes(one.weight_bytes),
+            "Cache": "" if one.cache_bytes_per_token is None else megabytes(one.cache_bytes),
+            "Fits": "yes" if one.fits else "no",
         }
         for name, one in (("dense", dense), ("this map", compressed))
     )

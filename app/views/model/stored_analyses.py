@@ -29,7 +29,7 @@ def show_analyses() -> None:
         "MB": [one.n_bytes / 1e6 for one in found.values()],
     }
     columns = {
-        "Made": st.column_config.DatetimeColumn(),
+        "Made": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm"),
         "MB": st.column_config.NumberColumn(format="%.1f", help="Its own; what other analyses use, too, is left out."),
     }
     st.dataframe(table, hide_index=True, column_config=columns)

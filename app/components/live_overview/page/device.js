@@ -38,16 +38,16 @@ export class DeviceLine {
     const fits = plan && bytesOf(plan) <= device.memory_bytes;
     const verdict = plan && outlook(seconds / timeOf(dense), fits, bytesOf(dense) <= device.memory_bytes, constants.noticeable);
     const times = plan && `${duration(seconds)} for a token (dense ${duration(timeOf(dense))}), predicted.`;
-    const held = plan && `Weights ${megabytes(bytesOf(plan) - cache)}, keys and values of ${token.context.toLocaleString("en")} tokens ${token.cache ? megabytes(cache) : "not known"}.`;
+    const held = plan && `Weights ${megabytes(bytesOf(plan) - cache)}, cache of ${token.context.toLocaleString("en")} tokens ${token.cache ? megabytes(cache) : "not known"}.`;
     this.says.textContent = plan ? `${verdict} ${times} ${held}` : "";
     this.says.dataset.ratio = plan ? String(seconds / timeOf(dense)) : "";
     const line = bySize.map(([kept, one]) => [kept, timeOf(one) / timeOf(dense)]);
     this.draw(line, plan && [plan.params / this.data.compressible, seconds / timeOf(dense)]);
   }
 
-  /** Draw times over the dense model's against the kept fraction: predicted as a line, measured as points. */
+  /** Draw times over the dense model's against the kept fraction: predicted as a line, measured on this machine as points. */
   draw(line, shown) {
-    const measured = this.data.measured.filter(({ speed }) => speed).map(({ kept, speed, title }) => [kept, 1 / speed.value, title]);
+    const measured = this.data.measured.filter(({ speed }) => speed && this.device.value === this.data.own_device).map(({ kept, speed, title }) => [kept, 1 / speed.value, title]);
     const all = [...line, ...measured, ...(shown ? [shown] : [])].map(([, ratio]) => ratio);
     const [low, high] = [Math.min(0.9, ...all), Math.max(1.1, ...all)];
     const [from, to] = this.data.range;
