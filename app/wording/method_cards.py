@@ -38,7 +38,7 @@ def method_card(preset: Preset, text: MeasuredText | None) -> str:
     stored = ", ".join(FORMATS[name] for name in glossary.FORMATS if name in preset.formats)
     return (
         f"{plain(card.idea)}\n\n`{card.formula}`\n\n"
-        f"- **Choosing the ranks:** {plain(card.cost)}\n- **Formats:** {plain(stored)}\n- **Source:** {paper}\n"
+        f"- **Cost of choosing the ranks:** {plain(card.cost)}\n- **Formats:** {plain(stored)}\n- **Source:** {paper}\n"
         f"- **On this model:** {_measured(preset, text)}"
     )
 

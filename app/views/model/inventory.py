@@ -56,7 +56,7 @@ def show_analysis(analysis: Analysis) -> None:
 
 
 def _show_table(table: pd.DataFrame) -> None:
-    config: columns.Columns = {column: column[0].upper() + column[1:] for column in table} | {
+    config: columns.Columns = {name: name[0].upper() + name[1:] for name in map(str, table)} | {
         "share of the model": columns.share("Share of the model", help_text="Of all parameters, embeddings included."),
         "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
     }

@@ -165,7 +165,7 @@ def _choose_schedule() -> Choice:
     schedule(_STAGES)
     instead = None
     if kind != _CONSTANT and st.toggle(
-        "Compare with the constant budget",
+        "Compare with constant",
         key="beside",
         bind="query-params",
         help="The first answer is then that of the constant budget instead of the dense model's: the same work in all.",
