@@ -12,6 +12,7 @@ from app.services import jobs
 from app.services.estimates import jobs_ahead
 from app.services.of_run import begin_run
 from app.widgets.errors import errors_shown
+from app.widgets.job_buttons import cancel_button, resume_button
 from app.wording.labels import plain
 from engine.jobs import JobStatus
 from engine.results.words import duration, percent
@@ -61,15 +62,7 @@ def _progress(job_id: str) -> None:
         if job.status.is_final:
             st.rerun()
         show_progress(job)
-        st.button(
-            "Cancel",
-            key=f"cancel.{job.id}",
-            on_click=jobs.cancel_job,
-            args=(job.id,),
-            type="tertiary",
-            disabled=job.status is JobStatus.CANCELLING,
-            icon=":material/cancel:",
-        )
+        cancel_button(job)
 
 
 def show_progress(job: Job, *, titled: bool = True) -> None:
@@ -124,10 +117,4 @@ def _show_end(job: Job) -> None:
         st.error(f"{plain(job.title)} failed{took}. {plain(job.error or '')}", icon=":material/error:")
     else:
         st.warning(f"{plain(job.title)} was {job.status}{took}.", icon=":material/pause_circle:")
-    st.button(
-        "Try again" if job.status is JobStatus.FAILED else "Resume",
-        help="Continues after the last finished stage.",
-        on_click=jobs.resume_job,
-        args=(job.id,),
-        icon=":material/replay:",
-    )
+    resume_button(job)

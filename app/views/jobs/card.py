@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.services import jobs
 from app.views.jobs.end import explain_end, show_log
+from app.widgets.job_buttons import cancel_button, resume_button
 from app.widgets.job_progress import show_progress
 from app.widgets.job_result import link_to_result
 from app.wording.labels import plain
@@ -45,22 +46,9 @@ def show_job(job: Job) -> None:
                 show_progress(job, titled=False)
         with actions.container(horizontal=True, horizontal_alignment="right"):
             if not job.status.is_final:
-                st.button(
-                    "Cancel",
-                    key=f"cancel.{job.id}",
-                    on_click=jobs.cancel_job,
-                    args=(job.id,),
-                    disabled=job.status is JobStatus.CANCELLING,
-                )
+                cancel_button(job)
             elif job.status is not JobStatus.DONE:
-                st.button(
-                    "Try again" if job.status is JobStatus.FAILED else "Resume",
-                    key=f"resume.{job.id}",
-                    on_click=jobs.resume_job,
-                    args=(job.id,),
-                    type="primary",
-                    help="Continues after the last finished stage.",
-                )
+                resume_button(job)
             if job.status.is_final:
                 st.button(
                     "Forget",
