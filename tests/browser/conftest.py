@@ -70,10 +70,10 @@ class Dashboard(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def only_dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+def only_dashboard(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Iterator[Dashboard]:
     """The one ``rankscope app`` of this test process, for its start and what its first page loads take seconds."""
     home = tmp_path_factory.mktemp("dashboard") / "home"
-    with running_app(home, free_port()) as address:
+    with running_app(home, free_port(), warm_python) as address:
         yield Dashboard(home, address)
 
 

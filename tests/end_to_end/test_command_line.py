@@ -51,9 +51,9 @@ def terminal(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def process(terminal):
+def process(terminal, warm_python):
     """Return the same home's command as a process."""
-    return ProcessTerminal(terminal.home)
+    return ProcessTerminal(terminal.home, warm_python)
 
 
 @pytest.fixture(scope="module")

@@ -87,9 +87,13 @@ class Terminal:
 class ProcessTerminal(Terminal):
     """Runs ``rankscope`` as a process of its own, whose jobs are run by a worker."""
 
+    def __init__(self, home: Path, python: str | Path = sys.executable, **environment: str) -> None:
+        super().__init__(home, **environment)
+        self._python = str(python)
+
     def run(self, words: list[str]) -> Ended:
         """Run the command and return how it ended."""
-        command = [sys.executable, "-c", "from engine.cli import main; main()", *words]
+        command = [self._python, "-c", "from engine.cli import main; main()", *words]
         environment = {**os.environ, **self.environment, "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
         return Ended(done.returncode, done.stdout, done.stderr)

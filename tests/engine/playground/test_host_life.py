@@ -16,6 +16,9 @@ from engine.errors import ResourceError
 from engine.playground import AnswerStatus, Playground
 from tests.engine.playground.conftest import finished, hosts, until
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
+PYTHON = sys.executable
 PARENT = """
 import json, sys, time
 from pathlib import Path
@@ -98,7 +101,7 @@ def test_a_killed_host_is_one_sentence_and_the_next_question_starts_another(toy_
 
 def test_the_host_ends_when_its_parent_is_killed(toy_home, question):
     asked = json.dumps(question(n_tokens=1500).to_json())
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(toy_home), asked], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([PYTHON, "-c", PARENT, str(toy_home), asked], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "writing\n"
     (host,) = hosts(toy_home, parent.pid)
