@@ -19,10 +19,12 @@ from engine.model.module import device_of, weight_matrix
 from engine.model.stacks import put_stacks_
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from engine.compression.layers import FactoredLinear
-    from engine.types import BlockRank
+    from engine.types import BlockRank, Format
+
+    Parts = MutableMapping[tuple[tuple[str, ...], Format, int | None, str], nn.Module]
 
 
 class BlockFactors(Protocol):
@@ -38,7 +40,10 @@ class BlockFactors(Protocol):
 
 
 def compress(
-    module: nn.Module, blocks: Sequence[BlockRank], factors_of: Callable[[tuple[str, ...]], BlockFactors | Neurons]
+    module: nn.Module,
+    blocks: Sequence[BlockRank],
+    factors_of: Callable[[tuple[str, ...]], BlockFactors | Neurons],
+    known: Parts | None = None,
 ) -> nn.Module:
     """Return a model in which ``blocks`` run at their ranks; everything untouched is shared with ``module``.
 
@@ -46,11 +51,20 @@ def compress(
         module: the dense model; it is not changed.
         blocks: checked decisions; dense ones and projections not mentioned stay as they are.
         factors_of: member names -> the stored factors of that block.
+        known: members, format, rank and projection -> what stands there in a model made from the same factors, to be
+            shared with it; what is made is added.
     """
     decided = {block.members: block for block in blocks if block.rank is not None}
+    known = {} if known is None else known
 
     def replacements(members: tuple[str, ...], linears: Sequence[nn.Module]) -> Sequence[nn.Module]:
-        return compressed_modules(linears, decided[members], factors_of(members))
+        block = decided[members]
+        places = [(members, block.format, block.rank, name) for name in members]
+        found = [part for part in map(known.get, places) if part is not None]
+        if len(found) < len(members):
+            found = list(compressed_modules(linears, block, factors_of(members)))
+            known.update(zip(places, found, strict=True))
+        return found
 
     return with_replacements(module, list(decided), replacements)
 
@@ -124,10 +138,11 @@ def factored_modules(linears: Sequence[nn.Module], block: BlockRank, factors: Bl
     stacked = torch.cat(weights).float() if len(weights) > 1 else target.float()
     inner: nn.Module
     if block.format.skips:
+        dtype = torch.float64 if target.itemsize > 2 else torch.float32
         if isinstance(factors, Factors):
-            skip = skip_at_rank(factors, block.rank, stacked)
+            skip = skip_at_rank(factors, block.rank, stacked, dtype)
         else:
-            skip = to_skip(*factors.at_rank(block.rank, stacked), block.name)
+            skip = to_skip(*factors.at_rank(block.rank, stacked), block.name, dtype)
         left = skip.left
         inner = SkipInner(skip.mix.to(target), skip.columns.to(target.device))
     else:

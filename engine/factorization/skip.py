@@ -48,59 +48,75 @@ class SkipFactors:
         return self.left @ (ordered[:rank] + self.mix @ ordered[rank:])
 
 
-def to_skip(left: torch.Tensor, right: torch.Tensor, name: str = "block") -> SkipFactors:
-    """Convert left (D, r) @ right (r, in) exactly, solving in float64.
+def to_skip(
+    left: torch.Tensor, right: torch.Tensor, name: str = "block", dtype: torch.dtype = torch.float64
+) -> SkipFactors:
+    """Convert left (D, r) @ right (r, in) exactly, solving in ``dtype``.
 
     Columns are chosen by LU with column pivoting, then swapped until ``mix`` is bounded.
 
     Raises:
         NumericalError: ``right`` has not full row rank.
     """
-    mixed, columns = _mix_of_row_space(right, name)
+    mixed, columns = _mix_of_row_space(_in(dtype, right), name)
     return SkipFactors(left @ right[:, columns[: len(right)]], mixed.T.to(left).contiguous(), columns)
 
 
-def skip_at_rank(factors: Factors, rank: int, weight: torch.Tensor) -> SkipFactors:
+def skip_at_rank(factors: Factors, rank: int, weight: torch.Tensor, dtype: torch.dtype = torch.float64) -> SkipFactors:
     """Return the truncation of ``weight`` (D, in) in skip format, by the shortest way there.
 
-    The left factor is the truncated weight at the kept columns, so left itself is never formed. Where basis
-    and dual are square and less than half of the directions is discarded, the rows of [I mix] follow from
-    the discarded directions N, whose null space they span: [I mix] N = 0, hence mix = -N1 N2^-1.
+    The left factor is the truncated weight at the kept columns. Where few of all directions are discarded, that is the
+    weight less what they carry, and the rows of [I mix] are found without the inner factor. On the input side
+    they follow from the discarded directions N, whose null space they span: [I mix] N = 0, hence mix = -N1 N2^-1. On
+    the output side any ``rank`` rows of the truncated weight span them; those are left out which N determines best.
+
+    Args:
+        factors: of the block.
+        rank: wanted.
+        weight: float32.
+        dtype: in which mix is solved for; float64, or float32 where it is stored in 16 bits.
 
     Raises:
         NumericalError: the factors have not ``rank`` independent columns.
     """
     name = block_name(factors.members)
+    n_all, width = factors.dual.shape
+    is_whole, n_discarded = n_all == width, n_all - rank
+    basis, dual = factors.basis[:, rank:], factors.dual[rank:]
     if factors.on_output_side:
-        left, right = factors.at_rank(rank, weight)
-        return to_skip(left, right, name)
-    width = factors.dual.shape[1]
-    if len(factors.dual) == width and 2 * rank > width:
-        discarded = factors.basis[:, rank:]
-        mixed, columns = _mix_of_null_space(discarded, name)
+        if not is_whole or 4 * n_discarded > n_all:
+            left, right = factors.at_rank(rank, weight)
+            return to_skip(left, right, name, dtype)
+        inner = _in(dtype, dual)
+        rows = _eliminate(inner.T, name)[1][n_discarded:]
+        carried = _in(dtype, basis[rows]) @ (inner @ _in(dtype, weight))
+        mixed, columns = _mix_of_row_space(_in(dtype, weight[rows]) - carried, name)
+        kept = weight[:, columns[:rank]]
+        left = torch.addmm(kept, basis, dual @ kept, alpha=-1)
+    elif is_whole and 2 * rank > n_all:
+        mixed, columns = _mix_of_null_space(_in(dtype, basis), name)
         kept = columns[:rank]
-        left = torch.addmm(weight[:, kept], weight @ discarded, factors.dual[rank:, kept], alpha=-1)
+        left = torch.addmm(weight[:, kept], weight @ basis, dual[:, kept], alpha=-1)
     else:
         right = factors.dual[:rank]
-        mixed, columns = _mix_of_row_space(right, name)
+        mixed, columns = _mix_of_row_space(_in(dtype, right), name)
         left = weight @ (factors.basis[:, :rank] @ right[:, columns[:rank]])
     return SkipFactors(left, mixed.T.to(left).contiguous(), columns)
 
 
 def _mix_of_row_space(right: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mix^T (in - r, r) in float64 and the columns (in,), from rows right (r, in)."""
+    """Return mix^T (in - r, r) and the columns (in,), from rows right (r, in)."""
     mixed, columns = _eliminate(right.T, name)
     _swap_until_bounded(mixed, columns)
     return mixed, columns
 
 
 def _mix_of_null_space(discarded: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mix^T (in - r, r) in float64 and the columns (in,), from directions (in, in - r) it must annihilate."""
+    """Return mix^T (in - r, r) and the columns (in,), from directions (in, in - r) it must annihilate."""
     n_mixed = discarded.shape[1]
     if n_mixed == 0:
         width = len(discarded)
-        nothing = torch.empty(0, width, dtype=torch.float64, device=device_for_float64(discarded.device))
-        return nothing, torch.arange(width, device=discarded.device)
+        return discarded.new_empty(0, width), torch.arange(width, device=discarded.device)
     eliminated, rows = _eliminate(discarded, name)
     mixed, columns = eliminated.T.neg_(), rows.roll(-n_mixed)
     _swap_until_bounded(mixed, columns)
@@ -108,21 +124,27 @@ def _mix_of_null_space(discarded: torch.Tensor, name: str) -> tuple[torch.Tensor
 
 
 def _eliminate(tall: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return T2 T1^-1 (n - k, k) in float64 and the order (n,) of the rows of [T1; T2] = ``tall`` (n, k).
+    """Return T2 T1^-1 (n - k, k) and the order (n,) of the rows of [T1; T2] = ``tall`` (n, k).
 
     T1 holds the rows that LU with partial pivoting takes.
     """
     length, n_columns = tall.shape
-    packed, pivots, singular = torch.linalg.lu_factor_ex(tall.to(device_for_float64(tall.device)).double())
-    if singular or not torch.isfinite(packed).all():
+    packed, pivots, singular = torch.linalg.lu_factor_ex(tall)
+    solved = torch.linalg.solve_triangular(
+        packed[:n_columns], packed[n_columns:], upper=False, left=False, unitriangular=True
+    )
+    if singular or not torch.isfinite(packed.diagonal().sum() + solved.sum()):
         raise NumericalError(f"The inner factor of {name} has no {n_columns} independent columns; choose another rank.")
     order = list(range(length))
     for i, pivot in enumerate((pivots - 1).tolist()):
         order[i], order[pivot] = order[pivot], order[i]
-    solved = torch.linalg.solve_triangular(
-        packed[:n_columns], packed[n_columns:], upper=False, left=False, unitriangular=True
-    )
     return solved, torch.tensor(order, device=tall.device)
+
+
+def _in(dtype: torch.dtype, matrix: torch.Tensor) -> torch.Tensor:
+    """Return a matrix in a type, on a device that has it."""
+    device = device_for_float64(matrix.device) if dtype is torch.float64 else matrix.device
+    return matrix.to(device, dtype)
 
 
 def _swap_until_bounded(mixed: torch.Tensor, columns: torch.Tensor) -> None:

@@ -159,7 +159,7 @@ class GenerationSession:
         inventory = self.analysis.inventory
         params = check_rank_map(rank_map, inventory, self.analysis.about["model_fingerprint"])
         self._require_factors_memory(params)
-        return Variant(rank_map.method, self.opened.compress(rank_map, refinement), params, params)
+        return Variant(rank_map.method, self.opened.compress(rank_map, refinement, shared=True), params, params)
 
     def progressive(self, schedule: RankSchedule, method: str = "flrc", storage: Format = Format.LOW_RANK) -> Variant:
         """Return the model that follows a schedule, every stage allocated by ``method``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.analysis.value import Analysis
+    from engine.compression.apply import Parts
     from engine.evaluation.streamed import LayerByLayer
     from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
@@ -83,6 +85,7 @@ class OpenedAnalysis:
         self._report = report
         self._dense = dense
         self._compressed: tuple[tuple[str, Key | None], nn.Module] | None = None
+        self._parts: defaultdict[Metric, Parts] = defaultdict(weakref.WeakValueDictionary)
         self._files = contextlib.ExitStack()
         weakref.finalize(self, self._files.close)
 
@@ -164,14 +167,20 @@ class OpenedAnalysis:
             self._compressed = wanted, self.compress(rank_map, refinement)
         return self._compressed[1]
 
-    def compress(self, rank_map: RankMap, refinement: Key | None = None) -> nn.Module:
+    def compress(self, rank_map: RankMap, refinement: Key | None = None, *, shared: bool = False) -> nn.Module:
         """Return the model under a checked rank map, made anew, with refined factors if their key is given.
+
+        Args:
+            rank_map: checked.
+            refinement: the key of its refined factors.
+            shared: blocks that did not change may be those of a model made before, and of the next; change none.
 
         Raises:
             ResourceError: the dense model does not fit into memory.
         """
         self.require_whole()
-        module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric))
+        known = self._parts[rank_map.metric] if shared and refinement is None else None
+        module = compress(self.dense.module, rank_map.blocks, self.factors(rank_map.metric), known)
         if refinement is not None:
             apply_refinement(module, self.store, refinement)
         bits_of = dict.fromkeys(self.analysis.projections, self.weight_bits)

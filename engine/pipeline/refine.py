@@ -112,7 +112,7 @@ def refine(
         document |= {"steps": end.steps, "held_out_divergences": list(end.divergences)}
         for index, layer in enumerate(decoder_layers(compressed)):
             with store.writing(keys.refined_layer_key(key, index), {"analysis": analysis.id}) as into:
-                write_layer(layer, into)
+                write_layer(layer, into, trained=True)
     about = {"analysis": analysis.id, "seconds": round(time.monotonic() - began, 2)}
     with store.writing(key, about) as into:
         write_json(into / "refinement.json", document)

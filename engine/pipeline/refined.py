@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from cache import write_json
 from engine.compression.layers import FactoredLinear, NarrowedLinear
+from engine.model.experts import FactoredStack
 from engine.model.module import decoder_layers
 from engine.pipeline import keys
 from engine.refinement import Checkpoint
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cache import Artifact, Key, Store
+
+_CORRECTED: Final = (FactoredLinear, NarrowedLinear)
 
 
 def apply_refinement(module: nn.Module, store: Store, key: Key) -> None:
@@ -32,9 +35,10 @@ def refine_layer(module: nn.Module, store: Store, key: Key, index: int) -> None:
     read_layer(decoder_layers(module)[index], store.read(keys.refined_layer_key(key, index)))
 
 
-def write_layer(layer: nn.Module, folder: Path) -> None:
-    """Write the factors of one decoder layer."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _factors(layer).items()}
+def write_layer(layer: nn.Module, folder: Path, *, trained: bool = False) -> None:
+    """Write the factors of one decoder layer; if all were trained, those of experts, which nothing corrects, too."""
+    factors = _factors(layer, (*_CORRECTED, FactoredStack) if trained else _CORRECTED)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in factors.items()}
     save_file(tensors, folder / "refined.safetensors")
 
 
@@ -42,8 +46,10 @@ def write_layer(layer: nn.Module, folder: Path) -> None:
 def read_layer(layer: nn.Module, artifact: Artifact) -> None:
     """Put the stored factors into one decoder layer, in its own type."""
     stored = load_file(artifact.path("refined.safetensors"))
-    for name, tensor in _factors(layer).items():
+    for name, tensor in _factors(layer, _CORRECTED).items():
         tensor.copy_(stored[name] if name in stored else stored[_bare(name)])
+    for name, tensor in _factors(layer, (FactoredStack,)).items():
+        tensor.copy_(stored.get(name, tensor))
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
@@ -82,11 +88,11 @@ def _bare(name: str) -> str:
     return f"{module}.{factor}" if part == "weight" else f"{module}.{part}"
 
 
-def _factors(layer: nn.Module) -> dict[str, torch.Tensor]:
+def _factors(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, torch.Tensor]:
     """Return a layer's factors, column orders and narrowed matrices by name, shared ones once by their first reader."""
     found: dict[int, tuple[str, torch.Tensor]] = {}
     for name, module in layer.named_modules():
-        if isinstance(module, FactoredLinear | NarrowedLinear):
+        if isinstance(module, kinds):
             for part, tensor in (*module.named_parameters(), *module.named_buffers()):
                 found.setdefault(id(tensor), (f"{name}.{part}", tensor))
     return dict(found.values())

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from engine.compression.layers import FactoredLinear, NarrowedLinear
+from engine.model.experts import ExpertStack, FactoredStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,8 @@ class _Scaled(nn.Module):
     def __init__(self, factor: torch.Tensor) -> None:
         super().__init__()
         squares = factor.detach().pow(2)
-        mean = squares.mean().clamp_min(torch.finfo(factor.dtype).tiny)
-        rows, columns = squares.mean(1, keepdim=True) / mean, squares.mean(0, keepdim=True) / mean
+        mean = squares.mean((-2, -1), keepdim=True).clamp_min(torch.finfo(factor.dtype).tiny)
+        rows, columns = squares.mean(-1, keepdim=True) / mean, squares.mean(-2, keepdim=True) / mean
         scale = (mean * rows.clamp_min(_LEAST_SCALE) * columns.clamp_min(_LEAST_SCALE)).sqrt()
         self.register_buffer("scale", scale, persistent=False)
 
@@ -49,9 +50,10 @@ def factors_in_training(model: nn.Module) -> Iterator[list[nn.Parameter]]:
 
     Meanwhile nothing else takes gradients: the rest is shared with the dense model.
     """
-    compressed = [m for m in model.modules() if isinstance(m, FactoredLinear | NarrowedLinear)]
+    compressed = [m for m in model.modules() if isinstance(m, FactoredLinear | FactoredStack | NarrowedLinear)]
     # A group's inner factor is listed under one of its members only.
-    modules = [m for part in compressed for m in part.modules() if isinstance(m, nn.Linear) and m.weight.numel()]
+    kinds = nn.Linear | ExpertStack
+    modules = [m for part in compressed for m in part.modules() if isinstance(m, kinds) and m.weight.numel()]
     frozen = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in frozen:
         parameter.requires_grad_(False)

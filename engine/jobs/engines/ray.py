@@ -125,13 +125,16 @@ class RayAttempt:
                 self._client.stop(self._name)
                 self._is_stopped = True
             answer = self._client.ask(self._name)
+            if answer is None:
+                return self._is_given_up(
+                    job, f"The job is unknown to {RayEngine.describe(job.engine)}, which was restarted"
+                )
+            self._known_at = time.monotonic()
+            return self._is_over(job, answer)
         except UnreachableError as error:
             return self._is_given_up(job, str(error))
-        if answer is None:
-            return self._is_given_up(
-                job, f"The job is unknown to {RayEngine.describe(job.engine)}, which was restarted"
-            )
-        self._known_at = time.monotonic()
+
+    def _is_over(self, job: Job, answer: Answer) -> bool:
         if answer.is_waiting:
             return self._has_left_the_queue(job)
         if not self._is_begun and self._files.host() is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
+import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,6 +114,25 @@ def test_untouched_weights_are_shared_and_the_dense_model_is_unchanged():
     assert compressed.model.layers[2].mlp.up_proj.weight is toy.module.model.layers[2].mlp.up_proj.weight
     assert torch.equal(toy.module(input_ids=TOKENS).logits, before)
     assert not torch.equal(compressed(input_ids=TOKENS).logits, before)
+
+
+def test_blocks_at_the_same_rank_are_shared_while_a_model_has_them():
+    toy = Toy("llama-gqa")
+    blocks = toy.blocks(Format.SKIP_CAT, 0.5)
+    known: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+    def applied(wanted):
+        return compress(toy.module, wanted, toy.factors.__getitem__, known)
+
+    first = applied(blocks)
+    changed, *others = blocks
+    second = applied([replace(changed, rank=changed.rank - 1), *others])
+    names = {name: block is not changed for block in blocks for name in block.members}
+    assert {name: first.get_submodule(name) is second.get_submodule(name) for name in names} == names
+    assert torch.equal(applied(blocks)(input_ids=TOKENS).logits, toy.compressed(blocks)(input_ids=TOKENS).logits)
+    del first, second
+    gc.collect()
+    assert not known
 
 
 @pytest.mark.parametrize("storage", FACTORED)

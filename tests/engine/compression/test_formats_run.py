@@ -113,15 +113,34 @@ def test_every_way_to_skip_is_the_truncation_with_a_bounded_mix(out, width, part
     torch.testing.assert_close(skip(x), (actual @ x.double()).float(), rtol=1e-3, atol=1e-3 * actual.abs().max().item())
 
 
-@pytest.mark.parametrize("shape", [(8, 20), (20, 8)])
-def test_factors_without_enough_directions_are_refused_by_name(shape):
-    out, width = shape
-    block, weight = whitened(out, width, 0)
-    block.basis[:, -1] = 0
-    block.dual[-1] = 0
-    rank = min(shape) if out < width else 6
+@pytest.mark.parametrize(("shape", "rank"), [((8, 20), 2), ((8, 20), 7), ((20, 8), 2), ((20, 8), 6)])
+def test_factors_without_enough_directions_are_refused_by_name(shape, rank):
+    block, weight = whitened(*shape, 0)
+    for missing in (0, -1):
+        block.basis[:, missing] = 0
+        block.dual[missing] = 0
     with pytest.raises(NumericalError, match="inner factor of p has no"):
         skip_at_rank(block, rank, weight)
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf])
+def test_a_weight_without_enough_directions_is_refused_by_name(value):
+    block, weight = whitened(8, 20, 0)
+    weight[3] = value
+    with pytest.raises(NumericalError, match="inner factor of p has no 8 independent columns"):
+        skip_at_rank(block, 8, weight)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("rank", [20, 31, 40])
+def test_skip_is_exact_on_the_output_side_whatever_is_discarded(rank, dtype, tolerance):
+    block, weight = whitened(40, 96, 0)
+    skip = skip_at_rank(block, rank, weight, dtype)
+    found = torch.empty_like(weight, dtype=torch.float64)
+    found[:, skip.columns] = torch.cat([skip.left, skip.left @ skip.mix], 1).double()
+    exact = weight.double() - block.basis[:, rank:].double() @ (block.dual[rank:].double() @ weight.double())
+    dual = block.dual.double()
+    assert (dual @ (found - exact)).norm() <= tolerance * (dual @ exact).norm()
 
 
 @pytest.mark.parametrize("skips", [False, True])

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from engine.errors import RankScopeError
 from engine.jobs import JobQueue, JobStatus
 from engine.jobs.choice import EngineChoice
 from engine.jobs.engines import choose
+from engine.jobs.engines._ray_client import Answer, RayClient, UnreachableError
+from engine.jobs.engines.ray import RayAttempt
 from engine.jobs.files import JobFolder
 from engine.jobs.record import JobRecord
 from engine.jobs.remote import NO_FOLDER, run
@@ -82,6 +85,32 @@ class TestCommand(RemoteEngineContract):
         resumed = queue.resume(held.id, EngineChoice())
         assert queue.wait(resumed.id, poll_s=0.02).status is JobStatus.DONE
         assert (queue.get(held.id).engine, queue.get(held.id).place) == (EngineChoice(), None)
+
+
+class Silent(RayClient):
+    """A cluster that takes a job, and is gone when it is asked how many wait before it."""
+
+    def submit(self, name: str, command: str, resources: Mapping[str, float]) -> None:
+        pass
+
+    def ask(self, name: str) -> Answer:
+        return Answer(True, False, False, False, None, "")
+
+    def n_ahead(self, name: str) -> int:
+        raise UnreachableError("The Ray cluster does not answer")
+
+
+@pytest.mark.parametrize(("patience_s", "status"), [(60, JobStatus.RUNNING), (0, JobStatus.INTERRUPTED)])
+def test_a_cluster_that_is_lost_between_two_questions_is_waited_for(
+    record: JobRecord, patience_s: float, status: JobStatus
+) -> None:
+    settings = {"address": "http://silent", "patience_s": str(patience_s), "python": sys.executable}
+    record.enqueue("f" * 12, "echo", {}, "Echo", {}, again=False, engine=EngineChoice("ray", settings))
+    record.claim("f" * 12, None)
+    attempt = RayAttempt(record, record.get("f" * 12), Silent("http://silent"), ENTRYPOINT)
+    assert attempt.advance() is status.is_final
+    assert record.get("f" * 12).status is status
+    record.close("f" * 12, 1, JobStatus.INTERRUPTED)
 
 
 @pytest.mark.parametrize("engine", ["local", "command"])

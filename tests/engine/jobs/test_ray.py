@@ -14,9 +14,11 @@ from engine.jobs.choice import LOCAL
 from engine.jobs.engines import choose
 from engine.jobs.job import job_fingerprint
 from engine.jobs.record import JobRecord
-from engine.operations import Analyse, AnalyseShard, submit
+from engine.operations import Analyse, AnalyseShard, Search, SearchWorker, submit
 from engine.pipeline.runs import RUN_LENGTH
 from engine.progress import ignore_progress
+from engine.search.goals import Goal
+from engine.search.study import evaluated_trials, open_storage, open_study
 from engine.settings import Home
 from tests.conftest import TOY_LINES
 from tests.support import toys
@@ -80,19 +82,51 @@ def test_a_cluster_that_is_not_there_is_said_at_once(home: Path) -> None:
     assert job.error.startswith("The Ray cluster http://127.0.0.1:9 does not answer (")
 
 
-@pytest.mark.long
-def test_an_analysis_shared_out_over_a_cluster_is_that_of_one_job(
-    home: Path, head: Head, tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast
-) -> None:
+@pytest.fixture
+def toy_analysis(tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast) -> Analyse:
     toys.build("llama-gqa").save_pretrained(tmp_path / "model")
     toy_tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "text.txt").write_text("\n\n".join(f"{line} Part {i}." for i in range(80) for line in TOY_LINES))
-    analysis = Analyse(
-        model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"), n_sequences=2 * RUN_LENGTH + 7, length=16,
+    return Analyse(
+        model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"), n_sequences=6, length=16,
         device="cpu", compute_dtype="float32", metrics=("loss",),
     )  # fmt: skip
-    queue = JobQueue(home, engine=choose(replace(SETTINGS, ray_address=head.address), "ray", "cpu=1"))
-    shared, whole = (Home(folder) for folder in (home, tmp_path / "whole"))
+
+
+@pytest.fixture
+def cluster(home: Path, head: Head) -> JobQueue:
+    return JobQueue(home, engine=choose(replace(SETTINGS, ray_address=head.address), "ray", "cpu=1"))
+
+
+@pytest.mark.long
+def test_a_search_by_two_workers_of_a_cluster_measures_every_trial_once(
+    cluster: JobQueue, toy_analysis: Analyse
+) -> None:
+    home = Home(cluster.home)
+    analysed = toy_analysis.changed(metrics=("feature", "loss")).run(home, ignore_progress)
+    search = Search(
+        analysis=analysed["analysis"], text=toy_analysis.text, n_sequences=4, length=16, n_subset=2, n_allocations=2,
+        rank_step=2, trials=5, workers=2, device="cpu",
+    )  # fmt: skip
+    submit(search, cluster, home.store)
+    ended = [cluster.wait(job.id) for job in cluster.jobs()]
+    assert {(job.operation, job.status) for job in ended} == {
+        (Search.name, JobStatus.DONE), (SearchWorker.name, JobStatus.DONE)
+    }  # fmt: skip
+    assert all(job.engine == cluster.engine and job.place.host for job in ended)
+    first, second = ({**job.result, "seconds": 0} for job in ended)
+    assert first == second
+    study = open_study(open_storage(first["storage"]), first["study"], Goal.at(0.8), [], 0)
+    points = [tuple(trial.point.values()) for trial in evaluated_trials(study)]
+    assert len(points) == len(set(points)) == first["trials"] == 5
+
+
+@pytest.mark.long
+def test_an_analysis_shared_out_over_a_cluster_is_that_of_one_job(
+    cluster: JobQueue, toy_analysis: Analyse, tmp_path: Path
+) -> None:
+    queue, analysis = cluster, toy_analysis.changed(n_sequences=2 * RUN_LENGTH + 7)
+    shared, whole = (Home(folder) for folder in (queue.home, tmp_path / "whole"))
     shares = [AnalyseShard(**analysis.arguments(), shard=shard, n_shards=2) for shard in range(2)]
     ids = {submit(share, queue, shared.store).id for share in shares}
     assert {queue.wait(job_id).status for job_id in ids} == {JobStatus.DONE}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -9,9 +11,10 @@ from cache import Key
 from engine.compression.apply import compress
 from engine.compression.layers import FactoredLinear, NarrowedLinear
 from engine.errors import InvalidSpecError, NumericalError
+from engine.model.experts import FactoredStack
 from engine.model.inventory import take_inventory
 from engine.model.module import decoder_layers, weight_matrix
-from engine.pipeline.refined import read_checkpoint, write_checkpoint
+from engine.pipeline.refined import read_checkpoint, read_layer, write_checkpoint, write_layer
 from engine.progress import ignore_progress
 from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
 from engine.refinement.divergence import divergence as divergence_of
@@ -154,6 +157,29 @@ def test_down_of_a_narrow_mlp_is_corrected_and_all_its_matrices_are_trained(name
     assert divergence(toy.module, compressed) < corrected
     assert not any(torch.equal(compressed.get_submodule(n).weight, weight) for n, weight in narrow.items())
     assert all(torch.equal(p, whole[n]) for n, p in toy.module.named_parameters())
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3-moe"])
+def test_the_factors_of_experts_are_trained_and_read_back(name, tmp_path):
+    module, _, compressed = compressed_toy(name)
+    untrained, again = copy.deepcopy(compressed), copy.deepcopy(compressed)
+    end = train(module, compressed, TrainingSpec(epochs=4))
+    assert end.divergences[-1] < end.divergences[0]
+    stacks = {n: part for n, part in compressed.named_modules() if isinstance(part, FactoredStack)}
+    assert len(stacks) == 2 * len(decoder_layers(module))
+    for path, part in stacks.items():
+        assert not torch.equal(part.left.weight, untrained.get_submodule(path).left.weight)
+        assert not torch.equal(part.right.weight, untrained.get_submodule(path).right.weight)
+    store = Home(tmp_path).store
+    for trained in (False, True):
+        for index, layer in enumerate(decoder_layers(compressed)):
+            with store.writing(key := Key("refined-layer", f"{index}{trained:d}".ljust(64, "0")), {}) as into:
+                write_layer(layer, into, trained=trained)
+            read_layer(decoder_layers(again)[index], store.read(key))
+        for path, part in stacks.items():
+            source = part if trained else untrained.get_submodule(path)
+            assert torch.equal(again.get_submodule(path).left.weight, source.left.weight)
+    assert torch.equal(again(input_ids=TOKENS).logits, compressed(input_ids=TOKENS).logits)
 
 
 def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
