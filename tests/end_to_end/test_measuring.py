@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -50,10 +51,18 @@ def store(tmp_path):
     return found
 
 
-@pytest.fixture
-def analysis(store, tmp_path, model_folder, text_file):
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory, model_folder, text_file):
+    """A home with an analysis, which is copied before anything is measured; and the analysis' key."""
+    home = tmp_path_factory.mktemp("analysed")
     arguments = {"model": str(model_folder("llama-gqa")), "text": str(text_file), "n_sequences": 6, "length": 32}
-    key = analyse(Home(tmp_path), Analyse(**arguments).spec(), ignore_progress, device="cpu")
+    return home, analyse(Home(home), Analyse(**arguments).spec(), ignore_progress, device="cpu")
+
+
+@pytest.fixture
+def analysis(store, tmp_path, analysed):
+    home, key = analysed
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     return load_analysis(store, key.fingerprint)
 
 
