@@ -33,7 +33,7 @@ def _explain() -> None:
     words.markdown(method_cards.words())
     with methods:
         for title, card in method_cards.method_cards(_measured_text()):
-            st.markdown(f"### {title}\n\n{card}")
+            st.markdown(f"**{title}**\n\n{card}")
     formats.markdown(method_cards.formats())
 
 

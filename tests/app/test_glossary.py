@@ -43,7 +43,7 @@ def test_the_question_mark_opens_words_methods_and_formats(
     shown = "\n".join(block.value for block in page.markdown)
     for said in (
         "**Kept fraction.**",
-        "### Water\u2011filling".replace("\u2011", "-"),
+        "**Water\u2011filling**".replace("\u2011", "-"),
         "skip\\+cat",
         "not measured yet",
     ):
