@@ -86,7 +86,7 @@ class _CommandAttempt(ProcessAttempt):
         job = self._record.get(self._job.id)
         if job is not None and job.status is JobStatus.RUNNING and not self._is_begun:
             self._look_where(job)
-        if job is not None and self.exit_code in WROTE_ITS_END:
+        if job is not None and job.status is not JobStatus.QUEUED and self.exit_code in WROTE_ITS_END:
             has_arrived = self._record.folder(job.id).remote(job.attempts).end() is not None
             self._ended_at = self._ended_at or time.monotonic()
             if not has_arrived and time.monotonic() < self._ended_at + FILES_ARRIVE_S:

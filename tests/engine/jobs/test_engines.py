@@ -13,8 +13,10 @@ from engine.jobs import JobQueue, JobStatus
 from engine.jobs.choice import EngineChoice
 from engine.jobs.engines import choose
 from engine.jobs.engines._ray_client import Answer, RayClient, UnreachableError
+from engine.jobs.engines.command import _CommandAttempt
 from engine.jobs.engines.ray import RayAttempt
 from engine.jobs.files import JobFolder
+from engine.jobs.processes import LocalProcess
 from engine.jobs.record import JobRecord
 from engine.jobs.remote import NO_FOLDER, run
 from engine.settings import JobSettings, job_settings
@@ -85,6 +87,17 @@ class TestCommand(RemoteEngineContract):
         resumed = queue.resume(held.id, EngineChoice())
         assert queue.wait(resumed.id, poll_s=0.02).status is JobStatus.DONE
         assert (queue.get(held.id).engine, queue.get(held.id).place) == (EngineChoice(), None)
+
+
+def test_a_command_that_ends_before_it_took_its_job_is_told_at_once(record: JobRecord) -> None:
+    settings = {"command": "x {command}", "cancel": "", "status": "", "python": sys.executable}
+    record.enqueue("f" * 12, "echo", {}, "Echo", {}, again=False, engine=EngineChoice("command", settings))
+    job, log = record.get("f" * 12), record.folder("f" * 12).log
+    attempt = _CommandAttempt(record, job, LocalProcess.start(["sh", "-c", "echo wrong; exit 1"], log))
+    eventually(attempt.advance, timeout_s=10)
+    ended = record.get("f" * 12)
+    assert ended.status is JobStatus.FAILED
+    assert ended.error.startswith("The job's process ended with exit code 1 before it began")
 
 
 class Silent(RayClient):
