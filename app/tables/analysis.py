@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from app.wording.labels import WEIGHTINGS
+from engine.pipeline.reading.analyses import DEPTH_WEIGHTS
 from engine.results.words import TIMES, counted, duration, megabytes, percent
 from engine.types import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from engine.analysis.value import Analysis
 
 
@@ -33,7 +36,7 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
         "Seed": str(calibration["seed"]),
         "Damping": f"{spec['damping']:g}",
         "Shrinkage of second moments": percent(spec.get("gradient_shrinkage", 0.0)),
-        "Harm of widths": _harm_of_widths(about.get("width_weight")),
+        "Harm by depth": _harm_by_depth(about.get(DEPTH_WEIGHTS)),
         "Time": ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in about["seconds"].items()),
         "Peak memory": megabytes(about["peak_memory_bytes"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
@@ -43,7 +46,8 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(facts.items(), columns=["what", "value"])
 
 
-def _harm_of_widths(weight: float | None) -> str:
-    if weight is None:
-        return "as estimated; no compressed model was run to correct it"
-    return f"{weight:.2f} {TIMES} the estimate, relative to that of ranks: two compressed models were run"
+def _harm_by_depth(weights: Mapping[str, Sequence[float]] | None) -> str:
+    if weights is None:
+        return "as estimated; no compressed parts of the model were run to correct it"
+    ranges = [f"of {kind} {min(of_layers):.2f} to {max(of_layers):.2f} {TIMES}" for kind, of_layers in weights.items()]
+    return f"{' and '.join(ranges)} the estimate, by layer: compressed parts of the model were run"

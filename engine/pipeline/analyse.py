@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,9 +28,9 @@ from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factorize import factorize, write_analysis
 from engine.pipeline.opened import OpenedAnalysis
 from engine.pipeline.pace import measure_pace
-from engine.pipeline.pilot import N_SEQUENCES, weigh_widths
+from engine.pipeline.pilot import N_SEQUENCES, weigh_depths
 from engine.pipeline.plan import described, fits_whole, plan_analysis
-from engine.pipeline.reading.analyses import ANALYSIS, SPECTRA, analysis_of, load_analysis
+from engine.pipeline.reading.analyses import ANALYSIS, DEPTH_WEIGHTS, SPECTRA, analysis_of, load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start
 from engine.progress import ignore_progress, part_of
@@ -264,12 +264,12 @@ class _Work:
                     base=self.base,
                     half=half,
                 )
-                self._weigh_widths(into, model, about, report)
+                self._weigh_depths(into, model, about, report)
         report("analysis", 1.0, "Done")
         return self.key
 
-    def _weigh_widths(self, into: Path, model: OpenModel, about: Mapping[str, Any], report: Report) -> None:
-        """Measure what widths count beside ranks, and write it into an analysis that is being stored."""
+    def _weigh_depths(self, into: Path, model: OpenModel, about: Mapping[str, Any], report: Report) -> None:
+        """Measure what nats count at every depth, and write it into an analysis that is being stored."""
         document, dtype = read_json(into / ANALYSIS), str(dtype_of(model.module)).removeprefix("torch.")
         analysis = analysis_of(self.key, about, document, read_arrays(into / SPECTRA))
         # A compressed copy is made beside the model; where it does not fit, both are run layer by layer from the files.
@@ -284,15 +284,16 @@ class _Work:
             dense=model if fits else None,
             copies=1.0 if fits else math.inf,
         )
-        corpus = replace(self.spec.corpus, n_sequences=min(N_SEQUENCES, self.spec.corpus.n_sequences))
-        tokens = read_sequences(model, self.spec.corpus, self.texts)[: corpus.n_sequences]
+        corpus = replace(self.spec.corpus, n_sequences=self.spec.corpus.n_sequences + N_SEQUENCES)
+        tokens = read_sequences(model, corpus, self.texts, or_all=True)[-N_SEQUENCES:]
+        measuring = EvaluationSpec(replace(corpus, n_sequences=len(tokens)), dtype, batch_size=1)
         told = part_of(report, 0.99, 1.0)
         try:
-            weight = weigh_widths(opened, tokens, EvaluationSpec(corpus, dtype, batch_size=1), told)
+            weights = weigh_depths(opened, tokens, measuring, told)
         except (NumericalError, ResourceError, UnstreamableError) as error:
-            told("pilot", 1.0, f"Widths are not weighed: {error}")
-            weight = 1.0
-        write_json(into / ANALYSIS, {**document, "width_weight": weight})
+            told("pilot", 1.0, f"Depths are not weighed: {error}")
+            return
+        write_json(into / ANALYSIS, {**document, DEPTH_WEIGHTS: asdict(weights)})
 
     def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:
         """Take the statistics of some runs; return whether those of all runs are stored."""

@@ -1,8 +1,11 @@
-"""What a nat promised for widths counts beside one promised for ranks, as two compressed models show."""
+"""What a nat promised for ranks, and one for widths, counts at every depth, as compressed parts of the model show."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from engine.errors import InfeasibleBudgetError
 from engine.evaluation.perplexity import measure, take_reference
@@ -10,62 +13,113 @@ from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.reading.analyses import curves_by_metric
-from engine.results.words import percent
 from engine.types import RANK_FORMATS, Budget, Format, Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     import torch
 
+    from engine.analysis.value import Analysis
     from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
+    from engine.rank_map.document import RankMap
     from engine.specs import EvaluationSpec
 
 N_SEQUENCES: Final = 4
-"""Of the calibration text, from its beginning."""
+"""Of the calibration text, after those that the analysis reads."""
+N_BANDS: Final = 5
+"""Of neighbouring layers, which are compressed together."""
 _KEPT: Final = 0.7
-_VISIBLE_NATS: Final = 0.02
+_VISIBLE_NATS: Final = 0.005
 """Below this two thousand tokens say little."""
 _LARGEST: Final = 4.0
 
 
-def weigh_widths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationSpec, report: Report) -> float:
-    """Return measured over predicted nats of a map of widths alone, over the same of a map of ranks alone.
+@dataclass(frozen=True, slots=True)
+class DepthWeights:
+    """What promised nats count, by decoder layer in model order: those of ranks, 1 on average, and those of widths."""
 
-    The second order promises too little for ranks and too much for widths, or the other way round, depending on the
-    model, so that a budget spent on raw nats would take too few widths or too many.
+    ranks: tuple[float, ...]
+    widths: tuple[float, ...]
+
+
+def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationSpec, report: Report) -> DepthWeights:
+    """Return measured over predicted nats of every depth, relative to those of ranks in all of the model.
+
+    The second order promises too little for the last layers and too much for those in the middle, and errs differently
+    for ranks and for widths, so that a budget spent on raw nats would cut in the wrong places. Bands of layers are
+    compressed one at a time, by ranks alone and by widths alone; between the middles of bands weights change evenly in
+    their logarithm.
 
     Args:
-        opened: an analysis whose widths are not weighed yet, with its model.
-        tokens: (n_sequences, length) from the calibration text.
+        opened: an analysis that is not weighed yet, with its model.
+        tokens: (n_sequences, length) that the analysis has not read, where there are such.
         spec: how models are measured.
         report: told of the runs.
 
     Returns:
-        Between 1/4 and 4, to two decimals; 1 where there are no widths, where they alone do not save enough, and where
-        the damage is too small to be seen.
+        Weights between 1/4 and 4, to two decimals; 1 where the damage is too small to be seen.
     """
     analysis = opened.analysis
-    if not any(mlp.name in analysis.nats.get(Metric.LOSS, {}) for mlp in analysis.inventory.mlps):
-        return 1.0
-    curves, budget = curves_by_metric(analysis), Budget.of_kept_fraction(_KEPT, analysis.inventory.compressible_params)
+    layers = sorted({group.layer for group in analysis.inventory.groups})
+    bands = np.array_split(np.arange(len(layers)), min(N_BANDS, len(layers)))
+    kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
+    is_known = Metric.LOSS in analysis.nats
+    maps = {kind: _map_of(analysis, formats) for kind, formats in kinds.items() if is_known}
+    parts = {
+        (kind, place): _within(one, analysis, {layers[i] for i in band})
+        for kind, one in maps.items()
+        if one is not None
+        for place, band in enumerate(bands)
+    }
+    predicted = {part: nats for part, one in parts.items() if (nats := cost_of(analysis, one).nats) > _VISIBLE_NATS}
+    if not any(kind == "ranks" for kind, _ in predicted):
+        return DepthWeights((1.0,) * len(layers), (1.0,) * len(layers))
+    measured = _increases(opened, {part: parts[part] for part in predicted}, tokens, spec, report)
+    of_ranks = [part for part in predicted if part[0] == "ranks"]
+    common = max(sum(measured[part] for part in of_ranks), _VISIBLE_NATS) / sum(predicted[part] for part in of_ranks)
+    middles = [float(band.mean()) for band in bands]
+
+    def by_layer(kind: str) -> tuple[float, ...]:
+        asked = [(kind, place) for place in range(len(bands))]
+        of_bands = [measured[part] / predicted[part] / common if part in predicted else 1.0 for part in asked]
+        logarithms = np.log(np.clip(of_bands, 1 / _LARGEST, _LARGEST))
+        of_layers = np.exp(np.interp(np.arange(len(layers)), middles, logarithms))
+        return tuple(round(float(weight), 2) for weight in of_layers)
+
+    return DepthWeights(by_layer("ranks"), by_layer("widths"))
+
+
+def _map_of(analysis: Analysis, formats: Collection[Format]) -> RankMap | None:
+    """Return what water-filling makes of the model with some formats; ``None``: they alone do not save enough."""
+    budget = Budget.of_kept_fraction(_KEPT, analysis.inventory.compressible_params)
+    request = Request(formats=frozenset(formats))
     try:
-        maps = [
-            allocate_rank_map(analysis, curves, "water-filling", budget, Request(formats=formats))
-            for formats in (frozenset({Format.WIDTH}), RANK_FORMATS)
-        ]
+        return allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget, request)
     except InfeasibleBudgetError:
-        return 1.0
-    predicted = [cost_of(analysis, one).nats for one in maps]
-    if min(predicted) < _VISIBLE_NATS:
-        return 1.0
-    dense = opened.dense
+        return None
+
+
+def _within(rank_map: RankMap, analysis: Analysis, layers: Collection[int]) -> RankMap:
+    """Return a map without the blocks of other layers, which stay dense."""
+    return replace(
+        rank_map, blocks=tuple(b for b in rank_map.blocks if analysis.projections[b.members[0]].layer in layers)
+    )
+
+
+def _increases(
+    opened: OpenedAnalysis,
+    parts: Mapping[tuple[str, int], RankMap],
+    tokens: torch.Tensor,
+    spec: EvaluationSpec,
+    report: Report,
+) -> dict[tuple[str, int], float]:
+    """Return the measured increase of the loss under every map."""
+    dense, increases = opened.dense, {}
     reference = take_reference(dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, report)
-    measured = []
-    for name, one in zip(("widths", "ranks"), maps, strict=True):
-        report("pilot", None, f"Weighing widths: {name} alone, {percent(_KEPT)} kept")
+    for done, (part, one) in enumerate(parts.items()):
+        report("pilot", done / len(parts), f"Weighing depths: part {done + 1} of {len(parts)}, {part[0]} alone")
         found = measure(opened.runnable(one), tokens, reference, spec, report)
-        measured.append(found.nll - found.dense_nll)
-    if min(measured) < _VISIBLE_NATS:
-        return 1.0
-    of_widths, of_ranks = (found / promised for found, promised in zip(measured, predicted, strict=True))
-    return round(min(max(of_widths / of_ranks, 1 / _LARGEST), _LARGEST), 2)
+        increases[part] = found.nll - found.dense_nll
+    return increases

@@ -149,8 +149,8 @@ METHODS: Final[Mapping[str, MethodCard]] = {
     ),
     "water-filling": MethodCard(
         "Every projection has a curve: parameters against the predicted increase of the loss. The budget goes where a "
-        "parameter buys most, over all layers, ranks, widths and formats at once. What widths promise is corrected by "
-        "how much two compressed models of the analysis were harmed.",
+        "parameter buys most, over all layers, ranks, widths and formats at once. What is promised is corrected, "
+        "depth by depth, by how much compressed parts of the model were harmed.",
         "minimise \u03a3 \u00bd \u03a3 \u03c3\u00b2 discarded, at the budget",
         "Milliseconds: one sorted list answers every budget.",
     ),

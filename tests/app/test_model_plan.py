@@ -129,7 +129,7 @@ def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Pa
     assert facts["Text"] == "corpus.txt"
     assert facts["Amount"] == "8 sequences of 64 tokens"
     assert facts["Taken of"] == "the dense model"
-    assert facts["Harm of widths"].startswith(f"{toy_analysis.about['width_weight']:.2f} × the estimate")
+    assert facts["Harm by depth"].startswith("of ranks 1.00 to 1.00 × and of widths 1.00 to 1.00 × the estimate")
     assert facts["Made"].endswith("UTC")
     assert not any(word in value for value in facts.values() for word in ("None", "null", "{"))
 

@@ -14,10 +14,10 @@ from engine.pipeline.reading.rounding import read_rounding
 from engine.results.json_form import from_json
 from engine.results.words import percent
 from engine.specs import AnalysisSpec
-from engine.types import Importance, Inventory, Metric
+from engine.types import Importance, Inventory, Metric, block_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ANALYSIS: Final = "analysis.json"
 SPECTRA: Final = "spectra.safetensors"
+DEPTH_WEIGHTS: Final = "depth_weights"
+"""What nats of ranks and of widths count, by decoder layer, in the document of an analysis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def read_analysis(artifact: Artifact) -> Analysis:
 def analysis_of(
     key: Key, about: Mapping[str, Any], document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> Analysis:
-    """Return an analysis of the parts of its artifact; nats of widths count what the document says."""
+    """Return an analysis of the parts of its artifact; nats of the loss metric count what the document says."""
     energies: dict[Metric, dict[str, NDArray[np.float64]]] = {}
     nats: dict[Metric, dict[str, NDArray[np.float64]]] = {}
     importances: dict[str, NDArray[np.float64]] = {}
@@ -163,11 +165,21 @@ def analysis_of(
         else:
             (energies if what == "energies" else nats).setdefault(Metric(metric), {})[block] = values
     inventory = from_json(Inventory, document["inventory"])
-    weight = document.get("width_weight", 1.0)
-    for of_metric in nats.values():
-        of_metric.update({mlp.name: weight * of_metric[mlp.name] for mlp in inventory.mlps if mlp.name in of_metric})
+    of_loss = nats.get(Metric.LOSS, {})
+    of_loss.update({name: weight * of_loss[name] for name, weight in _weights(inventory, document) if name in of_loss})
     about = {**about, **{name: value for name, value in document.items() if name != "inventory"}}
     return Analysis(key.fingerprint, about, inventory, energies, nats, importances)
+
+
+def _weights(inventory: Inventory, document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the name of every block and what its nats count; analyses of before weigh widths alone, or nothing."""
+    layers = sorted({group.layer for group in inventory.groups})
+    weights = document.get(DEPTH_WEIGHTS, {"widths": [document.get("width_weight", 1.0)] * len(layers)})
+    of_kinds = {kind: dict(zip(layers, of_layers, strict=True)) for kind, of_layers in weights.items()}
+    for group in inventory.groups if "ranks" in of_kinds else ():
+        members = [p.name for p in group.members]
+        yield from ((name, of_kinds["ranks"][group.layer]) for name in {*members, block_name(members)})
+    yield from ((mlp.name, of_kinds["widths"][mlp.layer]) for mlp in inventory.mlps)
 
 
 def curves_by_metric(
