@@ -120,6 +120,7 @@ def test_a_graph_offers_the_types_that_it_can_have(open_page: Open) -> None:
     assert export_button(page).label.startswith("Export about ")
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_the_end_of_an_export_says_where_it_is_and_how_it_is_opened(
     open_page: Open, analysed_home: Path, toy_analysis: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

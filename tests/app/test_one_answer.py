@@ -204,6 +204,7 @@ def test_reports_and_commands_say_the_same(measured_home: Path, made: Measured, 
     assert told["perplexity_ratios"]["other.txt"] == made.found.ratio
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_the_card_of_an_export_states_every_measurement_of_the_map_and_no_other(made: Measured, tmp_path: Path) -> None:
     toy = made.toy
     export(Home(toy.home), toy.analysis.id, made.rank_map, tmp_path / "small", ExportSpec(), ignore_progress)

@@ -19,6 +19,10 @@ from tests.engine.compression.test_apply import Toy
 from tests.engine.export.test_folder import mixed
 from tests.support import architectures
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
+PYTHON = sys.executable
+
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in PACKAGES), reason="the extra onnx is not installed"
 )
@@ -107,7 +111,7 @@ def test_padding_and_a_second_text_are_read_as_torch_reads_them(exported):
 @needs_onnx
 def test_the_program_in_the_folder_generates(exported):
     _, _, folder, *_ = exported
-    command = [sys.executable, str(folder / "generate.py"), "The rank", "--tokens", "5"]
+    command = [PYTHON, str(folder / "generate.py"), "The rank", "--tokens", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip()
 
