@@ -34,7 +34,9 @@ def fast_maps(analysis_id: str, time: AskedTime, held: HeldRanks) -> list[Costed
     """Return every method's best map with which a token is predicted to take at most a time."""
 
     def make(method: str) -> CostedMap:
-        situation = Situation(time.device, get_device(home(), time.device, time.dtype), time.dtype, time.batch)
+        situation = Situation(
+            time.device, get_device(home(), time.device, time.dtype), time.dtype, time.batch, time.context
+        )
         return _costed_map(analysis_id, method, time.ms / 1e3, situation, held, trials_of(method))
 
     return of_every_method(make)

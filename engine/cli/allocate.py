@@ -177,7 +177,7 @@ def _with_bits(
     if target.mb is None or method != METHOD or target.dtype != "float16":
         raise InvalidSpecError(
             f"Bits were asked for, which {METHOD} chooses for a budget in bytes; give --mb and neither another method "
-            "nor --dtype, or leave --bits out."
+            "nor --dtype (for widths alone: --format width), or leave --bits out."
         )
     if bits != "16" and analysis.rounding is None:
         from engine.pipeline.rounding import predict_rounding

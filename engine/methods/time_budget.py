@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from engine.allocation import TICKS_PER_S, Frontier, TimeChoices
 from engine.devices.roofline import forecast, rest_seconds
@@ -16,7 +16,7 @@ from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.methods.allocate import Request, rank_map_of, rule_of
 from engine.methods.presets import get_preset
 from engine.methods.targets import largest_within
-from engine.rank_map.ceiling import TimeCeiling
+from engine.rank_map.ceiling import USUAL_CONTEXT, TimeCeiling
 from engine.types import Budget
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from engine.methods.allocate import CurvesByMetric
     from engine.rank_map.document import RankMap
     from engine.types import Allocation, BlockRank, Inventory
-
-
-USUAL_CONTEXT: Final = 1024
-"""Tokens of a sequence in the cache, where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True)

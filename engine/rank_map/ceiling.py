@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+USUAL_CONTEXT: Final = 1024
+"""Tokens of a sequence in the cache, where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cache import canonical_json, fingerprint_bytes, write_in_one_step
 from engine.errors import NamedMapError
+from engine.rank_map.ceiling import USUAL_CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,12 +35,14 @@ class AskedTime:
         device: name of the device.
         dtype: number type of the weights.
         batch: sequences at once.
+        context: tokens of each in the cache.
     """
 
     ms: float
     device: str
     dtype: str
     batch: int = 1
+    context: int = USUAL_CONTEXT
 
 
 @dataclass(frozen=True, slots=True)

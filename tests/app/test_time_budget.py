@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,14 +32,17 @@ def situation() -> Situation:
     return Situation(DEVICE, presets()[DEVICE], "float16")
 
 
+@pytest.mark.parametrize("context", [1024, 2048])
 def test_every_method_has_a_map_that_is_as_fast_or_says_how_fast_it_can_be(
-    open_page: Open, analysed_home: Path, toy_analysis: Analysis, situation: Situation
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, situation: Situation, context: int
 ) -> None:
+    situation = replace(situation, context=context)
     dense_s = situation.forecast((), toy_analysis.inventory).step_s
-    page = open_page("allocation", ms=str(0.995e3 * dense_s), device=DEVICE)
+    page = open_page("allocation", ms=str(0.995e3 * dense_s), device=DEVICE, context=str(context))
     assert not page.exception
     sent = sent_to_browser(page, "answered")
-    assert sent["state"]["time"] == {"ms": 0.995e3 * dense_s, "device": DEVICE, "dtype": "float16", "batch": 1}
+    asked = AskedTime(0.995e3 * dense_s, DEVICE, "float16", 1, context)
+    assert sent["state"]["time"] == asdict(asked)
     plans = {name: one["plan"] for name, one in sent["answered"].items() if "plan" in one}
     assert "width" in plans
     assert "water-filling" in plans
@@ -59,7 +63,9 @@ def test_a_time_replaces_a_perplexity_and_chosen_bits(open_page: Open, analysed_
     assert state["dtype"] == state["time"]["dtype"] == "float16"
 
 
-@pytest.mark.parametrize("address", [{"ms": "-1"}, {"ms": "nan"}, {"ms": "5", "batch": "0"}, {"ms": "inf"}])
+@pytest.mark.parametrize(
+    "address", [{"ms": "-1"}, {"ms": "nan"}, {"ms": "5", "batch": "0"}, {"ms": "5", "context": "-1"}, {"ms": "inf"}]
+)
 def test_what_is_no_time_is_left_out(open_page: Open, analysed_home: Path, address: dict[str, str]) -> None:
     assert sent_to_browser(open_page("allocation", device=DEVICE, **address), "answered")["state"]["time"] is None
 

@@ -370,6 +370,7 @@ def test_a_speed_as_the_budget_is_answered_by_python(opened: Open) -> None:
     page.get_by_test_id("speed-unit").select_option("ms")
     expect(field).to_have_value(str(float(f"{1e3 * seconds:.4g}")))
     page.get_by_test_id("speed-batch").fill("4")
+    page.get_by_test_id("speed-context").fill("4096")
     field.fill("0.5")
     field.press("Enter")
     expect(board).to_have_attribute("data-time", "0.5")
@@ -377,7 +378,7 @@ def test_a_speed_as_the_budget_is_answered_by_python(opened: Open) -> None:
     page.wait_for_function("globalThis.reports.length")
     state = page.evaluate("globalThis.reports.at(-1)")
     device = page.get_by_test_id("speed-device").input_value()
-    assert state["time"] == {"ms": 0.5, "device": device, "dtype": "float16", "batch": 4}
+    assert state["time"] == {"ms": 0.5, "device": device, "dtype": "float16", "batch": 4, "context": 4096}
     assert state["target"] is None
     plan = {"blocks": [], "params": page.evaluate("globalThis.sent.compressible"), "nats": 0}
     answered = {"svd-llm": {"plan": plan}, "width": {"reason": "Too fast."}}

@@ -83,7 +83,8 @@ SECONDS = """async ([bytes, sent, cases]) => {
   const shapes = Object.values(curves.metrics)[0].flatMap(({ separate }) => separate.map((c) => [c.members[0], c]));
   const planner = new Planner(curves, new Map(shapes));
   planner.learn(sent);
-  return cases.map(([blocks, dtype, place, batch]) => planner.secondsOf({ blocks }, dtype, sent.devices[place], batch));
+  const device = (place) => sent.devices[place];
+  return cases.map(([blocks, dtype, place, ...used]) => planner.secondsOf({ blocks }, dtype, device(place), ...used));
 }"""
 
 RUN = """async ([bytes, constants, compressible, cases]) => {
@@ -330,9 +331,10 @@ def test_the_time_of_a_token_is_the_forecast_of_the_engine(modules: Page) -> Non
         if index % 8 == 0:
             blocks = tuple(replace(block, bits=16 if block.format.skips else 8) for block in blocks)
         dtype, place, batch = DTYPES[index % len(DTYPES)], int(rng.integers(len(known))), int(rng.choice([1, 64]))
+        context = int(rng.choice([0, 1024, 100_000]))
         sent = [{"members": b.members, "format": b.format.value, "rank": b.rank, "bits": b.bits} for b in blocks]
-        cases.append([sent, dtype, place, batch])
-        expected.append(Situation(*known[place], dtype, batch).forecast(blocks, analysis.inventory).step_s)
+        cases.append([sent, dtype, place, batch, context])
+        expected.append(Situation(*known[place], dtype, batch, context).forecast(blocks, analysis.inventory).step_s)
     sent = {
         "constants": CONSTANTS,
         "methods": presets_json(PRESETS.values()),

@@ -78,9 +78,12 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     timed = {"title": "Timed", "color": "#000", "symbol": "circle", "params": 0, "content": "", "tasks": None}
     timed |= {"kept": 0.8, "ratio": 1.2, "expected": [1.2, 1.1, 1.3], "speed": {"value": 0.8, "about": "batch 1"}}
     sent = overview.to_json() | {"measured": [timed]}
-    page.set_content((Path(live_overview.__file__).parent / "page" / "overview.html").read_text(encoding="utf-8"))
+    html = (Path(live_overview.__file__).parent / "page" / "overview.html").read_text(encoding="utf-8")
+    page.route("**/alone", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto("http://overview/alone")
     packed = base64.b64encode(encode_curves(curves, 1, "made-up")).decode()
-    page.evaluate(OPEN, [rank_board.CURVES_SCRIPT, live_overview.SCRIPT, packed, sent])
+    shown = [rank_board.CURVES_SCRIPT, live_overview.SCRIPT, packed, sent]
+    page.evaluate(OPEN, shown)
     says, times = page.get_by_test_id("overview-device-says"), page.get_by_test_id("overview-times")
     expect(says).to_have_text(re.compile(r"^It will be faster: 0\.\d\d × the dense model's time\. .* for a token"))
     budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
@@ -95,6 +98,9 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     page.get_by_test_id("overview-device").select_option("dear")
     expect(times.locator(".ov-timed")).to_have_count(0)  # measured elsewhere than on that device
     expect(says).to_have_text(re.compile("^It will be (slower.*widths are not|about as fast)"))
+    page.reload()
+    page.evaluate(OPEN, shown)
+    expect(page.get_by_test_id("overview-device")).to_have_value("dear")
 
 
 def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(

@@ -244,6 +244,7 @@ def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analys
     assert "leave the bits out to measure it as it says" in refused.stderr
     refused = terminal(*words, mb, "--bits", "choose", "--method", "svd-llm", code=1)
     assert "give --mb and neither another method" in refused.stderr
+    assert "(for widths alone: --format width)" in refused.stderr
 
 
 def test_widths_at_few_bits_are_counted_measured_and_exported(terminal, analysed, text_file, tmp_path):

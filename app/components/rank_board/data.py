@@ -14,9 +14,9 @@ from engine.formats import INDEX_BYTES
 from engine.methods.byte_budget import METHOD as BYTES_METHOD
 from engine.methods.cost import rounding_nats
 from engine.methods.presets import PRESETS
-from engine.methods.time_budget import USUAL_CONTEXT
 from engine.precision import STORED_AS, number_type
 from engine.prediction.runs import predictor_on
+from engine.rank_map.ceiling import USUAL_CONTEXT
 from engine.rank_map.drafts import AskedTime, MapRequest
 from engine.results.glossary import FORMATS
 

@@ -14,6 +14,7 @@ from app.components.rank_board.held import hold_instead
 from app.costed_maps import SAVED
 from engine.methods.editing import holdable
 from engine.methods.presets import PRESETS
+from engine.rank_map.ceiling import USUAL_CONTEXT
 from engine.rank_map.drafts import AskedTime, MapRequest
 from engine.results.words import method_title, percent
 
@@ -26,11 +27,12 @@ COMPARED_KEY: Final = "difference.other"
 
 _DEFAULT: Final = BoardState()
 _ADDRESS_LAGS_S: Final = 3.0
-_TIME: Final = ("ms", "device", "batch")
+_TIME: Final = ("ms", "device", "batch", "context")
 """Of a budget in time, in the address."""
-_UNWRITTEN: Final = {"dtype": _DEFAULT.dtype, "batch": 1}
+_UNWRITTEN: Final = {"dtype": _DEFAULT.dtype, "batch": 1, "context": USUAL_CONTEXT}
 """What the address leaves out."""
 _MOST_BATCH: Final = 4096
+_MOST_CONTEXT: Final = 10_000_000
 
 
 def board_key(analysis: Analysis) -> str:
@@ -198,12 +200,14 @@ def _time(given: object, dtype: str) -> AskedTime | None:
     """Return a budget in time; bits are chosen for a size, so that a time has one number type."""
     if not isinstance(given, dict):
         return None
-    ms, batch, device = _number(given.get("ms")), _number(given.get("batch") or 1), given.get("device")
-    if ms is None or batch is None or not isinstance(device, str):
+    given = {name: value for name, value in given.items() if value is not None}
+    ms, device = _number(given.get("ms")), given.get("device")
+    batch, context = _number(given.get("batch", 1)), _number(given.get("context", USUAL_CONTEXT))
+    if ms is None or batch is None or context is None or not isinstance(device, str):
         return None
-    if not 0 < ms < math.inf or not 1 <= batch <= _MOST_BATCH:
+    if not 0 < ms < math.inf or not 1 <= batch <= _MOST_BATCH or not 0 <= context <= _MOST_CONTEXT:
         return None
-    return AskedTime(ms, device, DTYPES[0] if dtype == CHOSEN_BITS else dtype, int(batch))
+    return AskedTime(ms, device, DTYPES[0] if dtype == CHOSEN_BITS else dtype, int(batch), int(context))
 
 
 def _number(given: object) -> float | None:

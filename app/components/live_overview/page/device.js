@@ -2,6 +2,7 @@ import { megabytes } from "../../rank_board/board/text.js";
 import { duration, outlook } from "./words.js";
 
 const [LONG, TALL, EDGE] = [190, 34, 5];
+const DEVICE = "rankscope.device";
 
 /** What the shown map would take on a device, before it is compressed, beside what was measured. */
 export class DeviceLine {
@@ -11,6 +12,7 @@ export class DeviceLine {
     this.says = find(".ov-device-says");
     this.svg = find(".ov-times");
     this.labels = [...this.svg.children];
+    this.device.addEventListener("change", () => localStorage.setItem(DEVICE, this.device.value));
     for (const field of [this.device, this.batch]) field.addEventListener("change", changed);
   }
 
@@ -19,7 +21,8 @@ export class DeviceLine {
     const offered = JSON.stringify(data.devices);
     if (this.offered === offered) return;
     this.offered = offered;
-    const chosen = this.device.value;
+    // What one computes on is a person's, not a link's.
+    const chosen = this.device.value || localStorage.getItem(DEVICE);
     this.device.replaceChildren(...data.devices.map(({ name, title }) => new Option(title, name)));
     if (data.devices.some(({ name }) => name === chosen)) this.device.value = chosen;
   }
@@ -31,7 +34,7 @@ export class DeviceLine {
     const batch = Math.max(Math.floor(Number(this.batch.value)) || 1, 1);
     const dtype = constants.usual_dtype;
     const cache = token.cache * token.context * batch;
-    const timeOf = (one) => planner.secondsOf(one, dtype, device, batch);
+    const timeOf = (one) => planner.secondsOf(one, dtype, device, batch, token.context);
     const bytesOf = (one) => planner.bytesOf(one, dtype) + cache;
     const dense = { blocks: [] };
     const seconds = plan && timeOf(plan);

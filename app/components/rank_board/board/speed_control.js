@@ -4,16 +4,16 @@ const PER_TOKEN = "ms";
 export class SpeedControl {
   constructor(board) {
     this.board = board;
-    for (const name of ["speed", "per", "device", "batch"]) this[name] = board.find(`.rb-${name}`);
+    for (const name of ["speed", "per", "device", "batch", "context"]) this[name] = board.find(`.rb-${name}`);
     this.speed.addEventListener("change", () => this.typed());
     this.speed.addEventListener("blur", () => board.schedule());
     this.per.addEventListener("change", () => board.schedule());
-    for (const field of [this.device, this.batch]) field.addEventListener("change", () => this.moved());
+    for (const field of [this.device, this.batch, this.context]) field.addEventListener("change", () => this.moved());
   }
 
   /** Offer the devices there are. */
   build() {
-    const { devices, state } = this.board.data;
+    const { devices, state, token } = this.board.data;
     const offered = JSON.stringify(devices);
     if (this.offered !== offered) {
       this.offered = offered;
@@ -21,7 +21,10 @@ export class SpeedControl {
       this.device.replaceChildren(...devices.map(({ name, title }) => new Option(title, name)));
       if (devices.some(({ name }) => name === chosen)) this.device.value = chosen;
     }
-    if (state.time) [this.device.value, this.batch.value] = [state.time.device, String(state.time.batch)];
+    if (this.context.value === "") this.context.value = String(token.context);
+    if (!state.time) return;
+    this.device.value = state.time.device;
+    for (const name of ["batch", "context"]) this[name].value = String(state.time[name]);
   }
 
   get chosenDevice() {
@@ -30,6 +33,11 @@ export class SpeedControl {
 
   get chosenBatch() {
     return Math.max(Math.floor(Number(this.batch.value)) || 1, 1);
+  }
+
+  /** How many tokens of every sequence are in the cache. */
+  get chosenContext() {
+    return Math.max(Math.floor(Number(this.context.value)) || 0, 0);
   }
 
   /** Aim at a speed, in the unit that is shown. */
@@ -41,7 +49,7 @@ export class SpeedControl {
 
   /** Ask for as little time on another device, or with more sequences at once, where a time is the budget. */
   moved() {
-    this.batch.value = String(this.chosenBatch);
+    [this.batch.value, this.context.value] = [String(this.chosenBatch), String(this.chosenContext)];
     const { time } = this.board.state;
     if (time) this.aimAt(time.ms);
     else this.board.schedule();
@@ -51,14 +59,14 @@ export class SpeedControl {
     const { board } = this;
     const { chosen_bits: chosen, usual_dtype: usual } = board.data.constants;
     const dtype = board.state.dtype === chosen.dtype ? usual : board.state.dtype;
-    board.change({ dtype, target: null, time: { ms, device: this.device.value, dtype, batch: this.chosenBatch } });
+    board.change({ dtype, target: null, time: { ms, device: this.device.value, dtype, batch: this.chosenBatch, context: this.chosenContext } });
   }
 
   show() {
     const { board } = this;
     const { time, method, dtype } = board.state;
     const plan = board.plans.get(method);
-    const seconds = plan && this.chosenDevice && board.planner.secondsOf(plan, dtype, this.chosenDevice, this.chosenBatch);
+    const seconds = plan && this.chosenDevice && board.planner.secondsOf(plan, dtype, this.chosenDevice, this.chosenBatch, this.chosenContext);
     const shown = time && (board.awaitsPython || !plan) ? time.ms / 1e3 : seconds;
     const value = shown && (this.per.value === PER_TOKEN ? 1e3 * shown : this.chosenBatch / shown);
     board.budgetControl.put(this.speed, value ? String(Number(value.toPrecision(4))) : "");

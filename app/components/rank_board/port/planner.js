@@ -109,8 +109,8 @@ export class Planner {
   }
 
   /** Return the seconds of a token on a device; see `stepSeconds`. */
-  secondsOf(plan, dtype, device, batch) {
-    return stepSeconds(plan, this.data.constants.number_types[dtype], device, batch, this.model());
+  secondsOf(plan, dtype, device, batch, context) {
+    return stepSeconds(plan, this.data.constants.number_types[dtype], device, batch, context, this.model());
   }
 
   model() {

@@ -3,9 +3,9 @@ import { skips } from "./formats.js";
 
 // engine.devices.roofline
 
-/** Return the seconds in which each of `batch` sequences is predicted to get a token with a map on a device. */
-export function stepSeconds(plan, type, device, batch, model) {
-  const { layers, head, cache, context, other_kernels: otherKernels } = model.token;
+/** Return the seconds in which each of `batch` sequences, `context` tokens long, is predicted to get a token. */
+export function stepSeconds(plan, type, device, batch, context, model) {
+  const { layers, head, cache, other_kernels: otherKernels } = model.token;
   const seconds = (bytes, products, kernels) => Math.max(bytes / device.bytes_per_s, products / device.multiply_adds_per_s) + kernels * device.kernel_s;
   let total = layers * otherKernels * device.kernel_s;
   total += seconds(head * type.other_bytes, head * batch, 1) + (cache * context * batch) / device.bytes_per_s;
