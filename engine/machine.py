@@ -13,6 +13,9 @@ import psutil
 
 _GIB = 2.0**30
 
+MOST_LOGITS = 2**25
+"""That are computed at once; 134 MB in float32."""
+
 
 def memory_shortage(what: str, needed_bytes: float, spared_bytes: int = 0) -> str | None:
     """Say what is missing if less memory is free than needed, as the beginning of a sentence.

@@ -19,7 +19,8 @@ from engine.calibration.sides import is_wide, statistics_bytes
 from engine.calibration.stacks import watch_stack
 from engine.calibration.statistics import LayerStatistics, LayerSums
 from engine.errors import NumericalError, ResourceError
-from engine.model.module import autocast, decoder_layers, device_of
+from engine.model.head import Head
+from engine.model.module import decoder_layers, device_of
 from engine.model.stacks import stacks_as_modules
 from engine.specs import CalibrationSpec, Fisher
 
@@ -105,12 +106,11 @@ def collect_statistics(
         for start in range(0, len(tokens), spec.batch_size):
             batch = tokens[start : start + spec.batch_size].to(device)
             hooks.begin_batch(start, batch.shape)
-            nll, moment_loss = losses(module, batch, spec, seed=spec.seed + start)
-            require_finite(nll.item(), start, len(batch))
-            if moment_loss is not None:
-                hooks.backward([moment_loss], [None], moments=True, importances=False, retain_graph=True)
-            hooks.backward([nll], [None], moments=moment_loss is None, importances=True, retain_graph=False)
-            total_nll += nll.item()
+            states, gradients, nll = gradients_at_head(module, batch, spec, seed=spec.seed + start)
+            require_finite(nll, start, len(batch))
+            for index, gradient in enumerate(gradients):
+                hooks.backward([states], [gradient], is_first=index == 0, is_last=index + 1 == len(gradients))
+            total_nll += nll
             done = min(start + spec.batch_size, len(tokens))
             report("calibration", done / len(tokens), f"Calibration: {done} of {len(tokens)} sequences")
     n_scored = len(tokens) * (tokens.shape[1] - 1)
@@ -131,29 +131,47 @@ def require_finite(nll: float, start: int, n_sequences: int) -> None:
         )
 
 
-def losses(
+def gradients_at_head(
     module: nn.Module, batch: torch.Tensor, spec: CalibrationSpec, seed: int
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return the summed NLL of the true tokens and, where the moments are of other gradients, the loss they are of."""
-    with autocast(batch.device, getattr(torch, spec.compute_dtype)):
-        logits = module(input_ids=batch, use_cache=False).logits
-    generator = torch.Generator(logits.device).manual_seed(seed)
-    return losses_of(logits[:, :-1], batch[:, 1:], spec, generator)
+) -> tuple[torch.Tensor, list[torch.Tensor], float]:
+    """Run a batch up to the model's head, and the head and back a few tokens at a time.
+
+    Returns:
+        What the head reads, the gradients by it of :func:`losses_of`, and the summed NLL of the true tokens.
+    """
+    head = Head(module, batch, getattr(torch, spec.compute_dtype))
+    states = head.states.detach().requires_grad_()
+    generator = torch.Generator(states.device).manual_seed(seed)
+    sums: list[torch.Tensor] = []
+    total = 0.0
+    with head.cast_once():
+        for labels, logits in head.turns(states):
+            losses = losses_of(logits.float(), labels, spec, generator)
+            found = [torch.autograd.grad(loss, states, retain_graph=loss is not losses[-1])[0] for loss in losses]
+            sums = [known.add_(part) for known, part in zip(sums, found, strict=True)] if sums else found
+            total += losses[-1].item()
+    return head.states, sums, total
 
 
 def losses_of(
     logits: torch.Tensor, labels: torch.Tensor, spec: CalibrationSpec, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return :func:`losses` of logits (n_sequences, n, vocabulary) at the tokens (n_sequences, n) that follow."""
-    flat = logits.float().flatten(0, 1)
-    nll = functional.cross_entropy(flat, labels.flatten(), reduction="sum")
+) -> list[torch.Tensor]:
+    """Return the loss that moments are of, where it is another, and the summed NLL of the true tokens.
+
+    Args:
+        logits: (n, vocabulary) float32.
+        labels: (n,), the tokens that follow.
+        spec: what gradients are taken of.
+        generator: of drawn labels and signs.
+    """
+    nll = functional.cross_entropy(logits, labels, reduction="sum")
     if spec.fisher is Fisher.EMPIRICAL:
-        return nll, None
-    probabilities = flat.detach().softmax(-1)
+        return [nll]
+    probabilities = logits.detach().softmax(-1)
     if spec.fisher is Fisher.GGN:
-        return nll, (flat * gauss_newton_seeds(probabilities, generator)).sum()
+        return [(logits * gauss_newton_seeds(probabilities, generator)).sum(), nll]
     drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-    return nll, functional.cross_entropy(flat, drawn, reduction="sum")
+    return [functional.cross_entropy(logits, drawn, reduction="sum"), nll]
 
 
 def gauss_newton_seeds(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -236,25 +254,18 @@ class Hooks:
         self._length = shape[1]
 
     def backward(
-        self,
-        roots: Sequence[torch.Tensor],
-        gradients: Sequence[torch.Tensor | None],
-        *,
-        moments: bool,
-        importances: bool,
-        retain_graph: bool,
+        self, roots: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], *, is_first: bool, is_last: bool
     ) -> None:
-        """Run a backward pass that feeds moments, importances or both.
+        """Run the backward pass of one of a batch's losses: the first feeds moments, the last importances.
 
         Args:
             roots: where it begins.
-            gradients: of the loss by each of them; ``None`` for the loss itself.
-            moments: whether it feeds moments.
-            importances: whether it feeds importances.
-            retain_graph: for another pass.
+            gradients: of the loss by each of them.
+            is_first: of the losses.
+            is_last: of the losses.
         """
-        self._moments, self._importances = moments, importances
-        torch.autograd.backward(roots, gradients, retain_graph=retain_graph)
+        self._moments, self._importances = is_first, is_last
+        torch.autograd.backward(roots, gradients, retain_graph=not is_last)
 
     def _watched_stack(self, module: nn.Module, projection: Projection) -> contextlib.ExitStack:
         sums = self._sums[projection.layer].of_stack(projection)

@@ -8,21 +8,19 @@ Batches come in the same order, so the sums are the same to the last bit.
 from __future__ import annotations
 
 import contextlib
-import inspect
 from typing import TYPE_CHECKING
 
 import torch
 
 from engine.calibration.passes import (
     Hooks,
-    losses,
-    losses_of,
+    gradients_at_head,
     only_these_require_grad,
     require_finite,
     require_grad_of_hidden,
 )
 from engine.calibration.statistics import LayerStatistics, LayerSums
-from engine.model.module import autocast, decoder_layers, device_of, dtype_of, embedding_rows
+from engine.model.module import autocast, decoder_layers, device_of, dtype_of
 from engine.model.stacks import stacks_as_modules
 from engine.model.stepping import LayerSteps
 from engine.progress import part_of
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
 
 _FORWARD_SHARE = 0.25
 """Of the time; each layer runs forward once there, and forward and backward again."""
-
-_MOST_LOGITS = 2**26
-"""That are computed at once; with more, the head takes the tokens in turns (268 MB in float32)."""
 
 
 def boundary_bytes(module: nn.Module, tokens: torch.Tensor) -> int:
@@ -138,34 +133,14 @@ class StreamedPass:
             for start in self._starts:
                 batch = self._batch(start)
                 leaves = _leaves(self._before(last, start))
-                nll = 0.0
-                sums: dict[str, list[torch.Tensor | None]] = {stream: [None] * len(leaves) for stream in self._streams}
                 with self._steps.after_last(leaves):
-                    for every in self._losses(batch, self._spec.seed + start):
-                        for stream, loss in zip(self._streams, every, strict=True):
-                            loss.backward(retain_graph=loss is not every[-1])
-                            sums[stream] = [_sum(*pair) for pair in zip(sums[stream], _taken(leaves), strict=True)]
-                        nll += every[-1].item()
+                    states, gradients, nll = gradients_at_head(self._module, batch, self._spec, self._spec.seed + start)
                 require_finite(nll, start, len(batch))
-                for stream, gradients in sums.items():
-                    self._boundaries.put((stream, last - 1, start), gradients)
+                for stream, gradient in zip(self._streams, gradients, strict=True):
+                    states.backward(gradient, retain_graph=stream is not self._streams[-1])
+                    self._boundaries.put((stream, last - 1, start), _taken(leaves))
                 total += nll
         return total
-
-    def _losses(self, batch: torch.Tensor, seed: int) -> Iterator[list[torch.Tensor]]:
-        """Yield the loss the moments are of, if it is another, and the NLL: of the whole batch or of a few tokens."""
-        rows = max(1, _MOST_LOGITS // (len(batch) * embedding_rows(self._module)))
-        length = batch.shape[1] - 1
-        if rows >= length or "logits_to_keep" not in inspect.signature(self._module.forward).parameters:
-            nll, moment_loss = losses(self._module, batch, self._spec, seed)
-            yield [nll] if moment_loss is None else [moment_loss, nll]
-            return
-        generator = torch.Generator(self._device).manual_seed(seed)
-        for kept in torch.arange(length, device=self._device).split(rows):
-            with autocast(self._device, self._dtype):
-                logits = self._module(input_ids=batch, use_cache=False, logits_to_keep=kept).logits
-            nll, moment_loss = losses_of(logits, batch[:, kept + 1], self._spec, generator)
-            yield [nll] if moment_loss is None else [moment_loss, nll]
 
     def _backward(self, layer: int, *, collects: bool) -> LayerSums:
         """Run one layer again with gradients; keep those by its input."""
@@ -193,9 +168,8 @@ class StreamedPass:
                     hooks.backward(
                         [output for output, _ in known],
                         [gradient for _, gradient in known],
-                        moments=stream != "importances",
-                        importances=stream != "moments",
-                        retain_graph=stream == "moments",
+                        is_first=stream is self._streams[0],
+                        is_last=stream is self._streams[-1],
                     )
                     self._boundaries.drop(place)
                     if layer > 0:
@@ -215,7 +189,3 @@ def _taken(leaves: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
     for leaf in leaves:
         leaf.grad = None
     return gradients
-
-
-def _sum(total: torch.Tensor | None, part: torch.Tensor | None) -> torch.Tensor | None:
-    return total if part is None else part if total is None else total.add_(part)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from engine.errors import NumericalError
 from engine.evaluation.streamed import LayerByLayer
+from engine.model.head import Head
 from engine.model.module import device_of
 
 if TYPE_CHECKING:
@@ -142,27 +143,27 @@ def _bucketed_divergence(dense: torch.Tensor, model: torch.Tensor) -> torch.Tens
 def _log_probs(
     module: nn.Module | LayerByLayer, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield labels (n,) and log-probabilities (n, vocabulary), one sequence at a time."""
+    """Yield labels (n,) and log-probabilities (n, vocabulary), sequence by sequence."""
     batches, done = tokens.split(spec.batch_size), 0
-    for batch, logits in zip(batches, _logits(module, batches, report, stage), strict=True):
-        for row, of_row in zip(batch.to(logits.device), logits, strict=True):
-            log_probs = functional.log_softmax(of_row[:-1].float(), dim=-1)
-            if not torch.isfinite(log_probs.gather(1, row[1:, None])).all():
+    for batch, head in zip(batches, _heads(module, batches, report, stage), strict=True):
+        for labels, logits in head.turns(head.states):
+            log_probs = functional.log_softmax(logits.float(), dim=-1)
+            if not torch.isfinite(log_probs.gather(1, labels[:, None])).all():
                 raise NumericalError(_not_finite(module, batch.to(logits.device)))
-            yield row[1:], log_probs
+            yield labels, log_probs
         done += len(batch)
         report(stage, done / len(tokens), f"{stage.capitalize()}: {done} of {len(tokens)} sequences")
 
 
-def _logits(
+def _heads(
     module: nn.Module | LayerByLayer, batches: Sequence[torch.Tensor], report: Report, stage: str
-) -> Iterator[torch.Tensor]:
+) -> Iterator[Head]:
     if isinstance(module, LayerByLayer):
-        yield from module.logits(batches, report, stage)
+        yield from module.heads(batches, report, stage)
         return
     device = device_of(module)
     for batch in batches:
-        yield module(input_ids=batch.to(device), use_cache=False).logits
+        yield Head(module, batch.to(device))
 
 
 def _not_finite(module: nn.Module | LayerByLayer, batch: torch.Tensor) -> str:

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from engine.compression.apply import compressed_modules
 from engine.formats import max_useful_rank, uniform_rank
-from engine.model.module import autocast, decoder_layers, device_of
+from engine.model.head import Head, standing_in
+from engine.model.module import decoder_layers, device_of
 from engine.model.stacks import stacks_as_modules
 from engine.types import BlockRank, Format
 
@@ -56,9 +57,9 @@ def measure_sensitivity(
     increases: dict[str, float] = {}
 
     def nll() -> float:
-        with autocast(batch.device, dtype):
-            logits = module(input_ids=batch, use_cache=False).logits
-        return _mean_nll(logits, batch)
+        head = Head(module, batch, dtype)
+        sums = (functional.cross_entropy(x.float(), labels, reduction="sum") for labels, x in head.turns(head.states))
+        return sum(total.item() for total in sums) / batch[:, 1:].numel()
 
     dense = nll()
     replays = _can_replay(layers, nll, dense)
@@ -83,14 +84,6 @@ def _cut(projection: Projection, kept_fraction: float) -> BlockRank:
     shape = projection.in_features, projection.out_features
     rank = min(uniform_rank(Format.LOW_RANK, kept_fraction, *shape), max_useful_rank(Format.LOW_RANK, *shape))
     return BlockRank((projection.name,), Format.LOW_RANK, max(rank, 1))
-
-
-def _mean_nll(logits: torch.Tensor, batch: torch.Tensor) -> float:
-    total = sum(
-        functional.cross_entropy(of_row[:-1].float(), row[1:], reduction="sum").item()
-        for of_row, row in zip(logits, batch, strict=True)
-    )
-    return total / (batch.shape[0] * (batch.shape[1] - 1))
 
 
 def _can_replay(layers: nn.ModuleList, run: Callable[[], float], dense: float) -> bool:
@@ -132,14 +125,10 @@ def _recording(layer: nn.Module, outputs: dict[int, Any], index: int) -> Iterato
 @contextlib.contextmanager
 def _passing_through(layers: nn.ModuleList, top: int, outputs: dict[int, Any]) -> Iterator[None]:
     """Replace the forward of layers 0..top: the top one returns its kept output, the others their input."""
-    replaced = list(layers[: top + 1]) if top >= 0 else []
-    for index, layer in enumerate(replaced):
-        layer.forward = _constant(outputs[top]) if index == top else _input_of
-    try:
+    with contextlib.ExitStack() as stack:
+        for index, layer in enumerate(layers[: top + 1]):
+            stack.enter_context(standing_in(layer, _constant(outputs[top]) if index == top else _input_of))
         yield
-    finally:
-        for layer in replaced:
-            del layer.forward
 
 
 def _constant(value: Any) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Logits of a model that does not fit into memory: one decoder layer after the other over the whole text."""
+"""The head of a model that does not fit into memory: one decoder layer after the other over the whole text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.model.head import Head
 from engine.model.module import device_of
 from engine.model.stepping import LayerSteps
 
@@ -31,8 +32,8 @@ class LayerByLayer:
         self._layer_in_memory = layer_in_memory
 
     @torch.no_grad()
-    def logits(self, batches: Sequence[torch.Tensor], report: Report, stage: str) -> Iterator[torch.Tensor]:
-        """Yield the logits (n_sequences, length, vocabulary) of every batch of token ids.
+    def heads(self, batches: Sequence[torch.Tensor], report: Report, stage: str) -> Iterator[Head]:
+        """Yield the head of every batch (n_sequences, length) of token ids, after all layers.
 
         What layers return is kept in memory for the whole text: width numbers for a token.
 
@@ -50,6 +51,6 @@ class LayerByLayer:
             report(stage, done, f"{stage.capitalize()}: layer {layer + 1} of {steps.n_layers}")
         for index, batch in enumerate(batches):
             with steps.after_last([tensor.to(device) for tensor in states[index]]):
-                logits: torch.Tensor = self.module(input_ids=batch.to(device), use_cache=False).logits
+                head = Head(self.module, batch.to(device))
             states[index] = []
-            yield logits
+            yield head

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from engine.evaluation.streamed import LayerByLayer
 from engine.export.factored import CompressedParts, write_description
 from engine.export.rounded import with_integers
@@ -61,7 +63,9 @@ class LayerExport:
             OSError: the folder cannot be written.
         """
         tokens = compared_tokens(self._module)
-        (logits,) = LayerByLayer(self._module, self._written).logits([tokens], part_of(report, 0.2, 0.7), "write")
+        (head,) = LayerByLayer(self._module, self._written).heads([tokens], part_of(report, 0.2, 0.7), "write")
+        with torch.no_grad():
+            logits = head.logits(head.states)
         self._files.write_rest()
         parts = CompressedParts.together(self._parts)
         write_description(self._module, parts, tokenizer, self._folder)

@@ -17,18 +17,11 @@ from torch import nn
 from torch.utils import _pytree
 
 from engine.errors import RankScopeError, UnstreamableError, first_words
+from engine.model.head import ReachedError, standing_in
 from engine.model.module import decoder_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-
-class _ReachedError(Exception):
-    """Ends the call of a model after the wanted layer."""
-
-    def __init__(self, output: object) -> None:
-        super().__init__()
-        self.output = output
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +77,12 @@ class LayerSteps:
         def wanted(*args: Any, **keywords: Any) -> None:
             if not is_known and index > 0:
                 self._require_finite((args, keywords), before, index)
-            raise _ReachedError(original(*args, **keywords))
+            raise ReachedError(original(*args, **keywords))
 
         try:
             with self._standing_in(before, index, wanted):
                 self._module(input_ids=batch, use_cache=False)
-        except _ReachedError as reached:
+        except ReachedError as reached:
             output = reached.output
         except (RankScopeError, MemoryError, torch.OutOfMemoryError):
             raise
@@ -129,16 +122,10 @@ class LayerSteps:
 
             return run
 
-        kept = [layer.__dict__.get("forward") for layer in self._layers]
-        try:
+        with contextlib.ExitStack() as stack:
             for at, layer in enumerate(self._layers):
-                layer.forward = stand_in(at)
+                stack.enter_context(standing_in(layer, stand_in(at)))
             yield
-        finally:
-            for layer, forward in zip(self._layers, kept, strict=True):
-                del layer.forward
-                if forward is not None:
-                    layer.forward = forward
 
     def _poison(self, at: int, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return tensors like those of a layer whose output nothing later may read."""

@@ -28,8 +28,8 @@ from engine.pipeline.calibrate import calibrate, calibrate_streamed
 from engine.pipeline.factorize import factorize, write_analysis
 from engine.pipeline.opened import OpenedAnalysis
 from engine.pipeline.pace import measure_pace
-from engine.pipeline.pilot import N_SEQUENCES, weigh_depths
-from engine.pipeline.plan import described, fits_whole, plan_analysis
+from engine.pipeline.pilot import weigh_depths
+from engine.pipeline.plan import N_SEQUENCES, described, fits_whole, plan_analysis
 from engine.pipeline.reading.analyses import ANALYSIS, DEPTH_WEIGHTS, SPECTRA, analysis_of, load_analysis
 from engine.pipeline.runs import runs_of
 from engine.pipeline.sequences import read_sequences, sequences_fingerprint, text_start

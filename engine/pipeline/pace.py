@@ -27,19 +27,19 @@ class Pace:
 
     Attributes:
         pass_flops: per second, of products in the type of the passes.
-        moment_flops: per second, of products in float32.
+        single_flops: per second, of products in float32.
         eigen_cubes: n^3 per second, of eigendecompositions of n rows in float64 on one thread.
     """
 
     pass_flops: float
-    moment_flops: float
+    single_flops: float
     eigen_cubes: float
 
     def seconds(self, work: Work, n_workers: int) -> float:
         """Return about what some work takes, with ``n_workers`` decompositions side by side."""
         return (
             work.pass_flops / self.pass_flops
-            + work.moment_flops / self.moment_flops
+            + work.single_flops / self.single_flops
             + work.eigen_cubes / self.eigen_cubes / n_workers
         )
 

@@ -12,6 +12,7 @@ from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
 from engine.pipeline.layerwise import dense_by_layer
+from engine.pipeline.plan import N_BANDS
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.types import RANK_FORMATS, Budget, Format, Metric
 
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from engine.rank_map.document import RankMap
     from engine.specs import EvaluationSpec
 
-N_SEQUENCES: Final = 4
-"""Of the calibration text, after those that the analysis reads."""
-N_BANDS: Final = 5
-"""Of neighbouring layers, which are compressed together."""
 _KEPT: Final = 0.7
 _VISIBLE_NATS: Final = 0.005
 """Below this two thousand tokens say little."""

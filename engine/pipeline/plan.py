@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from engine.calibration.sides import is_wide, statistics_bytes
-from engine.machine import free_memory_bytes
+from engine.machine import MOST_LOGITS, free_memory_bytes
 from engine.pipeline.runs import runs_of
 from engine.results.words import megabytes
 from engine.specs import Fisher
@@ -36,8 +36,17 @@ _NEURON_MATRICES: Final = 4
 _CUBES_OF_A_BLOCK: Final = 2.9
 _CUBES_OF_NEURONS: Final = 1.15
 """Seconds of a block's factors in one metric, and of an order of neurons, over those of an eigendecomposition."""
+_CUBES_OF_APPLYING: Final = 0.5
+"""Of a block in a map that is weighed."""
 _PASS_OVERHEAD: Final = 2.4
-"""Seconds of passes over those of their products at full pace."""
+_FORWARD_OVERHEAD: Final = 1.55
+"""Seconds of calibration passes, and of passes that only measure, over those of their products at full pace."""
+N_SEQUENCES: Final = 4
+"""Of the calibration text, after those that the analysis reads, on which predictions are weighed."""
+N_BANDS: Final = 5
+"""Of neighbouring layers, which are compressed together there."""
+_SAVED: Final = 0.3
+"""Of a band's parameters."""
 _LEAST_SIDE: Final = 8
 _SHARE_OF_FREE_MEMORY: Final = 0.25
 """That what layers return may take before it goes to disk."""
@@ -49,12 +58,13 @@ class Work:
 
     Attributes:
         pass_flops: of the model's own products, forward and backward.
-        moment_flops: of second moments.
+        single_flops: of those in float32: second moments, and, where the model is opened in float32, passes that weigh
+            predictions.
         eigen_cubes: n^3 of eigendecompositions, and of products and eliminations beside them in the same unit.
     """
 
     pass_flops: float
-    moment_flops: float
+    single_flops: float
     eigen_cubes: float
 
 
@@ -118,18 +128,20 @@ def plan_analysis(
     for group in groups:
         of_layers[group.layer].append(group)
     moments = [statistics_bytes(of_layer, runs[0].stop, downs) for of_layer in of_layers.values()]
-    is_wide = header.opens_wider or spec.calibration.compute_dtype == "float32"
-    opened = 4 * header.n_params if is_wide else header.weight_bytes
+    is_single = header.opens_wider or spec.calibration.compute_dtype == "float32"
+    opened = 4 * header.n_params if is_single else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
     layer = layer_params * opened / max(header.n_params, 1)
     batch = spec.calibration.batch_size * spec.corpus.length
-    # Of one layer: its states, in a few copies, and of the head: logits in three.
+    # Of one layer: its states, in a few copies, and of the head: logits in five.
     running = batch * int(layer_params / max(header.width, 1)) * 3 * 2
-    head = 3 * 4 * min(batch * header.vocabulary, 2**26 if stream else batch * header.vocabulary)
+    head = 5 * 4 * min(batch * header.vocabulary, MOST_LOGITS)
+    band = -(-header.n_layers // N_BANDS) * layer
+    weighing = int((1 - _SAVED) * band) + head if Metric.LOSS in spec.metrics else 0
     neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
     decomposing = min(len(runs), 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
     held = min(memory_bytes, sum(moments))
-    whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing)
+    whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing, weighing)
     ends = opened - int(header.n_layers * layer)
     largest = max((g.in_features * p.out_features for g in groups for p in g.members), default=0)
     by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
@@ -140,7 +152,7 @@ def plan_analysis(
     states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
     kept = states if states_in_memory(states) else 0
     memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
-    work = _work(header, spec, groups, downs, sum(moments), streams=streams)
+    work = _work(header, spec, groups, downs, sum(moments), is_single=is_single, streams=streams)
     return AnalysisPlan(streams, memory, disk, states - kept, work)
 
 
@@ -156,20 +168,28 @@ def _work(
     downs: Collection[str],
     moment_bytes: int,
     *,
+    is_single: bool,
     streams: bool,
 ) -> Work:
     tokens = spec.corpus.n_sequences * spec.corpus.length
     backward = 2 if spec.calibration.fisher is Fisher.EMPIRICAL else 4
-    of_layers = (1 + streams + backward) * header.n_matrix_params
-    of_head = (1 + backward // 2) * header.vocabulary * header.width
+    head = header.vocabulary * header.width
+    of_token = (1 + streams + backward) * header.n_matrix_params + (1 + backward // 2) * head
+    of_passes, of_moments = _PASS_OVERHEAD * 2 * tokens * of_token, tokens * moment_bytes / 4
+    kinds = (1 + bool(downs)) * (Metric.LOSS in spec.metrics)  # ranks, and widths where there are some
     cubes = 0.0
     for group in groups:
         sides = [min(p.out_features, p.in_features) for p in group.members]
         sides += [group.in_features] if len(group.members) > 1 else []
-        cubes += _CUBES_OF_A_BLOCK * len(spec.metrics) * sum(float(side) ** 3 for side in sides)
+        of_block = _CUBES_OF_A_BLOCK * len(spec.metrics) + _CUBES_OF_APPLYING * (kinds > 0)
+        cubes += of_block * sum(float(side) ** 3 for side in sides)
         if Metric.LOSS in spec.metrics:
             cubes += _CUBES_OF_NEURONS * sum(float(p.in_features) ** 3 for p in group.members if p.name in downs)
-    return Work(_PASS_OVERHEAD * 2 * tokens * (of_layers + of_head), tokens * moment_bytes / 4, cubes)
+    n_bands = min(N_BANDS, header.n_layers)
+    of_bands = (bool(kinds) + kinds * (n_bands - _SAVED)) * header.n_matrix_params
+    of_weighing = _FORWARD_OVERHEAD * 2 * N_SEQUENCES * spec.corpus.length
+    of_weighing *= of_bands + (bool(kinds) + kinds * n_bands) * head
+    return Work(of_passes + of_weighing * (not is_single), of_moments + of_weighing * is_single, cubes)
 
 
 def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.evaluation.perplexity import measure, take_reference
 from engine.pipeline.measure.plan import dense_map
-from engine.pipeline.pilot import N_SEQUENCES
+from engine.pipeline.plan import N_SEQUENCES
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.precision import ROUNDINGS
 from engine.specs import EvaluationSpec

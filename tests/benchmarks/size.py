@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 from engine.calibration.boundaries import Boundaries
-from engine.calibration.passes import layer_bytes, losses
+from engine.calibration.passes import gradients_at_head, layer_bytes
 from engine.calibration.streamed import StreamedPass
 from engine.model.module import decoder_layers, embedding_rows
 from engine.model.opening import OpenModel, open_model
@@ -127,7 +127,7 @@ def bare(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str
         parameter.requires_grad_(False)
     for index, batch in enumerate(_batches(tokens)):
         with steps.after_last([t.requires_grad_() for t in before[index]]):
-            losses(model.module, batch, SPEC, seed=0)[0].backward()
+            gradients_at_head(model.module, batch, SPEC, seed=0)
     return {"reading": reading, "running": running, "head": time.monotonic() - begun}
 
 

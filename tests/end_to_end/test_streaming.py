@@ -185,6 +185,30 @@ def test_twice_the_text_is_twice_the_work_of_passes_and_reading_by_layer_more(as
     assert asked("llama", stream=True).plan().work.pass_flops > once.pass_flops
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_weighing_is_planned_once_whatever_the_text_and_only_with_the_loss(name, asked):
+    operation = asked(name)
+    header = read_header(Path(operation.model))
+    # The dense model, and one of three layers compressed to 0.7 at a time: by ranks, and by widths.
+    products = (1 + 2 * 2.7) * header.n_matrix_params + 7 * header.vocabulary * header.width
+    for n_sequences in (6, 12):
+        weighed, unweighed = (
+            operation.changed(n_sequences=n_sequences, metrics=metrics).plan().work
+            for metrics in (["input", "loss"], ["input"])
+        )
+        assert weighed.pass_flops == unweighed.pass_flops
+        in_float32 = weighed.single_flops - unweighed.single_flops  # as the toy is opened
+        assert in_float32 == pytest.approx(plan._FORWARD_OVERHEAD * 2 * 4 * 32 * products)
+
+
+def test_a_compressed_copy_beside_the_model_is_planned(asked, monkeypatch):
+    operations = asked("llama"), asked("llama", stream=True)
+    whole, by_layer = (operation.plan().memory_bytes for operation in operations)
+    monkeypatch.setattr(plan, "_SAVED", -3e3)
+    assert operations[0].plan().memory_bytes > whole + 1e8
+    assert operations[1].plan().memory_bytes == by_layer
+
+
 def test_what_the_disk_has_no_room_for_is_refused_before_it_begins(tmp_path, asked, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: usage._replace(free=10_000))

@@ -11,16 +11,17 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.calibration import streamed as streaming
 from engine.calibration.boundaries import Boundaries
 from engine.calibration.passes import collect_statistics
 from engine.calibration.streamed import StreamedPass
 from engine.errors import NumericalError, UnstreamableError
+from engine.evaluation.perplexity import measure, take_reference
+from engine.model import head
 from engine.model.inventory import take_inventory
 from engine.model.opening import open_model
 from engine.model.stepping import LayerSteps
 from engine.progress import ignore_progress
-from engine.specs import CalibrationSpec, Fisher
+from engine.specs import CalibrationSpec, CorpusSpec, EvaluationSpec, Fisher
 from tests.support import architectures, toys
 
 FAMILIES = (
@@ -123,27 +124,22 @@ def test_some_layers_and_states_on_disk_change_no_bit(opened, tmp_path):
 
 
 @pytest.mark.parametrize("fisher", list(Fisher))
-def test_the_head_takes_tokens_in_turns_where_the_vocabulary_is_large(fisher, opened, monkeypatch):
-    _, by_layer = opened("llama")
+def test_tokens_take_turns_at_the_head_where_the_vocabulary_is_large(fisher, opened, monkeypatch):
+    whole, by_layer = opened("llama")
     spec = CalibrationSpec(compute_dtype="float32", fisher=fisher)
-    whole = {statistics.layer: (statistics.to_tensors(), nll) for statistics, nll in streamed(by_layer, spec)}
-    rows = []
-    real = streaming.losses_of
-
-    def note(logits, *rest):
-        rows.append(logits.shape[1])
-        return real(logits, *rest)
-
-    monkeypatch.setattr(streaming, "losses_of", note)
-    monkeypatch.setattr(streaming, "_MOST_LOGITS", 2 * 6 * 320)
+    layers = range(whole.inventory.n_layers)
+    at_once, nll_at_once = collect_statistics(
+        whole.module, whole.inventory, TOKENS, spec, layers, ignore_progress, n_start=1
+    )
+    monkeypatch.setattr(head, "MOST_LOGITS", 6 * 320)
+    check_same(whole, by_layer, spec)
     for statistics, nll in streamed(by_layer, spec):
-        tensors, nll_of_whole = whole[statistics.layer]
-        assert nll == pytest.approx(nll_of_whole, rel=1e-6)
+        assert nll == pytest.approx(nll_at_once, rel=1e-6)
+        tensors = at_once[statistics.layer].to_tensors()
         for key, tensor in statistics.to_tensors().items():
-            if fisher is not Fisher.EMPIRICAL and key.startswith("gradients/"):
-                continue  # tokens and signs drawn in turns are others
+            if fisher is Fisher.SAMPLED and key.startswith("gradients/"):
+                continue  # tokens drawn in turns are others
             torch.testing.assert_close(tensor, tensors[key], rtol=1e-4, atol=1e-5 * tensors[key].abs().max().item())
-    assert rows[:3] == [6, 6, 3]
 
 
 def test_no_more_than_one_layer_is_in_memory(opened):
@@ -244,21 +240,42 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_no_tensor_of_all_tokens_and_a_large_vocabulary_is_ever_made(tmp_path, toy_tokenizer):
-    vocabulary, width = 262_144, 16
+@pytest.fixture(scope="session")
+def of_many_words(tmp_path_factory, toy_tokenizer):
+    """The folder of a model of one layer whose vocabulary is as large as any."""
+    folder = tmp_path_factory.mktemp("words")
     config = transformers.LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
+        vocab_size=262_144,
+        hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
         tie_word_embeddings=True,
     )
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    toy_tokenizer.save_pretrained(tmp_path / "model")
-    model = open_model(tmp_path / "model", dtype="float32", device="cpu", offload=tmp_path / "offload")
-    tokens = torch.randint(vocabulary, (1, 384), generator=torch.Generator().manual_seed(0))
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    toy_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def calibrated(model, tokens):
+    collect_statistics(model.module, model.inventory, tokens, SPECS[0], [0], ignore_progress)
+
+
+def calibrated_by_layer(model, tokens):
+    list(streamed(model, SPECS[0], tokens=tokens))
+
+
+def evaluated(model, tokens):
+    spec = EvaluationSpec(CorpusSpec.parse("demo", part="evaluation", n_sequences=1, length=384))
+    reference = take_reference(model.module, tokens, spec, ignore_progress)
+    assert measure(model.module, tokens, reference, spec, ignore_progress).divergence == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("work", [calibrated, calibrated_by_layer, evaluated])
+def test_no_tensor_of_all_tokens_and_a_large_vocabulary_is_ever_made(work, of_many_words, tmp_path):
+    offload = tmp_path / "offload" if work is calibrated_by_layer else None
+    model = open_model(of_many_words, dtype="float32", device="cpu", offload=offload)
+    tokens = torch.randint(262_144, (1, 384), generator=torch.Generator().manual_seed(0))
     with LargestTensor() as largest:
-        ((_, nll),) = streamed(model, CalibrationSpec(compute_dtype="float32"), tokens=tokens)
-    assert nll > 0
-    assert vocabulary * width < largest.entries <= streaming._MOST_LOGITS < tokens.numel() * vocabulary
+        work(model, tokens)
+    assert 262_144 * 16 < largest.entries <= head.MOST_LOGITS < tokens.numel() * 262_144
