@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import torch
 
 from engine.errors import InfeasibleBudgetError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.model.module import autocast, device_of
 from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.plan import N_BANDS
-from engine.pipeline.reading.analyses import curves_by_metric
+from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric
 from engine.types import RANK_FORMATS, Budget, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    import torch
 
     from engine.analysis.value import Analysis
     from engine.pipeline.opened import OpenedAnalysis
@@ -112,11 +113,19 @@ def _increases(
     spec: EvaluationSpec,
     report: Report,
 ) -> dict[tuple[str, int], float]:
-    """Return the measured increase of the loss under every map."""
+    """Return the increase of the loss under every map, measured in the type of the analysis's passes."""
     dense, increases = opened.dense, {}
-    reference = take_reference(dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, report)
+    of_passes = getattr(torch, analysis_spec(opened.analysis).calibration.compute_dtype)
+    # Layers that are compressed as they run are compressed in their own type.
+    dtype = of_passes if dense.weights is None else torch.float32
+    cast = partial(autocast, device_of(dense.module), dtype)
+    with cast():
+        module = dense.module if dense.weights is None else dense_by_layer(dense)
+        reference = take_reference(module, tokens, spec, report)
     for done, (part, one) in enumerate(parts.items()):
         report("pilot", done / len(parts), f"Weighing depths: part {done + 1} of {len(parts)}, {part[0]} alone")
-        found = measure(opened.runnable(one), tokens, reference, spec, report)
+        compressed = opened.runnable(one)
+        with cast():
+            found = measure(compressed, tokens, reference, spec, report)
         increases[part] = found.nll - found.dense_nll
     return increases

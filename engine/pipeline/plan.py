@@ -58,8 +58,7 @@ class Work:
 
     Attributes:
         pass_flops: of the model's own products, forward and backward.
-        single_flops: of those in float32: second moments, and, where the model is opened in float32, passes that weigh
-            predictions.
+        single_flops: of those in float32: second moments, and passes that weigh layers opened in float32 one by one.
         eigen_cubes: n^3 of eigendecompositions, and of products and eliminations beside them in the same unit.
     """
 
@@ -189,7 +188,8 @@ def _work(
     of_bands = (bool(kinds) + kinds * (n_bands - _SAVED)) * header.n_matrix_params
     of_weighing = _FORWARD_OVERHEAD * 2 * N_SEQUENCES * spec.corpus.length
     of_weighing *= of_bands + (bool(kinds) + kinds * n_bands) * head
-    return Work(of_passes + of_weighing * (not is_single), of_moments + of_weighing * is_single, cubes)
+    in_single = streams and is_single
+    return Work(of_passes + of_weighing * (not in_single), of_moments + of_weighing * in_single, cubes)
 
 
 def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:

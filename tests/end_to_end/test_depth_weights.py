@@ -13,6 +13,7 @@ from engine.errors import NumericalError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.model.module import autocast
 from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline import pilot
@@ -47,7 +48,7 @@ def analysed(home, model, text):
     return load_analysis(home.store, asked.run(home, ignore_progress)["analysis"])
 
 
-def over_promised(opened, tokens, analysis, formats, layers):
+def over_promised(opened, tokens, analysis, formats, layers, *, fits):
     """Return measured and predicted nats of the blocks that a water-filled map has in some layers."""
     budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
     request = Request(formats=formats)
@@ -55,8 +56,10 @@ def over_promised(opened, tokens, analysis, formats, layers):
     blocks = tuple(block for block in whole.blocks if analysis.projections[block.members[0]].layer in layers)
     part = replace(whole, blocks=blocks)
     spec = EvaluationSpec(CorpusSpec.parse("demo", part="calibration", n_sequences=4, length=32), batch_size=1)
-    reference = take_reference(opened.dense.module, tokens, spec, ignore_progress)
-    found = measure(opened.module(part), tokens, reference, spec, ignore_progress)
+    module, of_passes = opened.module(part), getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"])
+    with autocast(torch.device("cpu"), of_passes if fits else torch.float32):
+        reference = take_reference(opened.dense.module, tokens, spec, ignore_progress)
+        found = measure(module, tokens, reference, spec, ignore_progress)
     return found.nll - found.dense_nll, cost_of(analysis, part).nats
 
 
@@ -81,7 +84,7 @@ def test_weights_are_what_parts_of_both_kinds_lose_over_the_promised(tmp_path, t
     unread = read_sequences(session.opened.dense, corpus, None)[6:]
     kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
     found = {
-        (kind, layer): over_promised(session.opened, unread, unweighed, formats, {layer})
+        (kind, layer): over_promised(session.opened, unread, unweighed, formats, {layer}, fits=fits)
         for kind, formats in kinds.items()
         for layer in layers
     }
