@@ -77,15 +77,19 @@ class Measurement:
 
 
 def take_reference(
-    module: nn.Module | LayerByLayer, tokens: torch.Tensor, spec: EvaluationSpec, report: Report
+    module: nn.Module | LayerByLayer,
+    tokens: torch.Tensor,
+    spec: EvaluationSpec,
+    report: Report,
+    autocast_to: torch.dtype = torch.float32,
 ) -> DenseReference:
-    """Run the dense model over ``tokens`` (n_sequences, length).
+    """Run the dense model over ``tokens`` (n_sequences, length), with products in ``autocast_to`` if it is in memory.
 
     Raises:
         NumericalError: a loss is not finite.
     """
     parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    for labels, log_probs in _log_probs(module, tokens, spec, report, "dense model"):
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "dense model", autocast_to):
         top = log_probs.topk(min(spec.top_k, log_probs.shape[-1]), dim=-1)
         nll = -log_probs.gather(1, labels[:, None])[:, 0]
         parts.append((nll.cpu(), top.values.cpu(), top.indices.to(torch.int32).cpu()))
@@ -99,8 +103,9 @@ def measure(
     reference: DenseReference,
     spec: EvaluationSpec,
     report: Report,
+    autocast_to: torch.dtype = torch.float32,
 ) -> Measurement:
-    """Run a model over the tokens the reference was taken on.
+    """Run a model over the tokens the reference was taken on, as :func:`take_reference` does.
 
     Raises:
         NumericalError: a loss is not finite; the message names the first decoder layer where it happens.
@@ -108,7 +113,7 @@ def measure(
     nll = divergence = torch.zeros((), dtype=torch.float64)
     agreeing = start = 0
     token_nll: list[torch.Tensor] = []
-    for labels, log_probs in _log_probs(module, tokens, spec, report, "compressed model"):
+    for labels, log_probs in _log_probs(module, tokens, spec, report, "compressed model", autocast_to):
         rows = slice(start, start + len(labels))
         start = rows.stop
         dense = reference.top_log_probs[rows].to(log_probs.device)
@@ -141,11 +146,16 @@ def _bucketed_divergence(dense: torch.Tensor, model: torch.Tensor) -> torch.Tens
 
 @torch.no_grad()
 def _log_probs(
-    module: nn.Module | LayerByLayer, tokens: torch.Tensor, spec: EvaluationSpec, report: Report, stage: str
+    module: nn.Module | LayerByLayer,
+    tokens: torch.Tensor,
+    spec: EvaluationSpec,
+    report: Report,
+    stage: str,
+    autocast_to: torch.dtype,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield labels (n,) and log-probabilities (n, vocabulary), sequence by sequence."""
     batches, done = tokens.split(spec.batch_size), 0
-    for batch, head in zip(batches, _heads(module, batches, report, stage), strict=True):
+    for batch, head in zip(batches, _heads(module, batches, report, stage, autocast_to), strict=True):
         for labels, logits in head.turns(head.states):
             log_probs = functional.log_softmax(logits.float(), dim=-1)
             if not torch.isfinite(log_probs.gather(1, labels[:, None])).all():
@@ -156,14 +166,18 @@ def _log_probs(
 
 
 def _heads(
-    module: nn.Module | LayerByLayer, batches: Sequence[torch.Tensor], report: Report, stage: str
+    module: nn.Module | LayerByLayer,
+    batches: Sequence[torch.Tensor],
+    report: Report,
+    stage: str,
+    autocast_to: torch.dtype,
 ) -> Iterator[Head]:
     if isinstance(module, LayerByLayer):
         yield from module.heads(batches, report, stage)
         return
     device = device_of(module)
     for batch in batches:
-        yield Head(module, batch.to(device))
+        yield Head(module, batch.to(device), autocast_to)
 
 
 def _not_finite(module: nn.Module | LayerByLayer, batch: torch.Tensor) -> str:

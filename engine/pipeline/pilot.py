@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +12,6 @@ from engine.errors import InfeasibleBudgetError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
-from engine.model.module import autocast, device_of
 from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.plan import N_BANDS
 from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric
@@ -113,19 +111,13 @@ def _increases(
     spec: EvaluationSpec,
     report: Report,
 ) -> dict[tuple[str, int], float]:
-    """Return the increase of the loss under every map, measured in the type of the analysis's passes."""
+    """Return the increase of the loss under every map, in the type of the analysis's passes where it is in memory."""
     dense, increases = opened.dense, {}
-    of_passes = getattr(torch, analysis_spec(opened.analysis).calibration.compute_dtype)
-    # Layers that are compressed as they run are compressed in their own type.
-    dtype = of_passes if dense.weights is None else torch.float32
-    cast = partial(autocast, device_of(dense.module), dtype)
-    with cast():
-        module = dense.module if dense.weights is None else dense_by_layer(dense)
-        reference = take_reference(module, tokens, spec, report)
+    dtype = getattr(torch, analysis_spec(opened.analysis).calibration.compute_dtype)
+    module = dense.module if dense.weights is None else dense_by_layer(dense)
+    reference = take_reference(module, tokens, spec, report, dtype)
     for done, (part, one) in enumerate(parts.items()):
         report("pilot", done / len(parts), f"Weighing depths: part {done + 1} of {len(parts)}, {part[0]} alone")
-        compressed = opened.runnable(one)
-        with cast():
-            found = measure(compressed, tokens, reference, spec, report)
+        found = measure(opened.runnable(one), tokens, reference, spec, report, dtype)
         increases[part] = found.nll - found.dense_nll
     return increases

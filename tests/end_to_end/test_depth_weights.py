@@ -13,7 +13,6 @@ from engine.errors import NumericalError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
-from engine.model.module import autocast
 from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline import pilot
@@ -56,10 +55,9 @@ def over_promised(opened, tokens, analysis, formats, layers, *, fits):
     blocks = tuple(block for block in whole.blocks if analysis.projections[block.members[0]].layer in layers)
     part = replace(whole, blocks=blocks)
     spec = EvaluationSpec(CorpusSpec.parse("demo", part="calibration", n_sequences=4, length=32), batch_size=1)
-    module, of_passes = opened.module(part), getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"])
-    with autocast(torch.device("cpu"), of_passes if fits else torch.float32):
-        reference = take_reference(opened.dense.module, tokens, spec, ignore_progress)
-        found = measure(module, tokens, reference, spec, ignore_progress)
+    of_passes = getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"]) if fits else torch.float32
+    reference = take_reference(opened.dense.module, tokens, spec, ignore_progress, of_passes)
+    found = measure(opened.module(part), tokens, reference, spec, ignore_progress, of_passes)
     return found.nll - found.dense_nll, cost_of(analysis, part).nats
 
 
