@@ -29,7 +29,8 @@ async def send_changed(app: ASGIApp, scope: Scope, receive: Receive, send: Send,
             return
         headers = MutableHeaders(scope=start)
         content = await change(start["status"], headers, bytes(body))
-        headers["Content-Length"] = str(len(content))
+        if content != body:
+            headers["Content-Length"] = str(len(content))
         await send(start)
         await send({"type": "http.response.body", "body": content})
 

@@ -234,8 +234,8 @@ class DistortionCurve:
         members: names of the projections factorised together, in stacking order.
         in_features: width of their input; of an MLP its neurons.
         out_features: their output widths added up (D); of an MLP the parameters that go with one neuron.
-        nats: (max_rank + 1,) half the discarded loss-metric energy at rank r, in nats per token;
-            never increasing. A dense block has 0.
+        nats: (max_rank + 1,) half the discarded loss-metric energy at rank r, weighed by depth, in nats per
+            token; never increasing. A dense block has 0.
         importance: FLRC's alpha, summed over the members.
         matrices: how many of this shape have the rank in common: one, or those of all experts.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from app.wording.labels import WEIGHTINGS
-from engine.pipeline.reading.analyses import DEPTH_WEIGHTS
+from engine.pipeline.reading.analyses import depth_weights
 from engine.results.words import TIMES, counted, duration, megabytes, percent
 from engine.types import Metric
 
@@ -36,7 +36,7 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
         "Seed": str(calibration["seed"]),
         "Damping": f"{spec['damping']:g}",
         "Shrinkage of second moments": percent(spec.get("gradient_shrinkage", 0.0)),
-        "Harm by depth": _harm_by_depth(about.get(DEPTH_WEIGHTS)),
+        "Harm by depth": _harm_by_depth(depth_weights(about)),
         "Time": ", ".join(f"{stage} {duration(seconds)}" for stage, seconds in about["seconds"].items()),
         "Peak memory": megabytes(about["peak_memory_bytes"]),
         "Versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
@@ -46,8 +46,8 @@ def how_analysed(analysis: Analysis) -> pd.DataFrame:
     return pd.DataFrame(facts.items(), columns=["what", "value"])
 
 
-def _harm_by_depth(weights: Mapping[str, Sequence[float]] | None) -> str:
-    if weights is None:
-        return "as estimated; no compressed parts of the model were run to correct it"
+def _harm_by_depth(weights: Mapping[str, Sequence[float]]) -> str:
+    if all(weight == 1 for of_layers in weights.values() for weight in of_layers):
+        return "as estimated; no compressed part of the model showed more or less"
     ranges = [f"of {kind} {min(of_layers):.2f} to {max(of_layers):.2f} {TIMES}" for kind, of_layers in weights.items()]
     return f"{' and '.join(ranges)} the estimate, by layer: compressed parts of the model were run"

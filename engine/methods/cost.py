@@ -24,8 +24,8 @@ class RankMapCost:
         kept_fraction: of their dense parameters.
         model_params: of the whole model under the map.
         index_bytes: column orders that skip formats store beside the parameters.
-        nats: half the discarded energy of the loss metric, in nats per token, and what rounding blocks to bits of
-            their own adds, where the analysis knows.
+        nats: half the discarded energy of the loss metric, weighed by depth, in nats per token, and what rounding
+            blocks to bits of their own adds, where the analysis knows.
         blocks: the decisions.
         inventory: of the dense model.
     """

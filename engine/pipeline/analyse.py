@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from cache import Key, canonical_json, read_arrays, read_json, write_json
-from engine.errors import NumericalError, ResourceError, UnstreamableError
+from engine.errors import CorpusError, ModelError, NumericalError, ResourceError, UnstreamableError
 from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.model.headers import read_header
@@ -284,9 +284,8 @@ class _Work:
             dense=model if fits else None,
             copies=1.0 if fits else math.inf,
         )
-        corpus = replace(self.spec.corpus, n_sequences=self.spec.corpus.n_sequences + N_SEQUENCES)
-        tokens = read_sequences(model, corpus, self.texts, or_all=True)[-N_SEQUENCES:]
-        measuring = EvaluationSpec(replace(corpus, n_sequences=len(tokens)), dtype, batch_size=1)
+        tokens = self._unread(model)
+        measuring = EvaluationSpec(replace(self.spec.corpus, n_sequences=len(tokens)), dtype, batch_size=1)
         told = part_of(report, 0.99, 1.0)
         try:
             weights = weigh_depths(opened, tokens, measuring, told)
@@ -294,6 +293,15 @@ class _Work:
             told("pilot", 1.0, f"Depths are not weighed: {error}")
             return
         write_json(into / ANALYSIS, {**document, DEPTH_WEIGHTS: asdict(weights)})
+
+    def _unread(self, model: OpenModel) -> torch.Tensor:
+        """Return a few sequences that follow those of the analysis, or its last ones where no more can be read."""
+        corpus = replace(self.spec.corpus, n_sequences=self.spec.corpus.n_sequences + N_SEQUENCES)
+        try:
+            tokens = read_sequences(model, corpus, self.texts, or_all=True)
+        except (CorpusError, ModelError):  # of what follows: the analysis has read its own
+            tokens = read_sequences(model, self.spec.corpus, self.texts)
+        return tokens[-N_SEQUENCES:]
 
     def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:
         """Take the statistics of some runs; return whether those of all runs are stored."""

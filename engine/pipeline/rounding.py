@@ -18,6 +18,7 @@ from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.rounding import ROUNDING, rounding_key
 from engine.pipeline.rounding_pilot import weigh_kinds
 from engine.precision import ROUNDINGS
+from engine.progress import part_of
 from engine.quantization.increase import dense_nats, factored_nats, gradient_energies, input_energies
 from engine.types import Metric, block_name
 
@@ -42,7 +43,8 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
     """Compute what rounding every block adds to the loss, unless it is stored.
 
     Raises:
-        RankScopeError: there are no factors in the loss metric, or the statistics, the model or the text are gone.
+        RankScopeError: there are no factors in the loss metric, the statistics, the model or the text are gone, or the
+            model does not fit into memory in float32.
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
@@ -51,17 +53,18 @@ def predict_rounding(home: Home, analysis_id: str, report: Report) -> Key:
     if key in store:
         return key
     opened = open_analysis(home, analysis, report, dtype="float32", device="cpu")
+    opened.require_whole()
     modules = dict(opened.dense.module.named_modules())
     factors_of = rank_factors_reader(analysis, store, Metric.LOSS)
     arrays: dict[str, NDArray[np.float64]] = {}
-    layers = sorted({group.layer for group in analysis.inventory.groups})
+    layers, told = sorted({group.layer for group in analysis.inventory.groups}), part_of(report, 0.0, 0.5)
     for done, layer in enumerate(layers):
         statistics = _statistics(store, analysis, layer)
         for group in (g for g in analysis.inventory.groups if g.layer == layer and not g.is_stack):
             weights = {p.name: weight_matrix(modules[p.name]).detach() for p in group.members}
             arrays |= _of_group(group, weights, statistics, factors_of)
-        report("rounding", (done + 1) / len(layers), f"Rounding: {done + 1} of {len(layers)} layers")
-    _weigh(arrays, opened, report)
+        told("rounding", (done + 1) / len(layers), f"Rounding: {done + 1} of {len(layers)} layers")
+    _weigh(arrays, opened, part_of(report, 0.5, 1.0))
     with store.writing(key, {"analysis": analysis.id, "model": analysis.about["model"]}) as into:
         write_arrays(into / ROUNDING, arrays)
     return key

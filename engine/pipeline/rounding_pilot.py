@@ -11,6 +11,7 @@ from engine.pipeline.measure.plan import dense_map
 from engine.pipeline.plan import N_SEQUENCES
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.precision import ROUNDINGS
+from engine.progress import part_of
 from engine.specs import EvaluationSpec
 from engine.types import BlockRank, Format
 
@@ -48,13 +49,14 @@ def weigh_kinds(opened: OpenedAnalysis, nats: Mapping[str, float], report: Repor
     for projection in opened.analysis.projections.values():
         if projection.name in nats:
             names[projection.kind].append(projection.name)
-    reference = take_reference(opened.dense.module, tokens, spec, report)
+    reference = take_reference(opened.dense.module, tokens, spec, part_of(report, 0.0, 1 / (len(names) + 1)))
     weights = {}
-    for kind, of_kind in names.items():
-        report("rounding", None, f"Rounding {kind} alone to {_BITS} bits")
+    for done, (kind, of_kind) in enumerate(names.items(), 1):
+        told = part_of(report, done / (len(names) + 1), (done + 1) / (len(names) + 1))
+        told("rounding", 0.0, f"Rounding {kind} alone to {_BITS} bits")
         blocks = tuple(BlockRank((name,), Format.DENSE, None, _BITS) for name in of_kind)
         module = opened.module(replace(dense_map(opened.analysis), blocks=blocks))
-        found = measure(module, tokens, reference, spec, report)
+        found = measure(module, tokens, reference, spec, told)
         added, predicted = found.nll - found.dense_nll, sum(nats[name] for name in of_kind)
         seen = max(added, predicted) > _VISIBLE_NATS
         weights[kind] = min(max(added / predicted, 1 / _LARGEST), _LARGEST) if seen and predicted > 0 else 1.0

@@ -14,7 +14,7 @@ class ComparedMap:
     """What one method did at one budget.
 
     Attributes:
-        predicted_nats: half the discarded energy of the loss metric; the other predictions are made of it.
+        predicted_nats: half the discarded energy of the loss metric, weighed by depth; the rest is made of it.
         prediction_calibrated_on: number of other measured maps; 0: the interval is wide.
         nll_increase: of the loss over the dense model's, nats per token.
         multiply_adds_per_token: of the compressible projections.

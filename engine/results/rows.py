@@ -305,7 +305,8 @@ class SizeResult:
         index_bytes: column orders of the skip formats, on top of the parameters.
         model_bytes: type -> bytes of the whole model stored so; as int8 or int4 its projections, with their scales,
             and everything else in 16 bits.
-        predicted_nats: half the discarded energy of the loss metric, in nats per token; what predictions start from.
+        predicted_nats: half the discarded energy of the loss metric, weighed by depth, in nats per token; what
+            predictions start from.
     """
 
     params: int

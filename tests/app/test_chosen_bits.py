@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,17 @@ def rounding_home(analysed_home: Path, toy_analysis: Analysis) -> Path:
     """The analysed home with predictions of rounding."""
     PredictRounding(analysis=toy_analysis.id).run(Home(analysed_home), ignore_progress)
     return analysed_home
+
+
+def test_predicting_what_rounding_does_only_goes_on(analysed_home: Path, toy_analysis: Analysis) -> None:
+    fractions: list[float] = []
+
+    def told(_stage: str, fraction: float | None, _message: str) -> None:
+        fractions.extend([] if fraction is None else [fraction])
+
+    PredictRounding(analysis=toy_analysis.id).run(Home(analysed_home), told)
+    assert all(after >= before - 1e-9 for before, after in pairwise(fractions))
+    assert fractions[-1] == pytest.approx(1)
 
 
 def test_water_filling_has_bits_of_its_own_within_the_size(

@@ -25,8 +25,13 @@ async def file(request: Request) -> Response:
     return Response(SCRIPT, 200, {"ETag": "x"}, kind)
 
 
+async def unchanged(_: Request) -> Response:
+    return Response(None, 304, {"ETag": "x"})
+
+
 def client() -> TestClient:
-    routes = [Route(f"/{folder}/{name}", file) for folder in ("static", "media") for name in ("a.js", "a.woff2")]
+    routes = [Route("/static/known.js", unchanged)]
+    routes += [Route(f"/{folder}/{name}", file) for folder in ("static", "media") for name in ("a.js", "a.woff2")]
     return TestClient(Starlette(routes=routes, middleware=[Middleware(CompressedFiles)]))
 
 
@@ -53,3 +58,9 @@ def test_everything_else_is_left_as_it_is(path: str, headers: dict[str, str]) ->
     answer = client().get(path, headers=headers)
     assert "content-encoding" not in answer.headers
     assert answer.content == SCRIPT
+
+
+def test_a_file_that_a_browser_has_keeps_its_length() -> None:
+    answer = client().get("/static/known.js", headers={"accept-encoding": "gzip", "if-none-match": "x"})
+    assert answer.status_code == 304
+    assert "content-length" not in answer.headers

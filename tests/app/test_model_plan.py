@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app.services import plans
+from app.tables.analysis import how_analysed
 from cache.processes import this_process
 from engine.errors import ModelError
 from engine.jobs import JobQueue, JobStatus
 from engine.jobs.record import JobRecord
 from engine.model.headers import read_header
 from engine.operations import Analyse
+from engine.pipeline.reading.analyses import DEPTH_WEIGHTS
 from tests.app.test_views import button
 
 if TYPE_CHECKING:
@@ -120,7 +123,7 @@ def test_the_model_page_says_what_the_home_holds(open_page: Open, analysed_home:
     assert len(open_page("model").dataframe) == len(page.dataframe) - 3  # analyses, stages, exports
 
 
-def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Path, toy_analysis: Analysis) -> None:
+def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Path) -> None:
     page = open_page("model")
     assert not page.exception
     assert not page.json
@@ -129,9 +132,21 @@ def test_how_it_was_analysed_is_told_in_words(open_page: Open, analysed_home: Pa
     assert facts["Text"] == "corpus.txt"
     assert facts["Amount"] == "8 sequences of 64 tokens"
     assert facts["Taken of"] == "the dense model"
-    assert facts["Harm by depth"].startswith("of ranks 1.00 to 1.00 × and of widths 1.00 to 1.00 × the estimate")
+    assert facts["Harm by depth"].startswith("as estimated")
     assert facts["Made"].endswith("UTC")
     assert not any(word in value for value in facts.values() for word in ("None", "null", "{"))
+
+
+def test_what_measured_depths_count_is_told_also_of_an_older_analysis(toy_analysis: Analysis) -> None:
+    def told(**weights: object) -> str:
+        about = {name: value for name, value in toy_analysis.about.items() if name != DEPTH_WEIGHTS}
+        table = how_analysed(replace(toy_analysis, about={**about, **weights}))
+        return dict(zip(table["what"], table["value"], strict=True))["Harm by depth"]
+
+    measured = told(depth_weights={"ranks": [1.5, 0.8], "widths": [1.2, 1.0]})
+    assert measured.startswith("of ranks 0.80 to 1.50 × and of widths 1.00 to 1.20 × the estimate")
+    assert told(width_weight=0.46).startswith("of widths 0.46 to 0.46 × the estimate")
+    assert told().startswith("as estimated")
 
 
 def test_an_effort_fills_in_the_amounts(open_page: Open) -> None:

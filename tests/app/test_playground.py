@@ -197,8 +197,9 @@ def test_a_schedule_and_its_mean_held_constant_answer_at_once(open_page: Open, a
     assert "beside" not in {toggle.key for toggle in page.toggle}  # it is the constant budget itself
 
 
-def test_a_schedule_is_compared_with_its_mean_held_constant(open_page: Open, analysed_home: Path) -> None:
-    query = {"progressive": "true", "start": "90", "end": "50", "schedule": "Constant", "tokens": "8"}
+@pytest.mark.parametrize("named", ["Constant", "Constant, same mean"])
+def test_a_schedule_is_compared_with_its_mean_held_constant(open_page: Open, analysed_home: Path, named: str) -> None:
+    query = {"progressive": "true", "start": "90", "end": "50", "schedule": named, "tokens": "8"}
     page = answered(open_page("playground", **query))
     assert not page.exception
     found = playground.playground().answer(page.query_params["answer"])

@@ -101,6 +101,10 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     page.reload()
     page.evaluate(OPEN, shown)
     expect(page.get_by_test_id("overview-device")).to_have_value("dear")
+    page.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('refused'); } })")
+    page.reload()
+    page.evaluate(OPEN, shown)
+    expect(page.get_by_test_id("overview-device")).to_have_value(THIS_MACHINE)
 
 
 def test_sentence_tiles_and_marker_follow_the_slider_before_it_is_released(

@@ -183,6 +183,10 @@ def test_an_added_token_beyond_the_embedding_is_refused_only_where_it_is_read(
     tokenizer.add_tokens([f"<image {i}>" for i in range(50)])
     tokenizer.save_pretrained(folder)
     analysis = analysed(folder, text_file)
+    before_images = tmp_path / "before.txt"
+    read = tokenizer.decode(tokenizer(text_file.read_text("utf-8"))["input_ids"][:48])
+    before_images.write_text(read + "<image 49> " * 100)
+    assert analysed(folder, before_images) != analysis
     with_images = tmp_path / "images.txt"
     with_images.write_text("<image 49> " * 100)
     with pytest.raises(ModelError, match="makes token 349 of this text, but the model embeds only 320"):

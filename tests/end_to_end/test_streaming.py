@@ -31,6 +31,7 @@ from engine.pipeline.export import export
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.refine import refine
+from engine.pipeline.rounding import predict_rounding
 from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
@@ -290,6 +291,8 @@ def test_a_map_measured_layer_by_layer_has_the_same_losses(method, tmp_path, ask
     rounded = replace(rank_map, blocks=(BlockRank(("model.layers.0.mlp.up_proj",), Format.DENSE, None, 8),))
     with pytest.raises(ResourceError, match="unrounded"):
         session.opened.runnable(rounded)
+    with pytest.raises(ResourceError, match="unrounded"):
+        predict_rounding(home, analysis.id, ignore_progress)
 
 
 def counted_layers(monkeypatch):

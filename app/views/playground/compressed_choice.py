@@ -36,6 +36,12 @@ _KINDS: Final = {
     ScheduleKind.LINEAR.value: "Every token",
     _CONSTANT: "Constant",
 }
+_NAMED_BEFORE: Final = {
+    "In 4 steps": ScheduleKind.STAGED.value,
+    "At every token": ScheduleKind.LINEAR.value,
+    "Constant, same mean": _CONSTANT,
+}
+"""In addresses that earlier versions wrote."""
 _STAGES = 4
 
 
@@ -131,6 +137,8 @@ def _choose_schedule() -> Choice:
         end = kept_fraction_slider(
             "Last tokens keep", key="end", default=0.6, help_text="Kept fraction at the maximum number of tokens."
         )
+    if (earlier := st.query_params.get("schedule", "")) in _NAMED_BEFORE:
+        st.session_state["schedule"] = _NAMED_BEFORE[earlier]
     kind = option_picker(
         "Schedule",
         _KINDS,

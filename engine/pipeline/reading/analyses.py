@@ -17,7 +17,7 @@ from engine.specs import AnalysisSpec
 from engine.types import Importance, Inventory, Metric, block_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -172,14 +172,22 @@ def analysis_of(
 
 
 def _weights(inventory: Inventory, document: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the name of every block and what its nats count; analyses of before weigh widths alone, or nothing."""
+    """Yield the name of every block and what its nats count."""
     layers = sorted({group.layer for group in inventory.groups})
-    weights = document.get(DEPTH_WEIGHTS, {"widths": [document.get("width_weight", 1.0)] * len(layers)})
+    weights = depth_weights(document, len(layers))
     of_kinds = {kind: dict(zip(layers, of_layers, strict=True)) for kind, of_layers in weights.items()}
     for group in inventory.groups if "ranks" in of_kinds else ():
         members = [p.name for p in group.members]
         yield from ((name, of_kinds["ranks"][group.layer]) for name in {*members, block_name(members)})
     yield from ((mlp.name, of_kinds["widths"][mlp.layer]) for mlp in inventory.mlps)
+
+
+def depth_weights(document: Mapping[str, Any], n_layers: int = 1) -> Mapping[str, Sequence[float]]:
+    """Return what nats of ranks and of widths count by layer; analyses of before weigh widths alone, or nothing."""
+    weights: Mapping[str, Sequence[float]] = document.get(
+        DEPTH_WEIGHTS, {"widths": [document.get("width_weight", 1.0)] * n_layers}
+    )
+    return weights
 
 
 def curves_by_metric(

@@ -22,7 +22,7 @@ export class DeviceLine {
     if (this.offered === offered) return;
     this.offered = offered;
     // What one computes on is a person's, not a link's.
-    const chosen = this.device.value || localStorage.getItem(DEVICE);
+    const chosen = this.device.value || remembered();
     this.device.replaceChildren(...data.devices.map(({ name, title }) => new Option(title, name)));
     if (data.devices.some(({ name }) => name === chosen)) this.device.value = chosen;
   }
@@ -72,5 +72,14 @@ export class DeviceLine {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
     this.svg.append(element);
     return element;
+  }
+}
+
+/** Return the device that was chosen last; a browser may refuse to say. */
+function remembered() {
+  try {
+    return localStorage.getItem(DEVICE);
+  } catch {
+    return null;
   }
 }

@@ -32,12 +32,12 @@ export class SpeedControl {
   }
 
   get chosenBatch() {
-    return Math.max(Math.floor(Number(this.batch.value)) || 1, 1);
+    return wholeNumber(this.batch);
   }
 
   /** How many tokens of every sequence are in the cache. */
   get chosenContext() {
-    return Math.max(Math.floor(Number(this.context.value)) || 0, 0);
+    return wholeNumber(this.context);
   }
 
   /** Aim at a speed, in the unit that is shown. */
@@ -73,4 +73,9 @@ export class SpeedControl {
     this.speed.dataset.seconds = String(seconds ?? "");
     board.root.dataset.time = time ? String(time.ms) : "";
   }
+}
+
+/** Return the whole number in a field, within its ends. */
+function wholeNumber({ value, min, max }) {
+  return Math.min(Math.max(Math.floor(Number(value)) || 0, Number(min)), Number(max));
 }
