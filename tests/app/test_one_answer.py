@@ -183,9 +183,9 @@ def test_reports_and_commands_say_the_same(measured_home: Path, made: Measured, 
     analysis = made.toy.analysis.id
     content = report_content(made.toy.store, analysis, made.rank_map)
     assert content.forecast_text == made.text
-    assert f"On other.txt its perplexity was measured as {ratio(made.found.ratio)}" in measurements.report_html(
-        analysis, made.rank_map.to_json()
-    )
+    page = measurements.report_html(analysis, made.rank_map.to_json())
+    unbroken = ratio(made.found.ratio).replace(" ", "\u00a0")
+    assert f"On other.txt its perplexity was measured as {unbroken}" in page
     terminal, path = Terminal(measured_home), tmp_path / "map.json"
     told = terminal.json("allocate", analysis[:12], "--keep", 0.7, "--out", path)
     assert (told["prediction_text"], told["prediction_calibrated_on"]) == ("other.txt", 3)
