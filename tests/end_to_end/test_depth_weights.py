@@ -58,7 +58,7 @@ def over_promised(opened, tokens, analysis, formats, layers, *, fits):
     of_passes = getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"]) if fits else torch.float32
     reference = take_reference(opened.dense.module, tokens, spec, ignore_progress, of_passes)
     found = measure(opened.module(part), tokens, reference, spec, ignore_progress, of_passes)
-    return found.nll - found.dense_nll, cost_of(analysis, part).nats
+    return found.divergence, cost_of(analysis, part).nats
 
 
 @pytest.mark.parametrize("fits", [True, False])
