@@ -10,6 +10,8 @@ from engine.cli._console import AsJson, Detach, artifact_store, finish_job, foll
 from engine.cli._settings import Settings, with_settings
 from engine.jobs import JobQueue
 from engine.operations import Analyse, AnalyseShard, submit
+from engine.operations.analyse_shard import ShardResult
+from engine.results.json_form import from_json
 from engine.settings import home
 
 
@@ -38,8 +40,8 @@ def analyse(
         if detach:
             print_json({"jobs": [job.id for job in jobs]}) if as_json else out.print(f"Queued {shards} jobs")
             return
-        for job in jobs:
-            follow(job, queue)
+        ended = [follow(job, queue) for job in jobs]
+        known = next((made for job in ended if (made := from_json(ShardResult, job.result).analysis)), None)
     if known is None:
         result = finish_job(operation, dict[str, str], queue, detach=detach, as_json=as_json)
         if result is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LAYER: Final = re.compile(r"(?:^|\.)(\d+)\.")
 _HALF: Final = ("BF16", "F16")
+_PER_TOKEN: Final = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 _LONGEST_HEADER: Final = 100_000_000
 _GGUF_SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
@@ -34,10 +35,12 @@ class ModelHeader:
         n_matrix_params: of them in matrices of the layers, about what can be compressed.
         weight_bytes: of the files.
         matrices: of the layers: name -> (out, in).
+        stacks: tensors of the layers with one dimension more, the first: name -> (count, out, in).
         width: of the embeddings.
         vocabulary: of the embeddings.
         is_half: whether most of the layers' matrices are stored in 16 bits; a GGUF file becomes a folder in float32.
         has_experts: whether the configuration has entries for experts.
+        experts_per_token: of a layer, as the configuration says.
         opens_wider: whether the model takes 4 bytes for a weight once it is open, whatever the files take.
     """
 
@@ -47,10 +50,12 @@ class ModelHeader:
     n_matrix_params: int
     weight_bytes: int
     matrices: Mapping[str, tuple[int, int]]
+    stacks: Mapping[str, tuple[int, int, int]]
     width: int
     vocabulary: int
     is_half: bool = False
     has_experts: bool = False
+    experts_per_token: int | None = None
     opens_wider: bool = True
 
 
@@ -90,6 +95,7 @@ def _of_folder(folder: Path) -> ModelHeader:
         is_half=2 * n_half > types.total(),
         opens_wider=2 * types["BF16"] <= types.total(),
         has_experts=any("expert" in name for name in config if not name.startswith("_")),
+        experts_per_token=next((n for name in _PER_TOKEN if isinstance(n := config.get(name), int)), None),
     )
 
 
@@ -148,6 +154,7 @@ def _summed(architecture: str, shapes: dict[str, tuple[int, ...]], weight_bytes:
     in_layers = {name: shape for name, shape in shapes.items() if _LAYER.search(name) and len(shape) > 1}
     outside = [shape for name, shape in shapes.items() if len(shape) == 2 and not _LAYER.search(name)]
     matrices = {name: (shape[0], shape[1]) for name, shape in in_layers.items() if len(shape) == 2}
+    stacks = {name: (shape[0], shape[1], shape[2]) for name, shape in in_layers.items() if len(shape) == 3}
     # An embedding for every layer, as Gemma-3n has beside its own, is larger, and no layer is as wide.
     vocabulary, width = max(
         outside,
@@ -161,6 +168,7 @@ def _summed(architecture: str, shapes: dict[str, tuple[int, ...]], weight_bytes:
         sum(map(math.prod, in_layers.values())),
         weight_bytes,
         matrices,
+        stacks,
         width,
         vocabulary,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -12,22 +13,26 @@ from engine.pipeline.runs import RUN_LENGTH, runs_of
 
 if TYPE_CHECKING:
     from cache import Store
+    from engine.operations._base import Operation
     from engine.progress import Report
     from engine.settings import Home
 
 
-class ShardResult(TypedDict):
+@dataclass(frozen=True, slots=True)
+class ShardResult:
     """What a shard brought.
 
     Attributes:
-        complete: whether the statistics of all shards are stored, so that the analysis can begin.
+        complete: whether the statistics of all shards are stored.
+        analysis: its id, where the shard went on to it or it was there.
     """
 
     complete: bool
+    analysis: str | None = None
 
 
 class AnalyseShard(Analyse):
-    """Take a share of an analysis's statistics; the last share to be taken is followed by the analysis."""
+    """Take a share of an analysis's statistics, and analyse if it was the last to be taken."""
 
     name: ClassVar[str] = "analyse-shard"
 
@@ -62,15 +67,17 @@ class AnalyseShard(Analyse):
         """Return what a person calls the job."""
         return f"{super().title(store)}: shard {self.shard + 1} of {self.n_shards}"
 
-    def following(self, store: Store, result: ShardResult) -> Analyse | None:  # type: ignore[override]  # noqa: ARG002
-        """Return the analysis once nothing is missing for it."""
-        return self.whole() if result["complete"] else None
+    def following(self, store: Store, result: ShardResult) -> Operation | None:  # type: ignore[override]
+        """Return the analysis if nothing is missing for it; what follows the analysis, if that is done."""
+        if result.analysis is not None:
+            return self.whole().following(store, {"analysis": result.analysis})
+        return self.whole() if result.complete else None
 
     def run(self, home: Home, report: Report) -> ShardResult:  # type: ignore[override]
         """Take the share."""
         from engine.pipeline.analyse import collect_shard
 
-        complete = collect_shard(
+        shared = collect_shard(
             home,
             self.spec(),
             self.shard,
@@ -80,4 +87,5 @@ class AnalyseShard(Analyse):
             device=self.device,
             stream=self.stream,
         )
-        return {"complete": complete}
+        known = None if shared.analysis is None else shared.analysis.fingerprint
+        return ShardResult(shared.complete, known)

@@ -56,6 +56,19 @@ DEFAULT_MEMORY_BYTES = 4 * 10**9
 """Moments held at once; more layers than fit take further passes over the text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a share of an analysis brought.
+
+    Attributes:
+        complete: whether the statistics of all shares are stored.
+        analysis: the key of the analysis, if the share was the last to be taken and went on, or if it was there.
+    """
+
+    complete: bool
+    analysis: Key | None
+
+
 def analyse(
     home: Home,
     spec: AnalysisSpec,
@@ -109,8 +122,11 @@ def collect_shard(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     device: str = "auto",
     stream: bool = False,
-) -> bool:
-    """Store the statistics of every ``n_shards``-th run of sequences, for an analysis that will find them.
+) -> Shared:
+    """Store the statistics of every ``n_shards``-th run of sequences; after the last missing ones, go on to analyse.
+
+    The model is open by then. A shard that finds all it was to take leaves the analysis to a job of its own: several
+    may find that at once.
 
     Args:
         home: where everything is stored; several machines may share it.
@@ -122,19 +138,16 @@ def collect_shard(
         device: where the passes run.
         stream: as in :func:`analyse`.
 
-    Returns:
-        Whether the statistics of all runs are stored now.
-
     Raises:
         RankScopeError: as in :func:`analyse`.
     """
     work = _planned(home, spec, report, memory_bytes, device, None)
     if work.key in home.store:
-        report("calibration", 1.0, "This analysis exists already")
-        return True
+        report("analysis", 1.0, "This analysis exists already")
+        return Shared(complete=True, analysis=work.key)
     streams = work.must_stream(report, stream=stream)
-    collect = partial(work.collected, runs_of(spec.corpus.n_sequences)[shard::n_shards])
-    return _streamed_or_whole(collect, report, streams=streams, insists=stream)
+    share = partial(work.shared, runs_of(spec.corpus.n_sequences)[shard::n_shards])
+    return _streamed_or_whole(share, report, streams=streams, insists=stream)
 
 
 def _planned(
@@ -229,44 +242,62 @@ class _Work:
 
     def done(self, report: Report, *, streams: bool) -> Key:
         """Do what is not stored of it, layer by layer or with the whole model in memory."""
-        spec, store, seconds = self.spec, self.home.store, {}
         with self._opened(report, streams=streams) as model:
-            runs = runs_of(spec.corpus.n_sequences)
-            run_keys = {run: self._run_keys(_layers(model), run) for run in runs}
-            if any(key not in store for of_layers in run_keys.values() for key in of_layers.values()):
-                seconds["calibration"] = self._calibrate(model, runs, report)
-            layer_keys = {layer: [run_keys[run][layer] for run in runs] for layer in run_keys[runs[0]]}
-            begun_s = time.monotonic()
-            told, half = part_of(report, 0.8, 0.99), self.header.is_half
-            parts = factorize(spec, model, layer_keys, store, told, half=half)
-            seconds["factorization"] = time.monotonic() - begun_s
-            seconds["total"] = time.monotonic() - self.started
-            about = {
-                "model": _title(self.folder),
-                "corpus": spec.corpus.label,
-                # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
-                "spec": json.loads(canonical_json(spec)),
-                "seconds": {name: round(value, 2) for name, value in seconds.items()},
-                "peak_memory_bytes": peak_memory_bytes(),
-                "platform": platform.platform(),
-            }
-            report("analysis", 0.99, "Storing the analysis")
-            with store.writing(self.key, about) as into:
-                write_analysis(
-                    into,
-                    spec,
-                    model,
-                    parts,
-                    layer_keys,
-                    store,
-                    model_folder=self.folder,
-                    corpus_id=self.corpus_id,
-                    base=self.base,
-                    half=half,
-                )
-                self._weigh_depths(into, model, about, report)
-        report("analysis", 1.0, "Done")
+            keys_of, seconds = self._statistics_keys(model), {}
+            if self._is_missing(keys_of.values()):
+                seconds["calibration"] = self._calibrate(model, list(keys_of), report)
+            self._decompose(model, keys_of, seconds, report)
         return self.key
+
+    def shared(self, share: Sequence[Run], report: Report, *, streams: bool) -> Shared:
+        """Take the statistics of some runs, and do the rest if theirs were the last that were missing."""
+        with self._opened(report, streams=streams) as model:
+            keys_of = self._statistics_keys(model)
+            had_some_to_take = self._is_missing(keys_of[run] for run in share)
+            seconds = {"calibration": self._calibrate(model, share, report)}
+            is_complete = not self._is_missing(keys_of.values())
+            if not (is_complete and had_some_to_take):
+                report("calibration", 1.0, "The statistics are stored")
+                return Shared(is_complete, None)
+            self._decompose(model, keys_of, seconds, report)
+        return Shared(complete=True, analysis=self.key)
+
+    def _decompose(
+        self, model: OpenModel, keys_of: Mapping[Run, dict[int, Key]], seconds: dict[str, float], report: Report
+    ) -> None:
+        """Do and store what follows the statistics, of which those that were taken now took some ``seconds``."""
+        spec, store = self.spec, self.home.store
+        layer_keys = {layer: [of_layers[layer] for of_layers in keys_of.values()] for layer in _layers(model)}
+        begun_s = time.monotonic()
+        told, half = part_of(report, 0.8, 0.99), self.header.is_half
+        parts = factorize(spec, model, layer_keys, store, told, half=half)
+        seconds["factorization"] = time.monotonic() - begun_s
+        seconds["total"] = time.monotonic() - self.started
+        about = {
+            "model": _title(self.folder),
+            "corpus": spec.corpus.label,
+            # Where the model lies is for opening it again; the fingerprint says whether it is still the same.
+            "spec": json.loads(canonical_json(spec)),
+            "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            "peak_memory_bytes": peak_memory_bytes(),
+            "platform": platform.platform(),
+        }
+        report("analysis", 0.99, "Storing the analysis")
+        with store.writing(self.key, about) as into:
+            write_analysis(
+                into,
+                spec,
+                model,
+                parts,
+                layer_keys,
+                store,
+                model_folder=self.folder,
+                corpus_id=self.corpus_id,
+                base=self.base,
+                half=half,
+            )
+            self._weigh_depths(into, model, about, report)
+        report("analysis", 1.0, "Done")
 
     def _weigh_depths(self, into: Path, model: OpenModel, about: Mapping[str, Any], report: Report) -> None:
         """Measure what nats count at every depth, and write it into an analysis that is being stored."""
@@ -303,14 +334,6 @@ class _Work:
             tokens = read_sequences(model, self.spec.corpus, self.texts)
         return tokens[-N_SEQUENCES:]
 
-    def collected(self, runs: Sequence[Run], report: Report, *, streams: bool) -> bool:
-        """Take the statistics of some runs; return whether those of all runs are stored."""
-        with self._opened(report, streams=streams) as model:
-            self._calibrate(model, runs, report)
-            every = (self._run_keys(_layers(model), run) for run in runs_of(self.spec.corpus.n_sequences))
-            report("calibration", 1.0, "The statistics are stored")
-            return all(key in self.home.store for of_layers in every for key in of_layers.values())
-
     @contextlib.contextmanager
     def _opened(self, report: Report, *, streams: bool) -> Iterator[OpenModel]:
         with contextlib.ExitStack() as stack:
@@ -323,6 +346,14 @@ class _Work:
                 trust_remote_code=self.spec.model.trust_remote_code,
                 offload=offload,
             )
+
+    def _statistics_keys(self, model: OpenModel) -> dict[Run, dict[int, Key]]:
+        """Return where the statistics of all runs lie."""
+        return {run: self._run_keys(_layers(model), run) for run in runs_of(self.spec.corpus.n_sequences)}
+
+    def _is_missing(self, keys_of: Iterable[Mapping[int, Key]]) -> bool:
+        """Whether some of these statistics are not stored."""
+        return any(key not in self.home.store for of_layers in keys_of for key in of_layers.values())
 
     def _run_keys(self, layers: Iterable[int], run: Run) -> dict[int, Key]:
         """Return where the statistics of a run lie, by layer: under the text up to its end, whatever follows."""

@@ -1,24 +1,23 @@
 """What an analysis will take, told from the headers of a model's files before it is opened; free of torch.
 
-Groups of projections are guessed from names and shapes: of the matrices beside each other in a layer, one writes to the
-hidden state, and the others read it. Where a model is different the figures are off, and nothing else.
+Groups of projections are guessed. Where a model is different the figures are off, and nothing else.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.machine import MOST_LOGITS, free_memory_bytes
+from engine.pipeline.guessed_groups import guess_groups
 from engine.pipeline.runs import runs_of
 from engine.results.words import megabytes
 from engine.specs import Fisher
-from engine.types import InputGroup, Metric, Projection
+from engine.types import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
 
     from engine.model.headers import ModelHeader
     from engine.specs import AnalysisSpec
+    from engine.types import InputGroup
 
-_PLACE: Final = re.compile(r"(?:^|\.)(\d+)\.(.*)$")
-_EXPERT: Final = re.compile(r"experts\.\d+$")
 _PROGRAM_BYTES: Final = 800_000_000
 """Of Python, torch and transformers, and of what passes hold for a moment."""
 _NEURON_MATRICES: Final = 4
@@ -47,7 +45,6 @@ N_BANDS: Final = 5
 """Of neighbouring layers, which are compressed together there."""
 _SAVED: Final = 0.3
 """Of a band's parameters."""
-_LEAST_SIDE: Final = 8
 _SHARE_OF_FREE_MEMORY: Final = 0.25
 """That what layers return may take before it goes to disk."""
 
@@ -120,7 +117,7 @@ def plan_analysis(
         stream: layer by layer, also if the model fits.
         n_workers: layers that are decomposed side by side.
     """
-    groups, downs = _guess_groups(header)
+    groups, downs = guess_groups(header)
     runs = runs_of(spec.corpus.n_sequences)
     tokens = runs[0].stop * spec.corpus.length
     of_layers = defaultdict(list)
@@ -133,7 +130,7 @@ def plan_analysis(
     layer = layer_params * opened / max(header.n_params, 1)
     batch = spec.calibration.batch_size * spec.corpus.length
     # Of one layer: its states, in a few copies, and of the head: logits in five.
-    running = batch * int(layer_params / max(header.width, 1)) * 3 * 2
+    running = batch * int(_active_params(header, groups) / max(header.n_layers * header.width, 1)) * 3 * 2
     head = 5 * 4 * min(batch * header.vocabulary, MOST_LOGITS)
     band = -(-header.n_layers // N_BANDS) * layer
     weighing = int((1 - _SAVED) * band) + head if Metric.LOSS in spec.metrics else 0
@@ -142,7 +139,7 @@ def plan_analysis(
     held = min(memory_bytes, sum(moments))
     whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing, weighing)
     ends = opened - int(header.n_layers * layer)
-    largest = max((g.in_features * p.out_features for g in groups for p in g.members), default=0)
+    largest = max((p.params for g in groups for p in g.members), default=0)
     by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
     disk = {"statistics": len(runs) * sum(moments)}
@@ -151,7 +148,7 @@ def plan_analysis(
     states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
     kept = states if states_in_memory(states) else 0
     memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
-    work = _work(header, spec, groups, downs, sum(moments), is_single=is_single, streams=streams)
+    work = _work(header, spec, groups, downs, is_single=is_single, streams=streams)
     return AnalysisPlan(streams, memory, disk, states - kept, work)
 
 
@@ -165,7 +162,6 @@ def _work(
     spec: AnalysisSpec,
     groups: Sequence[InputGroup],
     downs: Collection[str],
-    moment_bytes: int,
     *,
     is_single: bool,
     streams: bool,
@@ -173,23 +169,32 @@ def _work(
     tokens = spec.corpus.n_sequences * spec.corpus.length
     backward = 2 if spec.calibration.fisher is Fisher.EMPIRICAL else 4
     head = header.vocabulary * header.width
-    of_token = (1 + streams + backward) * header.n_matrix_params + (1 + backward // 2) * head
-    of_passes, of_moments = _PASS_OVERHEAD * 2 * tokens * of_token, tokens * moment_bytes / 4
+    active, n_of_run = _active_params(header, groups), runs_of(spec.corpus.n_sequences)[0].stop
+    of_token = (1 + streams + backward) * active + (1 + backward // 2) * head
+    of_passes = _PASS_OVERHEAD * 2 * tokens * of_token
+    moments = (statistics_bytes([group], n_of_run, downs) * group.members[0].active_fraction for group in groups)
+    of_moments = tokens * sum(moments) / 4
     kinds = (1 + bool(downs)) * (Metric.LOSS in spec.metrics)  # ranks, and widths where there are some
     cubes = 0.0
     for group in groups:
         sides = [min(p.out_features, p.in_features) for p in group.members]
         sides += [group.in_features] if len(group.members) > 1 else []
         of_block = _CUBES_OF_A_BLOCK * len(spec.metrics) + _CUBES_OF_APPLYING * (kinds > 0)
-        cubes += of_block * sum(float(side) ** 3 for side in sides)
+        cubes += of_block * group.members[0].matrices * sum(float(side) ** 3 for side in sides)
         if Metric.LOSS in spec.metrics:
             cubes += _CUBES_OF_NEURONS * sum(float(p.in_features) ** 3 for p in group.members if p.name in downs)
     n_bands = min(N_BANDS, header.n_layers)
-    of_bands = (bool(kinds) + kinds * (n_bands - _SAVED)) * header.n_matrix_params
+    of_bands = (bool(kinds) + kinds * (n_bands - _SAVED)) * active
     of_weighing = _FORWARD_OVERHEAD * 2 * N_SEQUENCES * spec.corpus.length
     of_weighing *= of_bands + (bool(kinds) + kinds * n_bands) * head
     in_single = streams and is_single
     return Work(of_passes + of_weighing * (not in_single), of_moments + of_weighing * in_single, cubes)
+
+
+def _active_params(header: ModelHeader, groups: Sequence[InputGroup]) -> float:
+    """Return the parameters in matrices of the layers that a token is multiplied with."""
+    of_others = sum(p.params * (1 - p.active_fraction) for group in groups for p in group.members)
+    return header.n_matrix_params - of_others
 
 
 def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:
@@ -199,35 +204,12 @@ def fits_whole(header: ModelHeader, dtype: str, copies: float = 1.0) -> bool:
     return copies * n_bytes + _PROGRAM_BYTES <= free_memory_bytes()
 
 
-def _guess_groups(header: ModelHeader) -> tuple[list[InputGroup], frozenset[str]]:
-    """Return the groups that an inventory would probably find, and the names of what reads the neurons of an MLP."""
-    beside: dict[tuple[int, str], list[Projection]] = defaultdict(list)
-    for name, (out_features, in_features) in header.matrices.items():
-        found = _PLACE.search(name)
-        if found is None or min(out_features, in_features) < _LEAST_SIDE:
-            continue
-        parent, _, kind = found[2].removesuffix(".weight").rpartition(".")
-        projection = Projection(name, int(found[1]), kind, out_features, in_features)
-        beside[int(found[1]), parent or kind.split("_")[0]].append(projection)
-    groups, downs = [], set()
-    for (_, parent), members in beside.items():
-        writers = [p for p in members if p.out_features == header.width and len(members) > 1]
-        writer = max(writers, key=lambda p: (p.in_features != header.width, p.in_features), default=None)
-        readers = tuple(p for p in members if p is not writer)
-        is_expert = _EXPERT.search(parent) is not None
-        if is_expert and readers:  # whose gate and up become one matrix
-            readers = (replace(readers[0], out_features=sum(p.out_features for p in readers)),)
-        groups.append(InputGroup(readers))
-        if writer is not None:
-            groups.append(InputGroup((writer,)))
-            if not is_expert and writer.in_features > header.width:
-                downs.add(writer.name)
-    return groups, frozenset(downs)
-
-
 def _factor_entries(group: InputGroup, metric: Metric, downs: Collection[str]) -> int:
     """Return the entries of the stored factors of a group's members, and of all of them together."""
-    total = sum(_block_entries(p.out_features, p.in_features, metric, on_output_side=is_wide(p)) for p in group.members)
+    total = sum(
+        p.matrices * _block_entries(p.out_features, p.in_features, metric, on_output_side=is_wide(p))
+        for p in group.members
+    )
     if len(group.members) > 1:
         total += _block_entries(group.out_features, group.in_features, metric, on_output_side=False)
     if metric is Metric.LOSS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from cache import Key
 from engine.errors import InvalidSpecError
 from engine.operations import Analyse, AnalyseShard
+from engine.operations.analyse_shard import ShardResult
 from engine.pipeline.analyse import analyse
 from engine.pipeline.factorize import read_statistics
 from engine.pipeline.runs import RUN_LENGTH, runs_of
@@ -71,22 +73,44 @@ def test_longer_texts_begin_with_the_runs_of_shorter_ones() -> None:
 
 
 @pytest.mark.parametrize("fisher", ["empirical", "sampled"])
-def test_shards_in_any_order_bring_what_one_job_brings(
+def test_the_last_of_shards_in_any_order_goes_on_to_what_one_job_brings(
     asked: Asked, whole: Callable[..., DirectoryStore], tmp_path: Path, fisher: str
 ) -> None:
     analysis, home = asked(fisher=fisher), Home(tmp_path)
-    first, *others, last = (shards(analysis, 3)[i] for i in (2, 0, 1))
-    for shard in (first, *others):
+    *others, last = (shards(analysis, 3)[i] for i in (2, 0, 1))
+    for shard in others:
         result = shard.run(home, ignore_progress)
-        assert (result, shard.following(home.store, result)) == ({"complete": False}, None)
-    result = last.run(home, ignore_progress)
-    following = last.following(home.store, result)
-    assert following is not None
-    assert (following.name, following.arguments()) == ("analyse", analysis.arguments())
-    before = {key: home.store.read(key).manifest.created for key in home.store.keys("statistics")}
-    following.run(home, ignore_progress)
+        assert (result, shard.following(home.store, result)) == (ShardResult(complete=False), None)
+    opened = []
+    result = last.run(home, lambda *report: opened.append(report[2].startswith("Opening")))
+    (known,) = whole(fisher=fisher).keys("analysis")
+    assert (result, last.following(home.store, result)) == (ShardResult(True, known.fingerprint), None)
+    assert sum(opened) == 1
     assert contents(home.store) == contents(whole(fisher=fisher))
-    assert {key: home.store.read(key).manifest.created for key in home.store.keys("statistics")} == before
+
+
+def test_shards_that_find_all_they_were_to_take_leave_the_analysis_to_one_job(
+    asked: Asked, whole: Callable[..., DirectoryStore], tmp_path: Path
+) -> None:
+    analysis, home = asked(metrics=["feature"]), Home(tmp_path)
+    taken_over = whole()
+    shutil.copytree(taken_over.root / "statistics", home.store.root / "statistics")
+    for shard in shards(analysis, 2):
+        result = shard.run(home, ignore_progress)
+        following = shard.following(home.store, result)
+        assert result == ShardResult(complete=True)
+        assert (following.name, following.arguments()) == ("analyse", analysis.arguments())
+    made = following.run(home, ignore_progress)["analysis"]
+    afterwards = shards(analysis, 2)[0].run(home, ignore_progress)
+    assert afterwards == ShardResult(complete=True, analysis=made)
+
+
+def test_what_is_measured_after_an_analysis_is_measured_after_its_last_shard(
+    asked: Asked, whole: Callable[..., DirectoryStore], tmp_path: Path
+) -> None:
+    (known,) = whole().keys("analysis")
+    measured = shards(asked(measure=True), 3)[0].following(whole(), ShardResult(True, known.fingerprint))
+    assert (measured.name, measured.analysis) == ("evaluate", known.fingerprint)
 
 
 def test_a_longer_analysis_takes_over_the_statistics_of_a_shorter_one(
@@ -152,7 +176,7 @@ def test_the_command_shares_an_analysis_out(asked: Asked, whole: Callable[..., D
     assert terminal.json("analyse", analysis.model, *words, "--shards", 3) == {"analysis": known.fingerprint}
     assert contents(Home(tmp_path).store) == contents(whole())
     titles = [job["title"].rpartition(": ")[2] for job in terminal.json("jobs")["jobs"]]
-    assert titles[1:] == ["shard 3 of 3", "shard 2 of 3", "shard 1 of 3"]
+    assert titles == ["shard 3 of 3", "shard 2 of 3", "shard 1 of 3"]
     refused = terminal.error("analyse", analysis.model, *words, "--shards", 4, "--seed", 1)
     assert "so ask for at most as many shards" in refused
 

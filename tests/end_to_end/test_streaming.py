@@ -36,7 +36,7 @@ from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
 from engine.types import BlockRank, Budget, Format, Metric
-from tests.support import architectures
+from tests.support import architectures, toys
 
 EXPORTED = (
     pytest.param("llama-gqa", "skipcat", "", id="llama-gqa"),
@@ -125,7 +125,7 @@ def test_what_cannot_be_is_opened_as_a_whole_unless_it_must_not(tmp_path, cannot
 
 
 @pytest.mark.parametrize(
-    ("name", "within"), [("llama-gqa", 0.05), ("phi3", 0.05), ("qwen3", 0.05), ("qwen3-moe", 0.1), ("opt", 0.2)]
+    ("name", "within"), [("llama-gqa", 0.05), ("phi3", 0.05), ("qwen3", 0.05), ("qwen2-moe", 0.05), ("opt", 0.2)]
 )
 def test_the_plan_tells_what_is_stored(name, within, tmp_path, asked):
     planned = asked(name).plan()
@@ -137,6 +137,35 @@ def test_the_plan_tells_what_is_stored(name, within, tmp_path, asked):
             what = artifact.manifest.about.get("metric", stage)
             found[what] += artifact.manifest.members[f"{stage}.safetensors"].size_bytes
     assert dict(planned.disk_bytes) == pytest.approx(found, rel=within)
+
+
+@pytest.fixture
+def in_one_tensor(tmp_path, model_folder, asked):
+    """Return the analysis of a mixture whose files have the experts of a layer in two tensors."""
+    folder, weights = tmp_path / "in-one-tensor", ("config.json", "generation_config.json", "model.safetensors")
+    shutil.copytree(model_folder("qwen2-moe"), folder, ignore=lambda *_: weights)
+    toys.build("qwen2-moe").save_pretrained(folder, save_original_format=False)
+    assert len(read_header(folder).stacks) == 2 * 3
+    return asked("qwen2-moe").changed(model=str(folder))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_experts_are_planned_however_they_are_stored(stream, asked, in_one_tensor):
+    one_by_one, together = (op.changed(stream=stream).plan() for op in (asked("qwen2-moe"), in_one_tensor))
+    assert together.disk_bytes == one_by_one.disk_bytes
+    assert together.work == one_by_one.work
+    assert together.memory_bytes == pytest.approx(one_by_one.memory_bytes, rel=1e-3)
+
+
+def test_work_is_planned_of_the_experts_that_a_token_is_given_to(asked):
+    operation = asked("qwen2-moe").changed(metrics=["input"])
+    header = read_header(Path(operation.model))
+    assert header.experts_per_token == 2
+    two, four = (plan.plan_analysis(replace(header, experts_per_token=n), operation.spec(), 10**9).work for n in (2, 4))
+    of_two_experts = 3 * 2 * 3 * 48 * 16
+    assert four.pass_flops - two.pass_flops == pytest.approx(plan._PASS_OVERHEAD * 2 * 6 * 32 * 3 * of_two_experts)
+    assert four.single_flops > two.single_flops
+    assert four.eigen_cubes == two.eigen_cubes
 
 
 def test_the_plan_is_said_before_the_model_is_opened(tmp_path, asked):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from engine.calibration.passes import gradients_at_head
 from engine.model import head
 from engine.model.head import Head
+from engine.specs import CalibrationSpec
 from tests.support import architectures, toys
 
 TOKENS = toys.tokens(3, 16)
@@ -33,3 +36,27 @@ def test_the_model_is_as_it_was_afterwards():
     one = Head(module, TOKENS)
     list(one.turns(one.states))
     assert not [part for part in module.modules() if "forward" in part.__dict__]
+
+
+class _Casts(TorchDispatchMode):
+    """Counts copies of tensors of one shape in another type."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.count = shape, 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        is_cast = operation is torch.ops.aten._to_copy.default
+        self.count += is_cast and args[0].shape == self.shape and args[0].dtype is torch.float32
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("fisher", ["empirical", "ggn"])
+def test_the_weight_of_the_head_is_cast_once_for_all_turns_of_a_batch(fisher, monkeypatch):
+    monkeypatch.setattr(head, "MOST_LOGITS", 5 * 320)
+    module = toys.build("llama").requires_grad_(False)
+    weight = module.get_output_embeddings().weight
+    spec = CalibrationSpec(compute_dtype="bfloat16", fisher=fisher)
+    with _Casts(weight.shape) as casts:
+        gradients_at_head(module, TOKENS, spec, seed=0)
+    assert (casts.count, weight.requires_grad, weight.grad) == (1, False, None)
