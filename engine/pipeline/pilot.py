@@ -20,6 +20,8 @@ from engine.types import RANK_FORMATS, Budget, Format, Metric
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from numpy.typing import NDArray
+
     from engine.analysis.value import Analysis
     from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
@@ -29,24 +31,27 @@ if TYPE_CHECKING:
 _KEPT: Final = 0.7
 _VISIBLE_NATS: Final = 0.005
 """Below this two thousand tokens say little."""
+_SUPPOSED_NATS: Final = 0.02
+"""Bands that were hardly cut say little of what cutting more costs there."""
 _LARGEST: Final = 4.0
+"""Relative to all depths together."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepthWeights:
-    """What promised nats count, by decoder layer in model order: those of ranks, 1 on average, and those of widths."""
+    """What promised nats count, by decoder layer in model order: those of ranks and those of widths."""
 
     ranks: tuple[float, ...]
     widths: tuple[float, ...]
 
 
 def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationSpec, report: Report) -> DepthWeights:
-    """Return divergence over predicted nats of every depth, relative to that of ranks in all of the model.
+    """Return measured over predicted nats of every depth.
 
     The second order promises too little for the last layers and too much for those in the middle, and errs differently
     for ranks and for widths, so that a budget spent on raw nats would cut in the wrong places. Bands of layers are
     compressed one at a time, by ranks alone and by widths alone; between the middles of bands weights change evenly in
-    their logarithm. The divergence from the dense model varies less from text to text than the loss.
+    their logarithm.
 
     Args:
         opened: an analysis that is not weighed yet, with its model.
@@ -55,11 +60,12 @@ def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationS
         report: told of the runs.
 
     Returns:
-        Weights between 1/4 and 4, to two decimals; 1 where the damage is too small to be seen.
+        Weights, to three digits and within a factor of four of that of all depths together; near it where little is
+        cut, and 1 where nothing is seen.
     """
     analysis = opened.analysis
     layers = sorted({group.layer for group in analysis.inventory.groups})
-    bands = np.array_split(np.arange(len(layers)), min(N_BANDS, len(layers)))
+    bands = _bands(len(layers))
     kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
     is_known = Metric.LOSS in analysis.nats
     maps = {kind: _map_of(analysis, formats) for kind, formats in kinds.items() if is_known}
@@ -70,21 +76,28 @@ def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationS
         for place, band in enumerate(bands)
     }
     predicted = {part: nats for part, one in parts.items() if (nats := cost_of(analysis, one).nats) > _VISIBLE_NATS}
-    if not any(kind == "ranks" for kind, _ in predicted):
+    if not predicted:
         return DepthWeights((1.0,) * len(layers), (1.0,) * len(layers))
-    measured = _divergences(opened, {part: parts[part] for part in predicted}, tokens, spec, report)
-    of_ranks = [part for part in predicted if part[0] == "ranks"]
-    common = max(sum(measured[part] for part in of_ranks), _VISIBLE_NATS) / sum(predicted[part] for part in of_ranks)
-    middles = [float(band.mean()) for band in bands]
+    measured = _increases(opened, {part: parts[part] for part in predicted}, tokens, spec, report)
+    common = sum(measured.values()) / sum(predicted.values())
 
     def by_layer(kind: str) -> tuple[float, ...]:
+        alike = [part for part in predicted if part[0] == kind] or list(predicted)
+        usual = sum(measured[part] for part in alike) / sum(predicted[part] for part in alike)
         asked = [(kind, place) for place in range(len(bands))]
-        of_bands = [measured[part] / predicted[part] / common if part in predicted else 1.0 for part in asked]
-        logarithms = np.log(np.clip(of_bands, 1 / _LARGEST, _LARGEST))
-        of_layers = np.exp(np.interp(np.arange(len(layers)), middles, logarithms))
-        return tuple(round(float(weight), 2) for weight in of_layers)
+        found = np.array([(measured.get(part, 0.0), predicted.get(part, 0.0)) for part in asked])
+        weights = (found[:, 0] + _SUPPOSED_NATS * usual) / (found[:, 1] + _SUPPOSED_NATS)
+        logarithms = np.log(np.clip(weights, common / _LARGEST, common * _LARGEST))
+        of_layers = np.exp(np.interp(np.arange(len(layers)), [band.mean() for band in bands], logarithms))
+        return tuple(float(f"{weight:.3g}") for weight in of_layers)
 
     return DepthWeights(by_layer("ranks"), by_layer("widths"))
+
+
+def _bands(n_layers: int) -> list[NDArray[np.int64]]:
+    """Return fifths of the layers, the last of them in halves: what widths cost rises steeply there."""
+    *first, last = np.array_split(np.arange(n_layers), min(N_BANDS - 1, n_layers))
+    return [*first, *(half for half in np.array_split(last, 2) if len(half))]
 
 
 def _map_of(analysis: Analysis, formats: Collection[Format]) -> RankMap | None:
@@ -104,19 +117,24 @@ def _within(rank_map: RankMap, analysis: Analysis, layers: Collection[int]) -> R
     )
 
 
-def _divergences(
+def _increases(
     opened: OpenedAnalysis,
     parts: Mapping[tuple[str, int], RankMap],
     tokens: torch.Tensor,
     spec: EvaluationSpec,
     report: Report,
 ) -> dict[tuple[str, int], float]:
-    """Return every map's divergence from the dense model, measured in the analysis's type where that is in memory."""
-    dense, divergences = opened.dense, {}
+    """Return the increase of the loss under every map, measured in the analysis's type where that is in memory.
+
+    How the increases compare is that of the divergences from the dense model, which vary less from text to text.
+    """
+    dense, found = opened.dense, {}
     dtype = getattr(torch, analysis_spec(opened.analysis).calibration.compute_dtype)
     module = dense.module if dense.weights is None else dense_by_layer(dense)
     reference = take_reference(module, tokens, spec, report, dtype)
     for done, (part, one) in enumerate(parts.items()):
         report("pilot", done / len(parts), f"Weighing depths: part {done + 1} of {len(parts)}, {part[0]} alone")
-        divergences[part] = measure(opened.runnable(one), tokens, reference, spec, report, dtype).divergence
-    return divergences
+        found[part] = measure(opened.runnable(one), tokens, reference, spec, report, dtype)
+    divergence = sum(each.divergence for each in found.values())
+    increase = max(sum(each.nll - each.dense_nll for each in found.values()), divergence / 2)
+    return {part: each.divergence * increase / divergence for part, each in found.items()}

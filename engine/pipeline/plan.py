@@ -41,7 +41,7 @@ _FORWARD_OVERHEAD: Final = 1.55
 """Seconds of calibration passes, and of passes that only measure, over those of their products at full pace."""
 N_SEQUENCES: Final = 4
 """Of the calibration text, after those that the analysis reads, on which predictions are weighed."""
-N_BANDS: Final = 5
+N_BANDS: Final = 6
 """Of neighbouring layers, which are compressed together there."""
 _SAVED: Final = 0.3
 """Of a band's parameters."""
@@ -132,7 +132,7 @@ def plan_analysis(
     # Of one layer: its states, in a few copies, and of the head: logits in five.
     running = batch * int(_active_params(header, groups) / max(header.n_layers * header.width, 1)) * 3 * 2
     head = 5 * 4 * min(batch * header.vocabulary, MOST_LOGITS)
-    band = -(-header.n_layers // N_BANDS) * layer
+    band = -(-header.n_layers // (N_BANDS - 1)) * layer
     weighing = int((1 - _SAVED) * band) + head if Metric.LOSS in spec.metrics else 0
     neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
     decomposing = min(len(runs), 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2

@@ -47,8 +47,8 @@ def analysed(home, model, text):
     return load_analysis(home.store, asked.run(home, ignore_progress)["analysis"])
 
 
-def over_promised(opened, tokens, analysis, formats, layers, *, fits):
-    """Return measured and predicted nats of the blocks that a water-filled map has in some layers."""
+def of_part(opened, tokens, analysis, formats, layers, *, fits):
+    """Return divergence, measured and predicted nats of the blocks that a water-filled map has in some layers."""
     budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
     request = Request(formats=formats)
     whole = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget, request)
@@ -58,7 +58,7 @@ def over_promised(opened, tokens, analysis, formats, layers, *, fits):
     of_passes = getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"]) if fits else torch.float32
     reference = take_reference(opened.dense.module, tokens, spec, ignore_progress, of_passes)
     found = measure(opened.module(part), tokens, reference, spec, ignore_progress, of_passes)
-    return found.divergence, cost_of(analysis, part).nats
+    return np.array([found.divergence, found.nll - found.dense_nll, cost_of(analysis, part).nats])
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -82,15 +82,19 @@ def test_weights_are_what_parts_of_both_kinds_lose_over_the_promised(tmp_path, t
     unread = read_sequences(session.opened.dense, corpus, None)[6:]
     kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
     found = {
-        (kind, layer): over_promised(session.opened, unread, unweighed, formats, {layer}, fits=fits)
+        (kind, layer): of_part(session.opened, unread, unweighed, formats, {layer}, fits=fits)
         for kind, formats in kinds.items()
         for layer in layers
     }
-    common = np.sum([found["ranks", layer] for layer in layers], axis=0)
+    divergence, increase, promised = np.sum(list(found.values()), axis=0)
     for kind in kinds:
-        expected = [found[kind, layer][0] / found[kind, layer][1] / (common[0] / common[1]) for layer in layers]
-        assert weights[kind] == pytest.approx(np.clip(expected, 0.25, 4), abs=0.006)
-        assert weights[kind] != [1.0] * len(layers)
+        of_layers = np.array([found[kind, layer] for layer in layers])
+        measured, predicted = of_layers[:, 0] * increase / divergence, of_layers[:, 2]
+        supposed = 0.02 * np.array([measured.sum() / predicted.sum(), 1])
+        expected = (measured + supposed[0]) / (predicted + supposed[1])
+        common = increase / promised
+        assert weights[kind] == pytest.approx(np.clip(expected, common / 4, common * 4), rel=0.006)
+        assert len(set(weights[kind])) > 1
 
 
 def test_damage_too_small_to_be_seen_weighs_nothing(tmp_path, model_folder, text_file):

@@ -1015,9 +1015,17 @@ MUTANTS = (
     Mutant(
         "weight-upside-down",
         "engine/pipeline/pilot.py",
-        "measured[part] / predicted[part] / common",
-        "predicted[part] / measured[part] / common",
+        "weights = (found[:, 0] + _SUPPOSED_NATS * usual) / (found[:, 1] + _SUPPOSED_NATS)",
+        "weights = (found[:, 1] + _SUPPOSED_NATS * usual) / (found[:, 0] + _SUPPOSED_NATS)",
         "depths are priced the other way round",
+        ("end_to_end/test_depth_weights.py",),
+    ),
+    Mutant(
+        "weights-relative",
+        "engine/pipeline/pilot.py",
+        "each.divergence * increase / divergence",
+        "each.divergence",
+        "what all bands cost is not what the loss says",
         ("end_to_end/test_depth_weights.py",),
     ),
     Mutant(
