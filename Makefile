@@ -1,5 +1,5 @@
-# `make app` opens the dashboard, `make test` runs the tests, `make test-long` the campaigns that take longer; each
-# does all the set-up itself.
+# `make app` opens the dashboard, `make test` runs the tests, `make test-sweeps` more cases of them, `make test-long` the
+# campaigns that take longer; each does all the set-up itself.
 PYTHON ?= python3
 PORT ?= 8501
 CAMPAIGN_ARGS ?=
@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 # What only tests and checks need: tools, a browser's driver, and the extras they exercise (500 MB more).
 TOOLS := .venv/.tools
 
-.PHONY: app test test-long campaign mutants lint check chromium clean
+.PHONY: app test test-sweeps test-long campaign mutants lint check chromium clean
 .DEFAULT_GOAL := app
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,7 +28,11 @@ app: $(STAMP)
 	$(BIN)/rankscope app --port $(PORT)
 
 test: $(TOOLS) chromium
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not long"
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not long and not sweep"
+
+# What `make test` shows on cases that differ, on all others: architectures, formats, types.
+test-sweeps: $(TOOLS) chromium
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "sweep and not long"
 
 # Thousands of examples of every law, hundreds of killed writers, the demo model, and the mutants.
 test-long: $(TOOLS) chromium
@@ -48,7 +52,7 @@ lint: $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint test test-sweeps
 
 # The browser tests drive the system's Chromium; where it can be installed without asking, it is.
 chromium:

@@ -60,8 +60,13 @@ LONGEST_FILES = (
 """Files that begin first, so that no process is left alone with one of them at the end."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_COLLECTED = pytest.StashKey[tuple[pytest.Item, ...]]()
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the tests by file, the longest files first."""
+    config.stash[_COLLECTED] = tuple(items)
     places = {f"tests/{name}.py": place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
@@ -78,6 +83,12 @@ TOY_CHAT = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ eos_tok
 def _own_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take back the main module: a page that runs in a test becomes it, and processes started later would import it."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
+@pytest.fixture(scope="session")
+def collected(pytestconfig: pytest.Config) -> tuple[pytest.Item, ...]:
+    """All tests of the files of this run, also those that its marks leave out."""
+    return pytestconfig.stash[_COLLECTED]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from cache import DirectoryStore, Key, unreadable
 from tests.support import store_child
-from tests.support.examples import long_unless
+from tests.support.tiers import long_unless
 
 forking = multiprocessing.get_context("forkserver")  # imports once, so that a hundred processes start fast
 forking.set_forkserver_preload(["pytest", "tests.support.store_child"])

@@ -18,8 +18,7 @@ from engine.settings import Home
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
-from tests.support import toys
-from tests.support.examples import long_unless
+from tests.support.tiers import every_architecture
 
 TRAINED = RefinementSpec(TrainingSpec(epochs=2), compute_dtype="float32")
 
@@ -31,11 +30,7 @@ def analysed(tmp_path, folder, text_file, keep=0.4, method="water-filling"):
     return store, analysis, allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
 
 
-DIFFERENT = {"llama-gqa", "phi3", "gpt2", "qwen2-moe"}
-"""Shared inputs, projections in one weight, biases of transposed weights, and experts; the others differ in less."""
-
-
-@pytest.mark.parametrize("name", long_unless(toys.ARCHITECTURES, DIFFERENT))
+@every_architecture
 def test_refined_factors_are_measured_and_listed_apart(name, tmp_path, model_folder, text_file):
     store, analysis, rank_map = analysed(tmp_path, model_folder(name), text_file)
     session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")

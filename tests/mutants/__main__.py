@@ -1,12 +1,14 @@
 """``python -m tests.mutants [NAME...]``: break one line of a copy of this tree at a time; its tests have to fail.
 
-Prints a table and ends with status 1 if a mutant survives, or if the line it changes is no longer in its file.
+``FROM:TO`` in the place of a name stands for the mutants at these places of the list. Prints a table and ends with
+status 1 if a mutant survives, or if the line it changes is no longer in its file.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,10 +30,13 @@ FORK = multiprocessing.get_context("fork")
 
 
 def main(names: list[str]) -> int:
-    """Try the mutants with these names, or all; return the exit status."""
-    if unknown := set(names) - {m.name for m in MUTANTS}:
+    """Try the mutants with these names or at these places, or all; return the exit status."""
+    slices = [name.split(":", 1) for name in names if re.fullmatch(r"\d*:\d*", name)]
+    wanted = {m.name for first, last in slices for m in MUTANTS[int(first or 0) : int(last or len(MUTANTS))]}
+    wanted |= {name for name in names if ":" not in name}
+    if unknown := wanted - {m.name for m in MUTANTS}:
         raise SystemExit(f"There is no mutant {', '.join(sorted(unknown))}; see tests/mutants/listed.py.")
-    chosen = [m for m in MUTANTS if not names or m.name in names]
+    chosen = [m for m in MUTANTS if not names or m.name in wanted]
     bad = 0
     with tempfile.TemporaryDirectory(prefix="rankscope-mutants-") as folder:
         copy = Path(folder)
@@ -94,7 +99,7 @@ def run_tests(copy: Path, mutant: Mutant, log: Path) -> None:
     sys.path[:] = [str(copy), *(place for place in sys.path if Path(place or ".").resolve() not in {ROOT, copy})]
     for name in [name for name in sys.modules if name.partition(".")[0] in {"app", "cache", "engine", "tests"}]:
         del sys.modules[name]
-    arguments = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not long"]
+    arguments = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not long and not sweep"]
     if mutant.only:
         arguments += ["-k", mutant.only]
     sys.exit(int(pytest.main([*arguments, *(f"tests/{name}" for name in mutant.tests)])))

@@ -15,6 +15,7 @@ from engine.model.module import weight_matrix
 from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec, Fisher
 from tests.support import toys
+from tests.support.tiers import every_architecture
 
 EXACT = CalibrationSpec(compute_dtype="float32")
 TOKENS = toys.tokens(5, 16)
@@ -52,7 +53,7 @@ def literal(module, inventory, tokens):
     return {n: torch.cat(v) for n, v in xs.items()}, {n: torch.cat(v) for n, v in gs.items()}, grads
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_moments_and_importances_equal_a_literal_computation(name):
     module = toys.build(name)
     inventory = take_inventory(module)

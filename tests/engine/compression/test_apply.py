@@ -27,6 +27,7 @@ from engine.progress import ignore_progress
 from engine.specs import CalibrationSpec, CorpusSource, CorpusSpec, EvaluationSpec
 from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.support import toys
+from tests.support.tiers import every_architecture
 
 SPEC = EvaluationSpec(CorpusSpec(CorpusSource.FILE, "x", n_sequences=4, length=20), batch_size=3)
 TOKENS = toys.tokens(4, 20, seed=9)
@@ -80,7 +81,7 @@ class Toy:
 FACTORED = [f for f in Format if f is not Format.DENSE]
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_full_rank_in_every_format_keeps_the_logits(name):
     toy = Toy(name)
     expected = toy.module(input_ids=TOKENS).logits
@@ -89,7 +90,7 @@ def test_full_rank_in_every_format_keeps_the_logits(name):
         torch.testing.assert_close(actual, expected, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_skip_forms_predict_what_their_low_rank_forms_do(name):
     toy = Toy(name)
     for plain, skipping in ((Format.LOW_RANK, Format.SKIP), (Format.CAT, Format.SKIP_CAT)):

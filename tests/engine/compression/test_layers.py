@@ -17,8 +17,7 @@ from engine.compression.layers import LowRankInner, SharedInner, SkipInner
 from engine.types import Format
 from tests.engine.compression.test_apply import FACTORED, TOKENS, Toy
 from tests.support import toys
-
-every_architecture = pytest.mark.parametrize("name", toys.ARCHITECTURES)
+from tests.support.tiers import every_architecture
 
 
 @cache

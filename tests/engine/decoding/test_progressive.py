@@ -27,6 +27,7 @@ from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 from tests.support.examples import examples
 from tests.support.strategies import toy_models
+from tests.support.tiers import DIFFERENT, sweep_unless
 
 STORAGES = (Format.LOW_RANK, Format.CAT)
 PROMPTS = toys.tokens(3, 9, seed=4)
@@ -64,7 +65,7 @@ def generated(decoder, prompts=PROMPTS, **settings):
     return generate_tokens(decoder, [list(p) for p in prompts.tolist()], spec)
 
 
-@pytest.fixture(params=toys.ARCHITECTURES, scope="module")
+@pytest.fixture(params=sweep_unless(toys.ARCHITECTURES, DIFFERENT), scope="module")
 def rig(request):
     return Rig(request.param)
 

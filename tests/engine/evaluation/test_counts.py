@@ -14,7 +14,7 @@ from engine.formats import allocated_params, block_params, index_bytes, uniform_
 from engine.formats import multiply_adds as promised
 from engine.types import RANK_FORMATS, BlockRank, Format
 from tests.engine.compression.test_apply import FACTORED, TOKENS, Toy
-from tests.support import toys
+from tests.support.tiers import every_architecture
 
 
 @cache
@@ -67,7 +67,7 @@ def dropped_biases(made: Toy, blocks: list[BlockRank]) -> int:
 
 
 @pytest.mark.parametrize("storage", [*FACTORED, Format.DENSE, None])
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_every_block_holds_and_does_what_the_formula_says(name, storage):
     made = toy(name)
     if storage is None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -24,10 +25,15 @@ from engine.export.weights import stored_bytes
 from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
+from tests.support.tiers import DIFFERENT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 pytestmark = pytest.mark.usefixtures("warm_starts")
 
 TOKENS = toys.tokens(3, 14, seed=5)
+OTHERS = tuple(name for name in toys.ARCHITECTURES if name not in DIFFERENT)
 _CHILD = Path(__file__).parents[2] / "support" / "export_child.py"
 
 
@@ -58,9 +64,9 @@ class Case:
     one_file_bytes: int = 5 * 10**9
 
 
-def cases() -> list[Case]:
+def cases(names: Collection[str]) -> list[Case]:
     found = []
-    for name in toys.ARCHITECTURES:
+    for name in names:
         toy = Toy(name)
         module = toy.compressed(mixed(toy))
         found.append(Case(name, toy, module))
@@ -90,12 +96,14 @@ class Opened:
     facts: dict[str, object]
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory, toy_tokenizer) -> dict[str, Opened]:
+@pytest.fixture(
+    scope="module", params=[DIFFERENT, pytest.param(OTHERS, marks=pytest.mark.sweep)], ids=["different", "others"]
+)
+def opened(request, tmp_path_factory, toy_tokenizer) -> dict[str, Opened]:
     """Write all exports and open all of them in one child process."""
     root = tmp_path_factory.mktemp("exports")
     save_file({"tokens": TOKENS}, root / "inputs.safetensors")
-    jobs, made = [], cases()
+    jobs, made = [], cases(request.param)
     for case in made:
         folder = root / case.label
         folder.mkdir()
@@ -181,21 +189,22 @@ def test_folders_hold_every_tensor_once_in_the_type_and_format_asked_for(opened)
             assert (found.folder / name).is_file(), (label, name)
     biased = {name for name in load_file(opened["feature"].folder / "model.safetensors") if name.endswith("bias")}
     assert len(biased) == 3 * 7
-    listed = json.loads((opened["llama"].folder / "config.json").read_text())["factored_blocks"]
-    assert listed == factored_blocks(opened["llama"].case.module)
+    llama = opened.get("llama-gqa") or opened["llama"]
+    listed = json.loads((llama.folder / "config.json").read_text())["factored_blocks"]
+    assert listed == factored_blocks(llama.case.module)
     assert {block["format"] for block in listed} == {str(f) for f in RANK_FORMATS}
 
 
 @torch.no_grad()
 def test_products_are_the_factors_multiplied(opened):
-    for name in toys.ARCHITECTURES:
+    for name in toys.ARCHITECTURES.keys() & opened:
         factored, plain = opened[name].tensors["logits"], opened[f"{name}-dense"].tensors["logits"]
         assert close(plain, factored, 1e-4), name
 
 
 @torch.no_grad()
 def test_even_widths_become_a_smaller_model_of_the_same_class_and_uneven_ones_are_filled_up(opened):
-    for name in toys.ARCHITECTURES:
+    for name in toys.ARCHITECTURES.keys() & opened:
         if f"{name}-narrow" not in opened:
             assert name in {"mixtral", "qwen3-moe"}
             continue
@@ -227,7 +236,7 @@ def test_classes_of_another_origin_are_refused():
 
 
 def test_verification_finds_a_changed_weight_and_a_missing_file(opened):
-    found = opened["llama"]
+    found = opened["feature"]
     reference = take_logits(found.case.module)
     weights = found.folder / "model.safetensors"
     original = load_file(weights)

@@ -18,6 +18,7 @@ from engine.model.opening import load_module
 from engine.model.stacks import part_named
 from engine.types import Experts
 from tests.support import architectures, toys
+from tests.support.tiers import every_architecture
 
 LINEARS = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
@@ -51,7 +52,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_projections_and_input_groups_are_found_from_the_graph(name):
     module = toys.build(name)
     inventory = take_inventory(module)
@@ -63,7 +64,7 @@ def test_projections_and_input_groups_are_found_from_the_graph(name):
         assert weight_matrix(part_named(module, p.name)).shape[-2:] == (p.out_features, p.in_features)
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_every_parameter_is_either_a_projection_or_listed_with_a_reason(name):
     module = toys.build(name)
     inventory = take_inventory(module)
@@ -158,7 +159,7 @@ def saved(tmp_path: Path, name: str = "llama") -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_a_saved_model_opens_with_the_same_logits(name, tmp_path):
     module = toys.build(name)
     module.save_pretrained(tmp_path)

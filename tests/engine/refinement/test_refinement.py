@@ -25,6 +25,7 @@ from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import BlockRank, Format
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
+from tests.support.tiers import every_architecture
 
 TOKENS = toys.tokens(12, 16)
 
@@ -59,7 +60,7 @@ def hidden_error(module, compressed, tokens=TOKENS):
     return ((a - b).pow(2) * token_weights(a)).mean().item()
 
 
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_replaying_the_layers_gives_what_the_model_gives(name):
     module = toys.build(name)
     stream = open_stream(module, TOKENS[:6], 4)
@@ -117,7 +118,7 @@ def train(module, compressed, spec, held_out=None, report=ignore_progress, batch
 
 
 @pytest.mark.parametrize("skips", [False, True])
-@pytest.mark.parametrize("name", toys.ARCHITECTURES)
+@every_architecture
 def test_correction_and_training_each_bring_the_model_nearer(name, skips):
     module, inventory, compressed = compressed_toy(name, skips)
     before = hidden_error(module, compressed)
