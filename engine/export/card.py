@@ -183,8 +183,8 @@ def _integers(facts: CardFacts) -> str:
     blocks = ", ".join(f"{n} at {kind}" for kind, n in facts.blocks_at_bits.items())
     return (
         f" Weights are rounded block by block ({blocks}): those of 8 and 4 bits are stored as integers with their "
-        "scales, listed under `rounded_linears`, and multiplied out whenever they are used, which saves memory and no "
-        "time."
+        "scales, listed under `rounded_linears` and `rounded_stacks`, and multiplied out whenever they are used, which "
+        "saves memory and no time."
     )
 
 

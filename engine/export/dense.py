@@ -16,14 +16,61 @@ from transformers.pytorch_utils import Conv1D
 from engine.compression.apply import with_replacements
 from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ExportError
+from engine.export.factored import is_narrowed_export
 from engine.model.experts import ExpertStack, FactoredStack, StackedExperts
 from engine.model.module import weight_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from engine.types import Mlp
+
+COMPRESSED = FactoredLinear | FactoredStack | NarrowedLinear
+
+
+class Products:
+    """Ordinary modules for the places of compressed ones.
+
+    Args:
+        module: the dense model; its decoder layers may be in their files.
+        mlps: of it.
+        widths: name of ``down`` -> the neurons that an MLP keeps, where it loses some.
+
+    Attributes:
+        config: with which the model's class builds MLPs that narrow; ``None``: they are filled up with zeros.
+
+    Raises:
+        ExportError: the dense model has shapes that its original architecture has no place for.
+    """
+
+    def __init__(self, module: nn.Module, mlps: Sequence[Mlp], widths: Mapping[str, int]) -> None:
+        if is_narrowed_export(module):
+            raise ExportError(
+                "The analysed model is an export with narrowed MLPs, whose shapes the original architecture has no "
+                "place for; export this map with the format factored."
+            )
+        self.config = _narrow_config(module, mlps, widths)
+        self._originals = dict(module.named_modules())
+        self._neurons = {p.name: mlp.neurons for mlp in mlps for p in mlp.members}
+
+    def of(self, name: str, part: nn.Module) -> nn.Module:
+        """Return what stands in the place of a factored or narrowed module, or of a stack of factors.
+
+        Raises:
+            ExportError: compression added a bias, which the original module has no place for.
+        """
+        if isinstance(part, FactoredStack):
+            return _plain_stack(part)
+        original = self._originals[name]
+        if isinstance(part, FactoredLinear):
+            return _plain_linear(name, original, part)
+        assert isinstance(part, NarrowedLinear)
+        return _filled_up(original, part, self._neurons[name]) if self.config is None else _narrow_like(original, part)
+
+    def experts(self, name: str, stacks: StackedExperts) -> nn.Module:
+        """Return experts of the original's class with the weights of their stacks, neither of which is of factors."""
+        return _experts_like(self._originals[name], stacks)
 
 
 def multiplied_out(module: nn.Module, compressed: nn.Module, mlps: Sequence[Mlp]) -> nn.Module:
@@ -35,68 +82,60 @@ def multiplied_out(module: nn.Module, compressed: nn.Module, mlps: Sequence[Mlp]
         mlps: those of the dense model.
 
     Raises:
-        ExportError: compression added a bias, which the original modules have no place for.
+        ExportError: the original architecture has no place for shapes of the dense model, or for a bias that
+            compression added.
     """
-    kinds = FactoredLinear | FactoredStack | NarrowedLinear
-    changed = {n: part for n, part in compressed.named_modules() if isinstance(part, kinds)}
-    neurons = {p.name: mlp.neurons for mlp in mlps for p in mlp.members}
-    config = _narrow_config(compressed, mlps)
+    changed = {name: part for name, part in compressed.named_modules() if isinstance(part, COMPRESSED)}
+    widths = {name: part.in_features for name, part in changed.items() if isinstance(part, NarrowedLinear)}
+    products = Products(module, mlps, widths)
 
-    def plain(members: tuple[str, ...], linears: Sequence[nn.Module]) -> list[nn.Module]:
-        return [ordinary(name, linear, changed[name]) for name, linear in zip(members, linears, strict=True)]
-
-    def ordinary(name: str, linear: nn.Module, part: nn.Module) -> nn.Module:
-        if isinstance(part, FactoredLinear):
-            return _plain_linear(name, linear, part)
-        if isinstance(part, FactoredStack):
-            return _plain_stack(part)
-        assert isinstance(part, NarrowedLinear)
-        return _filled_up(linear, part, neurons[name]) if config is None else _narrow_like(linear, part)
+    def plain(members: tuple[str, ...], _: Sequence[nn.Module]) -> list[nn.Module]:
+        return [products.of(name, changed[name]) for name in members]
 
     result = with_replacements(module, [(name,) for name in changed], plain)
     _put_back_experts_(result, module)
-    if config is not None:
-        result.config = config
+    if products.config is not None:
+        result.config = products.config
     return result
 
 
-def _narrow_config(compressed: nn.Module, mlps: Sequence[Mlp]) -> Any:
-    """Return the configuration with which the model's class builds the MLPs as they are here; ``None``: there is none.
+def _narrow_config(module: nn.Module, mlps: Sequence[Mlp], widths: Mapping[str, int]) -> Any:
+    """Return the configuration with which a dense model's class builds narrower MLPs; ``None``: there is none.
 
     The entry is not known by name: it is the one that gives exactly these shapes.
     """
-    downs = [compressed.get_submodule(mlp.down.name) for mlp in mlps]
-    widths = {down.in_features if isinstance(down, NarrowedLinear) else None for down in downs}
-    if len(widths) != 1 or None in widths:
+    kept = {widths.get(mlp.down.name) for mlp in mlps}
+    if len(kept) != 1 or None in kept:
         return None
-    (width,) = widths
-    causal: Any = compressed
+    (width,) = kept
+    kinds = nn.Linear | Conv1D | nn.Embedding
+    shapes = {name: _shape(part) for name, part in module.named_modules() if isinstance(part, kinds)}
+    for mlp in mlps:
+        shapes |= {p.name: (p.out_features // mlp.neurons * width, p.in_features) for p in mlp.up}
+        shapes[mlp.down.name] = mlp.down.out_features, width
+    causal: Any = module
     for entry, value in causal.config.to_dict().items():
         # What is not set follows from other entries, as GPT-2's inner width does.
         if value is None or (isinstance(value, int) and value == mlps[0].neurons):
             config = copy.deepcopy(causal.config)
             setattr(config, entry, width)
-            if _builds(type(causal), config, compressed):
+            if _builds(type(causal), config, shapes):
                 return config
     return None
 
 
-def _builds(kind: Any, config: Any, compressed: nn.Module) -> bool:
-    """Whether a class makes every weight that is not factored in the shape it has."""
+def _builds(kind: Any, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a class makes every matrix in the shape it has to have."""
     try:
         with torch.device("meta"):
             built = kind(config)
-        for name, part in compressed.named_modules():
-            original = built.get_submodule(name) if isinstance(part, nn.Linear | Conv1D | nn.Embedding) else None
-            if original is not None and _shape(original) != _shape(part):
-                return False
+        return all(_shape(built.get_submodule(name)) == shape for name, shape in shapes.items())
     except Exception:  # noqa: BLE001 whatever a configuration's own checks raise at a value they do not expect
         return False
-    return True
 
 
-def _shape(part: nn.Module) -> torch.Size:
-    return part.weight.shape if isinstance(part, nn.Embedding) else weight_matrix(part).shape
+def _shape(part: nn.Module) -> tuple[int, ...]:
+    return tuple(part.weight.shape if isinstance(part, nn.Embedding) else weight_matrix(part).shape)
 
 
 def without_factors(dense: nn.Module, compressed: nn.Module) -> nn.Module:
@@ -185,14 +224,18 @@ def _plain_stack(part: FactoredStack) -> ExpertStack:
 
 
 def _put_back_experts_(module: nn.Module, dense: nn.Module) -> None:
-    """Put experts of the original's class, with the weights that they have now, in the places of modules for stacks."""
-    stacked = [name for name, part in module.named_modules() if isinstance(part, StackedExperts)]
-    for name in stacked:
-        original, stacks = dense.get_submodule(name), module.get_submodule(name)
-        experts = copy.deepcopy(original, {id(p): p for p in original.parameters()})
-        for side, weight in stacks.named_parameters():
-            setattr(experts, side.removesuffix(".weight"), weight)
-        module.set_submodule(name, experts)
+    """Put experts of the original's class in the places of modules for stacks."""
+    stacked = [(name, part) for name, part in module.named_modules() if isinstance(part, StackedExperts)]
+    for name, part in stacked:
+        module.set_submodule(name, _experts_like(dense.get_submodule(name), part))
+
+
+def _experts_like(original: nn.Module, stacks: StackedExperts) -> nn.Module:
+    """Return experts of the original's class, with the weights that modules for stacks have now."""
+    experts = copy.deepcopy(original, {id(p): p for p in original.parameters()})
+    for side, weight in stacks.named_parameters():
+        setattr(experts, side.removesuffix(".weight"), weight)
+    return experts
 
 
 def _right(inner: Any) -> torch.Tensor:

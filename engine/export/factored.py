@@ -14,7 +14,7 @@ from engine.compression import layers
 from engine.compression.layers import FactoredLinear, NarrowedLinear, SharedInner, SkipInner
 from engine.errors import ModelError
 from engine.export import modeling
-from engine.export.modeling import RoundedLinear
+from engine.export.modeling import RoundedLinear, RoundedStack
 from engine.export.weights import ONE_FILE_BYTES, write_weights
 from engine.model import experts
 from engine.model.experts import FactoredStack
@@ -67,8 +67,8 @@ def original_classes(module: nn.Module) -> OriginalClasses:
 def is_narrowed_export(module: nn.Module) -> bool:
     """Whether an opened model is itself an export in which nothing but the width of MLPs is smaller."""
     config: Any = module.config
-    others = (getattr(config, name, None) for name in ("factored_blocks", "factored_experts", "rounded_linears"))
-    return bool(getattr(config, "narrowed_linears", None)) and not any(others)
+    others = ("factored_blocks", "factored_experts", "rounded_linears", "rounded_stacks")
+    return bool(getattr(config, "narrowed_linears", None)) and not any(getattr(config, name, None) for name in others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class CompressedParts:
         factored_experts: stacks of factors, of the experts of a layer.
         narrowed_linears: linear modules of MLPs with fewer neurons.
         rounded_linears: linear modules whose weights are integers.
+        rounded_stacks: stacks of experts, or of their factors, whose weights are integers.
         rank_pattern: name of a factored linear module -> its rank, in model order, as PEFT writes ranks.
     """
 
@@ -87,23 +88,26 @@ class CompressedParts:
     factored_experts: list[dict[str, Any]]
     narrowed_linears: list[dict[str, Any]]
     rounded_linears: list[dict[str, Any]]
+    rounded_stacks: list[dict[str, Any]]
     rank_pattern: dict[str, int]
 
     @classmethod
     def of(cls, module: nn.Module) -> CompressedParts:
         """Return the parts that are in the places of linear modules now."""
         of_factors = factored_blocks(module), factored_experts(module)
-        return cls(*of_factors, narrowed_linears(module), rounded_linears(module), rank_pattern(module))
+        of_integers = rounded_linears(module), rounded_stacks(module)
+        return cls(*of_factors, narrowed_linears(module), *of_integers, rank_pattern(module))
 
     @classmethod
     def together(cls, parts: Iterable[CompressedParts]) -> CompressedParts:
         """Return those of several layers, in their order."""
-        whole = cls([], [], [], [], {})
+        whole = cls([], [], [], [], [], {})
         for one in parts:
             whole.factored_blocks.extend(one.factored_blocks)
             whole.factored_experts.extend(one.factored_experts)
             whole.narrowed_linears.extend(one.narrowed_linears)
             whole.rounded_linears.extend(one.rounded_linears)
+            whole.rounded_stacks.extend(one.rounded_stacks)
             whole.rank_pattern.update(one.rank_pattern)
         return whole
 
@@ -197,7 +201,7 @@ def factored_blocks(module: nn.Module) -> list[dict[str, Any]]:
 def factored_experts(module: nn.Module) -> list[dict[str, Any]]:
     """Return what the configuration lists of stacks of experts."""
     stacks = ((name, part) for name, part in module.named_modules() if isinstance(part, FactoredStack))
-    shapes = ((name, part.left.weight.shape, part.right.weight.shape) for name, part in stacks)
+    shapes = ((name, part.left.shape, part.right.shape) for name, part in stacks)
     return [
         {"name": name, "experts": left[0], "rank": left[2], "in_features": right[2], "out_features": left[1]}
         for name, left, right in shapes
@@ -234,6 +238,22 @@ def rounded_linears(module: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
+def rounded_stacks(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what the configuration lists of stacks of experts, or of their factors, whose weights are integers."""
+    return [
+        {
+            "name": name,
+            "bits": part.bits,
+            "group_size": part.group_size,
+            "experts": part.shape[0],
+            "in_features": part.shape[2],
+            "out_features": part.shape[1],
+        }
+        for name, part in module.named_modules()
+        if isinstance(part, RoundedStack)
+    ]
+
+
 def rank_pattern(module: nn.Module) -> dict[str, int]:
     """Return the rank of every factored linear module, or stack, by its name, in model order, as PEFT writes ranks."""
     ranks = {}
@@ -241,7 +261,7 @@ def rank_pattern(module: nn.Module) -> dict[str, int]:
         if isinstance(part, FactoredLinear):
             ranks[name] = part.left.in_features
         elif isinstance(part, FactoredStack):
-            ranks[name] = part.left.weight.shape[-1]
+            ranks[name] = part.left.shape[-1]
     return ranks
 
 

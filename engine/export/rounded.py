@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from engine.export.modeling import RoundedLinear
+from engine.export.modeling import RoundedLinear, RoundedStack
+from engine.model.experts import ExpertStack
 from engine.model.module import weight_matrix
+from engine.model.stacks import put_stacks_
 from engine.precision import ROUNDINGS, model_bytes
 from engine.quantization.rounding import linear_parts, round_to_integers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from torch import nn
 
+    from engine.precision import Rounding
     from engine.rank_map.document import RankMap
     from engine.types import BlockRank, Inventory
 
@@ -25,21 +29,28 @@ def unrounded(rank_map: RankMap) -> RankMap:
 
 
 def with_integers(module: nn.Module, blocks: Sequence[BlockRank]) -> nn.Module:
-    """Replace, in a model that is compressed but not rounded, every linear module of blocks that are; return it.
+    """Replace, in a model that is compressed but not rounded, linear modules and stacks of blocks that are; return it.
 
     Raises:
         ModelError: torchao is not there.
     """
     for bits, rounding in ROUNDINGS.items():
         names = [name for block in blocks if block.bits == bits for name in block.members]
+        put_stacks_(module, names)
         parts = set(linear_parts(module, names))
         for path in [path for path, part in module.named_modules() if part in parts]:
-            part = module.get_submodule(path)
-            integers, scales = round_to_integers(weight_matrix(part).detach(), rounding)
-            bias = getattr(part, "bias", None)
-            kept = None if bias is None else bias.detach()
-            module.set_submodule(path, RoundedLinear(integers, scales, kept, bits, rounding.group_size))
+            module.set_submodule(path, _of_integers(module.get_submodule(path), rounding))
     return module
+
+
+def _of_integers(part: nn.Module, rounding: Rounding) -> nn.Module:
+    weight: torch.Tensor = weight_matrix(part).detach()
+    integers, scales = round_to_integers(weight.flatten(0, -2), rounding)
+    stored = integers.view(weight.shape), scales.view(*weight.shape[:-1], -1), rounding.bits, rounding.group_size
+    if isinstance(part, ExpertStack):
+        return RoundedStack(*stored)
+    bias: torch.Tensor | None = getattr(part, "bias", None)
+    return RoundedLinear(*stored, None if bias is None else bias.detach())
 
 
 def promised_bytes(rank_map: RankMap, inventory: Inventory, dtype: str) -> int:

@@ -34,6 +34,11 @@ class ExportFormat(StrEnum):
         return ("float32", "float16", "int8") if self in {ExportFormat.ONNX, ExportFormat.GGUF} else DTYPES
 
     @property
+    def is_by_layer(self) -> bool:
+        """Whether it can be written one decoder layer after the other."""
+        return self in {ExportFormat.FACTORED, ExportFormat.DENSE}
+
+    @property
     def keeps_factors(self) -> bool:
         """Whether factors are stored as such; their products take the dense model's room."""
         return self in {ExportFormat.FACTORED, ExportFormat.ONNX}

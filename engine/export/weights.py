@@ -12,16 +12,24 @@ from engine.model.module import decoder_layers
 from engine.model.offload import name_of_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import torch
     from torch import nn
 
+    Save = Callable[[dict[str, torch.Tensor], Path], Iterable[str]]
+
 ONE_FILE_BYTES = 5 * 10**9
 """More weights go into several files."""
 
 _FORMAT = {"format": "pt"}
+
+
+def save_as_named(tensors: dict[str, torch.Tensor], file: Path) -> Iterable[str]:
+    """Write tensors to a file under their own names."""
+    save_file(tensors, file, _FORMAT)
+    return tensors
 
 
 class LayerFiles:
@@ -30,14 +38,16 @@ class LayerFiles:
     Args:
         folder: there and without weights.
         module: the model, with or without the weights of its layers.
+        save: writes tensors to a file and returns the names that they have there.
 
     Attributes:
         n_bytes: of the tensors that are written.
     """
 
-    def __init__(self, folder: Path, module: nn.Module) -> None:
+    def __init__(self, folder: Path, module: nn.Module, save: Save | None = None) -> None:
         self._folder = folder
         self._module = module
+        self._save = save or save_as_named
         self._layers = name_of_layers(module)
         self._n_files = len(decoder_layers(module)) + 1
         self._where: dict[str, str] = {}
@@ -58,8 +68,8 @@ class LayerFiles:
 
     def _write(self, number: int, tensors: Mapping[str, torch.Tensor]) -> None:
         file = f"model-{number + 1:05}-of-{self._n_files:05}.safetensors"
-        save_file({name: _alone(tensor) for name, tensor in tensors.items()}, self._folder / file, _FORMAT)
-        self._where.update(dict.fromkeys(tensors, file))
+        names = self._save({name: _alone(tensor) for name, tensor in tensors.items()}, self._folder / file)
+        self._where.update(dict.fromkeys(names, file))
         self.n_bytes += sum(tensor.nbytes for tensor in tensors.values())
 
 

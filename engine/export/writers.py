@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ExportError
 from engine.export.dense import export_dense, multiplied_out, without_factors
-from engine.export.factored import export_factored, is_narrowed_export
+from engine.export.factored import export_factored
 from engine.export.specs import ExportFormat
 from engine.export.verification import take_logits, verify
 from engine.export.weights import stored_bytes
@@ -96,11 +96,6 @@ class DenseWriter:
 
     def prepare(self, dense: nn.Module, compressed: nn.Module) -> nn.Module:
         """Return the dense model with the products in it."""
-        if is_narrowed_export(dense):
-            raise ExportError(
-                "The analysed model is an export with narrowed MLPs, whose shapes the original architecture has no "
-                "place for; export this map with the format factored."
-            )
         return multiplied_out(dense, compressed, self.mlps)
 
     def write(self, module: nn.Module, tokenizer: Any, folder: Path, report: Report) -> Verification:

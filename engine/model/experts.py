@@ -37,6 +37,11 @@ class ExpertStack(nn.Module):
         super().__init__()
         self.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight, requires_grad=False)
 
+    @property
+    def shape(self) -> torch.Size:
+        """(experts, out, in)."""
+        return self.weight.shape
+
     def forward(self, rows: torch.Tensor, routing: Routing) -> torch.Tensor:
         """Map (rows, in) to (rows, out)."""
         return grouped_product(rows, self.weight, routing.ends)

@@ -77,9 +77,6 @@ def export(
             f"The rank map has bits of its own for its blocks, which the format {spec.format} does not store; export "
             "it with the format factored, or export a map without them, for example as an int8 graph or file."
         )
-    rounded = (analysis.projections[block.members[0]] for block in rank_map.blocks if block.is_rounded)
-    if any(projection.experts is not None for projection in rounded):
-        raise ExportError("The map rounds a stack of experts, which exports store at 16 bits; release its bits.")
     if rank_map.is_rounded and spec.refinement is not None:
         raise ExportError("Refined factors have no bits of their own; export the map without the refinement.")
     refinement = _find_refinement(store, analysis, rank_map, spec.refinement)
@@ -90,7 +87,8 @@ def export(
     base = reopen_folder(home, analysis, part_of(report, 0.0, 0.05))
     cost, dtype = cost_of(analysis, rank_map), _computed_dtype(base, spec)
     # Beside the dense model lie the compressed one and what the fresh process opens of it.
-    copies = 1 + 2 * cost.kept_fraction * (spec.format is ExportFormat.FACTORED)
+    written_fraction = cost.kept_fraction if spec.format.keeps_factors else 1.0
+    copies = 1 + 2 * written_fraction * spec.format.is_by_layer
     told = part_of(report, 0.0, 0.2)
     opened = OpenedAnalysis(home, analysis, base, told, dtype=dtype, device="cpu", copies=copies)
     require_writable(opened, spec)

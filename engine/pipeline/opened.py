@@ -153,8 +153,8 @@ class OpenedAnalysis:
         if self.dense.weights is not None:
             raise ResourceError(
                 f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
-                "perplexity, unrounded, corrected in closed form, and exported with the format factored; use a machine "
-                "with more memory for anything else."
+                "perplexity, unrounded, corrected in closed form, and exported with the formats factored and dense; "
+                "use a machine with more memory for anything else."
             )
 
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:

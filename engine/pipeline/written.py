@@ -9,11 +9,13 @@ from engine.export.by_layer import LayerExport
 from engine.export.factored import rank_pattern
 from engine.export.new_folder import require_space
 from engine.export.rounded import promised_bytes, unrounded, with_integers
-from engine.export.specs import EXPORTED_BYTES, ExportFormat
+from engine.export.specs import EXPORTED_BYTES
+from engine.export.stored_layers import DenseLayers, FactoredLayers
 from engine.export.weights import stored_bytes
 from engine.export.writers import Written, writer_of
 from engine.methods.cost import cost_of
 from engine.model.module import dtype_of
+from engine.types import Format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +36,10 @@ def require_writable(opened: OpenedAnalysis, spec: ExportSpec) -> None:
     Raises:
         ResourceError: it cannot.
     """
-    if opened.dense.weights is not None and spec.format is not ExportFormat.FACTORED:
+    if opened.dense.weights is not None and not spec.format.is_by_layer:
         raise ResourceError(
-            f"The model {opened.folder.spec.label} does not fit into memory, so its maps are exported with the format "
-            f"factored alone; choose that instead of {spec.format}, or a machine with more memory."
+            f"The model {opened.folder.spec.label} does not fit into memory, so its maps are exported with the formats "
+            f"factored and dense alone; choose one of them instead of {spec.format}, or a machine with more memory."
         )
 
 
@@ -102,9 +104,17 @@ def _layer_by_layer(
     folder: Path,
     report: Report,
 ) -> Written:
-    model = opened.dense
-    needed_bytes = predicted_bytes(opened, rank_map, spec, cost_of(opened.analysis, rank_map).model_params)
+    model, inventory = opened.dense, opened.dense.inventory
+    cost, keeps_factors = cost_of(opened.analysis, rank_map), spec.format.keeps_factors
+    n_params = cost.model_params if keeps_factors else inventory.total_params
+    needed_bytes = predicted_bytes(opened, rank_map, spec, n_params)
     require_space(folder.parent, needed_bytes + _OTHER_BYTES)
     report("write", 0.2, f"Writing {needed_bytes / 1e6:,.0f} MB layer by layer")
     layers = opened.by_layer(rank_map, refinement)
-    return LayerExport(model.module, layers.held, layers.decided, folder).write(model.tokenizer, report)
+    widths = {block.members[-1]: block.rank for block in rank_map.blocks if block.rank and block.format is Format.WIDTH}
+    stored = (
+        FactoredLayers(layers.module, layers.decided)
+        if keeps_factors
+        else DenseLayers(layers.module, inventory.mlps, widths)
+    )
+    return LayerExport(layers.module, layers.held, stored, folder).write(model.tokenizer, report)

@@ -32,10 +32,11 @@ from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
+from engine.rank_map.document import RankMap
 from engine.results.rows import PerplexityResult
 from engine.settings import Home
 from engine.specs import RefinementSpec
-from engine.types import RANK_FORMATS, BlockRank, Budget, Format
+from engine.types import RANK_FORMATS, BlockRank, Budget, Format, Metric
 from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.engine.export.test_onnx import needs_onnx
 from tests.support.terminal import Terminal
@@ -248,6 +249,27 @@ def test_blocks_of_few_bits_are_stored_as_integers_in_the_promised_size(home, tm
         assert (opened(input_ids=tokens, use_cache=False).logits - expected).abs().max() < 1e-4
     with pytest.raises(ExportError, match="does not store"):
         export(Home(root), analysis.id, rank_map, tmp_path / "no", ExportSpec(ExportFormat.DENSE), ignore_progress)
+
+
+def test_experts_of_few_bits_are_stored_as_integers_in_the_promised_size(tmp_path, model_folder, text_file):
+    home, folder = Home(tmp_path), tmp_path / "small"
+    analysis = run(home, model_folder("mixtral"), text_file)
+    experts = [name for name, p in analysis.projections.items() if p.experts is not None]
+    dense, *ranks = zip(experts, itertools.cycle((4, 8)), strict=False)
+    blocks = [BlockRank((name,), Format.LOW_RANK, 12, bits) for name, bits in ranks]
+    blocks.insert(0, BlockRank(dense[:1], Format.DENSE, None, 4))
+    about = analysis.about
+    rank_map = RankMap(about["model"], about["model_fingerprint"], analysis.id, "hand", Metric.LOSS, None, (*blocks,))
+    found = export(home, analysis.id, rank_map, folder, ExportSpec(dtype="float32"), ignore_progress)
+    assert found.weight_bytes == found.predicted_weight_bytes
+    stored = json.loads((folder / "config.json").read_text())["rounded_stacks"]
+    assert [stack["bits"] for stack in stored].count(4) == 1 + 2 * 2
+    opened = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", trust_remote_code=True).eval()
+    session = open_analysis(home, analysis, ignore_progress, dtype="float32", device="cpu")
+    tokens = torch.arange(3, 19)[None]
+    with torch.no_grad():
+        expected = session.compress(rank_map)(input_ids=tokens, use_cache=False).logits
+        assert (opened(input_ids=tokens, use_cache=False).logits - expected).abs().max() < 1e-4
 
 
 def test_what_cannot_be_exported_is_one_sentence(home, tmp_path):

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engine.errors import ResourceError, UnstreamableError
+from engine.export.dense import export_dense, multiplied_out
 from engine.export.factored import export_factored
 from engine.export.rounded import unrounded, with_integers
 from engine.export.specs import ExportFormat, ExportSpec
 from engine.export.weights import stored_bytes
 from engine.jobs import JobQueue
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
 from engine.model.headers import read_header
 from engine.model.module import decoder_layers
 from engine.model.opening import open_model
@@ -42,7 +44,7 @@ EXPORTED = (
     pytest.param("llama-gqa", "skipcat", "", id="llama-gqa"),
     pytest.param("llama", "water-filling", "refined", id="refined", marks=pytest.mark.long),
     pytest.param("gpt2", "width", "rounded", id="rounded", marks=pytest.mark.long),
-    pytest.param("mixtral", "water-filling", "", id="mixtral", marks=pytest.mark.long),
+    pytest.param("mixtral", "water-filling", "rounded", id="mixtral", marks=pytest.mark.long),
 )
 
 
@@ -375,6 +377,43 @@ def test_an_export_written_layer_by_layer_is_the_same_to_the_last_byte(
     assert len([file for file in files if file.endswith(".safetensors")]) == 4
     for file in files:
         assert (tmp_path / "by-layer" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
-    dense = replace(spec, format=ExportFormat.DENSE, refinement=None)
-    with pytest.raises(ResourceError, match="exported with the format factored alone"):
-        export(home, analysis.id, unrounded(rank_map), tmp_path / "no", dense, ignore_progress)
+    graph = replace(spec, format=ExportFormat.ONNX, refinement=None)
+    with pytest.raises(ResourceError, match="exported with the formats factored and dense alone"):
+        export(home, analysis.id, unrounded(rank_map), tmp_path / "no", graph, ignore_progress)
+
+
+def stored(folder):
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "formats"),
+    [
+        ("mixtral", "water-filling", {Format.LOW_RANK, Format.SKIP_CAT}),
+        pytest.param("gpt2", "width", None, marks=pytest.mark.long, id="narrow"),
+        pytest.param("llama-gqa", "water-filling", {Format.WIDTH, Format.SKIP}, marks=pytest.mark.long, id="filled-up"),
+    ],
+)
+def test_products_written_layer_by_layer_are_the_same_to_the_last_bit(
+    name, method, formats, tmp_path, asked, monkeypatch
+):
+    home = Home(tmp_path)
+    analysis = load_analysis(home.store, asked(name).run(home, ignore_progress)["analysis"])
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    request = Request(formats=formats and frozenset(formats))
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), method, budget, request)
+    whole = open_analysis(home, analysis, ignore_progress, dtype="float32", device="cpu")
+    module = multiplied_out(whole.dense.module, whole.compress(rank_map), analysis.inventory.mlps)
+    export_dense(module, whole.dense.tokenizer, tmp_path / "whole")
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    in_memory = counted_layers(monkeypatch)
+    spec = ExportSpec(ExportFormat.DENSE, "float32")
+    found = export(home, analysis.id, rank_map, tmp_path / "by-layer", spec, ignore_progress)
+    assert set(in_memory) == {1}
+    assert found.weight_bytes == stored_bytes(module)
+    assert found.model_params == sum(p.numel() for p in module.parameters())
+    first, second = (stored(tmp_path / folder) for folder in ("whole", "by-layer"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(second[tensor], numbers) for tensor, numbers in first.items())
+    for file in tmp_path.glob("whole/*.json"):
+        assert (tmp_path / "by-layer" / file.name).read_bytes() == file.read_bytes(), file

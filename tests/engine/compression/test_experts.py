@@ -18,6 +18,7 @@ from engine.model.experts import ExpertStack, FactoredStack, Routing, StackedExp
 from engine.precision import ROUNDINGS
 from engine.quantization.rounding import round_matrix, rounded
 from engine.rank_map.document import RankMap, check_rank_map
+from engine.rank_map.table import parse_rank_csv
 from engine.types import BlockRank, Format, Metric
 from tests.support import toys
 
@@ -93,12 +94,23 @@ def test_the_weights_of_stacks_are_rounded_expert_by_expert():
         assert result(input_ids=TOKENS).logits.isfinite().all()
 
 
-def test_what_stacks_cannot_be_is_refused():
-    module, inventory, _ = factored("mixtral")
-    (name, *_) = (p.name for p in stacks("mixtral"))
-    skipping = RankMap("m", "0" * 64, None, "hand", Metric.LOSS, None, (BlockRank((name,), Format.SKIP, 4),))
-    with pytest.raises(InvalidRankMapError, match="stack of 4 experts"):
-        check_rank_map(skipping, inventory, None)
-    assert lock_of(name, 4, inventory, frozenset({Format.SKIP})).format is Format.LOW_RANK
+@pytest.mark.parametrize("name", ["mixtral", "qwen2-moe"])
+def test_what_stacks_cannot_be_is_refused_in_a_sentence_wherever_it_is_asked_for(name):
+    module, inventory, _ = factored(name)
+    stack, *_ = (p.name for p in stacks(name))
+
+    def skipping(blocks):
+        check_rank_map(RankMap("m", "0" * 64, None, "hand", Metric.LOSS, None, blocks), inventory, None)
+
+    by_hand = (BlockRank((stack,), Format.SKIP, 4),)
+    from_table = parse_rank_csv(f"projection,format,rank\n{stack},skip,4\n".encode(), inventory).blocks
+    for blocks in (by_hand, from_table):
+        with pytest.raises(InvalidRankMapError, match=r"is a stack of 4 experts, which skips no columns; use low-rank"):
+            skipping(blocks)
+    with pytest.raises(InvalidRankMapError, match=r"^Line 2 of the table has the format width for .*an MLP"):
+        parse_rank_csv(f"projection,format,rank\n{stack},width,4\n".encode(), inventory)
+    assert lock_of(stack, 4, inventory, frozenset({Format.SKIP})).format is Format.LOW_RANK
+    with pytest.raises(InvalidRankMapError, match=r"which is no projection of this model"):
+        lock_of(f"{stack}+{stack.replace('gate_up', 'down')}", 4, inventory, frozenset({Format.WIDTH}))
     with pytest.raises(ExportError, match="experts at a rank"):
-        writer_of(ExportSpec(ExportFormat.ONNX), ()).prepare(module, compressed("mixtral", 0.5)[1])
+        writer_of(ExportSpec(ExportFormat.ONNX), ()).prepare(module, compressed(name, 0.5)[1])

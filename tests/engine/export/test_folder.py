@@ -221,6 +221,16 @@ def test_even_widths_become_a_smaller_model_of_the_same_class_and_uneven_ones_ar
         assert close(filled.tensors["logits"], opened[f"{name}-width"].tensors["logits"], 1e-4), name
 
 
+def test_even_widths_stay_narrow_where_other_projections_are_factored():
+    toy = Toy("llama-gqa")
+    factored = [block for block in toy.blocks(Format.LOW_RANK, 0.5) if "attn" in block.name]
+    module = toy.compressed([*toy.blocks(Format.WIDTH, 0.6), *factored])
+    plain = multiplied_out(toy.module, module, toy.inventory.mlps)
+    assert plain.config.intermediate_size == int(0.6 * toy.inventory.mlps[0].neurons)
+    with torch.no_grad():
+        assert close(plain(input_ids=TOKENS).logits, module(input_ids=TOKENS).logits)
+
+
 def test_a_bias_that_the_original_has_no_place_for_is_not_multiplied_out(opened):
     case = opened["feature"].case
     with pytest.raises(ExportError, match="no place"):

@@ -15,7 +15,7 @@ from engine.quantization.rounding import round_matrix, round_to_integers
 def test_it_has_the_rounded_weights_in_the_counted_bytes(bits, shape):
     rounding = ROUNDINGS[bits]
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(bits))
-    linear = RoundedLinear(*round_to_integers(weight, rounding), torch.ones(shape[0]), bits, rounding.group_size)
+    linear = RoundedLinear(*round_to_integers(weight, rounding), bits, rounding.group_size, torch.ones(shape[0]))
     assert torch.equal(linear.weight_as(torch.float32), round_matrix(weight, rounding))
     stored = sum(tensor.nbytes for name, tensor in linear.state_dict().items() if name != "bias")
     assert stored == rounding.matrix_bytes(*shape)

@@ -94,11 +94,11 @@ def toy_analysis(tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast) -> Anal
 
 
 @pytest.fixture
-def cluster(home: Path, head: Head) -> JobQueue:
-    return JobQueue(home, engine=choose(replace(SETTINGS, ray_address=head.address), "ray", "cpu=1"))
+def cluster(home: Path, head: Head, warm_python: Path) -> JobQueue:
+    settings = replace(SETTINGS, ray_address=head.address, python=str(warm_python))
+    return JobQueue(home, engine=choose(settings, "ray", "cpu=1"))
 
 
-@pytest.mark.long
 def test_a_search_by_two_workers_of_a_cluster_measures_every_trial_once(
     cluster: JobQueue, toy_analysis: Analyse
 ) -> None:
