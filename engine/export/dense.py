@@ -55,7 +55,9 @@ class Products:
         self._neurons = {p.name: mlp.neurons for mlp in mlps for p in mlp.members}
 
     def of(self, name: str, part: nn.Module) -> nn.Module:
-        """Return what stands in the place of a factored or narrowed module, or of a stack of factors.
+        """Return what stands in the place of a factored or narrowed module, of a stack of factors, or of experts.
+
+        Experts take the weights that their stacks have, none of which is of factors any more.
 
         Raises:
             ExportError: compression added a bias, which the original module has no place for.
@@ -63,14 +65,12 @@ class Products:
         if isinstance(part, FactoredStack):
             return _plain_stack(part)
         original = self._originals[name]
+        if isinstance(part, StackedExperts):
+            return _experts_like(original, part)
         if isinstance(part, FactoredLinear):
             return _plain_linear(name, original, part)
         assert isinstance(part, NarrowedLinear)
         return _filled_up(original, part, self._neurons[name]) if self.config is None else _narrow_like(original, part)
-
-    def experts(self, name: str, stacks: StackedExperts) -> nn.Module:
-        """Return experts of the original's class with the weights of their stacks, neither of which is of factors."""
-        return _experts_like(self._originals[name], stacks)
 
 
 def multiplied_out(module: nn.Module, compressed: nn.Module, mlps: Sequence[Mlp]) -> nn.Module:
@@ -105,9 +105,9 @@ def _narrow_config(module: nn.Module, mlps: Sequence[Mlp], widths: Mapping[str, 
     The entry is not known by name: it is the one that gives exactly these shapes.
     """
     kept = {widths.get(mlp.down.name) for mlp in mlps}
-    if len(kept) != 1 or None in kept:
+    width = kept.pop() if len(kept) == 1 else None
+    if width is None:
         return None
-    (width,) = kept
     kinds = nn.Linear | Conv1D | nn.Embedding
     shapes = {name: _shape(part) for name, part in module.named_modules() if isinstance(part, kinds)}
     for mlp in mlps:

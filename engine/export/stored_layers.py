@@ -131,12 +131,11 @@ class DenseLayers:
         module, part = self._module, decoder_layers(self._module)[layer]
         inside = f"{name_of_layers(module)}.{layer}"
         with contextlib.ExitStack() as stack:
-            # Experts are put back with the weights that their stacks have by then.
-            for kinds, ordinary in ((COMPRESSED, self._products.of), (StackedExperts, self._products.experts)):
-                found = [(name, one) for name, one in part.named_modules(prefix=inside) if isinstance(one, kinds)]
-                for name, one in found:
+            # A layer's experts come after their stacks, whose products they take.
+            for name, one in reversed([*part.named_modules(prefix=inside)]):
+                if isinstance(one, COMPRESSED | StackedExperts):
                     stack.callback(module.set_submodule, name, one)
-                    module.set_submodule(name, ordinary(name, one))
+                    module.set_submodule(name, self._products.of(name, one))
             yield n_params(part)
 
     def save(self, tensors: dict[str, torch.Tensor], file: Path) -> Iterable[str]:

@@ -106,7 +106,7 @@ def test_a_search_by_two_workers_of_a_cluster_measures_every_trial_once(
     analysed = toy_analysis.changed(metrics=("feature", "loss")).run(home, ignore_progress)
     search = Search(
         analysis=analysed["analysis"], text=toy_analysis.text, n_sequences=4, length=16, n_subset=2, n_allocations=2,
-        rank_step=2, trials=5, workers=2, device="cpu",
+        rank_step=2, trials=4, workers=2, device="cpu",
     )  # fmt: skip
     submit(search, cluster, home.store)
     ended = [cluster.wait(job.id) for job in cluster.jobs()]
@@ -118,7 +118,7 @@ def test_a_search_by_two_workers_of_a_cluster_measures_every_trial_once(
     assert first == second
     study = open_study(open_storage(first["storage"]), first["study"], Goal.at(0.8), [], 0)
     points = [tuple(trial.point.values()) for trial in evaluated_trials(study)]
-    assert len(points) == len(set(points)) == first["trials"] == 5
+    assert len(points) == len(set(points)) == first["trials"] == 4
 
 
 @pytest.mark.long
@@ -130,7 +130,7 @@ def test_an_analysis_shared_out_over_a_cluster_is_that_of_one_job(
     shares = [AnalyseShard(**analysis.arguments(), shard=shard, n_shards=2) for shard in range(2)]
     ids = [submit(share, queue, shared.store).id for share in shares]
     ended = [queue.wait(job_id) for job_id in ids]
-    assert {(job.status, job.engine) for job in ended} == {(JobStatus.DONE, queue.engine)}
+    assert all((job.status, job.engine) == (JobStatus.DONE, queue.engine) for job in ended)
     made = {job.result.get("analysis") for job in ended} - {None}
     assert made == {analysis.run(whole, ignore_progress)["analysis"]}
     members = [{key: one.store.read(key).manifest.members for key in one.store.keys()} for one in (shared, whole)]  # noqa: SIM118
