@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from app.page_script import SCRIPT
 from app.whole_answers import send_changed
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ _DEPENDS_ON_CONTENT: Final = (b"accept-encoding", b"if-none-match", b"if-modifie
 
 
 class StyledPage:
-    """Put the style into the head of the dashboard's HTML page.
+    """Put the style and the script into the head of the dashboard's HTML page.
 
     What a script's run sends arrives after the first elements are drawn, which would then move.
     """
@@ -83,7 +84,7 @@ class StyledPage:
 
         async def style(_status: int, headers: MutableHeaders, content: bytes) -> bytes:
             del headers["ETag"], headers["Last-Modified"]
-            return content.replace(b"</head>", STYLE + b"</head>", 1)
+            return content.replace(b"<head>", b"<head>" + SCRIPT, 1).replace(b"</head>", STYLE + b"</head>", 1)
 
         headers = [(name, value) for name, value in scope["headers"] if name not in _DEPENDS_ON_CONTENT]
         await send_changed(self._app, {**scope, "headers": headers}, receive, send, style)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import platform
 import re
 import resource
+import socket
 import sys
 from importlib.metadata import version
 
 import psutil
 
 _GIB = 2.0**30
+_ID_DIGITS = 12
 
 MOST_LOGITS = 2**25
 """That are computed at once; 134 MB in float32."""
@@ -67,6 +70,11 @@ def peak_memory_bytes() -> int:
     """Return the largest resident size this process has had."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_id() -> str:
+    """Return what tells this machine from others without naming it."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:_ID_DIGITS]
 
 
 def versions() -> dict[str, str]:

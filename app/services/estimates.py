@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.errors import RankScopeError
 from engine.jobs import JobStatus
+from engine.jobs.choice import LOCAL
 from engine.operations import operations
 from engine.results.words import duration
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engine.jobs import Job, Progress
+    from engine.jobs.choice import EngineChoice
     from engine.operations import Operation
 
 _AMOUNTS: Final = frozenset({"n_sequences", "length", "rank_maps", "trials", "methods", "kept_fractions"})
@@ -37,33 +39,40 @@ class Estimate:
     Attributes:
         seconds: at the pace of the slowest comparable job; what is already stored is not computed again.
         n_jobs: on how many finished jobs it rests.
+        is_local: whether they ran on this machine.
     """
 
     seconds: float
     n_jobs: int
+    is_local: bool = True
 
     def __str__(self) -> str:
         """Say it in words."""
         jobs = "a similar job" if self.n_jobs == 1 else f"{self.n_jobs} similar jobs"
-        return f"up to about {duration(self.seconds)}, based on {jobs} on this machine"
+        where = "this machine" if self.is_local else "the same cluster"
+        return f"up to about {duration(self.seconds)}, based on {jobs} on {where}"
 
 
-def estimate(operation: Operation, past: Sequence[Job]) -> Estimate | None:
-    """Return how long an operation may take, or ``None`` where nothing like it was ever finished here.
+def estimate(operation: Operation, past: Sequence[Job], engine: EngineChoice = LOCAL) -> Estimate | None:
+    """Return how long an operation may take, or ``None`` where nothing like it was ever finished there.
 
-    Comparable are finished jobs on the same model or analysis with the same settings but for text and amount.
+    Comparable are finished jobs of the same engine on the same model or analysis, with the same settings but for text
+    and amount.
     """
     finished = [
         ((job.finished or 0.0) - (job.started or 0.0), operation_of(job))
         for job in past
-        if job.operation == operation.name and job.status is JobStatus.DONE and job.attempts == 1
+        if job.operation == operation.name
+        and job.status is JobStatus.DONE
+        and job.attempts == 1
+        and job.engine == engine
     ]
     paces = [
         seconds / _amount(other)
         for seconds, other in finished
         if other is not None and _settings(other) == _settings(operation)
     ]
-    return Estimate(max(paces) * _amount(operation), len(paces)) if paces else None
+    return Estimate(max(paces) * _amount(operation), len(paces), engine.is_local) if paces else None
 
 
 def operation_of(job: Job) -> Operation | None:

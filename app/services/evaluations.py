@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from app.services import measurements
+from engine.errors import RankScopeError
 from engine.operations import Evaluate
 from engine.prediction.runs import calibration_texts
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     from engine.analysis.value import Analysis
     from engine.rank_map.document import RankMap
+    from engine.results.texts import MeasuredText
+
+_DEMO_TEXTS: Final = ("demo", "demo:news")
 
 
 def own_text(analysis: Analysis) -> str | None:
@@ -41,3 +46,26 @@ def usual_evaluation(analysis: Analysis, rank_maps: Sequence[RankMap]) -> Evalua
         if result is not None and result.provenance.dtype == operation.dtype:
             return operation.changed(n_sequences=result.n_sequences, length=result.n_tokens // result.n_sequences + 1)
     return operation
+
+
+def evaluation_on(analysis: Analysis, rank_map: RankMap, text: MeasuredText | None) -> Evaluate | None:
+    """Return an evaluation of a map that compares with what was measured on a text.
+
+    Args:
+        analysis: whose map.
+        rank_map: to measure.
+        text: ``None``: the usual one.
+
+    Returns:
+        ``None`` where the text is none that is known by its place.
+    """
+    usual = usual_evaluation(analysis, [rank_map])
+    result = None if text is None else text.of(text.rows[0])
+    if result is None:
+        return usual
+    for operation in (usual, *(usual.changed(text=name, text_field="text") for name in _DEMO_TEXTS)):
+        with suppress(RankScopeError):  # its file may be gone
+            if operation.corpora()[0].label == result.text:
+                length = result.n_tokens // result.n_sequences + 1
+                return operation.changed(n_sequences=result.n_sequences, length=length, dtype=result.provenance.dtype)
+    return None

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from app.services import analyses, estimates
-from app.services.home import queue, queue_of_new_jobs, store
+from app.services.home import engine_of_new_jobs, queue, queue_of_new_jobs, store
 from app.services.of_run import of_run
 from engine import operations
-from engine.errors import InvalidRankMapError
+from engine.errors import InvalidRankMapError, RankScopeError
 from engine.jobs import Job, JobStatus
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import map_id
@@ -20,6 +20,7 @@ from engine.results.json_form import from_json
 
 if TYPE_CHECKING:
     from app.services.estimates import Estimate
+    from engine.jobs.choice import EngineChoice
     from engine.operations import Operation
     from engine.rank_map.document import RankMap
 
@@ -127,10 +128,27 @@ def remaining_seconds(job_id: str) -> float | None:
 
 def estimate(operation: Operation) -> Estimate | None:
     """Return how long an operation may take, judged by finished ones, or ``None`` where none compares."""
-    return estimates.estimate(operation, jobs())
+    engine = _engine_of_new_jobs()
+    return None if engine is None else estimates.estimate(operation, jobs(), engine)
 
 
 def job_estimate(job: Job) -> Estimate | None:
     """Return how long a job may take, judged by finished ones, or ``None`` where none compares."""
     operation = estimates.operation_of(job)
-    return None if operation is None else estimate(operation)
+    return None if operation is None else estimates.estimate(operation, jobs(), job.engine)
+
+
+def jobs_before_a_new_one() -> int:
+    """Return how many jobs a new one would wait for; those of a cluster wait there, not here."""
+    engine = _engine_of_new_jobs()
+    if engine is None or not engine.is_local:
+        return 0
+    return sum(job.engine.is_local and not job.status.is_final for job in jobs())
+
+
+def _engine_of_new_jobs() -> EngineChoice | None:
+    """Return the engine that is set; ``None`` where it is not set up, which submitting says."""
+    try:
+        return engine_of_new_jobs()
+    except RankScopeError:
+        return None

@@ -17,10 +17,10 @@ def show_estimate(operation: Operation) -> None:
     """Say how long an operation may take and how many wait before it; one line in any case."""
     expected = jobs.estimate(operation)
     if expected is None:
-        sentence = "No comparable job has run on this machine yet, so the time is unknown."
+        sentence = "No comparable job has finished yet, so the time is unknown."
     else:
         sentence = f"Takes {expected}."
-    n_active = sum(not job.status.is_final for job in jobs.jobs())
-    if n_active:
-        sentence += f" {counted(n_active, 'other job')} {'is' if n_active == 1 else 'are'} before it."
+    n_before = jobs.jobs_before_a_new_one()
+    if n_before:
+        sentence += f" {counted(n_before, 'other job')} {'is' if n_before == 1 else 'are'} before it."
     st.caption(f":material/schedule: {sentence}")

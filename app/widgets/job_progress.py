@@ -93,7 +93,7 @@ def _time_left(job: Job, seconds: float) -> str:
         return f"about {duration(left)} left at this pace"
     expected = jobs.job_estimate(job)
     if expected is not None and seconds > expected.seconds:
-        return "longer than a similar job took on this machine"
+        return "longer than similar jobs took"
     return "time left unknown" if expected is None else f"takes {expected}"
 
 

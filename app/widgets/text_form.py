@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.services import plans, texts
 from app.services.evaluations import own_text
+from app.widgets.path_input import path_input
 from app.widgets.pickers import option_picker
 from app.widgets.setting_input import whole_number_input
 from engine.operations import OnText
@@ -48,7 +49,7 @@ def text_picker(*, key: str, sources: Mapping[str, str] = _SOURCES) -> TextSetti
             )
             text = None if file is None else texts.store_upload(file.name, file.getvalue())
         case "file":
-            text = st.text_input("Path of a .txt or .jsonl file", key=f"{key}.path").strip() or None
+            text = path_input("Path of a .txt or .jsonl file", key=f"{key}.path", suffixes=[".txt", ".jsonl"]) or None
         case "hub":
             name = "Data set, as ID:CONFIG@SPLIT"
             text = st.text_input(name, "Salesforce/wikitext:wikitext-2-raw-v1", key=f"{key}.hub").strip() or None

@@ -262,6 +262,7 @@ class CostResult:
         speeds: one per batch size.
         threads: that computed.
         setting: equal where two costs compare.
+        machine: id of the one that computed; ``None``: an earlier version measured it.
     """
 
     prompt_tokens: int
@@ -274,6 +275,7 @@ class CostResult:
     threads: int
     setting: tuple[Hashable, ...]
     provenance: Provenance
+    machine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,15 @@ def test_only_jobs_that_compare_make_an_estimate(other: Job) -> None:
     assert estimate(Evaluate(analysis="a", rank_maps=("m",), text="demo:news"), [other, done(7)]).n_jobs == 1
 
 
+def test_jobs_of_another_engine_make_no_estimate() -> None:
+    cluster, operation = EngineChoice("ray", {"address": "a"}), Evaluate(analysis="a", rank_maps=("m",))
+    there = replace(done(7), engine=cluster)
+    assert estimate(operation, [there]) is None
+    assert estimate(operation, [done(10)], cluster) is None
+    assert str(estimate(operation, [there, done(10)], cluster)).endswith("based on a similar job on the same cluster")
+    assert str(estimate(operation, [there, done(10)])).endswith("based on a similar job on this machine")
+
+
 def test_time_left_counts_down_at_the_pace_of_the_latest_reports() -> None:
     def history(*points: tuple[float, float | None]) -> list[Progress]:
         return [Progress("s", fraction, "m", time=time) for time, fraction in points]
@@ -168,7 +177,7 @@ def test_a_log_is_read_only_while_it_is_open(open_page: Open, home: Path, queue:
 
 
 def test_a_page_says_how_long_a_job_may_take(open_page: Open, analysed_home: Path, queue: JobQueue) -> None:
-    assert "No comparable job has run on this machine yet" in told(open_page("model"))
+    assert "No comparable job has finished yet" in told(open_page("model"))
     job = queue.submit("analyse", {}, title="Job")
     begun(analysed_home, job).close()
     assert "1 other job is before it" in told(open_page("model"))
@@ -183,7 +192,7 @@ def test_a_job_that_outran_its_estimate_says_so(open_page: Open, home: Path, que
     begun(home, quick).close()
     JobRecord(home).finish(quick.id, 1, JobStatus.DONE)
     with begun(home, slow):
-        assert "longer than a similar job took" in told(open_page("jobs"))
+        assert "longer than similar jobs took" in told(open_page("jobs"))
 
 
 def test_a_job_stands_beside_the_map_it_measures_and_no_other(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services import plans
+from app.services import paths, plans
 from app.tables.analysis import how_analysed
 from cache.processes import this_process
 from engine.errors import ModelError
@@ -156,3 +156,37 @@ def test_an_effort_fills_in_the_amounts(open_page: Open) -> None:
     assert page.number_input(key="model.best.n").value == 256
     page.button_group(key="model.effort").set_value("fast").run()
     assert page.number_input(key="model.fast.n").value == 16
+
+
+def test_a_typed_path_goes_on_with_what_lies_there(tmp_path: Path) -> None:
+    for name in ("models/one", "models/.cache", "Music"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("models/two.gguf", "models/notes.txt", "models/one/config.json"):
+        (tmp_path / name).touch()
+
+    def after(typed: str, *suffixes: str) -> list[str]:
+        return [path.removeprefix(f"{tmp_path}/") for path in paths.continuations(f"{tmp_path}/{typed}", suffixes)]
+
+    assert after("") == after("m") == ["models/", "Music/"]
+    assert after("models") == after("models/") == ["models/one/"]
+    assert after("models", ".gguf") == ["models/one/", "models/two.gguf"]
+    assert after("models/.") == ["models/.cache/"]
+    assert after("models/one") == after("models/two.gguf", ".gguf") == after("nothing/here") == []
+    assert paths.continuations("", ()) == paths.continuations("owner/name", ()) == []
+
+
+def test_visitors_are_offered_nothing_outside_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "allowed" / "inside").mkdir(parents=True)
+    monkeypatch.setattr("engine.paths._confined_to", [tmp_path / "allowed"])
+    assert paths.continuations(str(tmp_path), ()) == []
+    assert paths.continuations(f"{tmp_path}/allowed/", ()) == [f"{tmp_path}/allowed/inside/"]
+
+
+def test_a_continuation_that_is_chosen_becomes_the_path(open_page: Open, tmp_path: Path) -> None:
+    (tmp_path / "models" / "one").mkdir(parents=True)
+    page = open_page("model", {"model.source": "folder", "model.folder": f"{tmp_path}/mod"})
+    page = page.button_group(key=f"model.folder.next.{tmp_path}/mod").set_value(f"{tmp_path}/models/").run()
+    assert not page.exception
+    assert page.text_input(key="model.folder").value == f"{tmp_path}/models/"
+    (choice,) = (group for group in page.button_group if str(group.key).startswith("model.folder.next"))
+    assert choice.options == ["one/"]

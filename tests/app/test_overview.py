@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from app import tables
+from app.components.live_overview.data import timed_here
+from app.components.rank_board.data import LOWEST_KEEP
 from app.services import allocation, measurements, recommendation
 from app.wording.recommendation import change
 from engine.jobs import JobQueue
 from engine.methods.presets import PRESETS
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.results import results
 from engine.prediction.runs import predictor_on, reference_text
+from engine.progress import ignore_progress
+from engine.settings import Home
+from engine.specs import CorpusSpec, EvaluationSpec
+from engine.types import Budget
 from tests.app.conftest import sent_to_browser
 
 if TYPE_CHECKING:
@@ -64,6 +73,14 @@ def test_tasks_and_speed_are_sent_where_they_were_measured(
     assert 0 <= first["tasks"]["value"] <= 1
     assert 0 <= first["tasks"]["dense"] <= 1
     assert first["speed"]["value"] > 0
+    assert first["timed_here"]["1"] == pytest.approx(1 / first["speed"]["value"])
+
+
+def test_only_what_this_machine_timed_counts_as_its_own(measured_toy: MeasuredToy) -> None:
+    row = next(row for row in results(measured_toy.store, measured_toy.analysis.id) if row.costs and not row.is_dense)
+    assert timed_here(row).keys() == {1, 2}
+    assert timed_here(replace(row, costs=tuple(replace(cost, machine="a cluster's") for cost in row.costs))) == {}
+    assert timed_here(replace(row, costs=tuple(replace(cost, machine=None) for cost in row.costs))) == {}
 
 
 def test_the_recommendation_is_the_smallest_map_within_its_rule(toy_analysis: Analysis, analysed_home: Path) -> None:
@@ -71,10 +88,12 @@ def test_the_recommendation_is_the_smallest_map_within_its_rule(toy_analysis: An
     found = recommendation.smallest_fine_map(toy_analysis.id, text)
     assert found is not None
     assert found.ratio <= recommendation.FINE_RATIO
+    smallest = Budget.of_kept_fraction(LOWEST_KEEP, toy_analysis.inventory.compressible_params)
     for method in PRESETS:
         if method != "bolaco":
             other = allocation.map_to_ratio(toy_analysis.id, method, recommendation.FINE_RATIO, text, ())
-            assert found.costed.cost.params <= other.cost.params
+            assert found.costed.cost.params <= max(other.cost.params, smallest.params)
+    assert found.costed.cost.kept_fraction > 0.9 * LOWEST_KEEP
 
 
 def test_the_recommended_size_becomes_the_budget(open_page: Open, analysed_home: Path) -> None:
@@ -97,6 +116,26 @@ def test_what_is_not_measured_yet_is_one_click_away(open_page: Open, analysed_ho
     assert any(b.label == "Cancel" for b in page.button)
     page = open_page("overview", keep="0.7")
     assert page.button(key="measure").label == "Compress and measure this version"
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_version_measured_on_another_text_says_so_and_is_measured_on_this_one(
+    open_page: Open, toy_home: Path, toy_analysis: Analysis, analysed_home: Path
+) -> None:
+    text = reference_text(measurements.result_rows(toy_analysis.id))
+    assert text is not None
+    (other,) = (row.rank_map for row in text.rows if row.method == "svd-llm")
+    corpus = CorpusSpec.parse(str(toy_home / "corpus.txt"), part="evaluation", n_sequences=2, length=64)
+    session = EvaluationSession(Home(analysed_home), toy_analysis.id, EvaluationSpec(corpus), ignore_progress)
+    setting = session.measure(other, ignore_progress).setting
+    page = open_page("overview", {"measured-on": setting}, keep="0.8")
+    assert not page.exception
+    assert page.button(key="measure").label == "Measure it on corpus.txt (calibration text), 126 tokens, float32"
+    said = " ".join(caption.value for caption in page.caption).replace("\\", "")
+    assert "This version was measured on corpus.txt (calibration text), 252 tokens, float32" in said
+    page.button(key="measure").click().run()
+    (job,) = JobQueue(analysed_home).jobs()
+    assert (job.arguments["n_sequences"], job.arguments["length"]) == (2, 64)
 
 
 def test_a_version_measured_in_every_way_asks_for_no_more(

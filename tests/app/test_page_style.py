@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 import app
+from app.page_script import SCRIPT
 from app.page_style import STYLE, WAITING, WIDTHS, StyledPage
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
 
 def test_a_page_has_the_style_in_its_head() -> None:
     headers, body = ask(page, accept="text/html,*/*", accept_encoding="gzip", if_none_match="of an older style")
-    assert body.decode() == PAGE.replace("</head>", STYLE.decode() + "</head>")
+    styled = PAGE.replace("<head>", "<head>" + SCRIPT.decode()).replace("</head>", STYLE.decode() + "</head>")
+    assert body.decode() == styled
     assert int(headers[b"content-length"]) == len(body)
     assert b"etag" not in headers
 

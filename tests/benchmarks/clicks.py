@@ -52,6 +52,16 @@ def quantities(page: AppTest) -> Iterator[AppTest]:
         yield page.button_group(key="lines").set_value(quantity)
 
 
+def kept(page: AppTest) -> Iterator[AppTest]:
+    for step in range(20):
+        yield page.slider(key="runs.kept").set_range(2 * step, 100)
+
+
+def budget(page: AppTest) -> Iterator[AppTest]:
+    for step in range(20):
+        yield page.slider(key="budget").set_value(45.0 + 2 * step)
+
+
 def nothing(page: AppTest) -> Iterator[AppTest]:
     for _ in range(20):
         yield page
@@ -65,6 +75,8 @@ CLICKS: tuple[tuple[str, str, Callable[[AppTest], Iterator[AppTest]]], ...] = (
     ("spectra", "quantity", quantities),
     ("sensitivity", "kept fraction", cut),
     ("allocation", "budget", keep),
+    ("results", "smallest kept fraction", kept),
+    ("playground", "budget", budget),
     ("model", "anything", nothing),
     ("jobs", "refresh", nothing),
 )

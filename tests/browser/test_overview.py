@@ -76,8 +76,9 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     devices = {THIS_MACHINE: replace(known["raspberry-pi-5"], kernel_s=1e-9), "dear": dear}
     overview = OverviewInput(analysis=analysis, curves="made-up", keep=0.6, devices=devices, text_name="", lines={})
     timed = {"title": "Timed", "color": "#000", "symbol": "circle", "params": 0, "content": "", "tasks": None}
-    timed |= {"kept": 0.8, "ratio": 1.2, "expected": [1.2, 1.1, 1.3], "speed": {"value": 0.8, "about": "batch 1"}}
-    sent = overview.to_json() | {"measured": [timed]}
+    timed |= {"kept": 0.8, "ratio": 1.2, "expected": [1.2, 1.1, 1.3], "speed": None, "timed_here": {1: 1.25}}
+    elsewhere = timed | {"title": "Timed elsewhere", "timed_here": {}}
+    sent = overview.to_json() | {"measured": [timed, elsewhere]}
     html = (Path(live_overview.__file__).parent / "page" / "overview.html").read_text(encoding="utf-8")
     page.route("**/alone", lambda route: route.fulfill(body=html, content_type="text/html"))
     page.goto("http://overview/alone")
@@ -95,6 +96,11 @@ def test_a_device_says_whether_the_shown_map_will_be_faster_there(page: Page) ->
     assert float(says.get_attribute("data-ratio") or 0) == pytest.approx(ratio)
     expect(times.locator(".ov-timed title")).to_have_text("Timed: 1.25 × the dense model's time for a token, measured")
     expect(times.locator("> title, > text")).to_have_count(2)
+    batch = page.get_by_test_id("overview-batch")
+    batch.fill("4")
+    batch.press("Enter")
+    expect(times.locator(".ov-timed")).to_have_count(0)  # timed one at a time
+    batch.fill("1")
     page.get_by_test_id("overview-device").select_option("dear")
     expect(times.locator(".ov-timed")).to_have_count(0)  # measured elsewhere than on that device
     expect(says).to_have_text(re.compile("^It will be (slower.*widths are not|about as fast)"))

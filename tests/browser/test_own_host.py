@@ -1,4 +1,4 @@
-"""No page asks anything of another host than the one it came from."""
+"""No page asks anything of another host than the one it came from, and nothing that is not there."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.browser
 @pytest.mark.timeout(900)
 def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard) -> None:
     asked: list[str] = []
+    failed: list[str] = []
+    page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda connection: asked.append(connection.url))
     address = dashboard.address
@@ -32,5 +34,8 @@ def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard) -> 
     for title, _ in PAGES.values():
         go(page, title, "RankScope" if title == "Overview" else None)
         expect(page.locator("link[rel='shortcut icon']")).to_have_attribute("href", re.compile("^data:image/svg"))
+    page.goto(f"{address}/spectra")
+    settled(page)
+    assert failed == []
     hosts = {urlsplit(url).netloc for url in asked if urlsplit(url).scheme not in {"data", "blob"}}
     assert hosts == {urlsplit(address).netloc}, [url for url in asked if urlsplit(url).netloc not in address]

@@ -11,6 +11,7 @@ from app.components.rank_board.data import CONSTANTS, content_of, devices_json, 
 from engine.devices.known import THIS_MACHINE
 from engine.devices.value import presets
 from engine.formats import BYTES_PER_PARAM
+from engine.machine import machine_id
 from engine.methods.presets import PRESETS
 from engine.prediction.runs import predictor_on
 from engine.results.columns import measures
@@ -132,9 +133,16 @@ def _measured(text: MeasuredText | None, rows: Sequence[ResultRow], analysis: An
                 "expected": [value / dense for value in (expected.perplexity, expected.low, expected.high)],
                 "tasks": _with_dense(row, rows[0], every, "zero_shot_mean["),
                 "speed": _with_dense(row, rows[0], every, "decode_ratio["),
+                "timed_here": timed_here(row),
             }
         )
     return found
+
+
+def timed_here(row: ResultRow) -> dict[int, float]:
+    """Return the time for a token over the dense model's by sequences at once, where this machine took it."""
+    own = next((cost for cost in row.costs if cost.machine == machine_id()), None)
+    return {} if own is None else {speed.batch_size: 1 / speed.decode_ratio.median for speed in own.speeds}
 
 
 def _with_dense(row: ResultRow, dense: ResultRow, every: Sequence[Measure], prefix: str) -> dict[str, object] | None:

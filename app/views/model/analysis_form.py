@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import tables
 from app.services import texts
+from app.widgets.path_input import path_input
 from app.widgets.pickers import option_picker
 from app.widgets.text_form import text_picker, with_amount
 from engine.operations import Analyse
@@ -19,9 +20,9 @@ _EFFORT_HELP = (
     "most uses, best for a model you mean to ship."
 )
 _ASKED = {
-    "hub": ("Hub id, optionally with @revision", "HuggingFaceTB/SmolLM2-135M"),
-    "folder": ("Path of a transformers folder (config.json, safetensors, tokenizer)", ""),
-    "gguf": ("Path of a .gguf file", ""),
+    "hub": "Hub id, optionally with @revision",
+    "folder": "Path of a transformers folder (config.json, safetensors, tokenizer)",
+    "gguf": "Path of a .gguf file",
 }
 _FISHER = {
     Fisher.EMPIRICAL: "at the true next tokens (one pass, default)",
@@ -100,8 +101,11 @@ def _model_picker() -> tuple[str | None, bool]:
         with st.popover("Licences of the demo", type="tertiary"):
             st.dataframe(tables.licences(texts.demo_licences()), hide_index=True)
         return "demo", False
-    label, example = _ASKED[source]
-    text = st.text_input(label, placeholder=example, key=f"model.{source}").strip()
+    label, key = _ASKED[source], f"model.{source}"
+    if source == "hub":
+        text = st.text_input(label, placeholder="HuggingFaceTB/SmolLM2-135M", key=key).strip()
+    else:
+        text = path_input(label, key=key, suffixes=[".gguf"] if source == "gguf" else [])
     trusted = source != "gguf" and st.checkbox("Run Python code that comes with this model", key="model.trust")
     if trusted:
         st.warning(

@@ -46,7 +46,7 @@ def render() -> None:
         _recommend(analysis, text)
         best = edited or _best_map(analysis, keep, text)
         if best is not None:
-            show_next_steps(analysis, best, rows)
+            show_next_steps(analysis, best, rows, text)
         show_sample(rows, keep)
         with st.expander("Table of this chart"):
             quality_table(analysis, text)

@@ -14,6 +14,7 @@ from engine.evaluation.cost import Seconds, count_token_cost, spread, time_besid
 from engine.evaluation.memory import measure_peak_memory
 from engine.export.dense import export_dense
 from engine.export.factored import export_factored
+from engine.machine import machine_id
 from engine.model.module import device_of
 from engine.pipeline.measure.part import write_part
 from engine.progress import part_of
@@ -71,6 +72,7 @@ class CostPart:
             "seconds": round(time.monotonic() - begun, 2),
             **{name: getattr(self.spec, name) for name in ("prompt_tokens", "new_tokens", "repetitions")},
             "threads": torch.get_num_threads(),
+            "machine": machine_id(),
             "own": self._side(modules[0], [(b, own, dense) for b, (own, dense) in times]),
             "dense": self._side(modules[1], [(b, dense, dense) for b, (_, dense) in times]),
         }

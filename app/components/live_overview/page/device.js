@@ -45,12 +45,17 @@ export class DeviceLine {
     this.says.textContent = plan ? `${verdict} ${times} ${held}` : "";
     this.says.dataset.ratio = plan ? String(seconds / timeOf(dense)) : "";
     const line = bySize.map(([kept, one]) => [kept, timeOf(one) / timeOf(dense)]);
-    this.draw(line, plan && [plan.params / this.data.compressible, seconds / timeOf(dense)]);
+    this.draw(line, this.timed(batch), plan && [plan.params / this.data.compressible, seconds / timeOf(dense)]);
+  }
+
+  /** Return what this machine took with so many sequences at once, where it is the chosen device: kept fraction, time, title. */
+  timed(batch) {
+    if (this.device.value !== this.data.own_device) return [];
+    return this.data.measured.filter(({ timed_here: taken }) => taken[batch]).map(({ kept, timed_here: taken, title }) => [kept, taken[batch], title]);
   }
 
   /** Draw times over the dense model's against the kept fraction: predicted as a line, measured on this machine as points. */
-  draw(line, shown) {
-    const measured = this.data.measured.filter(({ speed }) => speed && this.device.value === this.data.own_device).map(({ kept, speed, title }) => [kept, 1 / speed.value, title]);
+  draw(line, measured, shown) {
     const all = [...line, ...measured, ...(shown ? [shown] : [])].map(([, ratio]) => ratio);
     const [low, high] = [Math.min(0.9, ...all), Math.max(1.1, ...all)];
     const [from, to] = this.data.range;
