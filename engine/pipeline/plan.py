@@ -37,7 +37,7 @@ _CUBES_OF_NEURONS: Final = 1.15
 _CUBES_OF_APPLYING: Final = 0.5
 """Of a block in a map that is weighed."""
 _PASS_OVERHEAD: Final = 2.4
-_FORWARD_OVERHEAD: Final = 1.55
+_FORWARD_OVERHEAD: Final = 2.1
 """Seconds of calibration passes, and of passes that only measure, over those of their products at full pace."""
 N_SEQUENCES: Final = 4
 """Of the calibration text, after those that the analysis reads, on which predictions are weighed."""
