@@ -101,7 +101,12 @@ def block_bytes(block: BlockRank, dtype: str, projections: Mapping[str, Projecti
 
 def rounding_of(dtype: str) -> Rounding | None:
     """Return how a number type rounds weights; ``None``: it is one of float."""
-    return ROUNDINGS.get(_BITS_OF.get(dtype, 16))
+    return ROUNDINGS.get(bits_of(dtype))
+
+
+def bits_of(dtype: str) -> int:
+    """Return the bits that weights are rounded to in a number type; 16: it is one of float."""
+    return _BITS_OF.get(dtype, 16)
 
 
 def require_size_type(dtype: str) -> None:

@@ -13,7 +13,7 @@ from app.services.of_run import of_run
 from engine.analysis.curves import SpectrumSummary, predicted_increase, rank_at_energy, summarise_spectrum
 from engine.errors import NamedMapError
 from engine.pipeline.reading import analyses, measurements
-from engine.pipeline.reading.rounding import rounding_key
+from engine.pipeline.reading.rounding import is_outdated, rounding_key
 from engine.rank_map.notes import ANALYSES, RunNote, RunNotes
 from engine.settings import home
 from engine.types import GroupCurves, Metric
@@ -45,6 +45,11 @@ def same_factors(analysis_id: str) -> frozenset[str]:
 def analysis(analysis_id: str) -> Analysis:
     """Return an analysis; shared by all sessions and never changed."""
     return _analysis(analysis_id, str(rounding_key(analysis_id)) in stored_of("rounding"))
+
+
+def has_outdated_rounding(analysis_id: str) -> bool:
+    """Return whether an earlier version predicted what rounding does, which is to be predicted again."""
+    return is_outdated(store(), analysis_id)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the analysis")

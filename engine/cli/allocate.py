@@ -23,7 +23,7 @@ from engine.devices.known import THIS_MACHINE, get_device
 from engine.errors import InvalidSpecError
 from engine.methods.locks import parse_formats, read_locks
 from engine.methods.presets import AllocationSettings, get_preset
-from engine.precision import SIZE_TYPES
+from engine.precision import SIZE_TYPES, bits_of
 from engine.progress import ignore_progress
 from engine.settings import home
 from engine.types import Importance, Metric
@@ -97,9 +97,10 @@ def allocate(
     from engine.methods.cost import cost_of
     from engine.methods.time_budget import Situation, time_rule
     from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
-    from engine.pipeline.reading.results import results
+    from engine.pipeline.reading.results import results, row_of
     from engine.pipeline.reading.trials import with_searched_maps
     from engine.prediction.cutting import cut_weight_of
+    from engine.prediction.instead import instead_of
     from engine.prediction.runs import predictor_on, reference_text
 
     target = Target(keep, mb, perplexity_ratio, dtype, tokens_per_second, ms_per_token)
@@ -128,6 +129,7 @@ def allocate(
     prediction = predictor.predict(cost.nats, rank_map.metric)
     predicted, low, high = prediction.perplexities()
     kept = None if rank_map.budget_params is None else rank_map.budget_params / analysis.inventory.compressible_params
+    instead = instead_of(rows, row_of(analysis, rows, rank_map, bits_of(dtype)), text)
     time = None if situation is None else _time(situation, analysis, rank_map)
     if to is not None:
         write_file(to, rank_map.to_json())
@@ -151,13 +153,17 @@ def allocate(
         "predicted_perplexity_ratio_high": high,
         "prediction_calibrated_on": predictor.n_runs,
         "prediction_text": None if text is None else text.name,
+        "instead": None if instead is None else instead.words,
         "out": None if to is None else str(to),
     }
     warn_of_unreadable()
     if as_json:
         print_json(result)
         return
-    print_values({name: value for name, value in result.items() if name != "time"} | (time or {}))
+    shown = {name: value for name, value in result.items() if name not in {"time", "instead"}}
+    print_values(shown | (time or {}))
+    if instead is not None:
+        out.print(instead.words, highlight=False, markup=False)
     if to is not None:
         out.print(f"Next: rankscope evaluate {analysis.id[:12]} {to}")
 
@@ -180,8 +186,11 @@ def _with_bits(
             "nor --dtype (for widths alone: --format width), or leave --bits out."
         )
     if bits != "16" and analysis.rounding is None:
+        from engine.pipeline.reading.rounding import is_outdated
         from engine.pipeline.rounding import predict_rounding
 
+        if is_outdated(artifact_store(), analysis.id):
+            err.print("What an earlier version predicted of rounding is not used any more; it is predicted again.")
         err.print("Predicting what rounding does, once for this analysis …")
         predict_rounding(home(), analysis.id, ignore_progress)
         analysis = load_analysis(artifact_store(), analysis.id)

@@ -11,6 +11,7 @@ from engine.cli._console import AnalysisId, AsJson, artifact_store, out, print_j
 from engine.cli._settings import Settings, with_settings
 from engine.jobs import JobQueue
 from engine.operations import Evaluate
+from engine.prediction.instead import instead_of
 from engine.results.outcomes import Evaluation
 
 if TYPE_CHECKING:
@@ -36,13 +37,22 @@ def evaluate(
 ) -> None:
     """Measure rank maps beside the dense model: on held-out text, and at level quick or full in more ways."""
     from engine.pipeline.reading.analyses import load_analysis
+    from engine.pipeline.reading.results import results
     from engine.rank_map.files import find_rank_map
 
     analysis = load_analysis(artifact_store(), analysis_id)
     maps = [find_rank_map(words, analysis) for words in rank_maps]
     operation = Evaluate(analysis=analysis.id, rank_maps=tuple(m.to_json() for m in maps), **settings)
     result = run_job(operation, Evaluation, queue)
-    print_json(result) if as_json else print_rows([result.dense, *result.maps])
+    if as_json:
+        print_json(result)
+        return
+    print_rows([result.dense, *result.maps])
+    measured = {row.id: row for row in results(artifact_store(), analysis.id)}
+    for row in (measured[row.id] for row in result.maps if row.id in measured):
+        instead = instead_of(list(measured.values()), row)
+        if instead is not None:
+            out.print(f"{_title(row)}: {instead.words}", highlight=False, markup=False)
 
 
 def print_rows(rows: Sequence[ResultRow]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from engine.allocation import BitChoices, build_frontier
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.methods.presets import get_preset
-from engine.precision import model_bytes
+from engine.precision import STORED_AS, model_bytes
 from engine.rank_map.ceiling import ByteCeiling
 from engine.rank_map.document import RankMap
 from engine.types import BITS, Allocation, BlockRank, Format, GroupCurves
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.allocation import Frontier
     from engine.analysis.value import Analysis
     from engine.methods.allocate import Request
-    from engine.types import DistortionCurve
+    from engine.types import DistortionCurve, Inventory
 
 CHOOSE: Final = "choose"
 BIT_CHOICES: Final = (CHOOSE, *map(str, BITS))
@@ -137,6 +137,19 @@ def dense_at(analysis: Analysis, bits: int) -> Allocation:
     blocks = tuple(BlockRank((name,), Format.DENSE, None, bits) for name in analysis.projections)
     nats = 0.0 if analysis.rounding is None else sum(analysis.rounding.of(block) for block in blocks)
     return Allocation(blocks, analysis.inventory.compressible_params, nats)
+
+
+def single_bits(rank_map: RankMap, inventory: Inventory) -> int | None:
+    """Return the most bits below 16 at which the dense model is no larger than a map with bits of its own was to be.
+
+    ``None``: it has none of its own, or even the fewest are too many.
+    """
+    if not rank_map.is_rounded:
+        return None
+    made_for = rank_map.ceiling.n_bytes if isinstance(rank_map.ceiling, ByteCeiling) else 0
+    limit = max(made_for, model_bytes("float16", rank_map.blocks, inventory))
+    fitting = (bits for bits in BITS if bits < max(BITS) and model_bytes(STORED_AS[bits], (), inventory) <= limit)
+    return max(fitting, default=None)
 
 
 def _frontier(

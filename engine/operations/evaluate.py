@@ -21,11 +21,12 @@ from engine.operations._subjects import (
     Source,
     named_maps,
 )
+from engine.progress import part_of
 from engine.rank_map.document import parse_rank_map
 from engine.specs import AutoDtype, CorpusSpec, EvaluationSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cache import Store
     from engine.pipeline.measure.plan import Plan
@@ -193,9 +194,9 @@ class Evaluate(OnTexts):
         )
 
     def run(self, home: Home, report: Report) -> Evaluation:
-        """Measure; return a row for the dense model and for each map."""
+        """Measure; return a row for the dense model, each map, and the rounded dense model that competes with it."""
         from engine.model.module import pass_type
-        from engine.pipeline.measure.plan import is_measured, measure_all
+        from engine.pipeline.measure.plan import Plan, is_measured, measure_all
         from engine.results.outcomes import Evaluation
 
         maps, asked = self.parsed_maps(), self
@@ -204,5 +205,20 @@ class Evaluate(OnTexts):
             asked = self.changed(dtype="bfloat16")
             if not is_measured(home, self.analysis, maps, asked.plan()):
                 asked = self.changed(dtype=pass_type(self.device))
-        dense, *rows = measure_all(home, self.analysis, maps, asked.plan(), report, device=self.device)
+        plan, beside = asked.plan(), self._bits_beside(home, maps)
+        share = 1 / (1 + len(beside))
+        dense, *rows = measure_all(home, self.analysis, maps, plan, part_of(report, 0.0, share), device=self.device)
+        for done, bits in enumerate(beside, 1):
+            alone = Plan(plan.texts, dtype=plan.dtype, weight_bits=bits)
+            told = part_of(report, done * share, (done + 1) * share)
+            rows += measure_all(home, self.analysis, (), alone, told, device=self.device)[1:]
         return Evaluation(self.analysis, self.level, dense, tuple(rows))
+
+    def _bits_beside(self, home: Home, maps: Sequence[RankMap]) -> list[int]:
+        """Return at which bits the dense model competes with maps that have bits of their own."""
+        from engine.methods.byte_budget import single_bits
+        from engine.pipeline.reading.analyses import load_analysis
+
+        inventory = load_analysis(home.store, self.analysis).inventory
+        found = {single_bits(rank_map, inventory) for rank_map in maps}
+        return sorted(bits for bits in found if bits is not None)

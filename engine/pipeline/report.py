@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.passages import passages
-from engine.pipeline.reading.results import measured_row, new_row, results, summary_texts
+from engine.pipeline.reading.results import results, row_of, summary_texts
 from engine.prediction.runs import predictor_on, reference_text
 from engine.rank_map.document import check_rank_map
-from engine.rank_map.identity import map_id
 from engine.report import ReportContent, TextSample
 from engine.results.outcomes import row_to_json
 from engine.results.rows import PredictedPerplexity
@@ -54,7 +53,7 @@ def report_content(store: Store, analysis_id: str, rank_map: RankMap) -> ReportC
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
     found = results(store, analysis.id)
     measured = tuple(row for row in found if row.refinement is None and not row.is_dense)
-    row = measured_row(found, rank_map) or new_row(analysis, map_id(rank_map), rank_map)
+    row = row_of(analysis, found, rank_map)
     text = reference_text(found)
     predictor = predictor_on(text)
     expected = predictor.predict(cost_of(analysis, rank_map).nats, rank_map.metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.results.columns import Measure, Role, measures
 from engine.results.texts import measured_texts
@@ -11,6 +11,9 @@ from engine.results.words import TIMES, megabytes, method_title, percent, ratio
 if TYPE_CHECKING:
     from engine.report._content import ReportContent
     from engine.results.rows import PerplexityResult
+
+
+_WITHOUT_ROUNDING: Final = " What rounding its blocks harms comes on top, because it is not predicted yet."
 
 
 class Tile(NamedTuple):
@@ -39,9 +42,11 @@ def headline(content: ReportContent) -> str:
         )
     forecast = content.forecast
     on = "" if content.forecast_text is None else f" on {content.forecast_text.name}"
+    leaves_out = content.rank_map.is_rounded and content.analysis.rounding is None
     return done + (
         f"It has not been run yet: its perplexity is predicted to be {ratio(forecast.perplexity)} that of the dense "
         f"model{on}, 90 % interval {ratio(forecast.low)} to {ratio(forecast.high)}."
+        f"{_WITHOUT_ROUNDING if leaves_out else ''}"
     )
 
 

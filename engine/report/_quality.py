@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from engine.prediction.instead import instead_of
 from engine.report._quality_chart import OwnPoint, QualityPoint, quality_chart
-from engine.results.rounding import rounding_instead
 from engine.results.texts import measured_texts
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class QualitySection(NamedTuple):
-    """The chart, on which text it is, its numbers, and what rounding alone does at the same size."""
+    """The chart, on which text it is, its numbers, and which rounded model is to be preferred at the same size."""
 
     chart: Markup
     text: str
@@ -51,9 +51,8 @@ def quality_section(content: ReportContent) -> QualitySection:
     megabytes = content.row.size.model_bytes["float16"] / 1e6
     own_point = OwnPoint(megabytes, ratio, *_over(prediction, dense_perplexity))
     instead = ""
-    if columns:
-        chosen = own_point.predicted if ratio is None else ratio
-        instead = rounding_instead(content.others, columns[0], content.row.model_bytes, chosen)
+    if columns and (preferred := instead_of(content.others, content.row, columns[0])):
+        instead = preferred.words
     return QualitySection(quality_chart(points, own_point, text), text, points, prediction.calibrated_on, instead)
 
 

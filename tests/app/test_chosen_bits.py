@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cache import Key
 from engine.methods.editing import edited_map
 from engine.operations import PredictRounding
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import load_analysis
+from engine.pipeline.reading.rounding import is_outdated
+from engine.pipeline.report import report_content
 from engine.pipeline.rounding_pilot import weigh_kinds
 from engine.precision import model_bytes
 from engine.progress import ignore_progress
 from engine.rank_map.document import RankMap
+from engine.rank_map.named import NamedMaps
+from engine.report._headline import headline
 from engine.settings import Home
 from engine.types import BlockRank, Format, Metric
 from tests.app.conftest import sent_to_browser
@@ -77,6 +82,38 @@ def test_without_predictions_of_rounding_the_board_says_so_and_offers_them(
     assert button(page, "Predict what rounding does")
     page = open_page("allocation")
     assert sent_to_browser(page, "answered")["answered"] == {}
+
+
+def test_predictions_of_an_earlier_version_are_asked_for_again_in_a_sentence(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, no_worker: None
+) -> None:
+    store = Home(analysed_home).store
+    with store.writing(Key("rounding", "0" * 64), {"analysis": toy_analysis.id, "model": "toy"}) as into:
+        (into / "rounding.safetensors").write_bytes(b"")
+    assert is_outdated(store, toy_analysis.id)
+    assert not is_outdated(store, "another")
+    page = open_page("allocation", dtype="chosen")
+    assert "What an earlier version predicted is not used any more" in shown(page)
+    PredictRounding(analysis=toy_analysis.id).run(Home(analysed_home), ignore_progress)
+    assert not is_outdated(store, toy_analysis.id)
+    assert "earlier version" not in shown(open_page("allocation", dtype="chosen"))
+
+
+def test_an_open_map_with_bits_says_that_rounding_is_left_out_until_it_is_predicted(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis, no_worker: None
+) -> None:
+    home, about = Home(analysed_home), toy_analysis.about
+    blocks = tuple(BlockRank((name,), Format.DENSE, None, 4) for name in toy_analysis.projections)
+    named = (about["model"], about["model_fingerprint"], toy_analysis.id)
+    rank_map = RankMap(*named, "rounded", Metric.LOSS, None, blocks)
+    saved = NamedMaps(home.maps, about["model_fingerprint"]).save("Rounded", rank_map)
+    page = open_page("allocation", map=saved.id, method="saved map")
+    assert "leaves out what rounding them harms" in shown(page)
+    assert button(page, "Predict what rounding does")
+    assert "comes on top" in headline(report_content(home.store, toy_analysis.id, rank_map))
+    PredictRounding(analysis=toy_analysis.id).run(home, ignore_progress)
+    assert "leaves out" not in shown(open_page("allocation", map=saved.id, method="saved map"))
+    assert "comes on top" not in headline(report_content(home.store, toy_analysis.id, rank_map))
 
 
 def test_a_perplexity_is_no_size_that_bits_are_chosen_for(open_page: Open, rounding_home: Path) -> None:

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app import charts, tables
+from app.wording.labels import plain
 from engine.jobs import JobQueue
 from engine.pipeline.measure.plan import Plan, measure_all
-from engine.pipeline.reading.results import results
+from engine.pipeline.reading.results import results, row_of
 from engine.pipeline.report import report_content
+from engine.prediction.instead import instead_of
 from engine.progress import ignore_progress
+from engine.rank_map.ceiling import ByteCeiling
 from engine.report import render_report
 from engine.results.columns import measures, results_to_csv
-from engine.results.rounding import rounding_instead, sizes_in_words
+from engine.results.rounding import Chosen, rounded_instead, sizes_in_words
 from engine.results.texts import measured_texts
+from engine.results.words import percent
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from tests.app.test_results_page import frame
@@ -86,16 +90,38 @@ def test_a_model_that_rounding_destroyed_is_in_no_chart(rows: list[ResultRow]) -
     assert max(line.y) < 10
 
 
-def test_rounding_alone_is_named_where_it_is_smaller_and_better(rows: list[ResultRow]) -> None:
+def at_ratio(row: ResultRow, ratio: float) -> ResultRow:
+    return replace(row, perplexities=tuple(replace(p, perplexity=ratio * p.dense_perplexity) for p in row.perplexities))
+
+
+def test_the_best_rounded_model_that_is_no_larger_is_preferred(rows: list[ResultRow]) -> None:
+    ratios = {"dense": (1.0, 1.1, 1.5), "water-filling": (1.3, 1.2, 1.6)}
+    places = {"dense": iter(ratios["dense"]), "water-filling": iter(ratios["water-filling"])}
+    rows = [at_ratio(row, next(places[row.method])) for row in rows[:-1]] + rows[-1:]
     (text,) = measured_texts(rows)
-    eight = rows[1]
-    ratio = text.of(eight).ratio
-    worse = rounding_instead(rows, text, eight.model_bytes, ratio + 1)
-    assert worse.startswith("Rounding alone does better at this size: the dense model at ")
-    smallest = min(text.of(row).ratio for row in rows[1:3])
-    assert rounding_instead(rows, text, eight.model_bytes, smallest - 1e-9) == ""
-    assert rounding_instead(rows, text, rows[2].model_bytes - 1, ratio + 1) == ""
-    assert rounding_instead(rows[:1], text, eight.model_bytes, ratio + 1) == ""
+    _, eight, _, water, water_at_eight, _ = rows[:-1]
+
+    def instead(n_bytes: int, ratio: float, ceiling: int = 0, high: float | None = None) -> str:
+        rank_map = replace(water.rank_map, budget_params=None, ceiling=ByteCeiling(ceiling)) if ceiling else None
+        found = rounded_instead(rows, text, Chosen(rank_map, n_bytes, ratio, high))
+        return "" if found is None else found.words
+
+    assert instead(eight.model_bytes, 1.2).startswith("Prefer the dense model at 8 bits: on ")
+    assert "this map takes" in instead(eight.model_bytes, 1.2)
+    assert "was measured at 1.200 ×" in instead(eight.model_bytes, 1.2)
+    # As large, or as good as far as anybody sees.
+    assert instead(eight.model_bytes, 1.1) == instead(eight.model_bytes, 1.1004) == ""
+    assert instead(water.model_bytes, 1.0) == instead(water_at_eight.model_bytes - 1, 1.4) == ""
+    # A measured map at its bits competes, too.
+    named = f"Prefer Water-filling, {percent(water.size.kept_fraction)} kept, at 8 bits: on "
+    assert instead(water_at_eight.model_bytes, 1.25).startswith(named)
+    # What was asked for counts, not what the answer happens to take.
+    assert instead(eight.model_bytes - 9, 1.2, eight.model_bytes).startswith("Prefer the dense model at 8 bits")
+    # A prediction that is better but not sure to be has to be measured.
+    assert instead(eight.model_bytes, 1.05, high=1.09) == ""
+    unsure = instead(eight.model_bytes, 1.05, high=1.4)
+    assert unsure.startswith("Measure this map before you prefer it to the dense model at 8 bits: on ")
+    assert "is predicted at 1.050 ×, up to 1.400 ×." in unsure
 
 
 def test_the_detail_of_a_run_says_what_it_takes_and_what_rounding_does(
@@ -105,9 +131,22 @@ def test_the_detail_of_a_run_says_what_it_takes_and_what_rounding_does(
     page = open_page("results", {"runs.chosen": [worst.id]})
     assert not page.exception
     assert f"Whole model: {sizes_in_words(worst)}" in shown(page)
-    assert "Rounding alone does better at this size" in "".join(info.value for info in page.info)
+    assert "Prefer " in "".join(info.value for info in page.info)
     page = open_page("results", {"runs.chosen": [rows[1].id]})
-    assert "Rounding alone" not in "".join(info.value for info in page.info)
+    assert "Prefer " not in "".join(info.value for info in page.info)
+
+
+def test_board_and_overview_name_the_rounded_model_to_prefer(
+    open_page: Open, rounded_home: Path, measured_toy: MeasuredToy, rows: list[ResultRow]
+) -> None:
+    (text,) = measured_texts(rows)
+    found = instead_of(rows, row_of(measured_toy.analysis, rows, measured_toy.maps[1]), text)
+    assert found is not None
+    page = open_page("allocation", keep="0.6", method="flrc")
+    assert f":material/balance: {plain(found.words)}" in shown(page)
+    page = open_page("overview", keep="0.6")
+    assert not page.exception
+    assert shown(page).count(":material/balance:") == 1
 
 
 @pytest.mark.usefixtures("no_worker")
@@ -124,10 +163,10 @@ def test_the_report_has_rounded_points_sizes_and_the_sentence(rounded_toy: Path,
     page = render_report(content)
     assert "dense model, 8 bits" in page
     assert 'class="rounded"' in page
-    assert "Rounding alone does better at this size" in page
+    assert "<b>Prefer " in page
     assert sizes_in_words(content.row) in page
     without = replace(content, others=tuple(row for row in content.others if row.weight_bits == 16))
-    assert "Rounding alone" not in render_report(without)
+    assert "Prefer " not in render_report(without)
 
 
 def test_files_tell_the_bits(rows: list[ResultRow]) -> None:

@@ -237,9 +237,14 @@ def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analys
     assert made["choose"]["predicted_nats"] <= min(made["16"]["predicted_nats"], made["8"]["predicted_nats"])
     assert sum(made["choose"]["blocks_at_bits"].values()) == len(json.loads(path.read_text())["blocks"])
     on_text = ("--text", text_file, "--n-sequences", 2, "--length", 16, "--dtype", "float32")
-    row = terminal.json("evaluate", analysed[1], path, *on_text)["maps"][0]
+    row, beside = terminal.json("evaluate", analysed[1], path, *on_text)["maps"]
     assert row["size"]["model_bytes"]["float16"] == round(1e6 * made["choose"]["model_mb_float16"])
     assert row["perplexities"][0]["perplexity"] > 1
+    # At 8 bits the dense model is larger than what was asked for.
+    assert (beside["method"], beside["weight_bits"]) == ("dense", 4)
+    assert beside["perplexities"][0]["setting"] == row["perplexities"][0]["setting"]
+    again = terminal.json(*words, mb, "--bits", "choose")
+    assert again["instead"] is None or again["instead"].startswith("Prefer the dense model at 4 bits: on ")
     refused = terminal("evaluate", analysed[1], path, *on_text, "--bits", 8, code=1)
     assert "leave the bits out to measure it as it says" in refused.stderr
     refused = terminal(*words, mb, "--bits", "choose", "--method", "svd-llm", code=1)

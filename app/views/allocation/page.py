@@ -29,8 +29,8 @@ def render() -> None:
         text = chosen_text(rows)
         board = board_input(analysis, state, opened, text)
         show_board(board)
-        if state.chooses_bits:
-            ask_for_rounding(analysis)
+        if state.chooses_bits or (opened is not None and opened.rank_map.is_rounded):
+            ask_for_rounding(analysis, chooses_bits=state.chooses_bits)
         show_tabs(board, rows)
 
 

@@ -16,6 +16,7 @@ from app.views.allocation.searching import search_maps
 from app.views.shared.comparison import compare_methods
 from app.views.shared.difference import show_difference
 from app.views.shared.exporting import export_map
+from app.views.shared.rounded_instead import say_instead
 from app.wording.labels import plain
 from engine.methods.presets import PRESETS
 from engine.results.words import counted, method_title
@@ -31,7 +32,7 @@ _TABS: Final = ("Measure & export", "Saved maps", "Compare methods", "Heatmap & 
 
 
 def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
-    """Show the tab that the address names.
+    """Show the tab that the address names, and above it which rounded model is to be preferred, if one is.
 
     Args:
         board: what is on the board.
@@ -44,6 +45,8 @@ def show_tabs(board: BoardInput, rows: Sequence[ResultRow]) -> None:
         if shown and (board.state.target or board.state.time or board.state.base)
         else board.state.keep
     )
+    if shown is not None:
+        say_instead(board.analysis, shown.rank_map, rows, board.text, board.state.size_dtype)
     tabs = st.tabs(_TABS, key="tab", bind="query-params")
     title, place = next(((title, tab) for title, tab in zip(_TABS, tabs, strict=True) if tab.open))
     with place:

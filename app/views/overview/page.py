@@ -16,6 +16,7 @@ from app.views.overview.next_steps import show_next_steps
 from app.views.overview.sample import show_sample
 from app.views.shared.board_maps import map_edited_by_hand
 from app.views.shared.comparison import quality_table
+from app.views.shared.rounded_instead import say_instead
 from app.widgets.analysis_picker import current_analysis, explain_emptiness
 from app.widgets.errors import errors_shown
 from app.widgets.text_choice import chosen_text
@@ -25,7 +26,10 @@ from engine.results.words import calibrated
 from engine.types import Budget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engine.analysis.value import Analysis
+    from engine.results.rows import ResultRow
     from engine.results.texts import MeasuredText
 
 
@@ -43,25 +47,28 @@ def render() -> None:
         edited = map_edited_by_hand(analysis, text)
         show_live_overview(analysis, keep, rows, text, edited)
         st.caption(f"Lines are predictions, {calibrated(predictor_on(text).n_runs)}; points are measured.")
-        _recommend(analysis, text)
+        named = _recommend(analysis, rows, text)
         best = edited or _best_map(analysis, keep, text)
         if best is not None:
+            say_instead(analysis, best.rank_map, rows, text, unless=named)
             show_next_steps(analysis, best, rows, text)
         show_sample(rows, keep)
         with st.expander("Table of this chart"):
             quality_table(analysis, text)
 
 
-def _recommend(analysis: Analysis, text: MeasuredText | None) -> None:
+def _recommend(analysis: Analysis, rows: Sequence[ResultRow], text: MeasuredText | None) -> str:
+    """Recommend a size; return the id of the rounded model that is to be preferred to it, or an empty text."""
     found = recommendation.smallest_fine_map(analysis.id, text)
     fine = recommendation.FINE_RATIO
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         if found is None:
             st.markdown(not_recommended(fine))
-            return
+            return ""
         st.markdown(recommended(found.costed, found.ratio, fine, is_measured=found.is_measured))
         keep = max(math.ceil(1e4 * found.costed.cost.kept_fraction) / 1e4, LOWEST_KEEP)
         st.button("Show this size", on_click=remember_budget, args=(analysis, keep), key="recommended")
+        return say_instead(analysis, found.costed.rank_map, rows, text)
 
 
 def _best_map(analysis: Analysis, keep: float, text: MeasuredText | None) -> CostedMap | None:

@@ -18,9 +18,8 @@ from app.views.shared.difference import show_map_difference
 from app.views.shared.exporting import export_map
 from app.widgets.baseline import baseline
 from app.wording.labels import plain
-from engine.results.rounding import rounding_instead, sizes_in_words
-from engine.results.rows import DENSE
-from engine.results.texts import measured_texts
+from engine.prediction.instead import instead_of
+from engine.results.rounding import sizes_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,11 +69,8 @@ def show_details(
 
 
 def _say_size(rows: Sequence[ResultRow], row: ResultRow) -> None:
-    """Say what a map takes at every number of bits, and where rounding the dense model alone does better."""
+    """Say what a map takes at every number of bits, and which rounded model is to be preferred, if one is."""
     st.caption(f"Whole model: {sizes_in_words(row)}.")
-    for text in measured_texts(rows) if row.method != DENSE else ():
-        found = text.of(row)
-        instead = "" if found is None else rounding_instead(rows, text, row.model_bytes, found.ratio)
-        if instead:
-            st.info(f"{instead} On {plain(text.title)}.", icon=":material/balance:")
-            return
+    instead = instead_of(rows, row)
+    if instead is not None:
+        st.info(plain(instead.words), icon=":material/balance:")

@@ -9,7 +9,7 @@ from cache import Key, read_stage
 from engine.methods.cost import cost_of
 from engine.pipeline.reading.analyses import load_analysis, same_factors
 from engine.pipeline.reading.documents import read_cost, read_memory, read_perplexity, read_summaries, read_task
-from engine.precision import SIZE_TYPES, model_bytes
+from engine.precision import SIZE_TYPES, STORED_AS, model_bytes
 from engine.prediction.runs import with_predictions
 from engine.rank_map.document import parse_rank_map
 from engine.rank_map.identity import EVALUATION, MEASUREMENT, map_id
@@ -68,6 +68,22 @@ def measured_row(rows: Sequence[ResultRow], rank_map: RankMap, refinement: str |
     """
     wanted = map_id(rank_map, refinement)
     return next((row for row in rows if row.id == wanted), None)
+
+
+def row_of(
+    analysis: Analysis, rows: Sequence[ResultRow], rank_map: RankMap, weight_bits: int = max(STORED_AS)
+) -> ResultRow:
+    """Return the row of a rank map at a number of bits, without a measurement where there is none.
+
+    Args:
+        analysis: of the model.
+        rows: what was measured with it.
+        rank_map: whatever its name and method are.
+        weight_bits: of whatever has no bits of its own.
+    """
+    own = map_id(rank_map, weight_bits=weight_bits)
+    found = next((row for row in rows if row.id == own), None)
+    return found or new_row(analysis, own, rank_map, weight_bits=weight_bits)
 
 
 def measured_on(text: MeasuredText, rank_map: RankMap) -> PerplexityResult | None:

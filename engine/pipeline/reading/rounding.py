@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from cache import Key, fingerprint
+from cache import Key, fingerprint, read_stage
 from engine.precision import ROUNDINGS
 from engine.rank_map.identity import SCHEMA_VERSION
 from engine.types import RoundingNats
@@ -23,6 +23,14 @@ def rounding_key(analysis_id: str) -> Key:
     """Return where an analysis's predictions of rounding are."""
     how = [*ROUNDINGS.values(), "weighed by kind"]
     return Key("rounding", fingerprint("rounding", how, [analysis_id], schema_version=SCHEMA_VERSION))
+
+
+def is_outdated(store: Store, analysis_id: str) -> bool:
+    """Return whether the predictions of an analysis that are stored are an earlier version's, which are not used."""
+    if rounding_key(analysis_id) in store:
+        return False
+    owners, _ = read_stage(store, "rounding", lambda artifact: str(artifact.manifest.about["analysis"]))
+    return analysis_id in owners
 
 
 def read_rounding(store: Store, analysis_id: str) -> RoundingNats | None:
