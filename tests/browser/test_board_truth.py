@@ -33,6 +33,7 @@ from engine.search.predicted import search_predictions
 from engine.types import BlockRank, Budget, DistortionCurve, Format, GroupCurves, Metric
 from tests.support.bare_board import METRICS, made_up_analysis, searched_maps
 from tests.support.strategies import EVERY, FACTORED, STYLES, ToyModel, toy_locks, toy_model
+from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,7 +213,7 @@ def consistent(held: dict[str, int], analysis: Analysis) -> dict[str, int]:
     return {name: rank for name, rank in held.items() if name not in inside}
 
 
-@pytest.mark.parametrize("n_layers", [2, 6])
+@pytest.mark.parametrize("n_layers", sweep_unless([2, 6], {2}))
 def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: int) -> None:
     rng = np.random.default_rng(n_layers)
     analysis, dense = made_up_analysis(n_layers, 24, mlps=True), 17.3
@@ -275,7 +276,7 @@ def test_target_perplexities_and_maps_edited_by_hand(modules: Page, n_layers: in
     assert len(set(ids.values())) == len(ids) > 40
 
 
-@pytest.mark.parametrize("n_layers", [2, 5])
+@pytest.mark.parametrize("n_layers", sweep_unless([2, 5], {2}))
 def test_megabytes_are_a_ceiling_for_every_method(modules: Page, n_layers: int) -> None:
     rng = np.random.default_rng(n_layers)
     analysis = made_up_analysis(n_layers, 24, mlps=True)
@@ -378,7 +379,7 @@ def large_model(seed: int, n_layers: int, width: int) -> ToyModel:
     return ToyModel(tuple(groups))
 
 
-@pytest.mark.parametrize("style", [None, *STYLES])
+@pytest.mark.parametrize("style", sweep_unless([None, *STYLES], {None, "steps"}))  # without one: any in turns
 def test_small_models_with_ties_and_odd_curves(modules: Page, style: str | None) -> None:
     rng = np.random.default_rng([7, *(style or "").encode()])
     checked = 0
@@ -396,7 +397,9 @@ def test_small_models_with_ties_and_odd_curves(modules: Page, style: str | None)
     assert checked >= 60
 
 
-@pytest.mark.parametrize(("n_layers", "width", "rank_step"), [(32, 96, 1), (80, 64, 1), (32, 96, 8)])
+@pytest.mark.parametrize(
+    ("n_layers", "width", "rank_step"), [(32, 96, 1), pytest.param(80, 64, 1, marks=pytest.mark.sweep), (32, 96, 8)]
+)
 def test_models_of_224_and_560_projections(modules: Page, n_layers: int, width: int, rank_step: int) -> None:
     rng = np.random.default_rng([n_layers, rank_step])
     model = large_model(n_layers, n_layers, width)
