@@ -1,5 +1,6 @@
 """Page configuration and navigation; the script that ``app.server`` serves."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import streamlit as st
@@ -13,7 +14,12 @@ from app.widgets.job_indicator import NAME, jobs_indicator
 from app.widgets.presentation import style_presentation
 from app.widgets.url_state import carry_url_state
 
-st.set_page_config(page_title=NAME, page_icon=Path(__file__).with_name("icon.svg"), layout="wide")
+st.set_page_config(
+    page_title=NAME,
+    page_icon=Path(__file__).with_name("icon.svg"),
+    layout="wide",
+    menu_items={"About": f"{NAME} {version('rankscope')}: low-rank compression of language models."},
+)
 begin_run()
 carry_url_state()
 page = st.navigation(navigation(), position="top")
