@@ -59,6 +59,7 @@ def test_a_family_is_analysed_allocated_and_evaluated(name, tmp_path, text_file,
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("warm_starts")
 @pytest.mark.parametrize("name", architectures.SETTINGS)
 def test_an_architecture_goes_the_whole_way(name, tmp_path, text_file, toy_tokenizer):
     home = Home(tmp_path)
