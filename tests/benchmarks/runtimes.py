@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from engine.export.gguf.writer import export_gguf
-from engine.methods.allocate import allocate_rank_map
+from engine.methods.allocate import Request, allocate_rank_map
+from engine.methods.presets import AllocationSettings
 from engine.operations import Analyse
 from engine.pipeline.analyse import analyse
 from engine.pipeline.opened import open_analysis
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("analysis", nargs="?")
     parser.add_argument("--method", default="width")
     parser.add_argument("--keep", type=float, nargs="+", default=(0.7,))
+    parser.add_argument("--rank-step", type=int, default=1, help="ranks, or widths, are multiples of this")
     parser.add_argument("--rounded", action="store_true", help="the same models with int8 weights, too")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--files", default="", help="a folder in which files are kept")
@@ -161,8 +163,10 @@ def main() -> None:
     models: dict[str, RankMap | None] = {"dense": None}
     for keep in chosen.keep:
         budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
-        rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), chosen.method, budget)
-        models[f"{chosen.method}, kept {keep:g}"] = rank_map
+        request = Request(settings=AllocationSettings(rank_step=chosen.rank_step))
+        rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), chosen.method, budget, request)
+        step = "" if chosen.rank_step == 1 else f" in steps of {chosen.rank_step}"
+        models[f"{chosen.method}, kept {keep:g}{step}"] = rank_map
     types = (False, True) if chosen.rounded else (False,)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(chosen.files or scratch, analysis.id[:12], chosen.runtime)
