@@ -44,5 +44,10 @@ def _wanted(folder: Path, suffixes: Sequence[str]) -> list[str]:
         return [
             f"{entry.name}/" if entry.is_dir() else entry.name
             for entry in entries
-            if entry.is_dir() or entry.name.endswith(tuple(suffixes))
+            if _is_text(entry.name) and (entry.is_dir() or entry.name.endswith(tuple(suffixes)))
         ]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be shown and typed; those of files are bytes, and some are not UTF-8."""
+    return name == name.encode(errors="ignore").decode()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "analyse": ("overview", "Open the analysis"),
+    "analyse-shard": ("overview", "Open the analysis"),
     "evaluate": ("results", "Show what was measured"),
     "compare": ("results", "Show the comparison"),
     "refine": ("results", "Show the refined map"),

@@ -91,7 +91,7 @@ def rounded_instead(rows: Sequence[ResultRow], text: MeasuredText, chosen: Chose
 def _name(row: ResultRow) -> str:
     if row.method == DENSE:
         return f"the dense model at {row.rounded_to}"
-    return f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept, at {row.rounded_to}"
+    return f"{method_title(row.method)}, {percent(row.size.kept_fraction)} kept, with {row.rounded_to}"
 
 
 def sizes_in_words(row: ResultRow) -> str:

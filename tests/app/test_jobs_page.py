@@ -165,6 +165,18 @@ def test_a_failed_job_says_why_and_what_to_do(open_page: Open, home: Path, queue
     assert [b.label for b in page.button][-2:] == ["Try again", "Forget"]
 
 
+def test_the_shard_that_went_on_to_the_analysis_links_to_it(open_page: Open, home: Path, queue: JobQueue) -> None:
+    for shard, result in enumerate(({"complete": False}, {"complete": True, "analysis": "5" * 64})):
+        job = queue.submit("analyse-shard", {"shard": shard}, title=f"Shard {shard}")
+        begun(home, job).close()
+        JobRecord(home).folder(job.id).write_result(result)
+        JobRecord(home).finish(job.id, 1, JobStatus.DONE)
+    page = open_page("jobs")
+    assert not page.exception
+    (link,) = (one.proto for one in page.get("page_link") if one.proto.label == "Open the analysis")
+    assert "5" * 12 in link.query_string
+
+
 def test_a_log_is_read_only_while_it_is_open(open_page: Open, home: Path, queue: JobQueue) -> None:
     job = queue.submit("analyse", {}, title="Job")
     JobRecord(home).folder(job.id).log.write_text("first line\nsecond line\n")

@@ -173,6 +173,8 @@ def test_a_typed_path_goes_on_with_what_lies_there(tmp_path: Path) -> None:
     assert after("models/.") == ["models/.cache/"]
     assert after("models/one") == after("models/two.gguf", ".gguf") == after("nothing/here") == []
     assert paths.continuations("", ()) == paths.continuations("owner/name", ()) == []
+    (tmp_path / "models" / "\udcff").mkdir()  # no UTF-8, which no page can show
+    assert after("models/") == ["models/one/"]
 
 
 def test_visitors_are_offered_nothing_outside_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_the_best_rounded_model_that_is_no_larger_is_preferred(rows: list[Result
     assert instead(eight.model_bytes, 1.1) == instead(eight.model_bytes, 1.1004) == ""
     assert instead(water.model_bytes, 1.0) == instead(water_at_eight.model_bytes - 1, 1.4) == ""
     # A measured map at its bits competes, too.
-    named = f"Prefer Water-filling, {percent(water.size.kept_fraction)} kept, at 8 bits: on "
+    named = f"Prefer Water-filling, {percent(water.size.kept_fraction)} kept, with 8 bits: on "
     assert instead(water_at_eight.model_bytes, 1.25).startswith(named)
     # What was asked for counts, not what the answer happens to take.
     assert instead(eight.model_bytes - 9, 1.2, eight.model_bytes).startswith("Prefer the dense model at 8 bits")
@@ -122,6 +122,9 @@ def test_the_best_rounded_model_that_is_no_larger_is_preferred(rows: list[Result
     unsure = instead(eight.model_bytes, 1.05, high=1.4)
     assert unsure.startswith("Measure this map before you prefer it to the dense model at 8 bits: on ")
     assert "is predicted at 1.050 ×, up to 1.400 ×." in unsure
+    by_block = replace(water.rank_map, blocks=tuple(replace(block, bits=8) for block in water.rank_map.blocks))
+    rows = [replace(at_ratio(water, 1.0), rank_map=by_block)]
+    assert "kept, with bits per block: on " in instead(water.model_bytes, 1.25)
 
 
 def test_the_detail_of_a_run_says_what_it_takes_and_what_rounding_does(

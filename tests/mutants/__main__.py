@@ -31,9 +31,9 @@ FORK = multiprocessing.get_context("fork")
 
 def main(names: list[str]) -> int:
     """Try the mutants with these names or at these places, or all; return the exit status."""
-    slices = [name.split(":", 1) for name in names if re.fullmatch(r"\d*:\d*", name)]
-    wanted = {m.name for first, last in slices for m in MUTANTS[int(first or 0) : int(last or len(MUTANTS))]}
-    wanted |= {name for name in names if ":" not in name}
+    slices = {name for name in names if re.fullmatch(r"\d*:\d*", name)}
+    places = [slice(*(int(place) if place else None for place in name.split(":"))) for name in slices]
+    wanted = {m.name for place in places for m in MUTANTS[place]} | (set(names) - slices)
     if unknown := wanted - {m.name for m in MUTANTS}:
         raise SystemExit(f"There is no mutant {', '.join(sorted(unknown))}; see tests/mutants/listed.py.")
     chosen = [m for m in MUTANTS if not names or m.name in wanted]

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    pass
 
 LEAST, MOST = 30, 100
 """Examples in a short run."""
