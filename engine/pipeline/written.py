@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.errors import ResourceError
+from engine.errors import ResourceError, UnstreamableError
 from engine.export.by_layer import LayerExport
 from engine.export.factored import rank_pattern
 from engine.export.new_folder import require_space
@@ -15,6 +15,7 @@ from engine.export.weights import stored_bytes
 from engine.export.writers import Written, writer_of
 from engine.methods.cost import cost_of
 from engine.model.module import dtype_of
+from engine.pipeline.opened import OpenedAnalysis
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from cache import Key
     from engine.export.specs import ExportSpec
-    from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
 
@@ -66,12 +66,26 @@ def write_export(
 ) -> Written:
     """Write weights and all that opens them into an empty folder, and return what a fresh process made of it.
 
+    A model whose layers cannot be run one at a time is opened as a whole where it fits into memory once.
+
     Raises:
         ExportError: the format cannot hold the model, or what was written does not run as the model here does.
         ResourceError: the disk has too little room.
+        UnstreamableError: the model does not fit, and its layers cannot be run one at a time.
     """
-    by_layer = opened.dense.weights is not None
-    return (_layer_by_layer if by_layer else _as_a_whole)(opened, rank_map, refinement, spec, folder, report)
+    if opened.dense.weights is None:
+        return _as_a_whole(opened, rank_map, refinement, spec, folder, report)
+    try:
+        return _layer_by_layer(opened, rank_map, refinement, spec, folder, report)
+    except UnstreamableError as error:
+        place = opened.home, opened.analysis, opened.folder
+        whole = OpenedAnalysis(*place, report, dtype=opened.dtype, device=opened.device)
+        if whole.dense.weights is not None:
+            raise
+        report("model", 0.2, f"The model is opened as a whole: {error}")
+    for path in folder.iterdir():
+        path.unlink()
+    return _as_a_whole(whole, rank_map, refinement, spec, folder, report)
 
 
 def _as_a_whole(

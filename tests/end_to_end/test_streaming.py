@@ -417,3 +417,20 @@ def test_products_written_layer_by_layer_are_the_same_to_the_last_bit(
     assert all(torch.equal(second[tensor], numbers) for tensor, numbers in first.items())
     for file in tmp_path.glob("whole/*.json"):
         assert (tmp_path / "by-layer" / file.name).read_bytes() == file.read_bytes(), file
+
+
+def test_what_cannot_be_written_layer_by_layer_is_written_as_a_whole_where_it_fits(
+    tmp_path, cannot_stream, monkeypatch
+):
+    home = Home(tmp_path / "home")
+    analysis = load_analysis(home.store, cannot_stream.run(home, ignore_progress)["analysis"])
+    budget = Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget)
+    once = plan._PROGRAM_BYTES + 4 * read_header(Path(cannot_stream.model)).n_params
+    spec = ExportSpec(ExportFormat.DENSE, "float32")
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: once - 1)
+    with pytest.raises(UnstreamableError):
+        export(home, analysis.id, rank_map, tmp_path / "no", spec, ignore_progress)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: once)
+    found = export(home, analysis.id, rank_map, tmp_path / "products", spec, ignore_progress)
+    assert found.weight_bytes == sum(tensor.nbytes for tensor in stored(tmp_path / "products").values())
