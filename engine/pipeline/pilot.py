@@ -76,9 +76,9 @@ def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationS
         for place, band in enumerate(bands)
     }
     predicted = {part: nats for part, one in parts.items() if (nats := cost_of(analysis, one).nats) > _VISIBLE_NATS}
-    if not predicted:
+    measured = _increases(opened, {part: parts[part] for part in predicted}, tokens, spec, report) if predicted else {}
+    if not any(measured.values()):
         return DepthWeights((1.0,) * len(layers), (1.0,) * len(layers))
-    measured = _increases(opened, {part: parts[part] for part in predicted}, tokens, spec, report)
     common = sum(measured.values()) / sum(predicted.values())
 
     def by_layer(kind: str) -> tuple[float, ...]:
@@ -137,4 +137,5 @@ def _increases(
         found[part] = measure(opened.runnable(one), tokens, reference, spec, report, dtype)
     divergence = sum(each.divergence for each in found.values())
     increase = max(sum(each.nll - each.dense_nll for each in found.values()), divergence / 2)
-    return {part: each.divergence * increase / divergence for part, each in found.items()}
+    share = increase / divergence if divergence > 0 else 0.0
+    return {part: each.divergence * share for part, each in found.items()}

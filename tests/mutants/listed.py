@@ -1023,7 +1023,7 @@ MUTANTS = (
     Mutant(
         "weights-relative",
         "engine/pipeline/pilot.py",
-        "each.divergence * increase / divergence",
+        "each.divergence * share",
         "each.divergence",
         "what all bands cost is not what the loss says",
         ("end_to_end/test_depth_weights.py",),
