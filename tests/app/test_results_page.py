@@ -321,3 +321,10 @@ def test_a_run_is_exported_from_its_row(
     assert parse_rank_map(str(job.arguments["rank_map"]).encode()).blocks == rows[2].rank_map.blocks
     page = open_page("results", {"runs.chosen": [rows[1].id, rows[2].id]})
     assert not [one for one in page.button if one.key == "export.start"]
+
+
+def test_no_choice_of_quality_repeats_the_only_text(measured_home: Path, open_page: Open) -> None:
+    page = open_page("results")
+    (quality,) = (box for box in page.selectbox if box.label == "Quality")
+    assert quality.options[0] == "Perplexity ÷ dense"
+    assert not any("corpus.txt" in option for option in quality.options)

@@ -81,6 +81,8 @@ def test_the_map_shown_is_saved_opened_by_link_and_closed(open_page: Open, toy_a
     assert active_method(reloaded) == "saved map"
     assert query(reloaded) == link
     assert float(reloaded.query_params["keep"]) == 0.6
+    titles = {method["name"]: method["title"] for method in sent_to_browser(reloaded, "curves")["methods"]}
+    assert titles["saved map"] == "by hand"
     # A link with nothing but the map shows it, too.
     short = open_page("allocation", map=saved.id)
     assert active_method(short) == "saved map"
