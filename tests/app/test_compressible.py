@@ -49,4 +49,4 @@ def test_both_pages_say_it(open_page: Callable[..., AppTest], analysed_home: Pat
     assert "whose rank at 90.0 % energy is" in said
     page = open_page("sensitivity")
     (said,) = (m.value for m in page.markdown if m.value.startswith("**Cheapest to cut"))
-    assert "Measured, each cut alone to 50.0 %" in said
+    assert "(Measured, each cut alone to 50.0 %; Spectra tells how low ranks are, not what a cut costs.)" in said

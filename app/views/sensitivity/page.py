@@ -84,7 +84,8 @@ def _show_projections(analysis: Analysis, scores: pd.DataFrame, current: CostedM
 def _say_costly(scores: pd.DataFrame, kept: float) -> None:
     by = "predicted" if scores["measured"].isna().all() else "measured"
     words = costly_in_words(*(list(scores[column]) for column in ("kind", "layer", "block", by, "freed_mb")))
-    st.markdown(f"{words} ({by.capitalize()}, each cut alone to {percent(kept)}.)", width=1100)
+    how = f"{by.capitalize()}, each cut alone to {percent(kept)}"
+    st.markdown(f"{words} ({how}; Spectra tells how low ranks are, not what a cut costs.)", width=1100)
 
 
 def _ask_to_measure(analysis: Analysis, kept: float, *, is_measured: bool) -> None:
