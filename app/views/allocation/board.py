@@ -36,6 +36,8 @@ def board_input(
         text: that predictions are calibrated on.
     """
     dense, described = dense_perplexity(analysis, text)
+    n_runs = predictor_on(text).n_runs
+    rest = calibrated(n_runs) if n_runs else f"predictions {calibrated(n_runs)}"
     name, _ = allocation.board_curves(analysis.id)
     saved = [m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)]
     return BoardInput(
@@ -50,10 +52,7 @@ def board_input(
         text=text,
         devices=known_devices(state.size_dtype),
         dense_perplexity=dense,
-        basis=(
-            f"For {described.replace(chr(92), '')}: dense perplexity {dense:.2f}, predictions "
-            f"{calibrated(predictor_on(text).n_runs)}."
-        ),
+        basis=f"{described.replace(chr(92), '')}: dense {dense:.2f}, {rest}.",
     )
 
 
