@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WIDTHS: Final = (340, 400, 640)
 """In pixels, that parts of a page beside each other can have at least."""
 
-WAITING: Final = {"weighting": 275, "summary": 332, "colours": 267, "relative": 118}
+WAITING: Final = {"weighting": 275, "summary": 332, "colours": 267, "relative": 118, "lines": 580, "recommended": 108}
 """Pixels of inputs in a row, by key, that Streamlit holds no width for until it has loaded them."""
 
 _BESIDE: Final = "\n".join(
@@ -38,7 +38,7 @@ _STYLE: Final = """<style>
 [class*="st-key-inputs-options-"] [data-testid="stSkeleton"] { height: 3.75rem; }
 [class*="st-key-prompt-"] > [data-testid="stSkeleton"] { height: 100px; }
 :is(.st-key-budget, .st-key-method-picked, .st-key-preset) > [data-testid="stSkeleton"] { height: 68px; }
-:is(.st-key-progressive, [class*="st-key-chat-"]) > [data-testid="stSkeleton"] { height: 32px; }
+:is(.st-key-progressive, .st-key-relative, [class*="st-key-chat-"]) > [data-testid="stSkeleton"] { height: 32px; }
 .st-key-ask.st-key-ask { min-width: 93px; }
 .st-key-stop.st-key-stop { min-width: 77px; }
 [class*="st-key-numbers-"] [data-testid="stSkeleton"] { height: 53.7px; }
