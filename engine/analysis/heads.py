@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HeadLayout:
-    """How attention divides the outputs of its projections.
+    """How attention divides the outputs of q, k and v, and the inputs of o.
 
     Attributes:
-        n_queries: heads of q.
+        n_queries: heads of q and of o.
         n_keys: heads of k and of v; fewer where several query heads read the same keys.
         size: outputs of one head.
     """
@@ -30,13 +30,19 @@ class HeadLayout:
     size: int
 
     def count(self, projection: Projection) -> int | None:
-        """Return how many heads the outputs of a projection are divided into; ``None``: they are not."""
-        number = {"q": self.n_queries, "k": self.n_keys, "v": self.n_keys}.get(projection.kind)
-        return number if number is not None and number * self.size == projection.out_features else None
+        """Return how many heads the outputs, or of o the inputs, are divided into; ``None``: they are not."""
+        number = {"q": self.n_queries, "k": self.n_keys, "v": self.n_keys, "o": self.n_queries}.get(projection.kind)
+        width = projection.in_features if divides_inputs(projection) else projection.out_features
+        return number if number is not None and number * self.size == width else None
 
     def keys_of(self, query: int) -> int:
         """Return the key head that a query head reads."""
         return query * self.n_keys // self.n_queries
+
+
+def divides_inputs(projection: Projection) -> bool:
+    """Whether heads divide what a projection reads, not what it computes."""
+    return projection.kind == "o"
 
 
 def layout_of(config: Mapping[str, object]) -> HeadLayout | None:
@@ -83,7 +89,8 @@ def head_spectra(
 
     The right singular vectors are orthonormal, so that the rows of a head in ``basis * sigma`` have the singular
     values of the head's own weights in the metric of the inputs. Where outputs are weighted, the block of a head in
-    that metric weighs its rows; what two heads have in common counts for neither.
+    that metric weighs its rows; what two heads have in common counts for neither. Heads that divide the inputs are
+    those of the transposed weight: then ``dual.T`` is the basis, and ``basis.T`` the dual.
 
     Args:
         basis: (out, k), the map out of the truncated space.

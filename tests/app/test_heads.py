@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services import heads
+from engine.pipeline.analyse import analyse
 from engine.pipeline.reading.heads import head_layout
+from engine.progress import ignore_progress
 from engine.settings import Home
+from engine.specs import AnalysisSpec, CorpusSpec, ModelSpec
 from engine.types import Metric
+from tests.support.analysed_toy import save_toy_model, write_corpus
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transformers import PreTrainedTokenizerFast
 
     from engine.analysis.value import Analysis
 
@@ -46,6 +52,20 @@ def test_a_weighting_without_factors_says_which_have_them(open_page: Open, analy
 def test_heads_are_those_of_all_projections_that_they_divide(analysed_home: Path, toy_analysis: Analysis) -> None:
     divided = {p.name for p in toy_analysis.inventory.projections if p.kind in {"q", "k", "v"}}
     assert set(heads.heads(toy_analysis.id, Metric.LOSS)) == divided
+
+
+def test_o_has_heads_where_they_divide_fewer_inputs_than_it_has_outputs(
+    open_page: Open, home: Path, tmp_path: Path, toy_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model = save_toy_model(tmp_path / "model", toy_tokenizer, head_size=8)
+    text = CorpusSpec.parse(str(write_corpus(tmp_path / "text.txt")), part="calibration", n_sequences=4, length=64)
+    key = analyse(Home(home), AnalysisSpec(ModelSpec.parse(str(model)), text), ignore_progress)
+    page = open_page("spectra", lines="Attention heads", heads="o", keep="0.6", method="svd-llm")
+    assert not page.exception
+    blocks = next(frame.value for frame in page.dataframe if "reads" in frame.value)["block"]
+    assert list(blocks[:4]) == ["L0 o0", "L0 o1", "L0 o2", "L0 o3"]
+    found = {name.rsplit(".", 1)[-1] for name in heads.heads(key.fingerprint, Metric.LOSS)}
+    assert found == {"q_proj", "k_proj", "v_proj", "o_proj"}
 
 
 def test_a_model_that_is_not_here_any_more_has_no_heads(toy_home: Path, toy_analysis: Analysis, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 N_LAYERS = 3
 
 
-def save_toy_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
+def save_toy_model(folder: Path, tokenizer: PreTrainedTokenizerFast, head_size: int = 16) -> Path:
     """Write a random model of three layers and its tokenizer as a transformers folder."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -26,6 +26,7 @@ def save_toy_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
         num_hidden_layers=N_LAYERS,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_size,
         vocab_size=len(tokenizer),
         max_position_embeddings=2048,
         bos_token_id=None,

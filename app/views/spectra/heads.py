@@ -1,4 +1,4 @@
-"""Part of Spectra: which attention heads of q, k or v can be compressed."""
+"""Part of Spectra: which attention heads of q, k, v or o can be compressed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from engine.analysis.heads import HeadLayout
     from engine.analysis.value import Analysis
 
-_KINDS: Final = ("q", "k", "v")
+_KINDS: Final = ("q", "k", "v", "o")
 _HELP: Final = (
-    "Effective rank: of the head's own weights, over the outputs it has. Share: of the energy of all heads in the "
-    "layer. Lost: how much of its energy a head loses where the current map cuts the whole projection."
+    "Effective rank: of the head's own weights, over its size. Share: of the energy of all heads in the layer. Lost: "
+    "how much of its energy a head loses where the current map cuts the whole projection."
+)
+_SIDES: Final = (
+    "Factors are stored for the smaller side of a projection. Heads divide the outputs of q, k and v, which must be no "
+    "more than the inputs, and the inputs of o, which must be fewer than the outputs."
 )
 _ABSENT: Final = (
-    "Single heads are shown for q, k and v of models whose config.json is on this machine, where the outputs are no "
-    "wider than the inputs: only then do the stored factors have a row for every output."
+    f"Single heads are shown of models whose config.json is on this machine, where the stored factors divide as heads "
+    f"do. {_SIDES}"
 )
-_WITHOUT_O: Final = "Not of o: heads divide its inputs, and the stored factors have a row for every output only."
 _DARK: Final = {"rank_fraction": "(dark: compressible)", "share": "(dark: little)", "lost": "(dark: little)"}
 _MOST_NAMED: Final = 4
 
@@ -55,7 +58,7 @@ def show_heads(analysis: Analysis, choices: Choices, cuts: Mapping[str, int]) ->
         st.info(_ABSENT)
         return
     with st.container(horizontal=True):
-        kind = option_picker("Heads of", {kind: kind for kind in kinds}, key="heads", help_text=_WITHOUT_O, in_url=True)
+        kind = option_picker("Heads of", {kind: kind for kind in kinds}, key="heads", help_text=_SIDES, in_url=True)
         value = option_picker("Shown", tables.HEAD_VALUES, key="head-value", help_text=_HELP, in_url=True)
     of_kind = {name: spectra for name, spectra in found.items() if analysis.projections[name].kind == kind}
     table = tables.heads(analysis.projections, of_kind, layout, cuts)

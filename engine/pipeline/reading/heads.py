@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cache import Key, read_as_float32
-from engine.analysis.heads import HeadLayout, HeadSpectra, head_spectra, layout_of
+from engine.analysis.heads import HeadLayout, HeadSpectra, divides_inputs, head_spectra, layout_of
 from engine.pipeline.reading.analyses import analysis_spec
 from engine.specs import ModelSource
 
@@ -46,7 +46,7 @@ def _config_file(store: Store, analysis: Analysis) -> Path | None:
 
 
 def heads(store: Store, analysis: Analysis, metric: Metric) -> dict[str, HeadSpectra]:
-    """Return the heads of every projection whose outputs heads divide and which was decomposed on that side, by name.
+    """Return the heads of every projection that was decomposed on the side which heads divide, by name.
 
     Raises:
         RankScopeError: the analysis stored no factors in this metric.
@@ -60,19 +60,22 @@ def heads(store: Store, analysis: Analysis, metric: Metric) -> dict[str, HeadSpe
     found = {}
     for layer, fingerprint in zip(layers, analysis.about["factors"][metric], strict=True):
         counts = {
-            p.name: number
+            p: number
             for p in analysis.inventory.projections
             if p.layer == layer and (number := layout.count(p)) is not None
         }
         artifact = store.read(Key("factors", fingerprint))
         sides = artifact.json("blocks.json")
-        names = [name for name in counts if sides[name]["on_output_side"]]
-        if not names:
+        divided = [p for p in counts if sides[p.name]["on_output_side"] is not divides_inputs(p)]
+        if not divided:
             continue
         energies = artifact.arrays("spectrum.safetensors")
-        wanted = [f"{part}/{name}" for name in names for part in ("basis", "dual")]
+        wanted = [f"{part}/{p.name}" for p in divided for part in ("basis", "dual")]
         stored = read_as_float32(artifact.path("factors.safetensors"), wanted)
-        for name in names:
-            dual, of_block = stored.get(f"dual/{name}"), energies[f"energies/{name}"]
-            found[name] = head_spectra(stored[f"basis/{name}"], dual, of_block, counts[name])
+        for projection in divided:
+            name = projection.name
+            basis, dual = stored[f"basis/{name}"], stored.get(f"dual/{name}")
+            if divides_inputs(projection) and dual is not None:
+                basis, dual = dual.T, basis.T
+            found[name] = head_spectra(basis, dual, energies[f"energies/{name}"], counts[projection])
     return found
