@@ -83,7 +83,7 @@ def take_reference(
     report: Report,
     autocast_to: torch.dtype = torch.float32,
 ) -> DenseReference:
-    """Run the dense model over ``tokens`` (n_sequences, length), with products in ``autocast_to`` if it is in memory.
+    """Run the dense model over ``tokens`` (n_sequences, length), with products in ``autocast_to``.
 
     Raises:
         NumericalError: a loss is not finite.
@@ -173,7 +173,7 @@ def _heads(
     autocast_to: torch.dtype,
 ) -> Iterator[Head]:
     if isinstance(module, LayerByLayer):
-        yield from module.heads(batches, report, stage)
+        yield from module.heads(batches, report, stage, autocast_to)
         return
     device = device_of(module)
     for batch in batches:

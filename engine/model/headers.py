@@ -21,7 +21,7 @@ _HALF: Final = ("BF16", "F16")
 _PER_TOKEN: Final = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 _LONGEST_HEADER: Final = 100_000_000
 _GGUF_SIZES: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_GGUF_STRING, _GGUF_ARRAY = 8, 9
+_GGUF_COUNT, _GGUF_STRING, _GGUF_ARRAY = 4, 8, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,13 @@ def _of_gguf(file: Path) -> ModelHeader:
             (n_dimensions,) = struct.unpack("<I", opened.read(4))
             shapes[name] = struct.unpack(f"<{n_dimensions}Q", opened.read(8 * n_dimensions))[::-1]
             struct.unpack("<IQ", opened.read(12))
-    return _summed(values.get("general.architecture") or "unknown", shapes, file.stat().st_size)
+    architecture = str(values.get("general.architecture") or "unknown")
+    used = values.get(f"{architecture}.expert_used_count")
+    return replace(
+        _summed(architecture, shapes, file.stat().st_size),
+        has_experts=f"{architecture}.expert_count" in values,
+        experts_per_token=used if isinstance(used, int) else None,
+    )
 
 
 def _gguf_string(file: BinaryIO) -> str:
@@ -133,10 +139,13 @@ def _gguf_string(file: BinaryIO) -> str:
     return file.read(length).decode(errors="replace")
 
 
-def _gguf_value(file: BinaryIO, kind: int) -> str | None:
-    """Read past a value; return it if it is a string."""
+def _gguf_value(file: BinaryIO, kind: int) -> str | int | None:
+    """Read past a value; return it if it is a string or a count."""
     if kind == _GGUF_STRING:
         return _gguf_string(file)
+    if kind == _GGUF_COUNT:
+        (count,) = struct.unpack("<I", file.read(4))
+        return int(count)
     if kind == _GGUF_ARRAY:
         inner, length = struct.unpack("<IQ", file.read(12))
         if inner in _GGUF_SIZES:

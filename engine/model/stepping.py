@@ -44,12 +44,13 @@ class LayerSteps:
 
     Args:
         module: the model, in evaluation mode; the same between calls.
+        alike: those of a model of other weights, whose layers have run.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, alike: LayerSteps | None = None) -> None:
         self._module = module
         self._layers = list(decoder_layers(module))
-        self._forms: dict[int, _Form] = {}
+        self._forms: dict[int, _Form] = {} if alike is None else dict(alike._forms)
 
     @property
     def n_layers(self) -> int:
@@ -106,6 +107,8 @@ class LayerSteps:
     ) -> Iterator[None]:
         """Put stand-ins in the places of all layers and ``wanted`` in that of ``index``."""
         called: list[int] = []
+        # Like what a layer returns whose output nothing later may read.
+        lost = [torch.full_like(t, torch.nan if t.is_floating_point() else 0, requires_grad=False) for t in before]
 
         def stand_in(at: int) -> Callable[..., object]:
             def run(*args: Any, **keywords: Any) -> object:
@@ -116,9 +119,10 @@ class LayerSteps:
                 called.append(at)
                 if at == index and wanted is not None:
                     return wanted(*args, **keywords)
-                # A copy, because some models add to what a layer returned in place.
-                given = [t.clone() for t in before] if at == index - 1 else self._poison(at, before)
-                return self._forms[at].filled(given)
+                form = self._forms[at]
+                if at == index - 1:  # a copy, because some models add to what a layer returned in place
+                    return form.filled([tensor.clone() for tensor in before])
+                return form.filled([lost[min(i, len(lost) - 1)] for i in range(len(form.places))])
 
             return run
 
@@ -126,13 +130,6 @@ class LayerSteps:
             for at, layer in enumerate(self._layers):
                 stack.enter_context(standing_in(layer, stand_in(at)))
             yield
-
-    def _poison(self, at: int, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Return tensors like those of a layer whose output nothing later may read."""
-        return [
-            torch.full_like(like, torch.nan if like.is_floating_point() else 0, requires_grad=False)
-            for like in (before[min(i, len(before) - 1)] for i in range(len(self._forms[at].places)))
-        ]
 
     def _tensors(self, index: int, output: object) -> list[torch.Tensor]:
         leaves, spec = _pytree.tree_flatten(output)

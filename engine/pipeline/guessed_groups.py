@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import replace
-from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 from engine.types import Experts, InputGroup, Projection
@@ -64,14 +63,16 @@ def _beside(header: ModelHeader) -> dict[tuple[int, str], list[Projection]]:
 
 
 def _stored_stacks(header: ModelHeader) -> Iterator[tuple[int, Projection, Projection]]:
-    """Yield how many experts a layer has, and a matrix of gate and up, and of down, where each is one tensor."""
+    """Yield how many experts a layer has, and one's matrix of gate and up, and of down, where each kind is a tensor."""
     of_layers: dict[int, list[tuple[int, Projection]]] = defaultdict(list)
     for name, (count, out_features, in_features) in header.stacks.items():
         if (found := _PLACE.search(name)) is not None and min(out_features, in_features) >= _LEAST_SIDE:
             one = Projection(name, int(found[1]), found[2], out_features, in_features)
             of_layers[one.layer].append((count, one))
     for of_layer in of_layers.values():
-        for (count, up), (count_of_down, down) in permutations(of_layer, 2):
-            fits = count == count_of_down and up.out_features == 2 * down.in_features
-            if fits and up.in_features == down.out_features == header.width:
-                yield count, up, down
+        for place, (count, down) in enumerate(of_layer):
+            others = of_layer[:place] + of_layer[place + 1 :]
+            readers = [one for n, one in others if n == count and one.in_features == down.out_features == header.width]
+            if readers and sum(one.out_features for one in readers) == 2 * down.in_features:
+                yield count, replace(readers[0], out_features=2 * down.in_features), down
+                break

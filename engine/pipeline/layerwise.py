@@ -12,19 +12,20 @@ from engine.model.module import decoder_layers
 from engine.model.stacks import stacks_as_modules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from torch import nn
 
+    from engine.evaluation.streamed import Start
     from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
     from engine.model.opening import OpenModel
     from engine.types import BlockRank
 
 
-def dense_by_layer(model: OpenModel) -> LayerByLayer:
-    """Return a dense model that reads its layers one at a time."""
-    return LayerByLayer(model.module, model.holding)
+def dense_by_layer(model: OpenModel, keep: Collection[int] = ()) -> LayerByLayer:
+    """Return a dense model that reads its layers one at a time, and keeps where other runs will begin."""
+    return LayerByLayer(model.module, model.holding, keep=keep)
 
 
 class CompressedLayers:
@@ -80,9 +81,9 @@ class CompressedLayers:
                 self._finish(layer)
             yield
 
-    def run(self) -> LayerByLayer:
-        """Return the compressed model."""
-        return LayerByLayer(self.module, self.held)
+    def run(self, start: Start | None = None) -> LayerByLayer:
+        """Return the compressed model, which begins where the dense one does or at a layer before the first block."""
+        return LayerByLayer(self.module, self.held, start=start)
 
 
 def _copy_without_layers(module: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine.compression.apply import compress
 from engine.errors import ModelError, ResourceError
+from engine.evaluation.streamed import LayerByLayer
 from engine.machine import versions
 from engine.model.headers import read_header
 from engine.model.module import resolve_device
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from cache import Key
     from engine.analysis.value import Analysis
     from engine.compression.apply import Parts
-    from engine.evaluation.streamed import LayerByLayer
+    from engine.evaluation.streamed import Start
     from engine.factorization.blocks import Factors
     from engine.factorization.neurons import Neurons
     from engine.progress import Report
@@ -133,6 +134,12 @@ class OpenedAnalysis:
         if self.dense.weights is None or self.weight_bits != 16 or rank_map.is_rounded:
             return self.module(rank_map, refinement)
         return self.by_layer(rank_map, refinement).run()
+
+    def continued(self, rank_map: RankMap, start: Start) -> LayerByLayer:
+        """Return the model under a checked rank map that begins where the dense one was, up to its first block."""
+        if self.dense.weights is None:
+            return LayerByLayer(self.module(rank_map), self.dense.holding, start=start)
+        return self.by_layer(rank_map).run(start)
 
     def by_layer(self, rank_map: RankMap, refinement: Key | None = None, *, apart: bool = False) -> CompressedLayers:
         """Return the layers of the model under a checked rank map, at the bits of the whole model; see there."""

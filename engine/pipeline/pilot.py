@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from engine.errors import InfeasibleBudgetError
+from engine.errors import InfeasibleBudgetError, UnstreamableError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.pipeline.bands import bands_of
 from engine.pipeline.layerwise import dense_by_layer
-from engine.pipeline.plan import N_BANDS
 from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric
 from engine.types import RANK_FORMATS, Budget, Format, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from numpy.typing import NDArray
-
     from engine.analysis.value import Analysis
+    from engine.evaluation.perplexity import DenseReference
+    from engine.evaluation.streamed import Start
+    from engine.model.opening import OpenModel
     from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
     from engine.rank_map.document import RankMap
@@ -65,7 +66,7 @@ def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationS
     """
     analysis = opened.analysis
     layers = sorted({group.layer for group in analysis.inventory.groups})
-    bands = _bands(len(layers))
+    bands = bands_of(len(layers))
     kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
     is_known = Metric.LOSS in analysis.nats
     maps = {kind: _map_of(analysis, formats) for kind, formats in kinds.items() if is_known}
@@ -94,12 +95,6 @@ def weigh_depths(opened: OpenedAnalysis, tokens: torch.Tensor, spec: EvaluationS
     return DepthWeights(by_layer("ranks"), by_layer("widths"))
 
 
-def _bands(n_layers: int) -> list[NDArray[np.int64]]:
-    """Return fifths of the layers, the last of them in halves: what widths cost rises steeply there."""
-    *first, last = np.array_split(np.arange(n_layers), min(N_BANDS - 1, n_layers))
-    return [*first, *(half for half in np.array_split(last, 2) if len(half))]
-
-
 def _map_of(analysis: Analysis, formats: Collection[Format]) -> RankMap | None:
     """Return what water-filling makes of the model with some formats; ``None``: they alone do not save enough."""
     budget = Budget.of_kept_fraction(_KEPT, analysis.inventory.compressible_params)
@@ -124,18 +119,40 @@ def _increases(
     spec: EvaluationSpec,
     report: Report,
 ) -> dict[tuple[str, int], float]:
-    """Return the increase of the loss under every map, measured in the analysis's type where that is in memory.
+    """Return the increase of the loss under every map, measured in the analysis's type.
 
-    How the increases compare is that of the divergences from the dense model, which vary less from text to text.
+    Where layers can run one at a time, runs begin with the first that a map changes. How the increases compare is that
+    of the divergences from the dense model, which vary less from text to text.
     """
-    dense, found = opened.dense, {}
+    found = {}
     dtype = getattr(torch, analysis_spec(opened.analysis).calibration.compute_dtype)
-    module = dense.module if dense.weights is None else dense_by_layer(dense)
-    reference = take_reference(module, tokens, spec, report, dtype)
+    first = {
+        part: min(opened.analysis.projections[b.members[0]].layer for b in one.blocks) for part, one in parts.items()
+    }
+    reference, starts = _dense_run(opened.dense, set(first.values()), tokens, spec, report, dtype)
     for done, (part, one) in enumerate(parts.items()):
         report("pilot", done / len(parts), f"Weighing depths: part {done + 1} of {len(parts)}, {part[0]} alone")
-        found[part] = measure(opened.runnable(one), tokens, reference, spec, report, dtype)
+        module = opened.continued(one, starts[first[part]]) if starts else opened.module(one)
+        found[part] = measure(module, tokens, reference, spec, report, dtype)
     divergence = sum(each.divergence for each in found.values())
     increase = max(sum(each.nll - each.dense_nll for each in found.values()), divergence / 2)
     share = increase / divergence if divergence > 0 else 0.0
     return {part: each.divergence * share for part, each in found.items()}
+
+
+def _dense_run(
+    dense: OpenModel,
+    layers: Collection[int],
+    tokens: torch.Tensor,
+    spec: EvaluationSpec,
+    report: Report,
+    dtype: torch.dtype,
+) -> tuple[DenseReference, Mapping[int, Start]]:
+    """Return what the dense model predicts, and where runs that begin with ``layers`` can, if any can at all."""
+    by_layer = dense_by_layer(dense, keep=layers)
+    try:
+        return take_reference(by_layer, tokens, spec, report, dtype), by_layer.starts
+    except UnstreamableError:
+        if dense.weights is not None:
+            raise
+        return take_reference(dense.module, tokens, spec, report, dtype), {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from engine.calibration.sides import is_wide, statistics_bytes
 from engine.machine import MOST_LOGITS, free_memory_bytes
+from engine.pipeline.bands import bands_of
 from engine.pipeline.guessed_groups import guess_groups
 from engine.pipeline.runs import runs_of
 from engine.results.words import megabytes
@@ -41,10 +42,8 @@ _FORWARD_OVERHEAD: Final = 2.1
 """Seconds of calibration passes, and of passes that only measure, over those of their products at full pace."""
 N_SEQUENCES: Final = 4
 """Of the calibration text, after those that the analysis reads, on which predictions are weighed."""
-N_BANDS: Final = 6
-"""Of neighbouring layers, which are compressed together there."""
 _SAVED: Final = 0.3
-"""Of a band's parameters."""
+"""Of the parameters of a band of layers, which are compressed together there."""
 _SHARE_OF_FREE_MEMORY: Final = 0.25
 """That what layers return may take before it goes to disk."""
 
@@ -55,7 +54,7 @@ class Work:
 
     Attributes:
         pass_flops: of the model's own products, forward and backward.
-        single_flops: of those in float32: second moments, and passes that weigh layers opened in float32 one by one.
+        single_flops: of second moments, which are in float32.
         eigen_cubes: n^3 of eigendecompositions, and of products and eliminations beside them in the same unit.
     """
 
@@ -132,7 +131,7 @@ def plan_analysis(
     # Of one layer: its states, in a few copies, and of the head: logits in five.
     running = batch * int(_active_params(header, groups) / max(header.n_layers * header.width, 1)) * 3 * 2
     head = 5 * 4 * min(batch * header.vocabulary, MOST_LOGITS)
-    band = -(-header.n_layers // (N_BANDS - 1)) * layer
+    band = max((len(band) for band in bands_of(header.n_layers)), default=0) * layer
     weighing = int((1 - _SAVED) * band) + head if Metric.LOSS in spec.metrics else 0
     neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
     decomposing = min(len(runs), 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
@@ -148,7 +147,7 @@ def plan_analysis(
     states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
     kept = states if states_in_memory(states) else 0
     memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
-    work = _work(header, spec, groups, downs, is_single=is_single, streams=streams)
+    work = _work(header, spec, groups, downs, streams=streams)
     return AnalysisPlan(streams, memory, disk, states - kept, work)
 
 
@@ -163,7 +162,6 @@ def _work(
     groups: Sequence[InputGroup],
     downs: Collection[str],
     *,
-    is_single: bool,
     streams: bool,
 ) -> Work:
     tokens = spec.corpus.n_sequences * spec.corpus.length
@@ -183,12 +181,11 @@ def _work(
         cubes += of_block * group.members[0].matrices * sum(float(side) ** 3 for side in sides)
         if Metric.LOSS in spec.metrics:
             cubes += _CUBES_OF_NEURONS * sum(float(p.in_features) ** 3 for p in group.members if p.name in downs)
-    n_bands = min(N_BANDS, header.n_layers)
-    of_bands = (bool(kinds) + kinds * (n_bands - _SAVED)) * active
+    bands = bands_of(header.n_layers)  # a run begins with the first layer of its band
+    of_bands = (bool(kinds) + kinds * (sum(1 - band[0] / header.n_layers for band in bands) - _SAVED)) * active
     of_weighing = _FORWARD_OVERHEAD * 2 * N_SEQUENCES * spec.corpus.length
-    of_weighing *= of_bands + (bool(kinds) + kinds * n_bands) * head
-    in_single = streams and is_single
-    return Work(of_passes + of_weighing * (not in_single), of_moments + of_weighing * in_single, cubes)
+    of_weighing *= of_bands + (bool(kinds) + kinds * len(bands)) * head
+    return Work(of_passes + of_weighing, of_moments, cubes)
 
 
 def _active_params(header: ModelHeader, groups: Sequence[InputGroup]) -> float:

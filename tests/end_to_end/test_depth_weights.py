@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine.errors import NumericalError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.model.stepping import LayerSteps
 from engine.operations import Analyse
 from engine.pipeline import analyse as analysing
 from engine.pipeline import pilot
@@ -23,7 +25,7 @@ from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import RANK_FORMATS, Budget, Format, Metric
-from tests.support import toys
+from tests.support import architectures, toys
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,18 @@ def analysed(home, model, text):
     return load_analysis(home.store, asked.run(home, ignore_progress)["analysis"])
 
 
-def of_part(opened, tokens, analysis, formats, layers, *, fits):
+def counted_runs(monkeypatch):
+    run, original = Counter(), LayerSteps.run
+
+    def counting(steps, index, *others):
+        run[index] += 1
+        return original(steps, index, *others)
+
+    monkeypatch.setattr(LayerSteps, "run", counting)
+    return run
+
+
+def of_part(opened, tokens, analysis, formats, layers):
     """Return divergence, measured and predicted nats of the blocks that a water-filled map has in some layers."""
     budget = Budget.of_kept_fraction(0.7, analysis.inventory.compressible_params)
     request = Request(formats=formats)
@@ -55,7 +68,7 @@ def of_part(opened, tokens, analysis, formats, layers, *, fits):
     blocks = tuple(block for block in whole.blocks if analysis.projections[block.members[0]].layer in layers)
     part = replace(whole, blocks=blocks)
     spec = EvaluationSpec(CorpusSpec.parse("demo", part="calibration", n_sequences=4, length=32), batch_size=1)
-    of_passes = getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"]) if fits else torch.float32
+    of_passes = getattr(torch, analysis.about["spec"]["calibration"]["compute_dtype"])
     reference = take_reference(opened.dense.module, tokens, spec, ignore_progress, of_passes)
     found = measure(opened.module(part), tokens, reference, spec, ignore_progress, of_passes)
     return np.array([found.divergence, found.nll - found.dense_nll, cost_of(analysis, part).nats])
@@ -65,8 +78,10 @@ def of_part(opened, tokens, analysis, formats, layers, *, fits):
 def test_weights_are_what_parts_of_both_kinds_lose_over_the_promised(tmp_path, trained, text_file, monkeypatch, fits):
     monkeypatch.setattr(pilot, "_VISIBLE_NATS", 1e-4)
     monkeypatch.setattr(analysing, "fits_whole", lambda *_: fits)  # whether a second copy does
-    home = Home(tmp_path / "home")
+    home, run = Home(tmp_path / "home"), counted_runs(monkeypatch)
     analysis = analysed(home, trained, text_file)
+    # Of four sequences each: all layers of the dense model, then those from the first that a part changes on.
+    assert run == Counter({0: 4 * 3, 1: 4 * 5, 2: 4 * 7})
     weights = analysis.about[DEPTH_WEIGHTS]
     stored = home.store.read(next(iter(home.store.keys("analysis")))).arrays("spectra.safetensors")
     raw = {name: stored[f"nats/loss/{name}"] for name in analysis.nats[Metric.LOSS]}
@@ -82,7 +97,7 @@ def test_weights_are_what_parts_of_both_kinds_lose_over_the_promised(tmp_path, t
     unread = read_sequences(session.opened.dense, corpus, None)[6:]
     kinds = {"ranks": RANK_FORMATS, "widths": frozenset({Format.WIDTH})}
     found = {
-        (kind, layer): of_part(session.opened, unread, unweighed, formats, {layer}, fits=fits)
+        (kind, layer): of_part(session.opened, unread, unweighed, formats, {layer})
         for kind, formats in kinds.items()
         for layer in layers
     }
@@ -113,6 +128,16 @@ def test_widths_of_an_older_analysis_keep_their_one_weight(tmp_path, model_folde
     assert mlps
     for name, nats in older.nats[Metric.LOSS].items():
         assert np.array_equal(nats, analysis.nats[Metric.LOSS][name] * (0.5 if name in mlps else 1.0))
+
+
+def test_layers_that_cannot_run_one_at_a_time_are_weighed_in_whole_runs(
+    tmp_path, toy_tokenizer, text_file, monkeypatch
+):
+    monkeypatch.setattr(pilot, "_VISIBLE_NATS", 0.0)
+    architectures.build("gemma3n_text").save_pretrained(tmp_path / "model")
+    toy_tokenizer.save_pretrained(tmp_path / "model")
+    weights = analysed(Home(tmp_path / "home"), tmp_path / "model", text_file).about[DEPTH_WEIGHTS]
+    assert len(set(weights["ranks"])) > 1
 
 
 def test_an_analysis_is_kept_where_its_depths_cannot_be_weighed(tmp_path, trained, text_file, monkeypatch):
