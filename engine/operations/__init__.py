@@ -13,6 +13,7 @@ from engine.operations._subjects import OnText
 from engine.operations.analyse import Analyse
 from engine.operations.analyse_shard import AnalyseShard
 from engine.operations.compare import Compare
+from engine.operations.compress import Compress
 from engine.operations.evaluate import Evaluate
 from engine.operations.export import Export
 from engine.operations.fetch_demo import FetchDemo
@@ -38,6 +39,7 @@ __all__ = [
     "Analyse",
     "AnalyseShard",
     "Compare",
+    "Compress",
     "Evaluate",
     "Export",
     "FetchDemo",
@@ -68,6 +70,7 @@ for _operation in (
     Refine,
     Export,
     Compare,
+    Compress,
     PostTrain,
     PredictRounding,
     Passages,

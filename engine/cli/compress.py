@@ -1,0 +1,46 @@
+"""``rankscope compress``: from a model and a size to a folder, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli._console import AsJson, Detach, finish_job, out, print_json
+from engine.cli._settings import Settings, with_settings
+from engine.cli.export import print_export
+from engine.jobs import JobQueue
+from engine.operations import Compress
+from engine.paths import given_path
+from engine.results.outcomes import Compressed
+from engine.results.words import percent, ratio
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: rankscope compress demo ./small --keep 0.6 --effort best")(compress)
+
+
+@with_settings(Compress)
+def compress(
+    model: Annotated[str, typer.Argument(help=Compress.settings()["model"].help)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help=Compress.settings()["folder"].help)],
+    settings: Settings,
+    queue: JobQueue,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
+    operation = Compress(model=model, folder=str(given_path(str(folder)).absolute()), **settings)
+    result = finish_job(operation, Compressed, queue, detach=detach, as_json=as_json)
+    if result is None:
+        return
+    if as_json:
+        print_json(result)
+        return
+    out.print(f"{result.model} at {percent(result.kept_fraction)} of its compressible parameters:")
+    for found in result.perplexities:
+        times = ratio(found.perplexity / found.dense_perplexity)
+        out.print(f"  {found.text}: perplexity {found.perplexity:.2f}, dense {found.dense_perplexity:.2f} ({times})")
+    print_export(result.exported)

@@ -1,0 +1,213 @@
+"""The operation ``compress``: from a model and a size to an exported model, measured beside the original."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from engine.errors import InvalidSpecError
+from engine.export.new_folder import require_new
+from engine.export.onnx.needed import require_onnx
+from engine.export.record import read_record
+from engine.export.specs import ExportDtype, ExportFormat, ExportSpec
+from engine.operations._base import setting
+from engine.operations._subjects import Device, OnTexts, OtherText, Sequences, Source
+from engine.operations.analyse import EFFORTS, Analyse
+from engine.operations.export import Export
+from engine.progress import part_of
+from engine.results.words import megabytes, percent
+from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec, RefinementSpec
+from engine.types import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cache import Key, Store
+    from engine.analysis.value import Analysis
+    from engine.progress import Report
+    from engine.rank_map.document import RankMap
+    from engine.results.outcomes import ComparedPerplexity, Compressed
+    from engine.settings import Home
+
+_METHOD: Final = "water-filling"
+_NARROWED_TO: Final = 0.8
+"""Where the first of two steps ends."""
+_TWO_STEPS_BELOW: Final = 0.65
+"""Kept fractions at which two steps give the better model (docs/benchmarks.md, "In two steps")."""
+
+
+class Compress(OnTexts):
+    """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
+
+    name: ClassVar[str] = "compress"
+    preset_by: ClassVar[str] = "effort"
+    preset_values: ClassVar[Mapping[str, Mapping[str, object]]] = EFFORTS
+
+    model: Source = Field(default="demo", description=Analyse.settings()["model"].help)
+    folder: str = Field(description="Where the model goes; new or empty.")
+    keep: float | None = Field(
+        default=None, gt=0, lt=1, description="Size: kept fraction of the compressible parameters."
+    )
+    mb: float | None = Field(default=None, gt=0, description="Size: 10^6 bytes of the whole model in 16 bits.")
+    effort: Literal["fast", "good", "best"] = Field(default="good", description=Analyse.settings()["effort"].help)
+    narrow_to: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="First narrow MLPs alone to this kept fraction, and take the statistics again before ranks are "
+        f"chosen; 1: one step; default: {_NARROWED_TO} for sizes below {_TWO_STEPS_BELOW}.",
+    )
+    correct: bool = Field(default=True, description="Fit the left factors in closed form to the layers before them.")
+    format: ExportFormat = setting(ExportSpec, "format", Export.settings()["format"].help)
+    dtype: ExportDtype = setting(ExportSpec, "dtype", Export.settings()["dtype"].help)
+    trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", Analyse.settings()["trust_remote_code"].help)
+    n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")
+    held_out: Sequences = Field(default=20, description="Held-out sequences of the text.")
+    other_text: OtherText = ""
+    device: Device = "auto"
+
+    def _analyse(self) -> Analyse:
+        same = ("model", "text", "text_field", "length", "effort", "n_sequences", "trust_remote_code", "device")
+        return Analyse(**{name: getattr(self, name) for name in same})
+
+    def _evaluations(self) -> tuple[EvaluationSpec, ...]:
+        texts = self.model_copy(update={"n_sequences": self.held_out}).corpora()
+        return tuple(EvaluationSpec(corpus) for corpus in texts)
+
+    def memory_bytes(self) -> int | None:
+        """Return the peak of the analysis."""
+        return self._analyse().memory_bytes()
+
+    def check(self) -> None:
+        """Check that there is one size, such a model and texts, and that the folder is new or this operation's own."""
+        if (self.keep is None) == (self.mb is None):
+            raise InvalidSpecError(
+                f"{'Neither' if self.keep is None else 'Both'} of keep and mb set the size of the model; give one."
+            )
+        if self.keep is not None and self.narrow_to is not None and self.narrow_to < self.keep:
+            raise InvalidSpecError(
+                f"The model was to be narrowed to {percent(self.narrow_to)} on its way to {percent(self.keep)}; give a "
+                "narrow_to above the size, or 1 for one step."
+            )
+        self._analyse().check()
+        self._evaluations()
+        self.into(ExportSpec)
+        if self.format is ExportFormat.ONNX:
+            require_onnx()
+        if read_record(Path(self.folder)) is None:
+            require_new(Path(self.folder))
+
+    def title(self, store: Store) -> str:  # noqa: ARG002
+        """Return what a person calls the job."""
+        size = percent(self.keep) if self.keep is not None else megabytes(1e6 * (self.mb or 0.0))
+        return f"Compress {self._analyse().spec().model.label} to {size}"
+
+    def run(self, home: Home, report: Report) -> Compressed:
+        """Compress, measure and export; what was finished before is not done again."""
+        from engine.pipeline.refine import refine
+        from engine.results.outcomes import Compressed
+
+        began = time.monotonic()
+        original = self._analysed(home, self._analyse(), part_of(report, 0.0, 0.3))
+        rank_map = self._allocated(original, original)
+        narrowed, last, steps = self._narrowed_map(original, rank_map), original, []
+        if narrowed is not None:
+            steps.append((original, narrowed, None))
+            folder = self._narrowed(home, original, narrowed, part_of(report, 0.3, 0.35))
+            again = self._analyse().changed(model=folder, trust_remote_code=True)
+            last = self._analysed(home, again, part_of(report, 0.35, 0.7))
+            rank_map = self._allocated(last, original)
+        refinement = None
+        if self.correct:
+            corrected = RefinementSpec(compute_dtype="auto")
+            refinement = refine(home, last.id, rank_map, corrected, part_of(report, 0.7, 0.85), device=self.device)
+        found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
+        export = Export(
+            analysis=last.id,
+            rank_map=rank_map.to_json(),
+            folder=self.folder,
+            format=self.format,
+            dtype=self.dtype,
+            refinement=None if refinement is None else refinement.fingerprint,
+        )
+        exported = export.run(home, part_of(report, 0.95, 1.0))
+        dense = original.inventory
+        untouched = dense.total_params - dense.compressible_params
+        return Compressed(
+            model=original.about["model"],
+            analyses=tuple(dict.fromkeys((original.id, last.id))),
+            kept_fraction=(exported.model_params - untouched) / dense.compressible_params,
+            perplexities=found,
+            exported=exported,
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+    def _analysed(self, home: Home, analyse: Analyse, report: Report) -> Analysis:
+        from engine.pipeline.reading.analyses import load_analysis
+
+        return load_analysis(home.store, analyse.run(home, report)["analysis"])
+
+    def _allocated(self, analysis: Analysis, original: Analysis) -> RankMap:
+        """Return the map that brings an analysed model to the size, which is a fraction of the original."""
+        from engine.methods.allocate import Target, allocate_to_target, rule_of
+        from engine.pipeline.reading.analyses import curves_by_metric
+        from engine.prediction.runs import predictor_on
+
+        share = original.inventory.compressible_params / analysis.inventory.compressible_params
+        target = Target(keep=None if self.keep is None else self.keep * share, mb=self.mb)
+        rule = rule_of(_METHOD, curves_by_metric(analysis))
+        return allocate_to_target(analysis, _METHOD, rule, target, predictor_on(None))
+
+    def _narrowed_map(self, original: Analysis, rank_map: RankMap) -> RankMap | None:
+        """Return the map of the first of two steps; ``None``: the size is reached in one."""
+        from engine.methods.allocate import Request, allocate_rank_map
+        from engine.methods.cost import cost_of
+        from engine.pipeline.reading.analyses import curves_by_metric
+        from engine.types import Budget
+
+        kept, wanted = cost_of(original, rank_map).kept_fraction, self.narrow_to
+        if wanted is None:
+            can = kept < _TWO_STEPS_BELOW and bool(original.inventory.mlps)
+            wanted = _NARROWED_TO if can else 1.0
+        if wanted == 1:
+            return None
+        budget = Budget.of_kept_fraction(wanted, original.inventory.compressible_params)
+        widths = Request(formats=frozenset({Format.WIDTH}))
+        return allocate_rank_map(original, curves_by_metric(original), _METHOD, budget, widths)
+
+    def _narrowed(self, home: Home, original: Analysis, narrowed: RankMap, report: Report) -> str:
+        """Export the model of the first step among the exports of the home, and return its folder."""
+        from engine.rank_map.identity import map_id
+
+        folder = home.exports / f"narrowed-{map_id(narrowed)[:12]}"
+        Export(analysis=original.id, rank_map=narrowed.to_json(), folder=str(folder)).run(home, report)
+        return str(folder)
+
+    def _measured(
+        self, home: Home, steps: Sequence[tuple[Analysis, RankMap, Key | None]], report: Report
+    ) -> tuple[ComparedPerplexity, ...]:
+        """Measure what every step came to; the first is one of the original model, the last the result."""
+        from engine.pipeline.evaluate import EvaluationSession
+        from engine.results.outcomes import ComparedPerplexity
+
+        rows, texts = [], self._evaluations()
+        for index, text in enumerate(texts):
+            told = part_of(report, index / len(texts), (index + 1) / len(texts))
+            found = []
+            for analysis, rank_map, refinement in steps:
+                session = EvaluationSession(home, analysis.id, text, told, device=self.device)
+                found.append(session.measure(rank_map, told, refinement))
+            first, last = found[0], found[-1]
+            rows.append(
+                ComparedPerplexity(
+                    text=last.text_title,
+                    n_tokens=last.n_tokens,
+                    dense_perplexity=first.dense_perplexity,
+                    narrowed_perplexity=first.perplexity if len(found) > 1 else None,
+                    perplexity=last.perplexity,
+                )
+            )
+        return tuple(rows)
