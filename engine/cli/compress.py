@@ -1,4 +1,4 @@
-"""``rankscope compress``: from a model and a size to a folder, in one command."""
+"""``rankscope compress``: from an analysis and a size to a folder, in one command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli._console import AsJson, Detach, finish_job, out, print_json
+from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.cli.export import print_export
 from engine.jobs import JobQueue
@@ -19,12 +19,12 @@ from engine.results.words import percent, ratio
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: rankscope compress demo ./small --keep 0.6 --effort best")(compress)
+    app.command(epilog="Example: rankscope compress 3f2a ./small --keep 0.6")(compress)
 
 
 @with_settings(Compress)
 def compress(
-    model: Annotated[str, typer.Argument(help=Compress.settings()["model"].help)],
+    analysis_id: AnalysisId,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help=Compress.settings()["folder"].help)],
     settings: Settings,
     queue: JobQueue,
@@ -32,7 +32,10 @@ def compress(
     as_json: AsJson = False,
 ) -> None:
     """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
-    operation = Compress(model=model, folder=str(given_path(str(folder)).absolute()), **settings)
+    from engine.pipeline.reading.analyses import load_analysis
+
+    analysis = load_analysis(artifact_store(), analysis_id)
+    operation = Compress(analysis=analysis.id, folder=str(given_path(str(folder)).absolute()), **settings)
     result = finish_job(operation, Compressed, queue, detach=detach, as_json=as_json)
     if result is None:
         return

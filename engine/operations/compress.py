@@ -1,10 +1,11 @@
-"""The operation ``compress``: from a model and a size to an exported model, measured beside the original."""
+"""The operation ``compress``: from an analysis and a size to an exported model, measured beside the original."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
@@ -14,16 +15,15 @@ from engine.export.onnx.needed import require_onnx
 from engine.export.record import read_record
 from engine.export.specs import ExportDtype, ExportFormat, ExportSpec
 from engine.operations._base import setting
-from engine.operations._subjects import Device, OnTexts, OtherText, Sequences, Source
-from engine.operations.analyse import EFFORTS, Analyse
+from engine.operations._subjects import Analysed, Device, OnTexts, OtherText, Sequences, analysed_model
 from engine.operations.export import Export
 from engine.progress import part_of
 from engine.results.words import megabytes, percent
-from engine.specs import CorpusSpec, EvaluationSpec, ModelSpec, RefinementSpec
+from engine.specs import EvaluationSpec, ModelSpec, RefinementSpec
 from engine.types import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from cache import Key, Store
     from engine.analysis.value import Analysis
@@ -43,16 +43,13 @@ class Compress(OnTexts):
     """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
 
     name: ClassVar[str] = "compress"
-    preset_by: ClassVar[str] = "effort"
-    preset_values: ClassVar[Mapping[str, Mapping[str, object]]] = EFFORTS
 
-    model: Source = Field(default="demo", description=Analyse.settings()["model"].help)
+    analysis: Analysed
     folder: str = Field(description="Where the model goes; new or empty.")
     keep: float | None = Field(
         default=None, gt=0, lt=1, description="Size: kept fraction of the compressible parameters."
     )
     mb: float | None = Field(default=None, gt=0, description="Size: 10^6 bytes of the whole model in 16 bits.")
-    effort: Literal["fast", "good", "best"] = Field(default="good", description=Analyse.settings()["effort"].help)
     narrow_to: float | None = Field(
         default=None,
         gt=0,
@@ -63,26 +60,15 @@ class Compress(OnTexts):
     correct: bool = Field(default=True, description="Fit the left factors in closed form to the layers before them.")
     format: ExportFormat = setting(ExportSpec, "format", Export.settings()["format"].help)
     dtype: ExportDtype = setting(ExportSpec, "dtype", Export.settings()["dtype"].help)
-    trust_remote_code: bool = setting(ModelSpec, "trust_remote_code", Analyse.settings()["trust_remote_code"].help)
-    n_sequences: Sequences = setting(CorpusSpec, "n_sequences", "Calibration sequences.")
-    held_out: Sequences = Field(default=20, description="Held-out sequences of the text.")
+    n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = ""
     device: Device = "auto"
 
-    def _analyse(self) -> Analyse:
-        same = ("model", "text", "text_field", "length", "effort", "n_sequences", "trust_remote_code", "device")
-        return Analyse(**{name: getattr(self, name) for name in same})
-
-    def _evaluations(self) -> tuple[EvaluationSpec, ...]:
-        texts = self.model_copy(update={"n_sequences": self.held_out}).corpora()
-        return tuple(EvaluationSpec(corpus) for corpus in texts)
-
-    def memory_bytes(self) -> int | None:
-        """Return the peak of the analysis."""
-        return self._analyse().memory_bytes()
+    def _texts(self) -> tuple[EvaluationSpec, ...]:
+        return tuple(EvaluationSpec(corpus) for corpus in self.corpora())
 
     def check(self) -> None:
-        """Check that there is one size, such a model and texts, and that the folder is new or this operation's own."""
+        """Check that there is one size, and such texts, and that the folder is new or this operation's own."""
         if (self.keep is None) == (self.mb is None):
             raise InvalidSpecError(
                 f"{'Neither' if self.keep is None else 'Both'} of keep and mb set the size of the model; give one."
@@ -92,38 +78,36 @@ class Compress(OnTexts):
                 f"The model was to be narrowed to {percent(self.narrow_to)} on its way to {percent(self.keep)}; give a "
                 "narrow_to above the size, or 1 for one step."
             )
-        self._analyse().check()
-        self._evaluations()
+        self._texts()
         self.into(ExportSpec)
         if self.format is ExportFormat.ONNX:
             require_onnx()
         if read_record(Path(self.folder)) is None:
             require_new(Path(self.folder))
 
-    def title(self, store: Store) -> str:  # noqa: ARG002
+    def title(self, store: Store) -> str:
         """Return what a person calls the job."""
         size = percent(self.keep) if self.keep is not None else megabytes(1e6 * (self.mb or 0.0))
-        return f"Compress {self._analyse().spec().model.label} to {size}"
+        return f"Compress {analysed_model(store, self.analysis)} to {size}"
 
     def run(self, home: Home, report: Report) -> Compressed:
         """Compress, measure and export; what was finished before is not done again."""
+        from engine.pipeline.reading.analyses import load_analysis
         from engine.pipeline.refine import refine
         from engine.results.outcomes import Compressed
 
         began = time.monotonic()
-        original = self._analysed(home, self._analyse(), part_of(report, 0.0, 0.3))
+        original = load_analysis(home.store, self.analysis)
         rank_map = self._allocated(original, original)
         narrowed, last, steps = self._narrowed_map(original, rank_map), original, []
         if narrowed is not None:
             steps.append((original, narrowed, None))
-            folder = self._narrowed(home, original, narrowed, part_of(report, 0.3, 0.35))
-            again = self._analyse().changed(model=folder, trust_remote_code=True)
-            last = self._analysed(home, again, part_of(report, 0.35, 0.7))
+            last = self._analysed_again(home, original, narrowed, part_of(report, 0.0, 0.6))
             rank_map = self._allocated(last, original)
         refinement = None
         if self.correct:
             corrected = RefinementSpec(compute_dtype="auto")
-            refinement = refine(home, last.id, rank_map, corrected, part_of(report, 0.7, 0.85), device=self.device)
+            refinement = refine(home, last.id, rank_map, corrected, part_of(report, 0.6, 0.85), device=self.device)
         found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
         export = Export(
             analysis=last.id,
@@ -144,11 +128,6 @@ class Compress(OnTexts):
             exported=exported,
             seconds=round(time.monotonic() - began, 1),
         )
-
-    def _analysed(self, home: Home, analyse: Analyse, report: Report) -> Analysis:
-        from engine.pipeline.reading.analyses import load_analysis
-
-        return load_analysis(home.store, analyse.run(home, report)["analysis"])
 
     def _allocated(self, analysis: Analysis, original: Analysis) -> RankMap:
         """Return the map that brings an analysed model to the size, which is a fraction of the original."""
@@ -178,13 +157,17 @@ class Compress(OnTexts):
         widths = Request(formats=frozenset({Format.WIDTH}))
         return allocate_rank_map(original, curves_by_metric(original), _METHOD, budget, widths)
 
-    def _narrowed(self, home: Home, original: Analysis, narrowed: RankMap, report: Report) -> str:
-        """Export the model of the first step among the exports of the home, and return its folder."""
+    def _analysed_again(self, home: Home, original: Analysis, narrowed: RankMap, report: Report) -> Analysis:
+        """Return the analysis of the narrowed model, which lies among the exports, with the settings of the first."""
+        from engine.pipeline.analyse import analyse
+        from engine.pipeline.reading.analyses import analysis_spec, load_analysis
         from engine.rank_map.identity import map_id
 
-        folder = home.exports / f"narrowed-{map_id(narrowed)[:12]}"
-        Export(analysis=original.id, rank_map=narrowed.to_json(), folder=str(folder)).run(home, report)
-        return str(folder)
+        folder = str(home.exports / f"narrowed-{map_id(narrowed)[:12]}")
+        Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder).run(home, part_of(report, 0.0, 0.1))
+        spec = replace(analysis_spec(original), model=ModelSpec.parse(folder, trust_remote_code=True))
+        key = analyse(home, spec, part_of(report, 0.1, 1.0), device=self.device)
+        return load_analysis(home.store, key.fingerprint)
 
     def _measured(
         self, home: Home, steps: Sequence[tuple[Analysis, RankMap, Key | None]], report: Report
@@ -193,7 +176,7 @@ class Compress(OnTexts):
         from engine.pipeline.evaluate import EvaluationSession
         from engine.results.outcomes import ComparedPerplexity
 
-        rows, texts = [], self._evaluations()
+        rows, texts = [], self._texts()
         for index, text in enumerate(texts):
             told = part_of(report, index / len(texts), (index + 1) / len(texts))
             found = []

@@ -23,6 +23,7 @@ COMMANDS = (
     ("refine",),
     ("export",),
     ("compare",),
+    ("compress",),
     ("report",),
     ("demo",),
     ("app",),

@@ -1,4 +1,4 @@
-"""``rankscope compress``: one command from a model and a size to a folder that transformers opens."""
+"""``rankscope compress``: one command from an analysis and a size to a folder that transformers opens."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ def terminal(tmp_path_factory):
     return Terminal(tmp_path_factory.mktemp("home"))
 
 
+TEXT = ("--n-sequences", 6, "--length", 32)
+
+
 @pytest.fixture(scope="module")
-def words(model_folder, text_file):
-    return (model_folder("llama-gqa"), "--text", text_file, "--n-sequences", 6, "--length", 32, "--held-out", 4)
+def analysis(terminal, model_folder, text_file):
+    return terminal.json("analyse", model_folder("llama-gqa"), "--text", text_file, *TEXT)["analysis"]
 
 
 def stored_params(folder):
@@ -26,15 +29,13 @@ def stored_params(folder):
 
 
 @pytest.fixture(scope="module")
-def in_one_step(terminal, words, tmp_path_factory):
-    model, *settings = words
+def in_one_step(terminal, analysis, text_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "small"
-    return terminal.json("compress", model, folder, "--keep", 0.8, *settings)
+    return terminal.json("compress", analysis, folder, "--keep", 0.8, "--text", text_file, *TEXT)
 
 
-def test_a_large_size_is_reached_in_one_step(terminal, words, in_one_step):
-    model, *settings = words
-    assert in_one_step["analyses"] == [terminal.json("analyse", model, *settings[:6])["analysis"]]
+def test_a_large_size_is_reached_in_one_step(in_one_step, analysis):
+    assert in_one_step["analyses"] == [analysis]
     assert 0.75 < in_one_step["kept_fraction"] <= 0.8
     (found,) = in_one_step["perplexities"]
     assert found["narrowed_perplexity"] is None
@@ -43,22 +44,21 @@ def test_a_large_size_is_reached_in_one_step(terminal, words, in_one_step):
     assert 1 <= stored_params(exported["folder"]) / exported["model_params"] < 1.02
 
 
-def test_a_small_size_of_the_original_is_reached_in_two_steps(terminal, words, in_one_step, tmp_path):
-    model, *settings = words
-    mb = 2 * in_one_step["exported"]["dense_params"] / 1e6 * 0.65
-    asked = ("compress", model, tmp_path / "small", "--mb", mb, *settings)
-    made = terminal.json(*asked)
-    assert made["analyses"][0] == in_one_step["analyses"][0]
-    assert len(made["analyses"]) == 2
-    size = 2 * made["exported"]["model_params"] / 1e6
-    assert 0.95 * mb < size <= mb
+def test_a_small_size_of_the_original_is_reached_in_two_steps(terminal, analysis, text_file, in_one_step, tmp_path):
     dense = in_one_step["exported"]["dense_params"]
-    compressible = (dense - made["exported"]["model_params"]) / (1 - made["kept_fraction"])
-    assert compressible == pytest.approx(
-        (dense - in_one_step["exported"]["model_params"]) / (1 - in_one_step["kept_fraction"])
+    mb = 2 * dense / 1e6 * 0.65
+    asked = ("compress", analysis, tmp_path / "small", "--mb", mb, "--text", text_file, *TEXT)
+    made = terminal.json(*asked)
+    assert made["analyses"][0] == analysis
+    assert len(made["analyses"]) == 2
+    assert 0.95 * mb < 2 * made["exported"]["model_params"] / 1e6 <= mb
+    # Both fractions are of the same parameters, those of the original.
+    saved, before = (
+        (dense - one["exported"]["model_params"]) / (1 - one["kept_fraction"]) for one in (made, in_one_step)
     )
-    (found,), (before,) = made["perplexities"], in_one_step["perplexities"]
-    assert found["dense_perplexity"] == before["dense_perplexity"]
+    assert saved == pytest.approx(before)
+    (found,), (in_one,) = made["perplexities"], in_one_step["perplexities"]
+    assert found["dense_perplexity"] == in_one["dense_perplexity"]
     assert len({found["dense_perplexity"], found["narrowed_perplexity"], found["perplexity"]}) == 3
     assert {**terminal.json(*asked), "seconds": 0} == {**made, "seconds": 0}
 
@@ -71,17 +71,12 @@ def test_a_small_size_of_the_original_is_reached_in_two_steps(terminal, words, i
         ({"keep": 0.8, "narrow_to": 0.7}, "narrowed to 70.0 % on its way to 80.0 %"),
     ],
 )
-def test_a_size_that_cannot_be_meant_is_a_sentence(given, sentence, tmp_path, model_folder, text_file):
-    operation = Compress(
-        model=str(model_folder("llama-gqa")), text=str(text_file), folder=str(tmp_path / "new"), **given
-    )
+def test_a_size_that_cannot_be_meant_is_a_sentence(given, sentence, tmp_path):
     with pytest.raises(InvalidSpecError, match=sentence):
-        operation.check()
+        Compress(analysis="3f2a", folder=str(tmp_path / "new"), **given).check()
 
 
-def test_a_folder_with_something_in_it_is_left_alone(terminal, words, tmp_path):
+def test_a_folder_with_something_in_it_is_left_alone(terminal, analysis, tmp_path):
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    model, *settings = words
-    refused = terminal("compress", model, tmp_path, "--keep", 0.5, *settings, code=1)
-    assert "is not empty" in refused.stderr
+    assert "is not empty" in terminal.error("compress", analysis, tmp_path, "--keep", 0.5)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
