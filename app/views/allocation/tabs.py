@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.components.rank_board.held import release_all
 from app.costed_maps import NoMap
+from app.views.allocation.compressing import compress_to_size
 from app.views.allocation.device import ask_device
 from app.views.allocation.measuring import measure_map
 from app.views.allocation.rank_map import show_rank_map
@@ -75,6 +76,7 @@ def _measure_and_export(board: BoardInput, active: CostedMap | NoMap, kept: floa
         return
     measure_map(analysis, active, rows, board.text)
     export_map(analysis, active, board.state.size_dtype)
+    compress_to_size(analysis, active, kept)
     st.download_button(
         "Download this rank map",
         active.rank_map.to_json(),
