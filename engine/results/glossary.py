@@ -50,7 +50,8 @@ TERMS: Final = (
     Term(
         "Predicted",
         "Computed from the analysis of the dense model and calibrated on measurements of other compressed models, "
-        "without running this one.",
+        "without running this one. The interval beside it is meant to hold nine measurements in ten; on the two models "
+        "where that was tried it held 79 to 100 %, least often while only one or two maps were measured.",
     ),
     Term("Measured", "Read off the compressed model itself, run on a text."),
     Term(
