@@ -34,12 +34,12 @@ def text(home: Path, n_sequences: int) -> EvaluationSpec:
 def test_a_stored_comparison_is_drawn_for_both_texts_with_its_table(
     open_page: Open, analysed_home: Path, toy_home: Path, toy_analysis: Analysis
 ) -> None:
-    assert not any("Every method" in found.value for found in open_page("results").subheader)
+    assert not any("Every method" in found.value for found in open_page("results").header)
     spec = ComparisonSpec((0.8, 0.5), ("svd-llm", "water-filling"), text(toy_home, 4), text(toy_home, 2))
     found = compare(Home(analysed_home), toy_analysis.id, spec, ignore_progress, device="cpu")
     page = open_page("results")
     assert not page.exception
-    assert next(heading.value for heading in page.subheader) == "Every method at every budget"
+    assert next(heading.value for heading in page.header) == "Every method at every budget"
     table = next(frame.value for frame in page.dataframe if "search_s" in frame.value)
     assert list(table["method"]) == ["SVD-LLM", "Water-filling"] * 2
     assert list(table["ratio"]) == [row.ratio for row in found.rows]

@@ -150,7 +150,7 @@ def test_an_evaluated_summary_shows_how_both_models_write(
 ) -> None:
     home.symlink_to(measured_toy.home)
     page = open_page("overview", keep="0.8")
-    assert "Does it still answer?" in [heading.value for heading in page.subheader]
+    assert "Does it still answer?" in [heading.value for heading in page.header]
     assert "**Dense model**" in [text.value for text in page.markdown]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,17 @@ def test_a_name_stands_before_model_and_text_until_it_is_taken_away(
         page = button(page, "Rename it").click().run()
         assert not page.exception
         assert page.selectbox[0].options[0] == label
+
+
+def test_analyses_of_one_model_and_text_say_when_they_were_made(
+    open_page: Open, analysed_home: Path, toy_analysis: Analysis
+) -> None:
+    analyse(Home(analysed_home), replace(analysis_spec(toy_analysis), damping=1e-5), silent)
+    page = open_page("model")
+    assert not page.exception
+    assert len(page.selectbox[0].options) == 2
+    for label in page.selectbox[0].options:
+        assert re.search(r"64 tokens, \d\d \w{3} \d{4}, \d\d:\d\d \([0-9a-f]{8}\)$", label)
 
 
 def test_a_deleted_analysis_leaves_maps_and_measurements_and_can_be_made_again(

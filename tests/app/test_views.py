@@ -63,6 +63,8 @@ def test_an_analysis_is_shown(open_page: Open, analysed_home: Path, toy_analysis
     page = open_page(path)
     assert not page.exception
     assert not page.error
+    assert len(page.title) == 1
+    assert not page.subheader, "no level of headings is left out"
     if path != "jobs":
         assert page.query_params["analysis"] == toy_analysis.id[:12]
 

@@ -58,7 +58,7 @@ def _show_jobs(was_active: bool) -> None:
             show_job(job)
         if over:
             with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                st.subheader("Finished")
+                st.header("Finished")
                 _forget_all(over)
         shown = st.session_state.get("jobs.shown", _SHOWN)
         for job in over[:shown]:

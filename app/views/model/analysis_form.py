@@ -38,7 +38,7 @@ def analysis_form() -> Analyse | None:
         RankScopeError: an uploaded text cannot be used.
     """
     model, trusted = _model_picker()
-    st.subheader("Calibration text", help="What the model reads while its activations and gradients are recorded.")
+    st.header("Calibration text", help="What the model reads while its activations and gradients are recorded.")
     text = text_picker(key="model.text")
     effort = option_picker("Effort", _EFFORTS, key="model.effort", default="good", help_text=_EFFORT_HELP)
     operation = with_amount(Analyse().changed(effort=effort), key=f"model.{effort}")

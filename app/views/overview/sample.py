@@ -58,7 +58,7 @@ def _last_answer() -> Answer | None:
 
 
 def _show(title: str, sides: Sequence[tuple[str, str]]) -> None:
-    st.subheader("Does it still answer?")
+    st.header("Does it still answer?")
     st.caption(f"{title}; not selected for its result.")
     for column, (name, text) in zip(st.columns(len(sides)), sides, strict=True):
         with column.container(border=True, height="stretch"):

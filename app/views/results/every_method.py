@@ -41,7 +41,7 @@ def compare_every_method(analysis: Analysis) -> None:
 def _show(comparison: Comparison) -> None:
     rows = tables.comparison(comparison.rows)
     text, other = plain(comparison.text), comparison.other_text and plain(comparison.other_text)
-    st.subheader("Every method at every budget")
+    st.header("Every method at every budget")
     columns = {"ratio": f"On {text}"} | ({"other_ratio": f"On {other}"} if other else {})
     for place, (column, title) in zip(st.columns(len(columns)), columns.items(), strict=True):
         with place:

@@ -41,7 +41,7 @@ def render() -> None:
         show_runs(analysis, as_they_are, notes)
         show_details(analysis, as_they_are, refined, notes)
         if refined:
-            st.subheader("Refined factors")
+            st.header("Refined factors")
             st.caption("The same ranks and sizes with corrected or trained factors; not included in the tables above.")
             refined_frame(tables.refined(refined))
         _offer_files(analysis.id)
@@ -49,7 +49,7 @@ def render() -> None:
 
 def _offer_files(analysis_id: str) -> None:
     stem = f"rankscope-results-{analysis_id[:8]}"
-    st.subheader("Download all results")
+    st.header("Download all results")
     with st.container(horizontal=True):
         rows = measurements.result_rows(analysis_id)
         csv, document = (lambda: results_to_csv(rows)), (lambda: measurements.results_json(analysis_id))

@@ -36,7 +36,7 @@ def show_details(
     analysis: Analysis, rows: Sequence[ResultRow], refined: Sequence[ResultRow], notes: Mapping[str, RunNote]
 ) -> None:
     """Ask for some maps; show their scores, texts, differences and provenance, and offer to measure more."""
-    st.subheader("In detail")
+    st.header("In detail")
     chosen = chosen_runs(rows, notes)
     if not chosen:
         st.caption("Choose one or more runs above.")

@@ -39,7 +39,7 @@ def show_runs(analysis: Analysis, rows: Sequence[ResultRow], notes: Mapping[str,
 
     A click on a point or a row shows it in detail.
     """
-    st.subheader("Measured maps")
+    st.header("Measured maps")
     texts = measured_texts(rows)
     with inputs("runs"):
         shown = run_filter(rows, texts)

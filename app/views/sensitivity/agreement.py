@@ -24,7 +24,7 @@ def show_agreement(scores: pd.DataFrame, other: Other | None) -> None:
         scores: of every projection, in the order to show.
         other: whose shares are drawn thin or pale beside.
     """
-    st.subheader("By depth and by kind", help="Each score sums to 100 % over the model, which makes them comparable.")
+    st.header("By depth and by kind", help="Each score sums to 100 % over the model, which makes them comparable.")
     shares = {by: tables.score_shares(scores, by) for by in ("layer", "kind")}
     for place, (by, share) in zip(beside("score-share", 400, 400), shares.items(), strict=True):
         compared = None if other is None else (other.title, tables.score_shares(other.scores, by))
@@ -35,9 +35,7 @@ def show_agreement(scores: pd.DataFrame, other: Other | None) -> None:
         for place, (by, share) in zip(st.columns(2), shares.items(), strict=True):
             percents = {title: columns.share() for title in share.columns}
             place.dataframe(columns.in_percent(share, percents), column_config=percents, key=f"sensitivity.{by}.table")
-    st.subheader(
-        "Do the scores agree?", help="Spearman's rank correlation: 1 = same order, 0 = unrelated, -1 = reversed."
-    )
+    st.header("Do the scores agree?", help="Spearman's rank correlation: 1 = same order, 0 = unrelated, -1 = reversed.")
     agreement = tables.rank_agreement(scores)
     st.markdown(tables.agreement_sentence(agreement))
     st.dataframe(agreement.style.format("{:.2f}"), width="content")

@@ -69,7 +69,7 @@ def show_projections(
         current: the map of the rank board.
         held: what is held there.
     """
-    st.subheader("Projections", help=_HELP)
+    st.header("Projections", help=_HELP)
     table = tables.importance_shares(scores)
     table["effective_rank"] = table["name"].map(lambda name: summaries[name].effective_rank)
     table["held"] = table["name"].isin({name for key, _ in held for name in key.split("+")})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cache import Key, read_stage
@@ -41,6 +43,7 @@ class AnalysisHeading:
         about: of its artifact.
         replaces: ids of analyses that stored the same factors of fewer metrics.
         name: that people gave it; empty: none.
+        has_twin: whether another one in the list is of the same model, text and amount.
     """
 
     id: str
@@ -48,16 +51,23 @@ class AnalysisHeading:
     about: Mapping[str, Any]
     replaces: tuple[str, ...] = ()
     name: str = ""
+    has_twin: bool = False
 
     @property
     def label(self) -> str:
-        """Its name if it has one, model, text and its amount, for people."""
+        """Its name if it has one, what it is of, and when it was made if that is all that tells it from another."""
+        name = f"{self.name}: " if self.name else ""
+        made = f", {datetime.fromisoformat(self.created).astimezone():%d %b %Y, %H:%M}" if self.has_twin else ""
+        return f"{name}{self.subject}{made} ({self.id[:8]})"
+
+    @property
+    def subject(self) -> str:
+        """Model, text and its amount, for people."""
         corpus = self.about["spec"]["corpus"]
         amount = f"{corpus['n_sequences']} × {corpus['length']} tokens"
         around = self.about["spec"].get("around_kept_fraction")
         where = "" if around is None else f", around {percent(around)} kept"
-        name = f"{self.name}: " if self.name else ""
-        return f"{name}{self.about['model']} on {self.about['corpus']}, {amount}{where} ({self.id[:8]})"
+        return f"{self.about['model']} on {self.about['corpus']}, {amount}{where}"
 
 
 def analysis_headings(store: Store) -> list[AnalysisHeading]:
@@ -72,6 +82,8 @@ def analysis_headings(store: Store) -> list[AnalysisHeading]:
         first, *others = sorted(family, key=lambda artifact: len(_spec_of(artifact)["metrics"]), reverse=True)
         replaced = tuple(other.key.fingerprint for other in others)
         headings.append(AnalysisHeading(first.key.fingerprint, first.manifest.created, first.manifest.about, replaced))
+    subjects = Counter(heading.subject for heading in headings)
+    headings = [replace(heading, has_twin=subjects[heading.subject] > 1) for heading in headings]
     return sorted(headings, key=lambda h: h.created, reverse=True)
 
 
