@@ -156,11 +156,12 @@ def _log_probs(
     """Yield labels (n,) and log-probabilities (n, vocabulary), sequence by sequence."""
     batches, done = tokens.split(spec.batch_size), 0
     for batch, head in zip(batches, _heads(module, batches, report, stage, autocast_to), strict=True):
-        for labels, logits in head.turns(head.states):
-            log_probs = functional.log_softmax(logits.float(), dim=-1)
-            if not torch.isfinite(log_probs.gather(1, labels[:, None])).all():
-                raise NumericalError(_not_finite(module, batch.to(logits.device)))
-            yield labels, log_probs
+        with head.cast_once():
+            for labels, logits in head.turns(head.states):
+                log_probs = functional.log_softmax(logits.float(), dim=-1)
+                if not torch.isfinite(log_probs.gather(1, labels[:, None])).all():
+                    raise NumericalError(_not_finite(module, batch.to(logits.device)))
+                yield labels, log_probs
         done += len(batch)
         report(stage, done / len(tokens), f"{stage.capitalize()}: {done} of {len(tokens)} sequences")
 

@@ -2,7 +2,9 @@
 
 Run: python -m tests.benchmarks.size [--layers 32] [--width 4096] [--sequences 4] ...
 Each figure comes from a process of its own. "Bare" is one layer after the other read, run forward and backward with
-gradients of its weights, and the head, on the same tokens in the same type: what no pass can do without.
+gradients of its weights, and the head, on the same tokens in the same type: what no pass can do without. "Once more
+forward" and "moments" are what statistics taken layer by layer need beside that: the states that layers begin with, and
+the upper halves of sums of outer products in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 from engine.calibration.boundaries import Boundaries
+from engine.calibration.outer import add_outer
 from engine.calibration.passes import gradients_at_head, layer_bytes
+from engine.calibration.sides import keeps_input_moment
 from engine.calibration.streamed import StreamedPass
 from engine.model.module import decoder_layers, embedding_rows
 from engine.model.opening import OpenModel, open_model
@@ -103,7 +107,7 @@ def bare(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str
     """Return seconds of everything that cannot be left out."""
     model, tokens, _ = opened(folder, scratch, n_sequences, length)
     assert model.weights is not None
-    steps, reading, running = LayerSteps(model.module), 0.0, 0.0
+    steps, reading, running, again = LayerSteps(model.module), 0.0, 0.0, 0.0
     before: list[list[torch.Tensor]] = [[] for _ in _batches(tokens)]
     for layer in range(steps.n_layers):
         begun = time.monotonic()
@@ -114,6 +118,10 @@ def bare(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str
                 parameter.requires_grad_(True)
             read = time.monotonic()
             for index, batch in enumerate(_batches(tokens)):
+                with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+                    steps.run(layer, batch, before[index])
+            begun_again = time.monotonic()
+            for index, batch in enumerate(_batches(tokens)):
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     (output,) = steps.run(layer, batch, [t.requires_grad_() for t in before[index]])
                 output.backward(torch.ones_like(output))
@@ -121,14 +129,34 @@ def bare(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str
                 for parameter in parameters:
                     parameter.grad = None
         reading += read - begun
-        running += time.monotonic() - read
+        again += begun_again - read
+        running += time.monotonic() - begun_again
     begun = time.monotonic()
     for parameter in model.module.parameters():
         parameter.requires_grad_(False)
     for index, batch in enumerate(_batches(tokens)):
         with steps.after_last([t.requires_grad_() for t in before[index]]):
             gradients_at_head(model.module, batch, SPEC, seed=0)
-    return {"reading": reading, "running": running, "head": time.monotonic() - begun}
+    head = time.monotonic() - begun
+    return {"reading": reading, "running": running, "head": head, "again": again, "moments": _moments(model, tokens)}
+
+
+def _moments(model: OpenModel, tokens: torch.Tensor) -> float:
+    """Return seconds of the products of all layers' moments, on random rows of the same widths."""
+    groups = [group for group in model.inventory.groups if group.layer == 0]
+    widths = [min(p.out_features, p.in_features) for group in groups for p in group.members]
+    for group in groups:
+        keeps_input = keeps_input_moment(group, model.inventory.downs)
+        widths.append(group.in_features if keeps_input else group.out_features)
+    seconds = 0.0
+    for width in widths:
+        total = torch.zeros(width, width)
+        for batch in _batches(tokens):
+            rows = torch.randn(batch.numel(), width)
+            begun = time.monotonic()
+            add_outer(total, rows)
+            seconds += time.monotonic() - begun
+    return model.inventory.n_layers * seconds
 
 
 def streamed(folder: Path, scratch: Path, n_sequences: int, length: int) -> dict[str, float]:
@@ -193,7 +221,8 @@ def main() -> None:
 
 
 def _print(least: dict[str, float], found: dict[str, Any], n_layers: int) -> None:
-    total = sum(least.values())
+    total = least["reading"] + least["running"] + least["head"]
+    needed = total + least["again"] + least["moments"]
     rows = {
         "model, GB": found["model"] / 1e9,
         "one layer, GB": found["layer"] / 1e9,
@@ -211,6 +240,10 @@ def _print(least: dict[str, float], found: dict[str, Any], n_layers: int) -> Non
         "streamed pass, s": found["seconds"],
         "streamed pass, s per layer": (found["seconds"] - least["head"]) / n_layers,
         "streamed over bare": found["seconds"] / total,
+        "once more forward, s per layer": least["again"] / n_layers,
+        "moments, s per layer": least["moments"] / n_layers,
+        "bare, once more forward and moments, over bare": needed / total,
+        "streamed over these": found["seconds"] / needed,
     }
     sys.stdout.write("| figure | value |\n|---|---|\n")
     for name, value in rows.items():

@@ -7,9 +7,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.calibration.passes import gradients_at_head
+from engine.evaluation.perplexity import measure, take_reference
 from engine.model import head
 from engine.model.head import Head
-from engine.specs import CalibrationSpec
+from engine.progress import ignore_progress
+from engine.specs import CalibrationSpec, CorpusSpec, EvaluationSpec
 from tests.support import architectures, toys
 
 TOKENS = toys.tokens(3, 16)
@@ -60,3 +62,14 @@ def test_the_weight_of_the_head_is_cast_once_for_all_turns_of_a_batch(fisher, mo
     with _Casts(weight.shape) as casts:
         gradients_at_head(module, TOKENS, spec, seed=0)
     assert (casts.count, weight.requires_grad, weight.grad) == (1, False, None)
+
+
+def test_so_it_is_where_a_model_is_measured(monkeypatch):
+    monkeypatch.setattr(head, "MOST_LOGITS", 5 * 320)
+    module = toys.build("llama").requires_grad_(False)
+    weight = module.get_output_embeddings().weight
+    spec = EvaluationSpec(CorpusSpec.parse("demo", part="evaluation", n_sequences=3, length=16), batch_size=2)
+    with _Casts(weight.shape) as casts:
+        reference = take_reference(module, TOKENS, spec, ignore_progress, torch.bfloat16)
+        found = measure(module, TOKENS, reference, spec, ignore_progress, torch.bfloat16)
+    assert (casts.count, weight.requires_grad, found.divergence) == (2 * 2, False, pytest.approx(0, abs=1e-6))
