@@ -34,9 +34,14 @@ N_LAYERS = 5
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Open]:
-    """Open the board of a made-up model of five layers; errors in the page fail the test."""
-    context = browser.new_context(viewport={"width": 1200, "height": 1100}, reduced_motion="reduce")
+def opened(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Open the board of a made-up model of five layers; errors in the page fail the test.
+
+    The parameter, if there is one, is how many pixels of the screen a pixel of the page has.
+    """
+    scale = getattr(request, "param", 1)
+    viewport = {"width": 1200, "height": 1100}
+    context = browser.new_context(viewport=viewport, device_scale_factor=scale, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
@@ -513,6 +518,33 @@ def test_the_difference_to_another_map(opened: Open) -> None:
     expect(line).to_have_text(re.compile("^Against SVD-LLM at this budget: 35 of 35 projections differ, .*parameters"))
     page.get_by_test_id("compare").select_option("water-filling")
     expect(line).to_have_text("No other map to compare with.")
+
+
+@pytest.mark.parametrize("opened", [1, 1.25], indirect=True)
+def test_a_map_drawn_change_by_change_looks_as_one_drawn_at_once(opened: Open) -> None:
+    board = opened(n_layers=31, mlps=True)
+    page = board.page
+    canvas = page.locator(".rb-canvas")
+    page.get_by_test_id("compare").select_option("svd-llm")
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"]
+    page.mouse.move(x, y + 75)
+    page.mouse.down()
+    page.mouse.move(x, y + 60, steps=5)
+    page.mouse.move(x, y + 85, steps=5)
+    page.mouse.up()
+    ranks = page.get_by_test_id("rank-map")
+    for key in ("Shift+ArrowLeft", "Shift+ArrowDown", "l", "ArrowLeft", "ArrowLeft"):
+        ranks.press(key)
+    page.mouse.move(x - 100, y + 175, steps=4)
+    drawn = "canvas => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(canvas.toDataURL()))))"
+    by_changes = canvas.evaluate(drawn)
+    # With other colours everything is drawn again.
+    for colour in ("#123456", ""):
+        page.evaluate("colour => document.body.style.setProperty('--st-text-color', colour)", colour)
+        page.evaluate("send({})")
+        assert (canvas.evaluate(drawn) == by_changes) == (colour == "")
 
 
 def test_eighty_layers_scroll_instead_of_shrinking(opened: Open) -> None:

@@ -137,7 +137,7 @@ export class BudgetControl {
     this.put(this.percent, (keep * 100).toFixed(1));
     this.put(this.mb, String(Number((size / 1e6).toPrecision(4))));
     this.put(this.target, target === null ? "" : String(Number((target / dense).toFixed(3))));
-    this.dtype.value = dtype;
+    if (this.dtype.value !== dtype) this.dtype.value = dtype;
     const { bits, scale_bytes: scale } = board.numberType;
     const chosen = this.choosesBits ? `${board.titleOf(board.data.constants.chosen_bits.method)} chooses the bits of every block for this size, when you let go; all others have 16. Kept is of the bytes at 16 bits.` : "";
     const rounded = chosen || !scale ? chosen : `Sizes are at ${bits} bits, perplexities at 16: what rounding harms comes on top.`;

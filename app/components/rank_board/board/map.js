@@ -14,6 +14,14 @@ const ZOOMED = 48;
 const MARGIN = 4;
 const BAR = ROW - 2 * MARGIN;
 
+/** Return all that the drawing of a projection depends on. */
+function lookOf(name, { decided, before, isHeld, isSelected, cursor, hovered }) {
+  const cell = decided?.get(name);
+  const other = cell && before?.get(name);
+  const frame = isSelected(name) ? (name === cursor ? 3 : 1.5) : 0;
+  return [cell?.format, cell?.rank, cell && shareOf(cell), other && shareOf(other), cell?.bits, isHeld(name), name === hovered, frame];
+}
+
 /** The map of one method: a column per layer, a row per kind, a bar of kept rank in every cell. */
 export class RankMap {
   constructor(canvas, projections) {
@@ -39,6 +47,9 @@ export class RankMap {
     this.column = Math.max(this.canvas.parentElement.clientWidth / this.layers.length, this.isZoomed ? ZOOMED : NARROWEST);
     this.width = Math.floor(this.column * this.layers.length);
     this.ratio = globalThis.devicePixelRatio || 1;
+    // On whole pixels of the screen, so that a cell is drawn without touching the next.
+    this.edges = Array.from({ length: this.layers.length + 1 }, (_, i) => Math.round(i * this.column * this.ratio) / this.ratio);
+    this.looks = null;
     this.canvas.width = Math.round(this.width * this.ratio);
     this.canvas.height = Math.round(this.height * this.ratio);
     Object.assign(this.canvas.style, { width: `${this.width}px`, height: `${this.height}px` });
@@ -49,11 +60,15 @@ export class RankMap {
     const style = getComputedStyle(this.canvas);
     const isForced = matchMedia("(forced-colors: active)").matches;
     const read = (name, system, fallback) => (isForced ? system : style.getPropertyValue(name).trim() || fallback);
-    this.text = read("--st-text-color", "CanvasText", "#222");
-    this.page = read("--st-background-color", "Canvas", "#fff");
-    this.ground = read("--st-secondary-background-color", "Canvas", "#f0f2f6");
-    this.accent = read("--st-primary-color", "Highlight", "#ff4b4b");
-    this.font = style.fontFamily;
+    const now = {
+      text: read("--st-text-color", "CanvasText", "#222"),
+      page: read("--st-background-color", "Canvas", "#fff"),
+      ground: read("--st-secondary-background-color", "Canvas", "#f0f2f6"),
+      accent: read("--st-primary-color", "Highlight", "#ff4b4b"),
+      font: style.fontFamily,
+    };
+    if (Object.entries(now).every(([name, value]) => this[name] === value)) return;
+    Object.assign(this, now, { looks: null });
   }
 
   // ---- places ----
@@ -100,36 +115,46 @@ export class RankMap {
 
   // ---- drawing ----
 
-  /** Draw decisions; `before` are another map's, `isHeld` and `isSelected` tell of a projection. */
-  draw({ decided, before, isHeld, isSelected, cursor, hovered }) {
-    const context = this.canvas.getContext("2d", { alpha: false });
-    this.context = context;
-    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    this.fill(this.page, 0, 0, this.width, this.height);
-    this.drawAxis();
-    const gap = this.column > 14 ? 2 : 1;
-    const w = this.column - gap;
+  /** Draw decisions where they have changed; `before` are another map's, `isHeld` and `isSelected` tell of a projection. */
+  draw(shown) {
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    if (!this.looks) this.drawGround();
     for (const [i, column] of this.cells.entries()) {
-      const x = i * this.column;
       for (const [row, p] of column.entries()) {
         if (p === null) continue;
-        const top = row * ROW + MARGIN;
-        this.fill(this.ground, x, top, w, BAR);
-        const cell = decided?.get(p.name);
-        const share = cell ? shareOf(cell) : 0;
-        if (cell) this.fill(COLOURS[cell.format], x, top + BAR * (1 - share), w, BAR * share);
-        const isNarrow = cell?.format === "width";
-        if (isNarrow) this.stripe(x, top + BAR * (1 - share), w, BAR * share);
-        const other = cell && before?.get(p.name);
-        if (other) this.drawDifference(x, top, w, share, shareOf(other));
-        if (!isNarrow) this.fill(this.text, x, Math.round(top + BAR * (1 - p.breakEven)), w, 1);
-        if (isHeld(p.name)) this.outline(this.accent, x + 1, top + 1, w - 2, BAR - 2, 2);
-        if (p.name === hovered) this.outline(this.text, x, top, w, BAR, 1);
-        if (isSelected(p.name)) this.outline(this.text, x, top - 2, w, BAR + 4, p.name === cursor ? 3 : 1.5);
-        if (cell && this.isZoomed) this.write(cell.rank ?? "dense", x + w / 2, top + BAR / 2);
-        if (cell?.bits < 16) this.writeBits(cell.bits, x + w / 2, top + BAR);
+        const look = lookOf(p.name, shown);
+        if (this.looks[i][row]?.every((value, at) => value === look[at])) continue;
+        this.looks[i][row] = look;
+        this.drawCell(i, row, p.breakEven, look);
       }
     }
+  }
+
+  /** Draw what does not change with decisions, and forget what was drawn. */
+  drawGround() {
+    this.looks = this.layers.map(() => []);
+    this.context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    this.fill(this.page, 0, 0, this.width, this.height);
+    this.drawAxis();
+  }
+
+  /** Draw one cell, all of which is within its column and row. */
+  drawCell(column, row, breakEven, [format, rank, share, was, bits, isHeld, isHovered, frame]) {
+    const x = this.edges[column];
+    const whole = this.edges[column + 1] - x;
+    const w = whole - (this.column > 14 ? 2 : 1);
+    const top = row * ROW + MARGIN;
+    this.fill(this.page, x, row * ROW, whole, ROW);
+    this.fill(this.ground, x, top, w, BAR);
+    if (format) this.fill(COLOURS[format], x, top + BAR * (1 - share), w, BAR * share);
+    if (format === "width") this.stripe(x, top + BAR * (1 - share), w, BAR * share);
+    if (was !== undefined) this.drawDifference(x, top, w, share, was);
+    if (format !== "width") this.fill(this.text, x, Math.round(top + BAR * (1 - breakEven)), w, 1);
+    if (isHeld) this.outline(this.accent, x + 1, top + 1, w - 2, BAR - 2, 2);
+    if (isHovered) this.outline(this.text, x + 0.5, top + 0.5, w - 1, BAR - 1, 1);
+    if (frame) this.outline(this.text, x + frame / 2, top - 2, whole - frame, BAR + 4, frame);
+    if (format && this.isZoomed) this.write(rank ?? "dense", x + w / 2, top + BAR / 2);
+    if (bits < 16) this.writeBits(bits, x + w / 2, top + BAR);
   }
 
   /** Write a rank on its bar, on a ground of its own so that it is read on every colour. */

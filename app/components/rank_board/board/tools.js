@@ -74,7 +74,8 @@ export class Toolbar {
     this.rebalance.checked = state.base === null && !isFixed;
     this.rebalance.disabled = isFixed;
     this.balance.textContent = this.balanceText();
-    this.compare.value = state.compare ?? "";
+    const compared = state.compare ?? "";
+    if (this.compare.value !== compared) this.compare.value = compared;
     this.buttons.get("zoom").setAttribute("aria-pressed", String(board.map.isZoomed));
     board.root.dataset.selected = [...names].join(" ");
   }

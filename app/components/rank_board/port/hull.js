@@ -58,7 +58,8 @@ function slopesOf(costs, nats) {
 
 function hullOf(costs, nats, kept, decisionsAt) {
   const pick = (values) => Float64Array.from(kept, (i) => values[i]);
-  const hull = { costs: pick(costs), nats: pick(nats), decisions: (vertex) => decisionsAt(kept[vertex]) };
+  const known = [];
+  const hull = { costs: pick(costs), nats: pick(nats), decisions: (vertex) => (known[vertex] ??= decisionsAt(kept[vertex])) };
   hull.slopes = slopesOf(hull.costs, hull.nats);
   return hull;
 }

@@ -39,20 +39,28 @@ export class Unit {
   }
 }
 
-export function unitsOf(groups, locks) {
+/** Return every unit with nothing held, and the names that it decides. */
+const openUnits = madeOnce((groups) => {
   const mlpFrom = mlpsByFirst(groups);
-  const lockOf = locksByName(locks, mlpFrom);
-  const units = [];
-  for (const group of groups) {
-    if (group.width) continue;
+  const ranked = groups.filter(({ width }) => !width);
+  return ranked.map((group) => {
     const names = group.separate.map(({ members }) => members[0]);
     const mlps = names.filter((name) => mlpFrom.has(name)).map((name) => mlpFrom.get(name));
     const decided = [...names, ...mlps.map(({ down }) => down.members[0])];
-    const unit = new Unit(group, mlps, new Map(decided.filter((name) => lockOf.has(name)).map((name) => [name, lockOf.get(name)])));
-    if (unit.isWhole && group.shared === null) throw new NoAllocation("A held group was not analysed as one block; hold its projections one by one.");
-    units.push(unit);
-  }
-  return units;
+    return { decided, unit: new Unit(group, mlps, new Map()) };
+  });
+});
+
+/** Return the units around locks; one in which nothing is held is the same every time. */
+export function unitsOf(groups, locks) {
+  const lockOf = locksByName(locks, mlpsByFirst(groups));
+  return openUnits(groups).map(({ decided, unit: open }) => {
+    const held = decided.filter((name) => lockOf.has(name));
+    if (!held.length) return open;
+    const unit = new Unit(open.group, open.mlps, new Map(held.map((name) => [name, lockOf.get(name)])));
+    if (unit.isWhole && unit.group.shared === null) throw new NoAllocation("A held group was not analysed as one block; hold its projections one by one.");
+    return unit;
+  });
 }
 
 const lastBlocks = madeOnce(() => new Map());
@@ -66,8 +74,16 @@ export function blocksInOneFormat(groups, storage, locks, rankStep) {
 function makeBlocks(groups, storage, locks, rankStep) {
   if (storage === "width" && groups.length && !groups.some(({ width }) => width)) throw new NoAllocation("This analysis has no widths; analyse the model again.");
   const places = modelOrder(groups);
-  const blocks = unitsOf(groups, locks).flatMap((unit) => blocksOf(unit, storage, rankStep));
+  const blocks = unitsOf(groups, locks).flatMap((unit) => (unit.locks.size ? blocksOf(unit, storage, rankStep) : openBlocksOf(unit, storage, rankStep)));
   return blocks.sort((one, other) => places.get(one.curve.members[0]) - places.get(other.curve.members[0]));
+}
+
+const openBlocks = madeOnce(() => new Map());
+
+function openBlocksOf(unit, storage, rankStep) {
+  const [known, asked] = [openBlocks(unit), `${storage} ${rankStep}`];
+  if (!known.has(asked)) known.set(asked, blocksOf(unit, storage, rankStep));
+  return known.get(asked);
 }
 
 function blocksOf(unit, storage, rankStep) {
