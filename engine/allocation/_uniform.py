@@ -39,7 +39,8 @@ def allocate_uniformly(
         budget: the hard ceiling in parameters; never exceeded.
         formats: exactly one format besides dense.
         locks: blocks whose decision is fixed.
-        rank_step: ranks are multiples of this; a block no multiple of it shrinks stays dense.
+        rank_step: ranks are multiples of this, and widths of 2, 4, 8, 16 or 32 where they are large (see
+            ``aligned_step``); a block no multiple of it shrinks stays dense.
 
     Raises:
         InfeasibleBudgetError: the locks, with all else at its lowest rank, exceed the budget.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.allocation._blocks import Block
+from engine.allocation._blocks import Block, aligned_step
 from engine.allocation._membership import UNSHARED, check_membership
 from engine.errors import InfeasibleBudgetError, InvalidRankMapError
 from engine.types import BlockRank, Format, block_name
@@ -122,7 +122,7 @@ def blocks_in_one_format(
 ) -> list[Block]:
     """Return the model's blocks, in model order, when every free one uses ``storage``.
 
-    With width these are the MLPs; everything else is dense.
+    With width these are the MLPs, whose widths are multiples of :func:`aligned_step`; everything else is dense.
 
     Raises:
         InvalidRankMapError: a lock does not fit the groups.
@@ -153,7 +153,8 @@ def _blocks_of(unit: Unit, storage: Format, rank_step: int, min_rank: int) -> li
         return blocks([shared], storage) + blocks([mlp.down for mlp in unit.mlps], apart)
     narrow = [m for m in unit.mlps if unit.is_narrow(m) or (storage is Format.WIDTH and unit.can_narrow(m))]
     ranked = [curve for mlp in unit.mlps if mlp not in narrow for curve in (*mlp.up, mlp.down)]
-    return blocks([mlp.width for mlp in narrow], Format.WIDTH) + blocks([*unit.alone, *ranked], apart)
+    widths = [unit.block(m.width, Format.WIDTH, aligned_step(m.width, rank_step), min_rank) for m in narrow]
+    return widths + blocks([*unit.alone, *ranked], apart)
 
 
 def _mlps_by_first(groups: Sequence[GroupCurves]) -> dict[str, MlpCurves]:

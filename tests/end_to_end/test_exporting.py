@@ -205,6 +205,19 @@ def test_a_file_for_llama_cpp_is_exported_with_card_and_record(home, tmp_path):
     assert finished_export(tmp_path / "file", analysis.id, rank_map.to_json(), spec) == found
 
 
+def test_a_map_of_widths_is_smaller_in_llama_cpp_from_the_command_line(home, tmp_path):
+    root, _, analysis, *_ = home
+    terminal = Terminal(root)
+    path, folder = tmp_path / "narrow.json", tmp_path / "small"
+    terminal.json("allocate", analysis.id, "--method", "width", "--keep", 0.7, "--out", path)
+    assert {block["format"] for block in json.loads(path.read_text())["blocks"]} == {"width", "dense"}
+    found = terminal.json("export", analysis.id, path, folder, "--format", "gguf")
+    assert found["saves_memory"]
+    assert found["weight_bytes"] == (folder / "model.gguf").stat().st_size
+    assert found["model_params"] < found["dense_params"]
+    assert found["max_logit_difference"] < 5e-3 * found["largest_logit"]
+
+
 def test_the_rank_of_every_module_is_in_configuration_and_card(home, exported):
     _, _, _, rank_map, *_ = home
     _, folder = exported

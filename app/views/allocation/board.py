@@ -37,7 +37,7 @@ def board_input(
     """
     dense, described = dense_perplexity(analysis, text)
     n_runs = predictor_on(text).n_runs
-    rest = calibrated(n_runs) if n_runs else f"predictions {calibrated(n_runs)}"
+    rest = calibrated(n_runs) if n_runs else "no map measured yet, so intervals are wide"
     name, _ = allocation.board_curves(analysis.id)
     saved = [m for m in saved_maps.all_saved(analysis.id) if isinstance(m, NamedMap)]
     return BoardInput(

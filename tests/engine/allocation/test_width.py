@@ -142,6 +142,17 @@ def test_uniform_widths_narrow_every_mlp_alike_and_leave_the_rest_dense():
         allocate_uniformly(groups, budget(groups, 0.3), formats=WIDTH)
 
 
+@pytest.mark.parametrize(("neurons", "step"), [(1024, 32), (1536, 32), (512, 16), (20, 1)])
+def test_uniform_widths_are_multiples_that_runtimes_are_fast_at(neurons, step):
+    up = GroupCurves((curve("gate", n_in=512, n_out=neurons), curve("up", n_in=512, n_out=neurons)), None)
+    width = DistortionCurve(MLP, neurons, 3 * 512, np.linspace(1, 0, neurons + 1), 0.0)
+    groups = [up, GroupCurves((curve("down", n_in=neurons, n_out=512),), None, width)]
+    found = allocate_uniformly(groups, budget(groups, 0.69), formats=WIDTH)
+    assert found.blocks == (BlockRank(MLP, Format.WIDTH, int(0.69 * neurons) // step * step),)
+    held = BlockRank(MLP, Format.WIDTH, 13)
+    assert allocate_uniformly(groups, budget(groups, 0.69), formats=WIDTH, locks=[held]).blocks == (held,)
+
+
 def test_uniform_ranks_respect_a_held_width():
     lock = BlockRank(MLP, Format.WIDTH, 3)
     groups = layer(CHEAP, also=("q",))

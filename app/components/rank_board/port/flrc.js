@@ -4,8 +4,9 @@ import { blocksInOneFormat } from "./units.js";
 
 // engine.allocation._flrc
 
-export function allocateByImportance(groups, budget, storage, locks, rankStep, { least_weight: leastWeight }) {
-  const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
+export function allocateByImportance(groups, budget, storage, locks, rankStep, constants) {
+  const { least_weight: leastWeight } = constants;
+  const blocks = blocksInOneFormat(groups, storage, locks, rankStep, constants);
   const ranks = blocks.map((block) => block.cheapest);
   const floors = blocks.map((block) => block.params(block.cheapest));
   requireFeasible(floors.reduce((a, b) => a + b, 0), budget, locks.length);

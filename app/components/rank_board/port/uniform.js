@@ -4,8 +4,8 @@ import { blocksInOneFormat } from "./units.js";
 
 // engine.allocation._uniform
 
-export function allocateUniformly(groups, budget, storage, locks, rankStep) {
-  const blocks = blocksInOneFormat(groups, storage, locks, rankStep);
+export function allocateUniformly(groups, budget, storage, locks, rankStep, constants) {
+  const blocks = blocksInOneFormat(groups, storage, locks, rankStep, constants);
   const floors = blocks.map((block) => block.params(block.cheapest));
   requireFeasible(floors.reduce((a, b) => a + b, 0), budget, locks.length);
   const ranks = blocks.map((block) => block.cheapest);

@@ -1,4 +1,4 @@
-import { Block, NoAllocation, UNSHARED, madeOnce, modelOrder } from "./blocks.js";
+import { Block, NoAllocation, UNSHARED, alignedStep, madeOnce, modelOrder } from "./blocks.js";
 import { isShared } from "./formats.js";
 
 // engine.allocation._units
@@ -65,35 +65,38 @@ export function unitsOf(groups, locks) {
 
 const lastBlocks = madeOnce(() => new Map());
 
-export function blocksInOneFormat(groups, storage, locks, rankStep) {
+export function blocksInOneFormat(groups, storage, locks, rankStep, constants) {
   const [last, asked] = [lastBlocks(groups), JSON.stringify([locks, rankStep])];
-  if (last.get(storage)?.asked !== asked) last.set(storage, { asked, blocks: makeBlocks(groups, storage, locks, rankStep) });
+  if (last.get(storage)?.asked !== asked) last.set(storage, { asked, blocks: makeBlocks(groups, storage, locks, rankStep, constants) });
   return last.get(storage).blocks;
 }
 
-function makeBlocks(groups, storage, locks, rankStep) {
+function makeBlocks(groups, storage, locks, rankStep, constants) {
   if (storage === "width" && groups.length && !groups.some(({ width }) => width)) throw new NoAllocation("This analysis has no widths; analyse the model again.");
   const places = modelOrder(groups);
-  const blocks = unitsOf(groups, locks).flatMap((unit) => (unit.locks.size ? blocksOf(unit, storage, rankStep) : openBlocksOf(unit, storage, rankStep)));
+  const make = (unit) => (unit.locks.size ? blocksOf : openBlocksOf)(unit, storage, rankStep, constants);
+  const blocks = unitsOf(groups, locks).flatMap(make);
   return blocks.sort((one, other) => places.get(one.curve.members[0]) - places.get(other.curve.members[0]));
 }
 
 const openBlocks = madeOnce(() => new Map());
 
-function openBlocksOf(unit, storage, rankStep) {
+/** Return the blocks of a unit in which nothing is held, the same every time. */
+function openBlocksOf(unit, storage, rankStep, constants) {
   const [known, asked] = [openBlocks(unit), `${storage} ${rankStep}`];
-  if (!known.has(asked)) known.set(asked, blocksOf(unit, storage, rankStep));
+  if (!known.has(asked)) known.set(asked, blocksOf(unit, storage, rankStep, constants));
   return known.get(asked);
 }
 
-function blocksOf(unit, storage, rankStep) {
+function blocksOf(unit, storage, rankStep, constants) {
   const blocks = (curves, stored) => curves.map((curve) => unit.block(curve, stored, rankStep));
   const apart = storage === "width" ? "dense" : UNSHARED[storage] ?? storage;
   const { shared } = unit.group;
   if (unit.isWhole || (isShared(storage) && unit.canShare)) return [...blocks([shared], storage), ...blocks(unit.mlps.map(({ down }) => down), apart)];
   const isNarrow = (mlp) => unit.isNarrow(mlp) || (storage === "width" && unit.canNarrow(mlp));
   const ranked = unit.mlps.filter((mlp) => !isNarrow(mlp)).flatMap(({ up, down }) => [...up, down]);
-  return [...blocks(unit.mlps.filter(isNarrow).map(({ width }) => width), "width"), ...blocks([...unit.alone, ...ranked], apart)];
+  const widths = unit.mlps.filter(isNarrow).map(({ width }) => unit.block(width, "width", alignedStep(width, rankStep, constants)));
+  return [...widths, ...blocks([...unit.alone, ...ranked], apart)];
 }
 
 /** Return the MLPs that can be narrowed by the name of their first projection. */
