@@ -160,9 +160,13 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def measured_toy(
-    made_once: Callable[[str, Callable[[Path], object]], Path], toy_tokenizer: PreTrainedTokenizerFast
+    made_once: Callable[[str, Callable[[Path], object]], Path],
+    toy_tokenizer: PreTrainedTokenizerFast,
+    warm_python: Path,
 ) -> MeasuredToy:
     """A toy of which two maps were measured in every way; copy its home before changing anything."""
     from tests.support.measured_toy import measure_toy, measured_toy_in
 
-    return measured_toy_in(made_once("measured-toy", lambda home: measure_toy(home, toy_tokenizer)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(warm_python))  # that its memory is right is shown elsewhere
+        return measured_toy_in(made_once("measured-toy", lambda home: measure_toy(home, toy_tokenizer)))

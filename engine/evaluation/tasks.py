@@ -120,13 +120,9 @@ def run_task(
     wrapper = HFLM(pretrained=module, tokenizer=own, backend="causal", batch_size=batch_size, softmax_dtype="float32")
     hook = module.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        found = lm_eval.simple_evaluate(
-            wrapper,
-            tasks=[loaded.task],
-            limit=loaded.limit,
-            task_manager=TaskManager(include_defaults=False),
-            bootstrap_iters=1000,
-        )
+        # The task is prepared; simple_evaluate would also ask this machine for its packages and compilers, each time.
+        tasks = TaskManager(include_defaults=False).load([loaded.task])
+        found = lm_eval.evaluate(wrapper, tasks, limit=loaded.limit, bootstrap_iters=1000)
     finally:
         hook.remove()
     _require_finite(loaded)

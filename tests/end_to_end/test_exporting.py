@@ -39,6 +39,7 @@ from engine.specs import RefinementSpec
 from engine.types import RANK_FORMATS, BlockRank, Budget, Format, Metric
 from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.engine.export.test_onnx import needs_onnx
+from tests.support import toys
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.usefixtures("warm_starts")
@@ -175,10 +176,18 @@ def test_an_export_with_narrow_mlps_is_analysed_and_exported_in_turn(home, tmp_p
 
 
 @needs_onnx
-def test_a_graph_is_exported_with_card_and_record(home, tmp_path):
-    root, _, analysis, rank_map, measured, _, _ = home
+def test_a_graph_is_exported_with_card_and_record(tmp_path, toy_tokenizer, text_file):
+    module = toys.build("llama-gqa", num_hidden_layers=1)  # tracing takes seconds for each layer
+    module.save_pretrained(tmp_path / "model")
+    toy_tokenizer.save_pretrained(tmp_path / "model")
+    home = Home(tmp_path)
+    analysis = run(home, tmp_path / "model", text_file)
+    budget = Budget.of_kept_fraction(0.6, analysis.inventory.compressible_params)
+    rank_map = allocate_rank_map(analysis, curves_by_metric(analysis), "water-filling", budget)
+    session = EvaluationSession(home, analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")
+    measured = session.measure(rank_map, ignore_progress)
     spec = ExportSpec(ExportFormat.ONNX, "int8")
-    found = export(Home(root), analysis.id, rank_map, tmp_path / "graph", spec, ignore_progress)
+    found = export(home, analysis.id, rank_map, tmp_path / "graph", spec, ignore_progress)
     assert (found.format, found.dtype, found.saves_memory) == (ExportFormat.ONNX, "int8", True)
     assert found.weight_bytes == sum(file.stat().st_size for file in (tmp_path / "graph").glob("model.onnx*"))
     assert found.same_top > 0.5

@@ -33,6 +33,8 @@ from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import Budget
 from tests.end_to_end.conftest import LINES
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 ITEMS = [
     {"question": line.split()[0], "options": f"A. {line[4:20]}\nB. {line[-20:]} too", "answer": f"{letter}. "}
     for line in LINES
