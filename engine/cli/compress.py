@@ -10,10 +10,10 @@ import typer
 from engine.cli._console import AnalysisId, AsJson, Detach, artifact_store, finish_job, out, print_json
 from engine.cli._settings import Settings, with_settings
 from engine.cli.export import print_export
+from engine.export.outcome import Compressed
 from engine.jobs import JobQueue
 from engine.operations import Compress
 from engine.paths import given_path
-from engine.results.outcomes import Compressed
 from engine.results.words import percent, ratio
 
 

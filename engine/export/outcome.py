@@ -1,4 +1,4 @@
-"""What an export wrote, named as its JSON in ``docs/cli.md``; free of torch."""
+"""What an export wrote, and what a model came to on the way, named as their JSON in ``docs/cli.md``; free of torch."""
 
 from __future__ import annotations
 
@@ -52,3 +52,34 @@ class ExportedModel:
     def moved(self, folder: str) -> ExportedModel:
         """Return the same in another folder."""
         return replace(self, folder=folder, load=loading_lines(folder, self.format))
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPerplexity:
+    """A text, read by the original model, by a compressed one, and by the one between them if there is one."""
+
+    text: str
+    n_tokens: int
+    dense_perplexity: float
+    narrowed_perplexity: float | None
+    perplexity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """A model that was compressed to a size in one or two steps.
+
+    Attributes:
+        model: the original.
+        analyses: ids; that of the original first, then that of the narrowed model if there is one.
+        kept_fraction: of the original's compressible parameters.
+        perplexities: on every text.
+        exported: the model; its own fractions are over the model of the last analysis.
+    """
+
+    model: str
+    analyses: tuple[str, ...]
+    kept_fraction: float
+    perplexities: tuple[ComparedPerplexity, ...]
+    exported: ExportedModel
+    seconds: float

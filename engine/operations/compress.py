@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from cache import Key, Store
     from engine.analysis.value import Analysis
+    from engine.export.outcome import ComparedPerplexity, Compressed
     from engine.progress import Report
     from engine.rank_map.document import RankMap
-    from engine.results.outcomes import ComparedPerplexity, Compressed
     from engine.settings import Home
 
 _METHOD: Final = "water-filling"
@@ -57,7 +57,11 @@ class Compress(OnTexts):
         description="First narrow MLPs alone to this kept fraction, and take the statistics again before ranks are "
         f"chosen; 1: one step; default: {_NARROWED_TO} for sizes below {_TWO_STEPS_BELOW}.",
     )
-    correct: bool = Field(default=True, description="Fit the left factors in closed form to the layers before them.")
+    correct: bool = Field(
+        default=True,
+        description="Fit the left factors in closed form to the layers before them, if that helps on text not read "
+        "before.",
+    )
     format: ExportFormat = setting(ExportSpec, "format", Export.settings()["format"].help)
     dtype: ExportDtype = setting(ExportSpec, "dtype", Export.settings()["dtype"].help)
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
@@ -92,9 +96,9 @@ class Compress(OnTexts):
 
     def run(self, home: Home, report: Report) -> Compressed:
         """Compress, measure and export; what was finished before is not done again."""
+        from engine.export.outcome import Compressed
         from engine.pipeline.reading.analyses import load_analysis
-        from engine.pipeline.refine import refine
-        from engine.results.outcomes import Compressed
+        from engine.pipeline.refine import refine, serves_unread_text
 
         began = time.monotonic()
         original = load_analysis(home.store, self.analysis)
@@ -107,7 +111,10 @@ class Compress(OnTexts):
         refinement = None
         if self.correct:
             corrected = RefinementSpec(compute_dtype="auto")
-            refinement = refine(home, last.id, rank_map, corrected, part_of(report, 0.6, 0.85), device=self.device)
+            told = part_of(report, 0.8, 0.85)
+            key = refine(home, last.id, rank_map, corrected, part_of(report, 0.6, 0.8), device=self.device)
+            if serves_unread_text(home, last.id, rank_map, key, told, device=self.device):
+                refinement = key
         found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
         export = Export(
             analysis=last.id,
@@ -173,8 +180,8 @@ class Compress(OnTexts):
         self, home: Home, steps: Sequence[tuple[Analysis, RankMap, Key | None]], report: Report
     ) -> tuple[ComparedPerplexity, ...]:
         """Measure what every step came to; the first is one of the original model, the last the result."""
+        from engine.export.outcome import ComparedPerplexity
         from engine.pipeline.evaluate import EvaluationSession
-        from engine.results.outcomes import ComparedPerplexity
 
         rows, texts = [], self._texts()
         for index, text in enumerate(texts):

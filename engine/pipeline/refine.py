@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from cache import write_json
 from engine.errors import CorpusError
+from engine.evaluation.perplexity import measure, take_reference
 from engine.model.module import decoder_layers, pass_type
 from engine.pipeline import keys
+from engine.pipeline.layerwise import dense_by_layer
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.refined import (
@@ -28,6 +30,7 @@ from engine.pipeline.sequences import sequences_fingerprint
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
+from engine.specs import EvaluationSpec
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 8
 """Sequences that are not trained on and say when training no longer helps, or an eighth of a shorter text."""
+
+_UNREAD = 8
+"""Sequences that say whether a refinement helps at all."""
 
 
 def refine(
@@ -120,6 +126,41 @@ def refine(
     for check in _checks(store, key):
         store.delete(check)
     return key
+
+
+def serves_unread_text(
+    home: Home, analysis_id: str, rank_map: RankMap, refinement: Key, report: Report, *, device: str = "auto"
+) -> bool:
+    """Return whether refined factors do better than those of the analysis on the text that follows what both have read.
+
+    Where the text ends there, it is measured on the last that they have read.
+
+    Args:
+        home: where everything is stored.
+        analysis_id: the analysis whose factors the map selects.
+        rank_map: what the model is compressed to.
+        refinement: of the map's factors.
+        report: told after every batch.
+        device: where it runs.
+
+    Raises:
+        RankScopeError: the analysis, its model or its text is not there any more.
+    """
+    analysis = load_analysis(home.store, analysis_id)
+    corpus = analysis_spec(analysis).corpus
+    opened = open_analysis(home, analysis, report, dtype="float32", device=device)
+    wanted = replace(corpus, n_sequences=corpus.n_sequences + _UNREAD)
+    tokens = opened.sequences(wanted, report, or_all=True)[-_UNREAD:]
+    spec = EvaluationSpec(replace(corpus, n_sequences=len(tokens)))
+    dense = opened.dense
+    reference = take_reference(
+        dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, part_of(report, 0.0, 0.4)
+    )
+    plain, refined = (
+        measure(opened.runnable(rank_map, key), tokens, reference, spec, part_of(report, start, start + 0.3)).nll
+        for start, key in ((0.4, None), (0.7, refinement))
+    )
+    return refined < plain
 
 
 def _correct(

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from engine.export.outcome import ExportedModel
 from engine.results.rows import PerplexityResult, ResultRow, of_setting
 
 
@@ -121,34 +120,3 @@ class MeasuredSensitivity:
     metric: str
     n_tokens: int
     nll_increase: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedPerplexity:
-    """A text, read by the original model, by a compressed one, and by the one between them if there is one."""
-
-    text: str
-    n_tokens: int
-    dense_perplexity: float
-    narrowed_perplexity: float | None
-    perplexity: float
-
-
-@dataclass(frozen=True, slots=True)
-class Compressed:
-    """A model that was compressed to a size in one or two steps.
-
-    Attributes:
-        model: the original.
-        analyses: ids; that of the original first, then that of the narrowed model if there is one.
-        kept_fraction: of the original's compressible parameters.
-        perplexities: on every text.
-        exported: the model; its own fractions are over the model of the last analysis.
-    """
-
-    model: str
-    analyses: tuple[str, ...]
-    kept_fraction: float
-    perplexities: tuple[ComparedPerplexity, ...]
-    exported: ExportedModel
-    seconds: float
