@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.sweep)])
 def test_a_report_opens_offline_shows_the_stores_numbers_and_prints(
     browser: Browser, measured_toy: MeasuredToy, tmp_path: Path, scheme: str
 ) -> None:

@@ -27,7 +27,7 @@ def texts(text_file):
     return spec(4), spec(2)
 
 
-@pytest.mark.parametrize("name", ["llama-gqa", "gpt2", "qwen2-moe"])
+@pytest.mark.parametrize("name", ["llama-gqa", pytest.param("gpt2", marks=pytest.mark.sweep), "qwen2-moe"])
 def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
     analysis = run(Home(tmp_path), model_folder(name), text_file)
