@@ -125,3 +125,12 @@ def test_a_format_that_was_not_allowed_is_none_of_the_choices():
     frontier, _ = frontier_of(model, frozenset({Format.SKIP_CAT, Format.LOW_RANK}), (), 0)
     used = {b.format for cost in frontier.costs for b in frontier.within(int(cost)).blocks}
     assert used <= {Format.SKIP_CAT, Format.LOW_RANK, Format.DENSE}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_skips_columns_is_never_rounded(seed):
+    """Where layers are wide enough that skipping saves more than the order of the columns takes."""
+    frontier, _ = frontier_of(toy_model(seed, 3, 64, "random"), frozenset({Format.SKIP}), (), seed)
+    blocks = [block for cost in frontier.costs for block in frontier.within(int(cost)).blocks]
+    assert {block.bits for block in blocks if block.format is Format.SKIP} == {16}
+    assert any(block.is_rounded for block in blocks)
