@@ -38,7 +38,7 @@ def compress_to_size(analysis: Analysis, costed: CostedMap, keep: float) -> None
         st.caption(
             "One job that goes the whole way with Water-filling and trains nothing. Below 65 % kept it narrows the "
             "MLPs first and analyses the narrowed model, which takes about as long as the first analysis. Then it "
-            "chooses ranks, corrects the factors where that helps, measures the model beside the original, and exports it."
+            "chooses ranks, corrects factors where that helps, measures the model beside the original and exports it."
         )
         suggested = slug(f"{analysis.about['model']}-{keep:.2f}", ".")[:80]
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"compress.name.{suggested}")
