@@ -35,6 +35,9 @@ LIMIT_S = 120.0
 AT_WORK_S = 30.0
 """A command that reported or printed this shortly before its time was up is at work."""
 
+SERVES = "RankScope is at http"
+"""What the dashboard says once it answers; it goes on until it is stopped."""
+
 MOST_BYTES = 3 * 2**30
 REAL_EVERY = 25
 """Of so many cases, one is a process of its own with a worker and processes for its jobs."""
@@ -95,7 +98,7 @@ def tried(cases: Sequence[Case], ground: Ground, folder: Path, at_once: int, unt
             )
         for one in list(running):
             is_late = time.monotonic() - one.child.began > LIMIT_S
-            if one.child.has_ended() or is_late:
+            if one.child.has_ended() or is_late or _serves(one.place):
                 running.remove(one)
                 yield _tried(one, is_late=not one.child.has_ended())
                 shutil.rmtree(one.place.folder, ignore_errors=True)
@@ -119,9 +122,9 @@ def _begun(case: Case, place: Ground, *, real: bool) -> _Running:
 
 def _tried(one: _Running, *, is_late: bool) -> Tried:
     seconds = time.monotonic() - one.child.began
-    at_work = is_late and _is_at_work(one.place)
+    at_work = is_late and (_serves(one.place) or _is_at_work(one.place))
     _end(one)
-    said = (one.place.folder / "stderr").read_text(errors="replace")
+    said = _said(one.place)
     return Tried(one.case, _outcome(one, said, is_late=is_late, at_work=at_work), said[-3000:], seconds)
 
 
@@ -152,6 +155,15 @@ def judged(code: int, said: str) -> Outcome:
         if found:
             return outcome
     return Outcome.SILENT
+
+
+def _said(place: Ground) -> str:
+    errors = place.folder / "stderr"
+    return errors.read_text(errors="replace") if errors.is_file() else ""
+
+
+def _serves(place: Ground) -> bool:
+    return SERVES in _said(place)
 
 
 def _printed(place: Ground) -> str:

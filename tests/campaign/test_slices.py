@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.campaign.bad_inputs import judged
-from tests.campaign.cases import Outcome
+from tests.campaign.bad_inputs import LIMIT_S, judged, tried
+from tests.campaign.cases import Case, Outcome
+from tests.campaign.ground import Ground
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +49,13 @@ def test_what_is_wrong_is_a_finding() -> None:
     assert judged(1, "Error: Unexpected X. This is a bug in RankScope; see the log.") is Outcome.BUG
     assert judged(-11, "") is judged(1, "Error: The job's process crashed (SIGSEGV).") is Outcome.SIGNAL
     assert {one for one in Outcome if one.is_right} == {Outcome.ACCEPTED, Outcome.SENTENCE, Outcome.LONG}
+
+
+def test_a_dashboard_that_serves_is_at_work(tmp_path: Path) -> None:
+    """A port of 0 is any that is free."""
+    (tmp_path / "ground").mkdir()
+    case = Case("any port", ("app", "--port", "0", "--no-demo"))
+    ground = Ground(tmp_path / "ground", tmp_path, "", "")
+    (found,) = tried([case], ground, tmp_path / "copies", 1, time.monotonic() + LIMIT_S)
+    assert found.outcome is Outcome.LONG, found.said
+    assert found.seconds < LIMIT_S
