@@ -99,6 +99,8 @@ def import_artifacts(store: DirectoryStore, file: Path, check: Callable[[Sequenc
         NotPortableError: the file is not such an archive, is not whole, holds what it should not, or the disk is full.
         OSError: the file cannot be read.
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise _refusal(file, "it is a pipe or a device, whose end may never come")
     with file.open("rb") as source, store.scratch() as folder:
         try:
             with tarfile.open(fileobj=source, mode="r:") as archive:

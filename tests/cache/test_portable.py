@@ -246,3 +246,9 @@ def test_what_is_no_archive_is_refused(archive: Path, target: DirectoryStore, co
     archive.write_bytes(content)
     with pytest.raises(NotPortableError, match="cannot be imported"):
         import_artifacts(target, archive, accept)
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused(tmp_path: Path, target: DirectoryStore) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotPortableError, match="cannot be imported"):
+        import_artifacts(target, tmp_path / "pipe", accept)
