@@ -15,7 +15,7 @@ from engine.calibration.sides import is_wide, statistics_bytes
 from engine.machine import MOST_LOGITS, free_memory_bytes
 from engine.pipeline.bands import bands_of
 from engine.pipeline.guessed_groups import guess_groups
-from engine.pipeline.runs import runs_of
+from engine.pipeline.runs import RUN_LENGTH
 from engine.results.words import megabytes
 from engine.specs import Fisher
 from engine.types import Metric
@@ -117,12 +117,13 @@ def plan_analysis(
         n_workers: layers that are decomposed side by side.
     """
     groups, downs = guess_groups(header)
-    runs = runs_of(spec.corpus.n_sequences)
-    tokens = runs[0].stop * spec.corpus.length
+    # Counted, not listed: a number that somebody typed may be of any size.
+    n_runs, n_of_run = -(-spec.corpus.n_sequences // RUN_LENGTH), min(RUN_LENGTH, spec.corpus.n_sequences)
+    tokens = n_of_run * spec.corpus.length
     of_layers = defaultdict(list)
     for group in groups:
         of_layers[group.layer].append(group)
-    moments = [statistics_bytes(of_layer, runs[0].stop, downs) for of_layer in of_layers.values()]
+    moments = [statistics_bytes(of_layer, n_of_run, downs) for of_layer in of_layers.values()]
     is_single = header.opens_wider or spec.calibration.compute_dtype == "float32"
     opened = 4 * header.n_params if is_single else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
@@ -134,14 +135,14 @@ def plan_analysis(
     band = max((len(band) for band in bands_of(header.n_layers)), default=0) * layer
     weighing = int((1 - _SAVED) * band) + head if Metric.LOSS in spec.metrics else 0
     neurons = max((p.in_features for g in groups for p in g.members if p.name in downs), default=0)
-    decomposing = min(len(runs), 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
+    decomposing = min(n_runs, 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
     held = min(memory_bytes, sum(moments))
     whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing, weighing)
     ends = opened - int(header.n_layers * layer)
     largest = max((p.params for g in groups for p in g.members), default=0)
     by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
-    disk = {"statistics": len(runs) * sum(moments)}
+    disk = {"statistics": n_runs * sum(moments)}
     entry = 2 if header.is_half else 4
     disk |= {metric: entry * sum(_factor_entries(g, metric, downs) for g in groups) for metric in spec.metrics}
     states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
@@ -167,7 +168,7 @@ def _work(
     tokens = spec.corpus.n_sequences * spec.corpus.length
     backward = 2 if spec.calibration.fisher is Fisher.EMPIRICAL else 4
     head = header.vocabulary * header.width
-    active, n_of_run = _active_params(header, groups), runs_of(spec.corpus.n_sequences)[0].stop
+    active, n_of_run = _active_params(header, groups), min(RUN_LENGTH, spec.corpus.n_sequences)
     of_token = (1 + streams + backward) * active + (1 + backward // 2) * head
     of_passes = _PASS_OVERHEAD * 2 * tokens * of_token
     moments = (statistics_bytes([group], n_of_run, downs) * group.members[0].active_fraction for group in groups)
