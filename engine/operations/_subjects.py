@@ -33,14 +33,14 @@ def absolute_if_there(text: str) -> str:
 Source = Annotated[str, AfterValidator(absolute_if_there)]
 MOST_NAMED: Final = 3
 """Maps in the title of a job."""
-MOST_PER_PASS: Final = 1_000_000
-"""Sequences; torch counts in 64 bits."""
+MOST_SEQUENCES: Final = 1_000_000
+"""Torch counts in 64 bits, and what is stored for a text lists its runs."""
 
 TextSource = Annotated[
     Source, Field(description="demo, demo:news, a .txt or .jsonl file, or a hub data set ID[:CONFIG][@SPLIT].")
 ]
 OtherText = Annotated[Source, Field(description="A text of another domain; '' for none.")]
-Sequences = Annotated[int, Field(ge=1)]
+Sequences = Annotated[int, Field(ge=1, le=MOST_SEQUENCES)]
 Length = Annotated[int, Field(ge=8, description="Tokens per sequence.")]
 KeptFraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from engine.operations._base import setting
 from engine.operations._first_measurements import first_measurements
-from engine.operations._subjects import MOST_PER_PASS, Device, OnText, Seed, Sequences, Source
+from engine.operations._subjects import MOST_SEQUENCES, Device, OnText, Seed, Sequences, Source
 from engine.results.json_form import from_json
 from engine.specs import AnalysisSpec, AutoDtype, CalibrationSpec, CorpusSpec, Fisher, ModelSpec
 from engine.types import Metric
@@ -77,7 +77,7 @@ class Analyse(OnText):
         "Groups of sequences the feature metric is centred in; default: every sequence.",
         ge=1,
     )
-    batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(CalibrationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_SEQUENCES)
     compute_dtype: AutoDtype = Field(
         default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
     )

@@ -9,7 +9,7 @@ from pydantic import Field
 from engine.methods.presets import PRESETS, get_preset
 from engine.operations._base import setting
 from engine.operations._subjects import (
-    MOST_PER_PASS,
+    MOST_SEQUENCES,
     Analysed,
     Device,
     KeptFraction,
@@ -41,7 +41,7 @@ class Compare(OnTexts):
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     other_text: OtherText = "demo:news"
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Weights and arithmetic.")
-    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_SEQUENCES)
     search_trials: int = Field(
         default=40, ge=0, description="Maps that Bolaco measures before it answers; 0: it answers by predictions."
     )

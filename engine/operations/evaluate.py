@@ -11,7 +11,7 @@ from engine.evaluation.demo_tasks import DEMO_TASKS
 from engine.evaluation.specs import CostSpec, MemorySpec, SummarySpec
 from engine.operations._base import setting
 from engine.operations._subjects import (
-    MOST_PER_PASS,
+    MOST_SEQUENCES,
     Analysed,
     Device,
     OnTexts,
@@ -82,7 +82,7 @@ class Evaluate(OnTexts):
         description="Bits of the projections' weights: 8 (a scale per row) or 4 (a scale per 32 weights), rounded to "
         "the nearest; the dense model is measured so as well. Not for speed and memory.",
     )
-    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_SEQUENCES)
     tasks: tuple[str, ...] = Field(
         default=(), description="lm-eval's tasks or demo_piqa, demo_openbookqa, …; '' for none."
     )

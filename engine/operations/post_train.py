@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, named_maps
+from engine.operations._subjects import MOST_SEQUENCES, Device, OnRankMap, OnText, Seed, Sequences, named_maps
 from engine.specs import Dtype, EvaluationSpec, PostTrainingSpec
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ class PostTrain(OnRankMap, OnText):
     max_steps: int = setting(PostTrainingSpec, "max_steps", "Steps at most.", ge=1)
     learning_rate: float = setting(PostTrainingSpec, "learning_rate", "Of Adam.", gt=0)
     train_batch_size: int = setting(
-        PostTrainingSpec, "batch_size", "Calibration sequences per step.", ge=1, le=MOST_PER_PASS
+        PostTrainingSpec, "batch_size", "Calibration sequences per step.", ge=1, le=MOST_SEQUENCES
     )
     seed: Seed = setting(PostTrainingSpec, "seed", "Of the order of the sequences.")
     n_sequences: Sequences = Field(default=20, description="Held-out sequences.")
     dtype: Dtype = setting(EvaluationSpec, "dtype", "Of the measurement.")
-    batch_size: int = setting(EvaluationSpec, "batch_size", "Held-out sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(EvaluationSpec, "batch_size", "Held-out sequences per pass.", ge=1, le=MOST_SEQUENCES)
     device: Device = "auto"
 
     def check(self) -> None:

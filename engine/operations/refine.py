@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from engine.operations._base import setting
-from engine.operations._subjects import MOST_PER_PASS, Device, OnRankMap, OnText, Seed, Sequences, named_maps
+from engine.operations._subjects import MOST_SEQUENCES, Device, OnRankMap, OnText, Seed, Sequences, named_maps
 from engine.specs import AutoDtype, Dtype, EvaluationSpec, RefinementSpec, TrainingSpec
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Refine(OnRankMap, OnText):
     damping: float = setting(
         RefinementSpec, "damping", "Of the correction: ridge towards the factors as they were.", gt=0, le=1
     )
-    batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(RefinementSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_SEQUENCES)
     compute_dtype: AutoDtype = Field(
         default="auto", description="Type of the passes; auto: bfloat16, or float32 where the machine is faster in it."
     )

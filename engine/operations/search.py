@@ -8,7 +8,7 @@ from pydantic import Field
 
 from engine.operations._base import setting
 from engine.operations._subjects import (
-    MOST_PER_PASS,
+    MOST_SEQUENCES,
     Analysed,
     Device,
     KeptFraction,
@@ -57,7 +57,7 @@ class Search(OnText):
         ObjectiveSpec, "n_allocations", "Random maps that show which sequences are sensitive.", ge=2, le=1000
     )
     dtype: Dtype = setting(ObjectiveSpec, "dtype", "Weights and arithmetic.")
-    batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_PER_PASS)
+    batch_size: int = setting(ObjectiveSpec, "batch_size", "Sequences per pass.", ge=1, le=MOST_SEQUENCES)
     seed: Seed = setting(SearchSpec, "seed", "Of starting points and proposals.")
     storage: str | None = setting(
         SearchSpec, "storage", "Database URL of the trials; default: a journal file in the home."

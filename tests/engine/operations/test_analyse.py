@@ -31,3 +31,8 @@ def test_an_unknown_effort_is_a_sentence() -> None:
         InvalidSpecError, match="effort of analyse was given as 'most'; expected one of fast, good, best"
     ):
         Analyse().changed(effort="most")
+
+
+def test_more_sequences_than_can_be_listed_are_a_sentence() -> None:
+    with pytest.raises(InvalidSpecError, match="a whole number of at least 1 and at most 1000000, such as the default"):
+        Analyse(n_sequences=2**31)
