@@ -23,6 +23,7 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = {
     "passages": ("sensitivity", "Show the passages"),
     "search": ("allocation", "Show it on the board"),
     "export": ("allocation", "Show the export"),
+    "compress": ("allocation", "Show the model"),
 }
 _ID_DIGITS: Final = 12
 

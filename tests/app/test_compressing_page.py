@@ -38,3 +38,7 @@ def test_one_click_leads_to_an_exported_model_measured_beside_the_original(
     said = next(caption.value for caption in page.caption if "that of the original" in caption.value)
     assert said.startswith(f"{percent(made['kept_fraction'])} kept: perplexity {times} that of the original on ")
     assert any(block.value == "\n".join(made["exported"]["load"]) for block in page.code)
+    jobs_page = open_page("jobs")
+    (link,) = [one.proto for one in jobs_page.get("page_link") if one.proto.label == "Show the model"]
+    assert link.page == "allocation"
+    assert f"job={job.id}" in link.query_string
