@@ -18,7 +18,8 @@ def note_place(home: Home, model: ModelFolder) -> None:
     """Remember where a model was seen last, by the fingerprint of its content."""
     if model.spec.is_path:
         home.places.mkdir(parents=True, exist_ok=True)
-        write_in_one_step(home.places / model.fingerprint, model.spec.location.encode(errors="surrogateescape"))
+        for known in filter(None, (model.fingerprint, model.earlier)):
+            write_in_one_step(home.places / known, model.spec.location.encode(errors="surrogateescape"))
 
 
 def places_of(home: Home, model: ModelSpec, fingerprint: str) -> tuple[ModelSpec, ...]:

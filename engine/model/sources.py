@@ -13,6 +13,8 @@ from engine.model.gguf import convert_gguf
 from engine.specs import CorpusSource, CorpusSpec, ModelSource, ModelSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cache import Store
     from engine.progress import Report
     from engine.settings import Home
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _SCHEMA_VERSION = 1
 _CONVERTED = "converted-model"
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+_RECORD = "export.json"
+"""What an export says of itself, such as how long it took; an equal one has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,13 @@ class ModelFolder:
         path: a transformers folder.
         fingerprint: of its content, or of the hub id and commit.
         spec: what the user named.
+        earlier: the fingerprint of an export as of when its record still counted; ``None``: the same.
     """
 
     path: Path
     fingerprint: str
     spec: ModelSpec
+    earlier: str | None = None
 
 
 def resolve_model(home: Home, spec: ModelSpec, report: Report) -> ModelFolder:
@@ -49,7 +55,9 @@ def resolve_model(home: Home, spec: ModelSpec, report: Report) -> ModelFolder:
             return ModelFolder(assets.model, assets.model_key.fingerprint, spec)
         case ModelSource.FOLDER:
             path = Path(spec.location)
-            return ModelFolder(path, folder_fingerprint(path), spec)
+            hashes = _hashes(path)
+            earlier = _fingerprint_of(hashes) if _RECORD in hashes else None
+            return ModelFolder(path, _fingerprint_of(_without_record(hashes)), spec, earlier)
         case ModelSource.GGUF:
             return _converted_gguf(spec, home.store, report)
         case ModelSource.HUB:
@@ -113,6 +121,18 @@ def folder_fingerprint(folder: Path) -> str:
     Raises:
         ModelError: the folder has no config.json, or one of its files cannot be read.
     """
+    return _fingerprint_of(_without_record(_hashes(folder)))
+
+
+def _fingerprint_of(hashes: Mapping[str, str]) -> str:
+    return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
+
+
+def _without_record(hashes: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in hashes.items() if name != _RECORD}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
     try:
         if not folder.is_dir():
             raise ModelError(f"There is no model folder {folder}: put it back, or give the place where it lies now.")
@@ -128,8 +148,7 @@ def folder_fingerprint(folder: Path) -> str:
                 raise ModelError(
                     f"{path} is no file (a link to nothing, a pipe or a device); copy the model again, or remove it."
                 )
-        hashes = {path.name: fingerprint_file(path) for path in files}
-        return fingerprint("model-folder", hashes, schema_version=_SCHEMA_VERSION)
+        return {path.name: fingerprint_file(path) for path in files}
     except (OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         raise ModelError(
             f"The model folder {folder} cannot be read ({first_words(error)}); allow reading it, or copy it elsewhere."

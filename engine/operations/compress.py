@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
-from engine.errors import InvalidSpecError
+from cache import fingerprint
+from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.export.new_folder import require_new
 from engine.export.onnx.needed import require_onnx
-from engine.export.record import read_record
+from engine.export.record import finished_export, read_record
 from engine.export.specs import ExportDtype, ExportFormat, ExportSpec
 from engine.operations._base import setting
 from engine.operations._subjects import Analysed, Device, OnTexts, OtherText, Sequences, analysed_model
@@ -77,17 +78,28 @@ class Compress(OnTexts):
             raise InvalidSpecError(
                 f"{'Neither' if self.keep is None else 'Both'} of keep and mb set the size of the model; give one."
             )
-        if self.keep is not None and self.narrow_to is not None and self.narrow_to < self.keep:
-            raise InvalidSpecError(
-                f"The model was to be narrowed to {percent(self.narrow_to)} on its way to {percent(self.keep)}; give a "
-                "narrow_to above the size, or 1 for one step."
-            )
+        if self.keep is not None:
+            self._require_on_the_way_to(self.keep)
         self._texts()
-        self.into(ExportSpec)
+        spec, record = self.into(ExportSpec), read_record(Path(self.folder))
         if self.format is ExportFormat.ONNX:
             require_onnx()
-        if read_record(Path(self.folder)) is None:
+        if record is None or replace(record.asked, refinement=None) != spec:
             require_new(Path(self.folder))
+
+    def _require_on_the_way_to(self, kept: float) -> None:
+        if self.narrow_to is not None and self.narrow_to < kept:
+            raise InvalidSpecError(
+                f"The model was to be narrowed to {percent(self.narrow_to)} on its way to {percent(kept)}; give a "
+                "narrow_to above the size, or 1 for one step."
+            )
+
+    def _require_own_folder(self, analysis: Analysis, rank_map: RankMap) -> None:
+        """Refuse a folder that holds another export before what takes long, not after it."""
+        folder = Path(self.folder)
+        record = read_record(folder)
+        if record is None or finished_export(folder, analysis.id, rank_map.to_json(), record.asked) is None:
+            require_new(folder)
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
@@ -97,6 +109,7 @@ class Compress(OnTexts):
     def run(self, home: Home, report: Report) -> Compressed:
         """Compress, measure and export; what was finished before is not done again."""
         from engine.export.outcome import Compressed
+        from engine.methods.cost import cost_of
         from engine.pipeline.reading.analyses import load_analysis
         from engine.pipeline.refine import refine, serves_unread_text
 
@@ -108,6 +121,7 @@ class Compress(OnTexts):
             steps.append((original, narrowed, None))
             last = self._analysed_again(home, original, narrowed, part_of(report, 0.0, 0.6))
             rank_map = self._allocated(last, original)
+        self._require_own_folder(last, rank_map)
         refinement = None
         if self.correct:
             corrected = RefinementSpec(compute_dtype="auto")
@@ -130,7 +144,7 @@ class Compress(OnTexts):
         return Compressed(
             model=original.about["model"],
             analyses=tuple(dict.fromkeys((original.id, last.id))),
-            kept_fraction=(exported.model_params - untouched) / dense.compressible_params,
+            kept_fraction=(cost_of(last, rank_map).model_params - untouched) / dense.compressible_params,
             perplexities=found,
             exported=exported,
             seconds=round(time.monotonic() - began, 1),
@@ -143,7 +157,8 @@ class Compress(OnTexts):
         from engine.prediction.runs import predictor_on
 
         share = original.inventory.compressible_params / analysis.inventory.compressible_params
-        target = Target(keep=None if self.keep is None else self.keep * share, mb=self.mb)
+        # Widths come in steps, so that a narrowed model may be smaller than was asked for.
+        target = Target(keep=None if self.keep is None else min(self.keep * share, 1.0), mb=self.mb)
         rule = rule_of(_METHOD, curves_by_metric(analysis))
         return allocate_to_target(analysis, _METHOD, rule, target, predictor_on(None))
 
@@ -155,6 +170,7 @@ class Compress(OnTexts):
         from engine.types import Budget
 
         kept, wanted = cost_of(original, rank_map).kept_fraction, self.narrow_to
+        self._require_on_the_way_to(kept)
         if wanted is None:
             can = kept < _TWO_STEPS_BELOW and bool(original.inventory.mlps)
             wanted = _NARROWED_TO if can else 1.0
@@ -162,15 +178,24 @@ class Compress(OnTexts):
             return None
         budget = Budget.of_kept_fraction(wanted, original.inventory.compressible_params)
         widths = Request(formats=frozenset({Format.WIDTH}))
-        return allocate_rank_map(original, curves_by_metric(original), _METHOD, budget, widths)
+        try:
+            return allocate_rank_map(original, curves_by_metric(original), _METHOD, budget, widths)
+        except InfeasibleBudgetError:  # most parameters are elsewhere, as in experts
+            if self.narrow_to is not None:
+                raise
+            return None
 
     def _analysed_again(self, home: Home, original: Analysis, narrowed: RankMap, report: Report) -> Analysis:
         """Return the analysis of the narrowed model, which lies among the exports, with the settings of the first."""
         from engine.pipeline.analyse import analyse
         from engine.pipeline.reading.analyses import analysis_spec, load_analysis
-        from engine.rank_map.identity import map_id
 
-        folder = str(home.exports / f"narrowed-{map_id(narrowed)[:12]}")
+        record = read_record(Path(self.folder))
+        if record is not None and record.exported.analysis == original.id:
+            require_new(Path(self.folder))
+        # Named by all that its own export is found done by: analyses and budgets may share a map.
+        name = fingerprint("narrowed", narrowed.to_json(), schema_version=1)
+        folder = str(home.exports / f"narrowed-{name[:12]}")
         Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder).run(home, part_of(report, 0.0, 0.1))
         spec = replace(analysis_spec(original), model=ModelSpec.parse(folder, trust_remote_code=True))
         key = analyse(home, spec, part_of(report, 0.1, 1.0), device=self.device)

@@ -164,7 +164,9 @@ def _planned(
         home, spec, folder, read_header(folder.path), texts, corpus_id, n_start, None, memory_bytes, device, started
     )
     # Factors of a model in 16 bits were float32 before, and an analysis with such is as good.
-    kinds = (work, replace(work, header=replace(work.header, is_half=False)))
+    kinds = [work, replace(work, header=replace(work.header, is_half=False))]
+    if folder.earlier is not None:
+        kinds += [replace(kind, folder=replace(folder, fingerprint=folder.earlier)) for kind in kinds]
     known = (replace(kind, spec=one) for one in spec.candidates() for kind in kinds)
     if (stored := next((one for one in known if one.key in store), None)) is not None:
         return stored

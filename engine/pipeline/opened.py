@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -272,8 +273,8 @@ def reopen_folder(home: Home, analysis: Analysis, report: Report) -> ModelFolder
         except ModelError as error:
             problem = problem or error
             continue
-        if folder.fingerprint == fingerprint:
-            return folder
+        if fingerprint in (folder.fingerprint, folder.earlier):
+            return replace(folder, fingerprint=fingerprint)
     if problem is not None and not spec.is_path:
         raise problem
     where = " or ".join(place.location for place in places)

@@ -148,13 +148,13 @@ def serves_unread_text(
     """
     analysis = load_analysis(home.store, analysis_id)
     corpus = analysis_spec(analysis).corpus
-    opened = open_analysis(home, analysis, report, dtype="float32", device=device)
+    opened = open_analysis(home, analysis, part_of(report, 0.0, 0.1), dtype="float32", device=device)
     wanted = replace(corpus, n_sequences=corpus.n_sequences + _UNREAD)
-    tokens = opened.sequences(wanted, report, or_all=True)[-_UNREAD:]
+    tokens = opened.sequences(wanted, part_of(report, 0.1, 0.2), or_all=True)[-_UNREAD:]
     spec = EvaluationSpec(replace(corpus, n_sequences=len(tokens)))
     dense = opened.dense
     reference = take_reference(
-        dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, part_of(report, 0.0, 0.4)
+        dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, part_of(report, 0.2, 0.4)
     )
     plain, refined = (
         measure(opened.runnable(rank_map, key), tokens, reference, spec, part_of(report, start, start + 0.3)).nll

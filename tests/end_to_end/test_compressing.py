@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from safetensors import safe_open
 
+from cache import DirectoryStore
 from engine.errors import InvalidSpecError
 from engine.operations import Compress
+from tests.support import toys
 from tests.support.terminal import Terminal
 
 
@@ -44,11 +48,19 @@ def test_a_large_size_is_reached_in_one_step(in_one_step, analysis):
     assert 1 <= stored_params(exported["folder"]) / exported["model_params"] < 1.02
 
 
-def test_a_small_size_of_the_original_is_reached_in_two_steps(terminal, analysis, text_file, in_one_step, tmp_path):
-    dense = in_one_step["exported"]["dense_params"]
-    mb = 2 * dense / 1e6 * 0.65
-    asked = ("compress", analysis, tmp_path / "small", "--mb", mb, "--text", text_file, *TEXT)
-    made = terminal.json(*asked)
+@pytest.fixture(scope="module")
+def asked_for_little(analysis, text_file, in_one_step, tmp_path_factory):
+    mb = 2 * in_one_step["exported"]["dense_params"] / 1e6 * 0.65
+    return "compress", analysis, tmp_path_factory.mktemp("two") / "small", "--mb", mb, "--text", text_file, *TEXT
+
+
+@pytest.fixture(scope="module")
+def in_two_steps(terminal, asked_for_little):
+    return terminal.json(*asked_for_little)
+
+
+def test_a_small_size_of_the_original_is_reached_in_two_steps(analysis, in_one_step, in_two_steps, asked_for_little):
+    dense, made, mb = in_one_step["exported"]["dense_params"], in_two_steps, asked_for_little[4]
     assert made["analyses"][0] == analysis
     assert len(made["analyses"]) == 2
     assert 0.95 * mb < 2 * made["exported"]["model_params"] / 1e6 <= mb
@@ -60,7 +72,49 @@ def test_a_small_size_of_the_original_is_reached_in_two_steps(terminal, analysis
     (found,), (in_one,) = made["perplexities"], in_one_step["perplexities"]
     assert found["dense_perplexity"] == in_one["dense_perplexity"]
     assert len({found["dense_perplexity"], found["narrowed_perplexity"], found["perplexity"]}) == 3
-    assert {**terminal.json(*asked), "seconds": 0} == {**made, "seconds": 0}
+
+
+def test_what_is_done_is_not_done_again_even_if_the_first_step_was_deleted(terminal, asked_for_little, in_two_steps):
+    assert {**terminal.json(*asked_for_little), "seconds": 0} == {**in_two_steps, "seconds": 0}
+    for narrowed in (terminal.home / "exports").glob("narrowed-*"):
+        shutil.rmtree(narrowed)
+    assert {**terminal.json(*asked_for_little), "seconds": 0} == {**in_two_steps, "seconds": 0}
+
+
+@pytest.mark.usefixtures("in_two_steps")
+def test_a_first_step_to_another_size_with_the_same_widths_is_a_model_of_its_own(
+    terminal, analysis, text_file, tmp_path
+):
+    asked = ("--keep", 0.801, "--narrow-to", 0.801, "--no-correct", "--text", text_file, *TEXT)
+    made = terminal.json("compress", analysis, tmp_path / "narrow", *asked)
+    assert 0.78 < made["kept_fraction"] < 0.8  # by no width between the two
+    (found,) = made["perplexities"]
+    assert found["perplexity"] == pytest.approx(found["narrowed_perplexity"])
+
+
+def test_an_export_of_another_size_is_seen_before_anything_is_computed(terminal, analysis, text_file, in_one_step):
+    stored = DirectoryStore(terminal.home / "artifacts").keys()
+    for size in ((0.75, "--narrow-to", 1), (0.5,)):
+        asked = ("compress", analysis, in_one_step["exported"]["folder"], "--keep", *size, "--text", text_file, *TEXT)
+        assert "is not empty" in terminal.error(*asked)
+    assert DirectoryStore(terminal.home / "artifacts").keys() == stored
+
+
+def test_factors_multiplied_out_keep_what_was_asked_for(terminal, analysis, text_file, tmp_path):
+    asked = ("--keep", 0.8, "--no-correct", "--format", "dense", "--text", text_file, *TEXT)
+    made = terminal.json("compress", analysis, tmp_path / "dense", *asked)
+    assert 0.75 < made["kept_fraction"] <= 0.8
+    assert made["exported"]["model_params"] == made["exported"]["dense_params"]
+
+
+def test_many_experts_beside_a_small_mlp_take_one_step(terminal, toy_tokenizer, text_file, tmp_path):
+    model = tmp_path / "model"
+    toys.build("qwen2-moe", shared_expert_intermediate_size=24, num_experts=16).save_pretrained(model)
+    toy_tokenizer.save_pretrained(model)
+    analysis = terminal.json("analyse", model, "--text", text_file, *TEXT, "--metrics", "loss")["analysis"]
+    asked = ("--keep", 0.5, "--no-correct", "--text", text_file, *TEXT)
+    assert terminal.json("compress", analysis, tmp_path / "small", *asked)["analyses"] == [analysis]
+    assert "smallest allocation" in terminal.error("compress", analysis, tmp_path / "two", *asked, "--narrow-to", 0.6)
 
 
 @pytest.mark.parametrize(

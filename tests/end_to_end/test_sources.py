@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from engine.pipeline.analyse import analyse
 from engine.pipeline.compare import ComparisonSpec, compare
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.generate import GenerationSession
+from engine.pipeline.opened import reopen_folder
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.refine import refine
 from engine.pipeline.search import search
@@ -34,7 +36,15 @@ from engine.search.goals import Goal
 from engine.search.space import SpaceSpec
 from engine.search.specs import ObjectiveSpec, SearchSpec
 from engine.settings import Home
-from engine.specs import CorpusSpec, EvaluationSpec, GenerationSpec, ModelSpec, RefinementSpec, TrainingSpec
+from engine.specs import (
+    AnalysisSpec,
+    CorpusSpec,
+    EvaluationSpec,
+    GenerationSpec,
+    ModelSpec,
+    RefinementSpec,
+    TrainingSpec,
+)
 from engine.types import RANK_FORMATS, Budget, Metric
 from tests.engine.model.test_demo import write_tiny_gguf
 
@@ -169,6 +179,26 @@ def test_a_gguf_file_is_converted_once(tmp_path):
     assert not said
     assert first.fingerprint == known_model_fingerprint(first.spec)
     assert load_module(first.path, device="cpu").config.num_hidden_layers == 1
+
+
+def test_what_an_export_says_of_itself_is_no_part_of_the_model(tmp_path, model_folder, text_file, monkeypatch):
+    home, folder = Home(tmp_path / "home"), tmp_path / "export"
+    shutil.copytree(model_folder("llama-gqa"), folder)
+    (folder / "export.json").write_text('{"seconds": 1}', encoding="utf-8")
+    model = ModelSpec.parse(str(folder))
+    corpus = CorpusSpec.parse(str(text_file), part="calibration", n_sequences=4, length=32)
+    spec = AnalysisSpec(model, corpus, metrics=(Metric.LOSS,))
+    with monkeypatch.context() as earlier_version:
+        earlier_version.setattr("engine.model.sources._RECORD", "counts")
+        key = analyse(home, spec, ignore_progress)
+        before = resolve_model(home, model, ignore_progress).fingerprint
+    found = resolve_model(home, model, ignore_progress)
+    assert found.earlier == before
+    assert analyse(home, spec, ignore_progress) == key
+    assert reopen_folder(home, load_analysis(home.store, key.fingerprint), ignore_progress).fingerprint == before
+    (folder / "export.json").write_text('{"seconds": 2}', encoding="utf-8")
+    again = resolve_model(home, model, ignore_progress)
+    assert again.fingerprint == found.fingerprint == known_model_fingerprint(model)
 
 
 @pytest.mark.parametrize("keep", [10, 400, -64])
