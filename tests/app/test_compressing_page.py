@@ -42,3 +42,11 @@ def test_one_click_leads_to_an_exported_model_measured_beside_the_original(
     (link,) = [one.proto for one in jobs_page.get("page_link") if one.proto.label == "Show the model"]
     assert link.page == "allocation"
     assert f"job={job.id}" in link.query_string
+
+
+@pytest.mark.usefixtures("analysed_home")
+def test_the_whole_model_is_no_size_to_compress_to(open_page: Open) -> None:
+    page = open_page("allocation", keep="1", method="water-filling")
+    assert not page.exception
+    assert not page.error
+    assert "compress.start" not in [button.key for button in page.button]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def compress_to_size(analysis: Analysis, costed: CostedMap, keep: float) -> None:
-    """Offer the whole way to a size, follow it, and say what it came to.
+    """Offer the whole way to a size, unless that is all or one of bits; follow it, and say what it came to.
 
     Args:
         analysis: of the model.
@@ -34,6 +34,8 @@ def compress_to_size(analysis: Analysis, costed: CostedMap, keep: float) -> None
     made = jobs.result_of(watch("compress", analysis.id), Compressed)
     if made is not None:
         _show(made)
+    if keep >= 1 or costed.rank_map.is_rounded:  # chosen bits keep a share of bytes
+        return
     with st.expander("Get the best model of this size", icon=":material/auto_awesome:"):
         st.caption(
             "One job that goes the whole way with Water-filling and trains nothing. Below 65 % kept it narrows the "
