@@ -110,6 +110,7 @@ class Compress(OnTexts):
         """Compress, measure and export; what was finished before is not done again."""
         from engine.export.outcome import Compressed
         from engine.methods.cost import cost_of
+        from engine.pipeline.evaluate import EvaluationSession
         from engine.pipeline.reading.analyses import load_analysis
         from engine.pipeline.refine import refine, serves_unread_text
 
@@ -117,9 +118,11 @@ class Compress(OnTexts):
         original = load_analysis(home.store, self.analysis)
         rank_map = self._allocated(original, original)
         narrowed, last, steps = self._narrowed_map(original, rank_map), original, []
+        for text in self._texts():  # the original reads them, and one that is too short is known at once
+            EvaluationSession(home, original.id, text, part_of(report, 0.0, 0.05), device=self.device)
         if narrowed is not None:
             steps.append((original, narrowed, None))
-            last = self._analysed_again(home, original, narrowed, part_of(report, 0.0, 0.6))
+            last = self._analysed_again(home, original, narrowed, part_of(report, 0.05, 0.6))
             rank_map = self._allocated(last, original)
         self._require_own_folder(last, rank_map)
         refinement = None

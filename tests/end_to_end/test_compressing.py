@@ -100,6 +100,14 @@ def test_an_export_of_another_size_is_seen_before_anything_is_computed(terminal,
     assert DirectoryStore(terminal.home / "artifacts").keys() == stored
 
 
+def test_a_text_that_is_too_short_is_seen_before_anything_is_computed(terminal, analysis, text_file, tmp_path):
+    stored = DirectoryStore(terminal.home / "artifacts").keys()
+    asked = ("--keep", 0.5, "--text", text_file, "--n-sequences", 5000, "--length", 64)
+    assert "ask for at most" in terminal.error("compress", analysis, tmp_path / "small", *asked)
+    assert DirectoryStore(terminal.home / "artifacts").keys() == stored
+    assert not (tmp_path / "small").exists()
+
+
 def test_factors_multiplied_out_keep_what_was_asked_for(terminal, analysis, text_file, tmp_path):
     asked = ("--keep", 0.8, "--no-correct", "--format", "dense", "--text", text_file, *TEXT)
     made = terminal.json("compress", analysis, tmp_path / "dense", *asked)
