@@ -71,7 +71,13 @@ def test_a_report_opens_offline_shows_the_stores_numbers_and_prints(
 
     paper = page.pdf(prefer_css_page_size=True)
     assert paper.startswith(b"%PDF")
-    assert paper.count(b"/Type /Page\n") > 0
+    n_pages = paper.count(b"/Type /Page\n")
+    assert n_pages > 0
+    # No page holds the footer alone, and hatching is printed.
+    page.evaluate("document.querySelector('footer').remove()")
+    assert page.pdf(prefer_css_page_size=True).count(b"/Type /Page\n") == n_pages
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.documentElement).printColorAdjust") == "exact"
     context.close()
 
 
