@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _METHOD: Final = "water-filling"
 _NARROWED_TO: Final = 0.8
 """Where the first of two steps ends."""
-_TWO_STEPS_BELOW: Final = 0.65
+TWO_STEPS_BELOW: Final = 0.65
 """Kept fractions at which two steps give the better model (docs/benchmarks.md, "In two steps")."""
 
 
@@ -56,7 +56,7 @@ class Compress(OnTexts):
         gt=0,
         le=1,
         description="First narrow MLPs alone to this kept fraction, and take the statistics again before ranks are "
-        f"chosen; 1: one step; default: {_NARROWED_TO} for sizes below {_TWO_STEPS_BELOW}.",
+        f"chosen; 1: one step; default: {_NARROWED_TO} for sizes below {TWO_STEPS_BELOW}.",
     )
     correct: bool = Field(
         default=True,
@@ -175,7 +175,7 @@ class Compress(OnTexts):
         kept, wanted = cost_of(original, rank_map).kept_fraction, self.narrow_to
         self._require_on_the_way_to(kept)
         if wanted is None:
-            can = kept < _TWO_STEPS_BELOW and bool(original.inventory.mlps)
+            can = kept < TWO_STEPS_BELOW and bool(original.inventory.mlps)
             wanted = _NARROWED_TO if can else 1.0
         if wanted == 1:
             return None

@@ -44,7 +44,7 @@ def test_a_large_size_is_reached_in_one_step(in_one_step, analysis):
     (found,) = in_one_step["perplexities"]
     assert found["narrowed_perplexity"] is None
     exported = in_one_step["exported"]
-    # Beside what is counted lie column orders and the correction's intercepts.
+    # Beside what is counted lie the column orders of skip formats.
     assert 1 <= stored_params(exported["folder"]) / exported["model_params"] < 1.02
 
 

@@ -16,6 +16,7 @@ from app.widgets.job_progress import follow, watch
 from app.wording.labels import plain, slug
 from engine.export.outcome import Compressed
 from engine.operations import Compress
+from engine.operations.compress import TWO_STEPS_BELOW
 from engine.results.words import megabytes, percent, ratio
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def compress_to_size(analysis: Analysis, costed: CostedMap, keep: float) -> None
         return
     with st.expander("Get the best model of this size", icon=":material/auto_awesome:"):
         st.caption(
-            "One job that goes the whole way with Water-filling and trains nothing. Below 65 % kept it narrows the "
-            "MLPs first and analyses the narrowed model, which takes about as long as the first analysis. Then it "
-            "chooses ranks, corrects factors where that helps, measures the model beside the original and exports it."
+            "One job that goes the whole way with Water-filling and trains nothing. Below "
+            f"{percent(TWO_STEPS_BELOW, 0)} kept it narrows the MLPs first and analyses the narrowed model, which "
+            "takes about as long as the first analysis. Then it chooses ranks, corrects factors where that helps, "
+            "measures the model beside the original and exports it."
         )
         suggested = slug(f"{analysis.about['model']}-{keep:.2f}", ".")[:80]
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"compress.name.{suggested}")
