@@ -29,6 +29,9 @@ _AVERAGED = ("inputs", "outputs", "gradients", "common")
 _ADDED = ("importances", "counts")
 """What is a sum over tokens."""
 
+_AT_ONCE = 2**20
+"""Entries of a weight whose importance is summed together, few enough to stay in a processor's cache meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerStatistics:
@@ -164,12 +167,15 @@ class LayerSums:
         add_outer(_sum_of(self._gradients, projection.name, rows), rows)
 
     def add_importance(self, projection: Projection, gradient: torch.Tensor, weight: torch.Tensor) -> None:
-        """Add what one batch says of a weight's importance; ``gradient`` (out, in) is overwritten."""
-        flat = gradient.flatten().float()  # in the weights' own type the sums of squares would overflow or round
-        fisher = flat.dot(flat)
-        product = flat.mul_(weight.flatten())
-        sums = torch.stack([product.dot(product), product.sum().abs(), fisher])
-        sums = sums.to(device_for_float64(sums.device)).double()
+        """Add what one batch says of a weight's importance; both are (..., out, in).
+
+        Rows are summed in float32, and their sums in float64: beside the sum of many millions small ones are lost.
+        """
+        n_rows = max(1, _AT_ONCE // gradient.shape[-1])
+        parts = zip(gradient.flatten(0, -2).split(n_rows), weight.flatten(0, -2).split(n_rows), strict=True)
+        of_rows = torch.cat([_importances_of_rows(rows_of(part), weights) for part, weights in parts], 1)
+        sums = of_rows.to(device_for_float64(of_rows.device)).double().sum(1)
+        sums[1].abs_()
         known = self._importances.get(projection.name)
         self._importances[projection.name] = sums if known is None else known + sums
 
@@ -204,6 +210,13 @@ class LayerSums:
         return LayerStatistics(
             self._layer, n_tokens, inputs, self._means, outputs, gradients, self._importances, counts, common
         )
+
+
+def _importances_of_rows(gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the (3, n_rows) sums of (g w)^2, g w and g^2, of float32: in 16 bits squares would overflow or round."""
+    product = gradient * weight
+    vecdot = torch.linalg.vecdot
+    return torch.stack([vecdot(product, product), product.sum(1), vecdot(gradient, gradient)])
 
 
 def _sum_of(totals: dict[str, torch.Tensor], name: str, rows: torch.Tensor) -> torch.Tensor:

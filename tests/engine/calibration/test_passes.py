@@ -85,7 +85,9 @@ def test_moments_and_importances_equal_a_literal_computation(name):
             taylor2 = sum((d * weight).square().sum() for d in grads[p.name]).item()
             taylor1 = sum((d * weight).sum().abs() for d in grads[p.name]).item()
             fisher = sum(d.square().sum() for d in grads[p.name]).item()
-            assert statistics.importances[p.name].tolist() == pytest.approx([taylor2, taylor1, fisher], rel=1e-3)
+            # Where a norm follows, g and w are orthogonal, and what is left of the second is rounding.
+            near = {"rel": 1e-3, "abs": 1e-6 * taylor2**0.5}
+            assert statistics.importances[p.name].tolist() == pytest.approx([taylor2, taylor1, fisher], **near)
     with torch.no_grad():
         logits = module(input_ids=TOKENS).logits
         mean = functional.cross_entropy(logits[:, :-1].flatten(0, 1), TOKENS[:, 1:].flatten()).item()

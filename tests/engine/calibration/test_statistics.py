@@ -70,6 +70,16 @@ def test_importances_of_batches_add_up():
     assert sums.average(1, 1).importances[WIDE.name].tolist() == [13.0 + 5.0, 1.0 + 3.0, 10.0 + 2.0]
 
 
+def test_importances_of_a_large_weight_lose_nothing_small():
+    sums, gradient = LayerSums(0, 1), torch.full((1024, 2048), 2.0**-10)
+    gradient[:2] = 1.0
+    of_small = 1022 * 2048
+    sums.add_importance(WIDE, gradient, torch.full_like(gradient, 2.0))
+    squares = 2 * 2048 + of_small * 2.0**-20
+    found = sums.average(1, 1).importances[WIDE.name].tolist()
+    assert found == pytest.approx([4 * squares, 2 * (2 * 2048 + of_small * 2.0**-10), squares], rel=1e-6)
+
+
 def test_runs_of_different_lengths_merge_to_the_whole():
     torch.manual_seed(0)
     x = torch.randn(4, 5, 2)
