@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shutil
 import tarfile
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from typing import IO, TYPE_CHECKING, Final
 
 from cache.artifact import Artifact
 from cache.errors import NotPortableError, StoreError
-from cache.files import PARTIAL_SUFFIX, sync
+from cache.files import sync
 from cache.fingerprint import canonical_json
 from cache.keys import Key
 from cache.manifest import MANIFEST_NAME, Manifest, Member, decode_manifest, encode_manifest, plain_about
+from cache.partials import new_partial_path, remove_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ _FORMAT: Final = 1
 _INDEX: Final = "artifacts.json"
 _LONGEST_INDEX: Final = 64 * 2**20
 _LONGEST_NAME: Final = 255
+_WRITTEN: Final = "archive"
 _PIECE: Final = 2**20
 
 
@@ -59,6 +60,8 @@ class Imported:
 def export_artifacts(store: Store, keys: Sequence[Key], file: Path) -> int:
     """Write artifacts into one file, which appears or is replaced in one step; return its size in bytes.
 
+    What a killed process leaves beside it is removed by the next one that writes there.
+
     Args:
         store: holds them.
         keys: in the order in which they are to be published elsewhere; equal artifacts make equal files.
@@ -68,8 +71,11 @@ def export_artifacts(store: Store, keys: Sequence[Key], file: Path) -> int:
         StoreError: an artifact is missing or damaged.
         OSError: the file cannot be written.
     """
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+    folder = new_partial_path(file.parent)
+    partial = folder / _WRITTEN
     try:
+        folder.mkdir()
+        remove_abandoned(file.parent)
         with partial.open("xb") as into, tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
             artifacts = [store.read(key) for key in keys]
             manifests = [encode_manifest(artifact.manifest).decode() for artifact in artifacts]
@@ -82,7 +88,7 @@ def export_artifacts(store: Store, keys: Sequence[Key], file: Path) -> int:
         sync(partial)
         partial.replace(file)
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     sync(file.absolute().parent)
     return file.stat().st_size
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from itertools import count, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from cache import Key, NotPortableError, StoreError, export_artifacts, import_artifacts, read_stage
 from engine.errors import RankScopeError
+from engine.pipeline.keys import refined_layer_key
 from engine.pipeline.reading.analyses import analysis_spec, find_analysis, read_analysis
 from engine.pipeline.removal import factors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from cache import Artifact, DirectoryStore, Imported, Store
 
 _MEASURED: Final = (
     *("reference", "evaluation", "token-losses", "block-losses", "task-scores", "summaries", "cost", "memory"),
-    *("sensitivity", "comparison", "subset", "trial", "refined-layer", "refinement", "post-training"),
+    *("sensitivity", "comparison", "subset", "trial", "rounding", "post-training"),
 )
 """Stages of what is computed with an analysis and says so."""
 
@@ -31,7 +34,8 @@ def export_analysis(store: Store, prefix: str, file: Path, *, with_factors: bool
         store: holds them.
         prefix: the id of the analysis, or the start of it.
         file: the archive; replaced in one step if it exists.
-        with_factors: without them the analysis can be explored and ranks allocated, but no model compressed.
+        with_factors: without them, and without refined ones, the analysis can be explored and ranks allocated, but no
+            model compressed.
 
     Raises:
         RankScopeError: there is no such analysis, or the file cannot be written.
@@ -39,15 +43,22 @@ def export_analysis(store: Store, prefix: str, file: Path, *, with_factors: bool
     """
     key = find_analysis(store, prefix)
     artifact = store.read(key)
-    factors = [Key("factors", fingerprint) for fingerprint in sorted(factors_of(artifact))] if with_factors else []
     model = read_analysis(artifact).about["model_fingerprint"]
-    measured = [
-        one
-        for stage in _MEASURED
-        for one in read_stage(store, stage, lambda a: a.key if _is_about(a, key.fingerprint, model) else None)[0]
-    ]
+
+    def found(stage: str) -> Iterator[Key]:
+        yield from read_stage(store, stage, lambda a: a.key if _is_about(a, key.fingerprint, model) else None)[0]
+
+    factors: list[Key] = []
+    if with_factors:
+        factors += (Key("factors", fingerprint) for fingerprint in sorted(factors_of(artifact)))
+        for refinement in found("refinement"):
+            factors += (*_layers_among(store, refinement), refinement)
+    measured = [one for stage in _MEASURED for one in found(stage)]
+    target = Path(os.path.realpath(file))
+    if target.exists() and not target.is_file():
+        raise RankScopeError(f"{file} is no regular file; choose another.")
     try:
-        return export_artifacts(store, [*factors, *measured, key], file)
+        return export_artifacts(store, [*factors, *measured, key], target)
     except OSError as error:
         raise RankScopeError(f"The file {file} cannot be written ({error.strerror}); choose another.") from error
 
@@ -79,13 +90,15 @@ def _checked(artifacts: Sequence[Artifact], file: Path) -> str:
     try:
         analysis = read_analysis(last)
         analysis_spec(analysis)
-        factors, model = factors_of(last), str(analysis.about["model_fingerprint"])
+        own = {Key("factors", fingerprint) for fingerprint in factors_of(last)}
+        model = str(analysis.about["model_fingerprint"])
     except (StoreError, ValidationError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotPortableError(f"{file} cannot be imported: its analysis cannot be read ({error!r}).") from error
+    own |= {a.key for a in others if a.key.stage in (*_MEASURED, "refinement") and _is_about(a, analysis.id, model)}
+    keys = {artifact.key for artifact in others}
+    own |= {layer for key in own if key.stage == "refinement" for layer in _layers_among(keys, key)}
     for artifact in others:
-        is_factor = artifact.key.stage == "factors" and artifact.key.fingerprint in factors
-        is_measured = artifact.key.stage in _MEASURED and _is_about(artifact, analysis.id, model)
-        if not is_factor and not is_measured:
+        if artifact.key not in own:
             raise NotPortableError(f"{file} cannot be imported: {artifact.key} does not belong to its analysis.")
     return analysis.id
 
@@ -95,3 +108,8 @@ def _is_about(artifact: Artifact, analysis_id: str, model: str) -> bool:
     about = artifact.manifest.about
     is_of_dense = "analysis" in about and about["analysis"] is None and about.get("model_fingerprint") == model
     return is_of_dense or about.get("analysis") == analysis_id
+
+
+def _layers_among(keys: Store | set[Key], refinement: Key) -> Iterator[Key]:
+    """Yield those of the keys that are layers of a refinement, which do not all say of which analysis."""
+    return takewhile(keys.__contains__, (refined_layer_key(refinement, index) for index in count()))

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,21 @@ def test_what_is_damaged_or_missing_is_not_exported(source: DirectoryStore, arch
     with pytest.raises(MissingArtifactError):
         export_artifacts(source, [FIRST, LAST], archive)
     assert archive.read_bytes() == before
-    assert [path.name for path in archive.parent.iterdir() if path.name.endswith(".partial")] == []
+    assert {path.name for path in archive.parent.iterdir()} == {"artifacts.tar", "source"}
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_one(
+    source: DirectoryStore, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = archive.read_bytes()
+    if (pid := os.fork()) == 0:
+        monkeypatch.setattr("cache.portable.sync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        export_artifacts(source, [FIRST], archive)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert archive.read_bytes() == before
+    assert len(list(archive.parent.iterdir())) == 3
+    export_artifacts(source, [FIRST, LAST], archive)
+    assert {path.name for path in archive.parent.iterdir()} == {"artifacts.tar", "source"}
 
 
 def test_what_the_check_refuses_is_not_taken_over(archive: Path, target: DirectoryStore) -> None:
