@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from engine.errors import ExportError
 from engine.export.new_folder import require_new
 from engine.export.onnx.needed import require_onnx
 from engine.export.record import finished_export
@@ -56,11 +57,11 @@ class Export(OnRankMap):
         """Export; return what was written and how it is loaded."""
         from engine.pipeline.export import export
 
-        return export(
-            home,
-            self.analysis,
-            self.parsed_map(),
-            Path(self.folder),
-            self.into(ExportSpec),
-            report,
-        )
+        rank_map, folder, spec = self.parsed_map(), Path(self.folder), self.into(ExportSpec)
+        try:
+            return export(home, self.analysis, rank_map, folder, spec, report)
+        except ExportError:
+            finished = finished_export(folder, self.analysis, rank_map.to_json(), spec)
+            if finished is None:
+                raise
+            return finished  # by another job, meanwhile

@@ -132,6 +132,19 @@ def test_the_same_export_is_found_done_and_another_is_refused(home, exported, tm
         attempt()
 
 
+def test_an_equal_export_that_was_faster_is_what_both_give(home, tmp_path):
+    root, _, analysis, rank_map, *_ = home
+    asked = Export(analysis=analysis.id, rank_map=rank_map.to_json(), folder=str(tmp_path / "small"))
+    faster = []
+
+    def told(_stage, _fraction, message):
+        if message == "Putting the folder in place":
+            faster.append(asked.run(Home(root), ignore_progress))
+
+    assert [asked.run(Home(root), told)] == faster
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
 def test_refined_factors_and_dense_weights_are_exported_as_what_they_are(home, tmp_path):
     root, _, analysis, rank_map, measured, refinement, refined = home
     spec = ExportSpec(refinement=refinement.fingerprint[:10])
