@@ -42,7 +42,8 @@ def compress(
     if as_json:
         print_json(result)
         return
-    out.print(f"{result.model} at {percent(result.kept_fraction)} of its compressible parameters:")
+    how = ", trained" if result.trained else ""
+    out.print(f"{result.model} at {percent(result.kept_fraction)} of its compressible parameters{how}:")
     for found in result.perplexities:
         times = ratio(found.perplexity / found.dense_perplexity)
         out.print(f"  {found.text}: perplexity {found.perplexity:.2f}, dense {found.dense_perplexity:.2f} ({times})")

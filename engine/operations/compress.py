@@ -20,7 +20,7 @@ from engine.operations._subjects import Analysed, Device, OnTexts, OtherText, Se
 from engine.operations.export import Export
 from engine.progress import part_of
 from engine.results.words import megabytes, percent
-from engine.specs import EvaluationSpec, ModelSpec, RefinementSpec
+from engine.specs import EvaluationSpec, ModelSpec, RefinementSpec, TrainingSpec
 from engine.types import Format
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class Compress(OnTexts):
         default=True,
         description="Fit the left factors in closed form to the layers before them, if that helps on text not read "
         "before.",
+    )
+    train_minutes: float = Field(
+        default=0.0, ge=0, description="Then train the factors this long to predict what the original predicts."
     )
     format: ExportFormat = setting(ExportSpec, "format", Export.settings()["format"].help)
     dtype: ExportDtype = setting(ExportSpec, "dtype", Export.settings()["dtype"].help)
@@ -112,7 +115,7 @@ class Compress(OnTexts):
         from engine.methods.cost import cost_of
         from engine.pipeline.evaluate import EvaluationSession
         from engine.pipeline.reading.analyses import load_analysis
-        from engine.pipeline.refine import refine, serves_unread_text
+        from engine.pipeline.refine import refine
 
         began = time.monotonic()
         original = load_analysis(home.store, self.analysis)
@@ -121,17 +124,18 @@ class Compress(OnTexts):
         for text in self._texts():  # the original reads them, and one that is too short is known at once
             EvaluationSession(home, original.id, text, part_of(report, 0.0, 0.05), device=self.device)
         if narrowed is not None:
-            steps.append((original, narrowed, None))
-            last = self._analysed_again(home, original, narrowed, part_of(report, 0.05, 0.6))
+            corrected = self._corrected(home, original, narrowed, part_of(report, 0.05, 0.15))
+            steps.append((original, narrowed, corrected))
+            last = self._analysed_again(home, original, narrowed, corrected, part_of(report, 0.15, 0.6))
             rank_map = self._allocated(last, original)
         self._require_own_folder(last, rank_map)
-        refinement = None
-        if self.correct:
-            corrected = RefinementSpec(compute_dtype="auto")
-            told = part_of(report, 0.8, 0.85)
-            key = refine(home, last.id, rank_map, corrected, part_of(report, 0.6, 0.8), device=self.device)
-            if serves_unread_text(home, last.id, rank_map, key, told, device=self.device):
-                refinement = key
+        refinement = self._corrected(home, last, rank_map, part_of(report, 0.6, 0.7))
+        if self.train_minutes:
+            told = part_of(report, 0.7, 0.85)
+            taught_by = None if narrowed is None else original
+            training = TrainingSpec(minutes=self.train_minutes)
+            spec = RefinementSpec(training, correct=refinement is not None, compute_dtype="auto")
+            refinement = refine(home, last.id, rank_map, spec, told, device=self.device, teacher=taught_by)
         found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
         export = Export(
             analysis=last.id,
@@ -151,6 +155,7 @@ class Compress(OnTexts):
             perplexities=found,
             exported=exported,
             seconds=round(time.monotonic() - began, 1),
+            trained=self.train_minutes > 0,
         )
 
     def _allocated(self, analysis: Analysis, original: Analysis) -> RankMap:
@@ -188,7 +193,20 @@ class Compress(OnTexts):
                 raise
             return None
 
-    def _analysed_again(self, home: Home, original: Analysis, narrowed: RankMap, report: Report) -> Analysis:
+    def _corrected(self, home: Home, analysis: Analysis, rank_map: RankMap, report: Report) -> Key | None:
+        """Return the correction of a map's factors, or ``None`` where it does not serve text that nothing has read."""
+        from engine.pipeline.refine import refine, serves_unread_text
+
+        if not self.correct:
+            return None
+        spec = RefinementSpec(compute_dtype="auto")
+        key = refine(home, analysis.id, rank_map, spec, part_of(report, 0.0, 0.8), device=self.device)
+        told = part_of(report, 0.8, 1.0)
+        return key if serves_unread_text(home, analysis.id, rank_map, key, told, device=self.device) else None
+
+    def _analysed_again(
+        self, home: Home, original: Analysis, narrowed: RankMap, corrected: Key | None, report: Report
+    ) -> Analysis:
         """Return the analysis of the narrowed model, which lies among the exports, with the settings of the first."""
         from engine.pipeline.analyse import analyse
         from engine.pipeline.reading.analyses import analysis_spec, load_analysis
@@ -197,9 +215,11 @@ class Compress(OnTexts):
         if record is not None and record.exported.analysis == original.id:
             require_new(Path(self.folder))
         # Named by all that its own export is found done by: analyses and budgets may share a map.
-        name = fingerprint("narrowed", narrowed.to_json(), schema_version=1)
+        refinement = None if corrected is None else corrected.fingerprint
+        name = fingerprint("narrowed", narrowed.to_json(), [refinement] if refinement else [], schema_version=1)
         folder = str(home.exports / f"narrowed-{name[:12]}")
-        Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder).run(home, part_of(report, 0.0, 0.1))
+        export = Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder, refinement=refinement)
+        export.run(home, part_of(report, 0.0, 0.1))
         spec = replace(analysis_spec(original), model=ModelSpec.parse(folder, trust_remote_code=True))
         key = analyse(home, spec, part_of(report, 0.1, 1.0), device=self.device)
         return load_analysis(home.store, key.fingerprint)

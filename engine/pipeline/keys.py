@@ -139,12 +139,23 @@ def evaluation_key(
     return _key("evaluation", subject, [analysis, reference.fingerprint, *refined])
 
 
-def refinement_key(rank_map: RankMap, analysis: str, spec: RefinementSpec, corpus: str) -> Key:
-    """A rank map's factors refined on a text; earlier releases always corrected, and did not say so."""
+def refinement_key(
+    rank_map: RankMap, analysis: str, spec: RefinementSpec, corpus: str, teacher: str | None = None
+) -> Key:
+    """A rank map's factors refined on a text; earlier releases always corrected, and did not say so.
+
+    Training may learn from another model than the analysed one, whose fingerprint ``teacher`` is.
+    """
     chosen = asdict(spec)
     if spec.correct:
         del chosen["correct"]
-    return _key("refinement", {**decided(rank_map), "spec": chosen}, [analysis, corpus])
+    taught = [teacher] if teacher and spec.training else []
+    return _key("refinement", {**decided(rank_map), "spec": chosen}, [analysis, corpus, *taught])
+
+
+def unread_text_key(refinement: Key, n_sequences: int) -> Key:
+    """What a refinement comes to on text that neither it nor the analysis has read."""
+    return _key("unread-text", {"n_sequences": n_sequences}, [refinement.fingerprint])
 
 
 def training_check_key(refinement: Key, check: int) -> Key:

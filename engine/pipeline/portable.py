@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MEASURED: Final = (
     *("reference", "evaluation", "token-losses", "block-losses", "task-scores", "summaries", "cost", "memory"),
-    *("sensitivity", "comparison", "subset", "trial", "rounding", "post-training"),
+    *("sensitivity", "comparison", "subset", "trial", "unread-text", "rounding", "post-training"),
 )
 """Stages of what is computed with an analysis and says so."""
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cache import write_json
-from engine.errors import CorpusError
+from engine.errors import CorpusError, InvalidSpecError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.model.module import decoder_layers, pass_type
 from engine.pipeline import keys
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cache import Key, Store
+    from engine.analysis.value import Analysis
     from engine.model.opening import OpenModel
     from engine.pipeline.opened import OpenedAnalysis
     from engine.progress import Report
@@ -63,6 +64,7 @@ def refine(
     report: Report,
     *,
     device: str = "auto",
+    teacher: Analysis | None = None,
 ) -> Key:
     """Refine the model a rank map makes, store its factors and return their key.
 
@@ -73,6 +75,7 @@ def refine(
         spec: correction and training.
         report: told after every layer and step.
         device: where it runs.
+        teacher: of the model whose predictions are learnt in training, where the analysed one was made from it.
 
     Raises:
         ResourceError: the model does not fit into memory, and training needs it whole.
@@ -81,15 +84,20 @@ def refine(
     store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
+    if spec.training is not None and all(block.rank is None for block in rank_map.blocks):
+        raise InvalidSpecError(
+            "The rank map leaves every projection dense, so there is nothing to train; give one of a smaller size."
+        )
     corpus = analysis_spec(analysis).corpus
     told = part_of(report, 0.0, 0.05)
     # A correction holds the compressed model beside the dense one, or both layer by layer; training only whole ones.
     copies = 2.0 if spec.training is None else 1.0
     opened = open_analysis(home, analysis, told, dtype="float32", device=device, copies=copies)
     sequences = sequences_fingerprint(opened.folder, corpus)
+    learnt_from = None if teacher is None else teacher.about["model_fingerprint"]
 
     def key_of(wanted: RefinementSpec) -> Key:
-        return keys.refinement_key(rank_map, analysis.id, wanted, sequences)
+        return keys.refinement_key(rank_map, analysis.id, wanted, sequences, learnt_from)
 
     if spec.compute_dtype == "auto":
         half = replace(spec, compute_dtype="bfloat16")
@@ -114,7 +122,11 @@ def refine(
     if spec.training is not None and compressed is not None:
         wanted = replace(corpus, n_sequences=spec.training.n_sequences + _HELD_OUT)
         text = opened.sequences(wanted, part_of(report, middle, middle), or_all=True)
-        end = _train(store, key, model, compressed, text, spec, part_of(report, middle, 1.0))
+        if teacher is not None:
+            original = open_analysis(home, teacher, part_of(report, middle, middle), dtype="float32", device=device)
+            original.require_whole()
+            model = original.dense
+        end = _train(store, key, model.module, compressed, text, spec, part_of(report, middle, 1.0))
         document |= {"steps": end.steps, "held_out_divergences": list(end.divergences)}
         for index, layer in enumerate(decoder_layers(compressed)):
             with store.writing(keys.refined_layer_key(key, index), {"analysis": analysis.id}) as into:
@@ -146,7 +158,20 @@ def serves_unread_text(
     Raises:
         RankScopeError: the analysis, its model or its text is not there any more.
     """
-    analysis = load_analysis(home.store, analysis_id)
+    store, key = home.store, keys.unread_text_key(refinement, _UNREAD)
+    if key not in store:
+        analysis = load_analysis(store, analysis_id)
+        losses = _on_unread_text(home, analysis, rank_map, refinement, report, device)
+        with store.writing(key, {"analysis": analysis.id}) as into:
+            write_json(into / "losses.json", losses)
+    found = store.read(key).json("losses.json")
+    return bool(found["refined"] < found["plain"])
+
+
+def _on_unread_text(
+    home: Home, analysis: Analysis, rank_map: RankMap, refinement: Key, report: Report, device: str
+) -> dict[str, float]:
+    """Return the losses with ``plain`` factors and with ``refined`` ones, in nats per token."""
     corpus = analysis_spec(analysis).corpus
     opened = open_analysis(home, analysis, part_of(report, 0.0, 0.1), dtype="float32", device=device)
     wanted = replace(corpus, n_sequences=corpus.n_sequences + _UNREAD)
@@ -156,11 +181,11 @@ def serves_unread_text(
     reference = take_reference(
         dense.module if dense.weights is None else dense_by_layer(dense), tokens, spec, part_of(report, 0.2, 0.4)
     )
-    plain, refined = (
-        measure(opened.runnable(rank_map, key), tokens, reference, spec, part_of(report, start, start + 0.3)).nll
-        for start, key in ((0.4, None), (0.7, refinement))
-    )
-    return refined < plain
+    factors = {"plain": (0.4, None), "refined": (0.7, refinement)}
+    return {
+        name: measure(opened.runnable(rank_map, key), tokens, reference, spec, part_of(report, start, start + 0.3)).nll
+        for name, (start, key) in factors.items()
+    }
 
 
 def _correct(
@@ -236,7 +261,7 @@ def _correct_layer(store: Store, key: Key, correct: LeftCorrection, pair: LayerP
 def _train(
     store: Store,
     refinement: Key,
-    model: OpenModel,
+    teacher: nn.Module,
     compressed: nn.Module,
     text: torch.Tensor,
     spec: RefinementSpec,
@@ -251,7 +276,7 @@ def _train(
             "text, or analyse with shorter sequences."
         )
     training = Distillation(
-        model.module,
+        teacher,
         compressed,
         text[:-n_held_out][: spec.training.n_sequences],
         text[-n_held_out:],

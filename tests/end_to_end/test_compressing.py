@@ -7,7 +7,7 @@ import shutil
 import pytest
 from safetensors import safe_open
 
-from cache import DirectoryStore
+from cache import DirectoryStore, Key
 from engine.errors import InvalidSpecError
 from engine.operations import Compress
 from tests.support import toys
@@ -79,6 +79,19 @@ def test_what_is_done_is_not_done_again_even_if_the_first_step_was_deleted(termi
     for narrowed in (terminal.home / "exports").glob("narrowed-*"):
         shutil.rmtree(narrowed)
     assert {**terminal.json(*asked_for_little), "seconds": 0} == {**in_two_steps, "seconds": 0}
+
+
+def test_minutes_of_training_make_another_model_and_say_so(terminal, asked_for_little, in_two_steps, tmp_path):
+    command, analysis, _, *asked = asked_for_little
+    made = terminal.json(command, analysis, tmp_path / "small", *asked, "--train-minutes", 0.02)
+    assert made["trained"]
+    assert "trained" not in in_two_steps
+    store = DirectoryStore(terminal.home / "artifacts")
+    trained = Key("refinement", made["exported"]["refinement"])
+    assert store.read(trained).json("refinement.json")["kind"] == "trained"
+    (found,), (before,) = made["perplexities"], in_two_steps["perplexities"]
+    assert found["narrowed_perplexity"] == before["narrowed_perplexity"]
+    assert found["perplexity"] != before["perplexity"]
 
 
 @pytest.mark.usefixtures("in_two_steps")

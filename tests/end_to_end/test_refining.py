@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cache import fingerprint
+from engine.errors import InvalidSpecError
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.keys import refinement_key
@@ -91,6 +92,26 @@ def test_training_takes_all_the_text_there_is_and_needs_some_to_check(tmp_path, 
     found = store.read(key).json("refinement.json")
     assert 0 < found["steps"] < 1000
     assert found["held_out_divergences"][-1] < found["held_out_divergences"][0]
+
+
+def test_a_map_that_cuts_nothing_has_nothing_to_train(tmp_path, model_folder, text_file):
+    _, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file, keep=1.0)
+    with pytest.raises(InvalidSpecError, match="nothing to train"):
+        refine(Home(tmp_path), analysis.id, rank_map, TRAINED, ignore_progress, device="cpu")
+
+
+def test_training_learns_from_the_model_that_the_analysed_one_was_made_from(tmp_path, model_folder, text_file):
+    store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file)
+    original = run(Home(tmp_path), model_folder("llama-gqa"), text_file)
+    spec = RefinementSpec(TrainingSpec(n_sequences=6), correct=False, compute_dtype="float32")
+
+    def at_first(**teacher):
+        key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu", **teacher)
+        return store.read(key).json("refinement.json")["held_out_divergences"][0]
+
+    own, others = at_first(), at_first(teacher=original)
+    assert others > 1.2 * own
+    assert at_first(teacher=analysis) == pytest.approx(own)
 
 
 def test_what_was_corrected_by_earlier_releases_is_found(tmp_path, model_folder, text_file):

@@ -42,6 +42,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "token-losses": "Losses of single tokens",
     "training-check": "States of training, to resume from",
     "trial": "Measured maps of searches",
+    "unread-text": "Whether refined factors do better",
 }
 
 
