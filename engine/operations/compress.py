@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
-from cache import fingerprint
+from cache import Key, fingerprint
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.export.new_folder import require_new
 from engine.export.onnx.needed import require_onnx
@@ -26,7 +26,7 @@ from engine.types import Format
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cache import Key, Store
+    from cache import Store
     from engine.analysis.value import Analysis
     from engine.export.outcome import ComparedPerplexity, Compressed
     from engine.progress import Report
@@ -97,12 +97,18 @@ class Compress(OnTexts):
                 "narrow_to above the size, or 1 for one step."
             )
 
-    def _require_own_folder(self, analysis: Analysis, rank_map: RankMap) -> None:
-        """Refuse a folder that holds another export before what takes long, not after it."""
+    def _require_own_folder(self, store: Store, analysis: Analysis, rank_map: RankMap) -> None:
+        """Refuse a folder that holds another export, or one trained otherwise, before what takes long, not after it."""
+        from engine.pipeline.refined import minutes_of_training
+
         folder = Path(self.folder)
         record = read_record(folder)
-        if record is None or finished_export(folder, analysis.id, rank_map.to_json(), record.asked) is None:
-            require_new(folder)
+        if record is not None and finished_export(folder, analysis.id, rank_map.to_json(), record.asked):
+            refined = record.asked.refinement
+            minutes = 0.0 if refined is None else minutes_of_training(store, Key("refinement", refined))
+            if minutes == self.train_minutes:
+                return
+        require_new(folder)
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
@@ -128,13 +134,12 @@ class Compress(OnTexts):
             steps.append((original, narrowed, corrected))
             last = self._analysed_again(home, original, narrowed, corrected, part_of(report, 0.15, 0.6))
             rank_map = self._allocated(last, original)
-        self._require_own_folder(last, rank_map)
+        self._require_own_folder(home.store, last, rank_map)
         refinement = self._corrected(home, last, rank_map, part_of(report, 0.6, 0.7))
         if self.train_minutes:
-            told = part_of(report, 0.7, 0.85)
-            taught_by = None if narrowed is None else original
             training = TrainingSpec(minutes=self.train_minutes)
             spec = RefinementSpec(training, correct=refinement is not None, compute_dtype="auto")
+            told, taught_by = part_of(report, 0.7, 0.85), None if narrowed is None else original
             refinement = refine(home, last.id, rank_map, spec, told, device=self.device, teacher=taught_by)
         found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
         export = Export(

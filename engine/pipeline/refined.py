@@ -30,6 +30,14 @@ def apply_refinement(module: nn.Module, store: Store, key: Key) -> None:
         refine_layer(module, store, key, index)
 
 
+def minutes_of_training(store: Store, key: Key) -> float | None:
+    """Return how long a refinement was allowed to train, 0 for a correction; ``None``: nothing says so any more."""
+    if key not in store:
+        return None
+    training = store.read(key).json("refinement.json")["spec"]["training"]
+    return 0.0 if training is None else training.get("minutes")
+
+
 def refine_layer(module: nn.Module, store: Store, key: Key, index: int) -> None:
     """Put the factors of one layer of a finished refinement into a model compressed by its rank map."""
     read_layer(decoder_layers(module)[index], store.read(keys.refined_layer_key(key, index)))

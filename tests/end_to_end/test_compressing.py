@@ -83,10 +83,12 @@ def test_what_is_done_is_not_done_again_even_if_the_first_step_was_deleted(termi
 
 def test_minutes_of_training_make_another_model_and_say_so(terminal, asked_for_little, in_two_steps, tmp_path):
     command, analysis, _, *asked = asked_for_little
+    assert "is not empty" in terminal.error(*asked_for_little, "--train-minutes", 0.02)
+    store = DirectoryStore(terminal.home / "artifacts")
+    assert "trained" not in {store.read(key).json("refinement.json")["kind"] for key in store.keys("refinement")}
     made = terminal.json(command, analysis, tmp_path / "small", *asked, "--train-minutes", 0.02)
     assert made["trained"]
     assert "trained" not in in_two_steps
-    store = DirectoryStore(terminal.home / "artifacts")
     trained = Key("refinement", made["exported"]["refinement"])
     assert store.read(trained).json("refinement.json")["kind"] == "trained"
     (found,), (before,) = made["perplexities"], in_two_steps["perplexities"]
