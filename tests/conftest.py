@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,17 +15,19 @@ import platformdirs
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
-from engine.model.demo import DemoAssets, fetch_demo
 from engine.settings import Home
 from tests.support.warm import warm_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from transformers import PreTrainedTokenizerFast
+
+    from engine.model.demo import DemoAssets
     from tests.support.measured_toy import MeasuredToy
+
+gc.disable()  # until all is imported and collected, of which little is garbage
 
 # How fast examples are made, and how many are thrown away, depends on chance and on what else the machine does.
 _EITHER = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
@@ -71,6 +74,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of all later searches for garbage."""
+    gc.freeze()
+    gc.enable()
+
+
 TOY_LINES = (
     "The rank of a matrix is the number of its singular values that are not zero.",
     "A low-rank matrix is the product of a tall one and a wide one.",
@@ -101,6 +110,8 @@ def demo_home() -> Path:
 @pytest.fixture(scope="session")
 def demo_assets(demo_home: Path) -> DemoAssets:
     """The real demo model and texts; the first test of the first run fetches them under a lock."""
+    from engine.model.demo import fetch_demo
+
     return fetch_demo(Home(demo_home), lambda *_: None)
 
 
@@ -121,6 +132,10 @@ def warm_starts(warm_python: Path) -> Iterator[None]:
 
 def train_toy_tokenizer() -> PreTrainedTokenizerFast:
     """Return a byte-level tokenizer of 300 tokens with an end-of-text token and a chat template."""
+    # Not above: the process that only hands out tests reads this file too.
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

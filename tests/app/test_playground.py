@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from engine.analysis.value import Analysis
     from tests.app.test_views import Open
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 @pytest.fixture(scope="module")
 def one_home(toy_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

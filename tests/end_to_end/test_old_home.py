@@ -21,7 +21,8 @@ from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.rank_map.drafts import Draft, Drafts
 from engine.types import Metric
-from tests.app.conftest import _empty_caches, no_worker, open_page  # noqa: F401 -- fixtures
+from tests.app.conftest import _empty_caches, named_pages, no_worker, open_page  # noqa: F401 -- fixtures
+from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,12 +199,19 @@ def test_a_comparison_keeps_its_rows_and_predicts_the_one_that_had_no_map(
 
 
 @pytest.mark.usefixtures("no_worker")  # which a page would start for the job that is queued there
+@pytest.mark.parametrize("kind", sweep_unless(["newest", "around", "held", "map", "other maps"], {"held", "map"}))
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: str) -> None:  # noqa: F811
-    saved = [path.stem for path in home.glob("maps/*/*.json")]
+def test_every_page_opens(home: Path, open_page: Callable[..., AppTest], name: str, kind: str) -> None:  # noqa: F811
     analysis = {"analysis": KNOWN["analysis"][:12]}
-    held = {"held": KNOWN["draft"], "keep": "0.7", "method": "flrc"}
-    for query in ({}, {"analysis": KNOWN["around"][:12]}, analysis | held, *(analysis | {"map": id} for id in saved)):
+    maps = [analysis | {"map": path.stem} for path in sorted(home.glob("maps/*/*.json"))]
+    queries = {
+        "newest": [{}],
+        "around": [{"analysis": KNOWN["around"][:12]}],
+        "held": [analysis | {"held": KNOWN["draft"], "keep": "0.7", "method": "flrc"}],
+        "map": maps[:1],
+        "other maps": maps[1:],
+    }
+    for query in queries[kind]:
         page = open_page(name, **query)
         assert not page.exception
         said = [error.value for error in page.error]
