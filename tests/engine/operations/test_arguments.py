@@ -21,6 +21,7 @@ from engine.rank_map.document import RankMap
 from engine.types import Metric
 from tests.app.conftest import toy_analysis, toy_home  # noqa: F401 -- fixtures
 from tests.support.terminal import Terminal
+from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,36 +85,44 @@ def required(operation: type[Operation]) -> dict[str, Any]:
 
 
 WRONG = every_wrong_value()
-each = pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.operation}-{wrong.name}-{wrong.value}")
+
+
+def wrong_for(operation: str) -> list[Wrong]:
+    return [wrong for wrong in WRONG if wrong.operation == operation]
 
 
 def asked(wrong: Wrong) -> dict[str, Any]:
     return {**required(operations.get(wrong.operation)), wrong.name: wrong.value}
 
 
-@each
-def test_a_wrong_argument_is_refused_in_one_sentence(wrong: Wrong) -> None:
-    with pytest.raises(InvalidSpecError) as refused:
-        operations.get(wrong.operation)(**asked(wrong))
-    said = str(refused.value)
-    assert wrong.operation in said
-    assert wrong.name in said
-    assert wrong.expected in said
-    assert "\n" not in said
+@pytest.mark.parametrize("operation", operations.names())
+def test_a_wrong_argument_is_refused_in_one_sentence(operation: str) -> None:
+    for wrong in wrong_for(operation):
+        with pytest.raises(InvalidSpecError) as refused:
+            operations.get(operation)(**asked(wrong))
+        said = str(refused.value)
+        assert operation in said, wrong
+        assert wrong.name in said, wrong
+        assert wrong.expected in said, wrong
+        assert "\n" not in said, wrong
 
 
-@each
-def test_the_record_of_a_job_says_so(wrong: Wrong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", sweep_unless([slice(2), slice(2, None)], [slice(2)]), ids=["first", "others"])
+@pytest.mark.parametrize("operation", operations.names())
+def test_the_record_of_a_job_says_so(
+    operation: str, part: slice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("engine.jobs.queue.start_detached", lambda *_: None)
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
     queue = JobQueue(tmp_path)
-    job = queue.submit(wrong.operation, asked(wrong), title="Wrong")
-    assert run_job(tmp_path, job.id, queue.entrypoint) == 1
-    ended = queue.get(job.id)
-    assert ended.status is JobStatus.FAILED
-    assert ended.error is not None
-    assert wrong.expected in ended.error
-    assert "bug" not in ended.error
+    for wrong in wrong_for(operation)[part]:
+        job = queue.submit(operation, asked(wrong), title="Wrong")
+        assert run_job(tmp_path, job.id, queue.entrypoint) == 1
+        ended = queue.get(job.id)
+        assert ended.status is JobStatus.FAILED, wrong
+        assert ended.error is not None, wrong
+        assert wrong.expected in ended.error, wrong
+        assert "bug" not in ended.error, wrong
 
 
 def show(operation: str, attempts: list[dict]) -> None:  # the script of a page, which imports what it uses
@@ -129,7 +138,7 @@ def show(operation: str, attempts: list[dict]) -> None:  # the script of a page,
 @pytest.mark.parametrize("operation", operations.names())
 def test_a_page_says_so(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANKSCOPE_HOME", str(tmp_path))
-    attempts = [wrong for wrong in WRONG if wrong.operation == operation]
+    attempts = wrong_for(operation)
     page = AppTest.from_function(show, args=(operation, [asked(wrong) for wrong in attempts]), default_timeout=60).run()
     assert not page.exception
     for wrong, error in zip(attempts, page.error, strict=True):
@@ -152,20 +161,26 @@ def subjects(terminal: Terminal, toy_analysis: Analysis, tmp_path_factory: pytes
     return {"analysis": toy_analysis.id, "rank_map": rank_map, "rank_maps": rank_map, "folder": str(folder / "new")}
 
 
+@pytest.mark.parametrize("values", sweep_unless(["one of each", "others"], {"one of each"}))
 @pytest.mark.parametrize("operation", COMMANDS)
-def test_the_command_line_says_so(operation: str, terminal: Terminal, subjects: dict[str, str]) -> None:
+def test_the_command_line_says_so(operation: str, values: str, terminal: Terminal, subjects: dict[str, str]) -> None:
     settings = operations.get(operation).settings()
     words = [operation, *(subjects[name] for name in required(operations.get(operation)))]
     words += ["demo"] if operation == "analyse" else []
     assert "No such option: --nonsense" in terminal(*words, "--nonsense", 1, code=2).stderr
-    for wrong in (wrong for wrong in WRONG if wrong.operation == operation and wrong.name in settings):
-        setting = settings[wrong.name]
-        is_text = setting.kind in {str, bool} and not setting.choices
-        if setting.is_required or is_text or isinstance(wrong.value, dict):
-            continue  # any text is one there
+    every = [wrong for wrong in wrong_for(operation) if wrong.name in settings and is_wrong_in_words(wrong)]
+    each = {wrong.name: wrong for wrong in every}.values()
+    for wrong in each if values == "one of each" else (wrong for wrong in every if wrong not in each):
         value = ",".join(map(str, wrong.value)) if isinstance(wrong.value, list) else wrong.value
         option = OPTIONS.get((operation, wrong.name), f"--{wrong.name.replace('_', '-')}")
         assert wrong.expected in terminal.error(*words, f"{option}={value}")
+
+
+def is_wrong_in_words(wrong: Wrong) -> bool:
+    """Return whether a value is wrong on the command line, too, where any text is one."""
+    setting = operations.get(wrong.operation).settings()[wrong.name]
+    is_text = setting.kind in {str, bool} and not setting.choices
+    return not (setting.is_required or is_text or isinstance(wrong.value, dict))
 
 
 def test_perplexities_of_all_levels_compare() -> None:
