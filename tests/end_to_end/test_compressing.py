@@ -13,6 +13,8 @@ from engine.operations import Compress
 from tests.support import toys
 from tests.support.terminal import Terminal
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory):

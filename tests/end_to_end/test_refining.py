@@ -19,9 +19,9 @@ from engine.settings import Home
 from engine.specs import RefinementSpec, TrainingSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
-from tests.support.tiers import every_architecture
+from tests.support.tiers import every_architecture_at_length
 
-TRAINED = RefinementSpec(TrainingSpec(epochs=2), compute_dtype="float32")
+TRAINED = RefinementSpec(TrainingSpec(n_sequences=24, epochs=2), compute_dtype="float32")
 
 
 def analysed(tmp_path, folder, text_file, keep=0.4, method="water-filling"):
@@ -31,7 +31,7 @@ def analysed(tmp_path, folder, text_file, keep=0.4, method="water-filling"):
     return store, analysis, allocate_rank_map(analysis, curves_by_metric(analysis), method, budget)
 
 
-@every_architecture
+@every_architecture_at_length
 def test_refined_factors_are_measured_and_listed_apart(name, tmp_path, model_folder, text_file):
     store, analysis, rank_map = analysed(tmp_path, model_folder(name), text_file)
     session = EvaluationSession(Home(tmp_path), analysis.id, evaluation_spec(text_file), ignore_progress, device="cpu")

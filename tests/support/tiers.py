@@ -25,4 +25,9 @@ def long_unless(cases: Iterable[Any], short: Collection[Any]) -> list[Any]:
 DIFFERENT = ("llama-gqa", "phi3", "opt", "gpt2", "mixtral", "qwen2-moe")
 """Tied and shared keys; projections in one weight; biases; transposed weights; experts alone, and beside an MLP."""
 
+FEW = ("llama-gqa", "gpt2", "qwen2-moe")
+"""Tied and shared keys; transposed weights with biases, some in one weight; experts beside an MLP."""
+
 every_architecture = pytest.mark.parametrize("name", sweep_unless(toys.ARCHITECTURES, DIFFERENT))
+every_architecture_at_length = pytest.mark.parametrize("name", sweep_unless(toys.ARCHITECTURES, FEW))
+"""For tests that take seconds, of what has been shown piece by piece on :data:`DIFFERENT`."""

@@ -18,7 +18,7 @@ def eventually(holds: Callable[[], object], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)
+        time.sleep(0.02)
 
 
 def kill(pid: int) -> None:
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     queue = JobQueue(home, ENTRYPOINT)
     for job in queue.jobs():
         if not job.status.is_final:
-            queue.wait(queue.cancel(job.id, grace_s=0).id, poll_s=0.01)
+            queue.wait(queue.cancel(job.id, grace_s=0).id, poll_s=0.04)
     eventually(lambda: not is_alive(JobRecord(home).worker()))
 
 

@@ -35,7 +35,7 @@ class EngineContract:
     def test_a_job_ends_with_its_result_and_what_follows_it_runs_there_too(self, queue: JobQueue) -> None:
         seen = []
         submitted = queue.submit("echo", {"word": "hello", "then": "bye"}, title="Echo")
-        job = queue.wait(submitted.id, poll_s=0.02, on_progress=seen.append)
+        job = queue.wait(submitted.id, poll_s=0.04, on_progress=seen.append)
         assert (job.status, job.error, job.attempts) == (JobStatus.DONE, None, 1)
         assert job.result == {"word": "hello", "then": "bye"}
         assert job.progress == seen[-1]
@@ -43,14 +43,14 @@ class EngineContract:
         assert "echo says hello" in queue.log(job.id)
         assert job.created <= job.started <= job.finished
         (after,) = (other for other in queue.jobs() if other.id != job.id)
-        done = queue.wait(after.id, poll_s=0.02)
+        done = queue.wait(after.id, poll_s=0.04)
         assert (done.title, done.result, done.engine) == ("What follows", {"word": "bye"}, queue.engine)
 
     def test_every_failure_ends_with_a_sentence(self, queue: JobQueue) -> None:
         engine = replace(queue.engine, resources={})  # several at once, where the engine can
         ids = {how: queue.submit("fail", {"how": how}, title=how, engine=engine).id for how in FAILURES}
         for how, job_id in ids.items():
-            job = queue.wait(job_id, poll_s=0.02)
+            job = queue.wait(job_id, poll_s=0.04)
             assert job.status is JobStatus.FAILED, how
             assert job.error.startswith(FAILURES[how]), job.error
             assert "about to fail" in queue.log(job_id)
@@ -58,11 +58,11 @@ class EngineContract:
 
     def test_a_killed_job_resumes_after_its_last_stage(self, queue: JobQueue, tmp_path: Path) -> None:
         submitted = queue.submit("stages", {"folder": str(tmp_path)}, title="Stages")
-        killed = queue.wait(submitted.id, poll_s=0.02)
+        killed = queue.wait(submitted.id, poll_s=0.04)
         assert killed.status is JobStatus.FAILED
         assert killed.error.startswith("The job's process was killed (SIGKILL)")
         queue.resume(killed.id)
-        done = queue.wait(killed.id, poll_s=0.02)
+        done = queue.wait(killed.id, poll_s=0.04)
         assert (done.status, done.attempts, done.error, done.engine) == (JobStatus.DONE, 2, None, queue.engine)
         assert done.result == {"resumed": True, "value": 42}
 
@@ -74,19 +74,19 @@ class EngineContract:
         last = queue.submit("note", {"notes": str(notes), "word": "yes"}, title="Last")
         self.waits(queue, waiting.id)
         queue.cancel(waiting.id)
-        assert queue.wait(waiting.id, poll_s=0.02).status is JobStatus.CANCELLED
+        assert queue.wait(waiting.id, poll_s=0.04).status is JobStatus.CANCELLED
         assert queue.cancel(held.id).status in (JobStatus.CANCELLING, JobStatus.CANCELLED)
-        ended = queue.wait(held.id, poll_s=0.02)
+        ended = queue.wait(held.id, poll_s=0.04)
         assert (ended.status, ended.error) == (JobStatus.CANCELLED, None)
         assert is_gone(held.pid)
-        assert queue.wait(last.id, poll_s=0.02).status is JobStatus.DONE
+        assert queue.wait(last.id, poll_s=0.04).status is JobStatus.DONE
         assert notes.read_text().split() == ["yes"]
 
     def test_a_stubborn_family_is_killed(self, queue: JobQueue, hold) -> None:
         held = hold(operation="family", leaves_group=True, raises=True)
         grandchild = int((held.folder / "grandchild").read_text())
         queue.cancel(held.id, grace_s=0.3)
-        assert queue.wait(held.id, poll_s=0.02).status is JobStatus.CANCELLED
+        assert queue.wait(held.id, poll_s=0.04).status is JobStatus.CANCELLED
         assert is_gone(held.pid)
         assert is_gone(grandchild)
 
@@ -100,7 +100,7 @@ class EngineContract:
         assert queue.get(held.id).status is JobStatus.RUNNING
         held.let_go()
         for job_id, result in ((held.id, "held"), (waiting.id, {"word": "waiting"})):
-            job = queue.wait(job_id, poll_s=0.02)
+            job = queue.wait(job_id, poll_s=0.04)
             assert (job.status, job.attempts, job.result) == (JobStatus.DONE, 1, result)
         assert len(held.runs()) == 1
 
@@ -119,7 +119,7 @@ class RemoteEngineContract(EngineContract):
         self.waits(queue, waiting.id)
         assert str(queue.get(waiting.id).place).startswith("waiting at ")
         held.let_go()
-        assert str(queue.wait(waiting.id, poll_s=0.02).place).startswith(f"on {socket.gethostname()}, ")
+        assert str(queue.wait(waiting.id, poll_s=0.04).place).startswith(f"on {socket.gethostname()}, ")
 
     def waits(self, queue: JobQueue, job_id: str) -> None:
         eventually(lambda: queue.get(job_id).status is JobStatus.RUNNING)

@@ -23,7 +23,7 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(queue: JobQueue, hold,
     last = queue.submit("note", {"notes": str(notes), "word": "yes"}, title="Last")
     assert queue.cancel(waiting.id).status is JobStatus.CANCELLED
     held.let_go()
-    queue.wait(last.id, poll_s=0.01)
+    queue.wait(last.id, poll_s=0.04)
     assert notes.read_text().split() == ["yes"]
     assert queue.get(waiting.id).attempts == 0
 
@@ -31,12 +31,12 @@ def test_a_queued_job_is_cancelled_at_once_and_never_runs(queue: JobQueue, hold,
 def test_a_running_job_is_cancelled_and_can_be_resumed(queue: JobQueue, hold) -> None:
     held = hold()
     assert queue.cancel(held.id).status in (JobStatus.CANCELLING, JobStatus.CANCELLED)
-    job = queue.wait(held.id, poll_s=0.01)
+    job = queue.wait(held.id, poll_s=0.04)
     assert (job.status, job.error) == (JobStatus.CANCELLED, None)
     assert is_gone(held.pid)
     held.let_go()
     queue.resume(held.id)
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.DONE
 
 
 @pytest.mark.parametrize("leaves_group", [False, True])
@@ -71,7 +71,7 @@ def test_cancelling_works_when_the_worker_was_killed(queue: JobQueue, hold, reco
     kill(worker.pid)
     eventually(lambda: not is_alive(worker))
     queue.cancel(held.id)
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.CANCELLED
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.CANCELLED
     assert is_gone(held.pid)
 
 
@@ -85,10 +85,10 @@ def test_a_worker_killed_in_the_middle_of_a_cancellation_is_replaced(queue: JobQ
     eventually(lambda: not is_alive(worker))
     assert queue.get(held.id).status is JobStatus.CANCELLING, "something of it still lives"
     queue.cancel(held.id, grace_s=0)
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.CANCELLED
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.CANCELLED
     assert is_gone(grandchild)
 
 
 def test_cancelling_a_finished_job_changes_nothing(queue: JobQueue) -> None:
-    done = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.01)
+    done = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.04)
     assert queue.cancel(done.id) == done

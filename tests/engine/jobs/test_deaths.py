@@ -31,12 +31,12 @@ def kill_worker(record: JobRecord) -> None:
 
 def test_a_killed_job_fails_with_a_sentence_and_resumes_from_its_checkpoint(queue: JobQueue, tmp_path: Path) -> None:
     submitted = queue.submit("stages", {"folder": str(tmp_path)}, title="Stages")
-    killed = queue.wait(submitted.id, poll_s=0.01)
+    killed = queue.wait(submitted.id, poll_s=0.04)
     assert killed.status is JobStatus.FAILED
     assert killed.error is not None
     assert killed.error.startswith("The job's process was killed (SIGKILL), most often because the machine ran out")
     queue.resume(killed.id)
-    done = queue.wait(killed.id, poll_s=0.01)
+    done = queue.wait(killed.id, poll_s=0.04)
     assert (done.status, done.attempts, done.error) == (JobStatus.DONE, 2, None)
     assert done.result == {"resumed": True, "value": 42}
     assert [progress.stage for progress in queue.progress_history(done.id)] == ["second"]
@@ -49,7 +49,7 @@ def test_a_job_outlives_its_worker_and_records_its_own_end(queue: JobQueue, hold
     kill_worker(record)
     assert queue.get(held.id).status is JobStatus.RUNNING
     held.let_go()
-    assert queue.wait(held.id, poll_s=0.01).result == "held"
+    assert queue.wait(held.id, poll_s=0.04).result == "held"
     assert record.worker() is not None
     assert not is_alive(record.worker()), "no second worker was needed"
 
@@ -69,7 +69,7 @@ def test_the_next_worker_adopts_a_running_job_instead_of_starting_it_twice(
     assert "attempt" not in queue.log(after.id)
     assert psutil.Process(record.worker().pid).children() == [], "it only waits"
     held.let_go()
-    assert queue.wait(after.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(after.id, poll_s=0.04).status is JobStatus.DONE
     done = queue.get(held.id)
     assert (done.status, done.attempts) == (JobStatus.DONE, 1)
     assert len(held.runs()) == 1
@@ -81,7 +81,7 @@ def test_an_adopted_job_that_is_killed_is_interrupted(queue: JobQueue, hold, rec
     queue.submit("echo", {}, title="Makes a worker start")
     eventually(lambda: is_alive(record.worker()))
     kill(held.pid)
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.INTERRUPTED
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.INTERRUPTED
 
 
 def test_worker_and_job_killed_together_leave_an_interrupted_job_that_resumes(
@@ -91,14 +91,14 @@ def test_worker_and_job_killed_together_leave_an_interrupted_job_that_resumes(
     waiting = queue.submit("echo", {"word": "waiting"}, title="Waiting")
     kill_worker(record)
     kill(held.pid)
-    job = queue.wait(held.id, poll_s=0.01)
+    job = queue.wait(held.id, poll_s=0.04)
     assert job.status is JobStatus.INTERRUPTED
     assert job.error is not None
     assert job.error.startswith("The job's process is gone without a result")
     held.let_go()
     queue.resume(held.id)
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.DONE
-    assert queue.wait(waiting.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.DONE
+    assert queue.wait(waiting.id, poll_s=0.04).status is JobStatus.DONE
 
 
 def test_what_is_queued_goes_on_when_somebody_looks(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_same_command_goes_on_after_a_power_loss(queue: JobQueue, hold, reco
     held.let_go()
     again = JobQueue(home, ENTRYPOINT).submit("hold", {"folder": str(held.folder)}, title="held", resubmit=True)
     assert again.id == held.id
-    done = queue.wait(again.id, poll_s=0.01)
+    done = queue.wait(again.id, poll_s=0.04)
     assert (done.status, done.attempts) == (JobStatus.DONE, 2)
 
 
@@ -146,7 +146,7 @@ def test_a_process_killed_before_it_began_says_so_without_an_empty_log(
         "import os, signal, sys\nif 'engine.jobs.run' in sys.orig_argv: os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.04)
     assert queue.log(job.id) == ""
     assert job.error == (
         "The job's process was ended by SIGKILL before it began; it printed nothing; resume the job to try again."
@@ -154,7 +154,7 @@ def test_a_process_killed_before_it_began_says_so_without_an_empty_log(
     eventually(lambda: not is_alive(record.worker()))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     queue.resume(job.id)
-    assert queue.wait(job.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(job.id, poll_s=0.04).status is JobStatus.DONE
 
 
 def test_recovering_goes_on_with_what_was_queued(queue: JobQueue, hold, record: JobRecord, home: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_running_job_outlives_a_clock_that_is_set(queue: JobQueue, hold, home:
     )
     assert in_a_process_whose_clock_was_set(code, seconds).split() == ["running", "running"]
     held.let_go()
-    done = queue.wait(held.id, poll_s=0.01)
+    done = queue.wait(held.id, poll_s=0.04)
     assert (done.status, done.attempts, len(held.runs())) == (JobStatus.DONE, 1, 1)
 
 
@@ -192,7 +192,7 @@ def test_a_record_of_an_older_version_that_has_wall_clock_times_reads(queue: Job
     assert queue.get(held.id).status is JobStatus.RUNNING
     assert queue.resume(held.id).attempts == 1
     held.let_go()
-    assert queue.wait(held.id, poll_s=0.01).result == "held"
+    assert queue.wait(held.id, poll_s=0.04).result == "held"
 
 
 def enqueued(record: JobRecord) -> str:
@@ -263,7 +263,7 @@ def test_submitting_survives_the_death_of_the_submitter(queue: JobQueue, home: P
 
 def test_the_submitter_is_left_without_zombies(queue: JobQueue) -> None:
     before = set(psutil.Process().children())
-    queue.wait(queue.submit("echo", {"word": "z"}, title="Echo").id, poll_s=0.01)
+    queue.wait(queue.submit("echo", {"word": "z"}, title="Echo").id, poll_s=0.04)
     eventually(lambda: set(psutil.Process().children()) <= before)
 
 

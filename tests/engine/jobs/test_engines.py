@@ -65,27 +65,27 @@ class TestCommand(RemoteEngineContract):
         eventually(lambda: "PENDING" in str(queue.get(job.id).place))
         assert str(queue.get(job.id).place) == f"waiting at sh (PENDING rankscope-{job.id})"
         queue.cancel(job.id)
-        assert queue.wait(job.id, poll_s=0.02).status is JobStatus.CANCELLED
+        assert queue.wait(job.id, poll_s=0.04).status is JobStatus.CANCELLED
         assert (tmp_path / f"cancelled-rankscope-{job.id}").exists()
 
     def test_how_a_job_ended_far_away_is_read_from_the_exit_code(self, home: Path) -> None:
         queue = JobQueue(home, ENTRYPOINT, choose(replace(SETTINGS, command="sh -c 'exit 137' {command}"), "command"))
-        job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.02)
+        job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.04)
         assert job.error.startswith("The job's process was killed (SIGKILL)")
 
     def test_a_command_that_does_not_exist_is_named(self, home: Path) -> None:
         queue = JobQueue(home, ENTRYPOINT, choose(replace(SETTINGS, command="srun-not-here {command}"), "command"))
-        job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.02)
+        job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.04)
         assert job.status is JobStatus.FAILED
         assert "srun-not-here cannot be started: No such file or directory." in queue.log(job.id)
 
     def test_a_job_may_be_resumed_on_another_engine(self, queue: JobQueue, hold) -> None:
         held = hold()
         queue.cancel(held.id)
-        queue.wait(held.id, poll_s=0.02)
+        queue.wait(held.id, poll_s=0.04)
         held.let_go()
         resumed = queue.resume(held.id, EngineChoice())
-        assert queue.wait(resumed.id, poll_s=0.02).status is JobStatus.DONE
+        assert queue.wait(resumed.id, poll_s=0.04).status is JobStatus.DONE
         assert (queue.get(held.id).engine, queue.get(held.id).place) == (EngineChoice(), None)
 
 
@@ -134,10 +134,10 @@ def test_a_helper_is_cancelled_and_resumed_with_its_job(home: Path, tmp_path: Pa
     both = (lead, queue.submit("hold", folder, title="Helper", lead=lead).id)
     eventually((tmp_path / "started").exists)
     queue.cancel(lead)
-    assert [queue.wait(job_id, poll_s=0.02).status for job_id in both] == [JobStatus.CANCELLED] * 2
+    assert [queue.wait(job_id, poll_s=0.04).status for job_id in both] == [JobStatus.CANCELLED] * 2
     (tmp_path / "gate").touch()
     queue.resume(lead)
-    done = [queue.wait(job_id, poll_s=0.02) for job_id in both]
+    done = [queue.wait(job_id, poll_s=0.04) for job_id in both]
     assert [(job.status, job.result, job.engine) for job in done] == [(JobStatus.DONE, "held", queue.engine)] * 2
     assert [job.lead for job in done] == [None, lead]
 

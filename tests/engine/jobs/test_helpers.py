@@ -30,7 +30,7 @@ def two(queue: JobQueue, gate: Path) -> Two:
 
 
 def statuses(queue: JobQueue, ids: Two) -> list[JobStatus]:
-    return [queue.wait(job_id, poll_s=0.01).status for job_id in ids]
+    return [queue.wait(job_id, poll_s=0.04).status for job_id in ids]
 
 
 def test_a_helper_runs_beside_its_job_and_others_wait_for_both(
@@ -41,7 +41,7 @@ def test_a_helper_runs_beside_its_job_and_others_wait_for_both(
     assert queue.get(other.id).status is JobStatus.QUEUED
     (gate / "gate").touch()
     assert statuses(queue, two) == [JobStatus.DONE] * 2
-    assert queue.wait(other.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(other.id, poll_s=0.04).status is JobStatus.DONE
     assert queue.get(two[1]).lead == two[0]
 
 
@@ -57,7 +57,7 @@ def test_the_next_worker_adopts_both(queue: JobQueue, two: Two, gate: Path, reco
 
 def test_a_helper_is_cancelled_alone(queue: JobQueue, two: Two, gate: Path) -> None:
     queue.cancel(two[1])
-    assert queue.wait(two[1], poll_s=0.01).status is JobStatus.CANCELLED
+    assert queue.wait(two[1], poll_s=0.04).status is JobStatus.CANCELLED
     assert queue.get(two[0]).status is JobStatus.RUNNING
     (gate / "gate").touch()
-    assert queue.wait(two[0], poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(two[0], poll_s=0.04).status is JobStatus.DONE

@@ -46,7 +46,7 @@ def opened() -> Iterator[list[str]]:
 
 
 def test_a_home_and_its_files_are_private(queue: JobQueue, home: Path) -> None:
-    job = queue.wait(queue.submit("echo", {"word": "secret"}, title="Echo").id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {"word": "secret"}, title="Echo").id, poll_s=0.04)
     assert mode(home) == 0o700
     folder = home / "jobs" / job.id
     private = [*home.glob("jobs.sqlite3*"), home / "worker.log", *(folder / n for n in ("spec.json", "log.txt"))]
@@ -54,7 +54,7 @@ def test_a_home_and_its_files_are_private(queue: JobQueue, home: Path) -> None:
 
 
 def test_an_open_home_is_closed_when_it_is_opened(queue: JobQueue, home: Path) -> None:
-    job = queue.wait(queue.submit("echo", {"word": "secret"}, title="Echo").id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {"word": "secret"}, title="Echo").id, poll_s=0.04)
     spec = home / "jobs" / job.id / "spec.json"
     for path, open_to_all in (
         (home, 0o755),
@@ -75,7 +75,7 @@ def test_a_job_stores_in_the_home_that_was_named_from_where_it_was_asked_for(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RANKSCOPE_HOME", home.name)
     queue = JobQueue(settings.home().root, ENTRYPOINT)
-    assert queue.wait(queue.submit("stores", {}, title="Stores").id, poll_s=0.01).result == str(home)
+    assert queue.wait(queue.submit("stores", {}, title="Stores").id, poll_s=0.04).result == str(home)
 
 
 def test_a_thousand_finished_jobs_are_read_once(home: Path, record: JobRecord, opened: list[str]) -> None:

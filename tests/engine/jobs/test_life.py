@@ -14,7 +14,7 @@ from .conftest import ENTRYPOINT
 def test_a_job_ends_with_its_result(queue: JobQueue, home: Path) -> None:
     seen: list[Progress] = []
     submitted = queue.submit("echo", {"word": "hello"}, title="Echo")
-    job = queue.wait(submitted.id, poll_s=0.01, on_progress=seen.append)
+    job = queue.wait(submitted.id, poll_s=0.04, on_progress=seen.append)
 
     assert (job.status, job.result, job.error) == (JobStatus.DONE, {"word": "hello"}, None)
     assert job.attempts == 1
@@ -43,7 +43,7 @@ def test_modules_of_the_folder_somebody_works_in_are_not_imported(
     (tmp_path / "json.py").write_text("raise SystemExit('imported')")
     (tmp_path / "engine.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    job = queue.wait(queue.submit("echo", {"word": "hello"}, title="Echo").id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {"word": "hello"}, title="Echo").id, poll_s=0.04)
     assert (job.status, job.error) == (JobStatus.DONE, None)
 
 
@@ -52,7 +52,7 @@ def test_a_job_does_not_run_in_the_folder_of_whoever_started_the_worker(
 ) -> None:
     """There, a hub id could be the name of a folder."""
     monkeypatch.chdir(tmp_path)
-    job = queue.wait(queue.submit("where", {}, title="Where").id, poll_s=0.01)
+    job = queue.wait(queue.submit("where", {}, title="Where").id, poll_s=0.04)
     assert Path(job.result).is_relative_to(home)
 
 
@@ -60,7 +60,7 @@ def test_equal_specs_are_one_job_and_a_done_one_runs_again_only_if_asked(queue: 
     notes = tmp_path / "notes"
     arguments = {"notes": str(notes), "word": "once"}
     first = queue.submit("note", arguments, title="Note")
-    queue.wait(first.id, poll_s=0.01)
+    queue.wait(first.id, poll_s=0.04)
     again = queue.submit("note", dict(reversed(arguments.items())), title="Note")
     assert (again.id, again.status) == (first.id, JobStatus.DONE)
     assert queue.resume(first.id).status is JobStatus.DONE
@@ -68,7 +68,7 @@ def test_equal_specs_are_one_job_and_a_done_one_runs_again_only_if_asked(queue: 
 
     forced = queue.submit("note", arguments, title="Note", resubmit=True)
     assert forced.id == first.id
-    done = queue.wait(first.id, poll_s=0.01)
+    done = queue.wait(first.id, poll_s=0.04)
     assert (done.attempts, done.result) == (2, "once")
     assert notes.read_text().split() == ["once", "once"]
 
@@ -96,7 +96,7 @@ def test_every_failure_ends_with_a_sentence_and_leaves_the_queue_going(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     ids = {how: queue.submit("fail", {"how": how}, title=how).id for how in FAILURES}
     for how, job_id in ids.items():
-        job = queue.wait(job_id, poll_s=0.02)
+        job = queue.wait(job_id, poll_s=0.04)
         assert job.status is (JobStatus.INTERRUPTED if how == "terminated" else JobStatus.FAILED), how
         assert job.error is not None
         assert job.error.startswith(FAILURES[how]), job.error
@@ -108,7 +108,7 @@ def test_every_failure_ends_with_a_sentence_and_leaves_the_queue_going(
 
 def test_an_entry_point_that_cannot_be_imported_is_a_failure(home: Path) -> None:
     queue = JobQueue(home, "tests.engine.jobs.nowhere:run")
-    job = queue.wait(queue.submit("echo", {}, title="Nowhere").id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {}, title="Nowhere").id, poll_s=0.04)
     assert job.status is JobStatus.FAILED
     assert job.error is not None
     assert job.error.startswith("Unexpected ModuleNotFoundError: No module named 'tests.engine.jobs.nowhere'.")
@@ -116,12 +116,12 @@ def test_an_entry_point_that_cannot_be_imported_is_a_failure(home: Path) -> None
 
 def test_a_job_that_needs_more_memory_than_is_free_is_refused(queue: JobQueue) -> None:
     estimate = {"memory_bytes": 2**50}
-    job = queue.wait(queue.submit("echo", {"word": "big"}, title="Big", estimate=estimate).id, poll_s=0.01)
+    job = queue.wait(queue.submit("echo", {"word": "big"}, title="Big", estimate=estimate).id, poll_s=0.04)
     assert (job.status, job.attempts) == (JobStatus.FAILED, 0)
     assert job.error is not None
     assert job.error.startswith("The job needs about 1048576.0 GiB of memory and ")
     smaller = queue.submit("echo", {"word": "big"}, title="Big", estimate={"memory_bytes": 1})
-    assert queue.wait(smaller.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(smaller.id, poll_s=0.04).status is JobStatus.DONE
 
 
 def test_jobs_run_oldest_first_and_are_listed_newest_first(queue: JobQueue, hold, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_jobs_run_oldest_first_and_are_listed_newest_first(queue: JobQueue, hold
     assert [queue.get(job_id).position for job_id in ids] == [1, 2, 3]
     assert [job.id for job in queue.jobs()] == [*reversed(ids), held.id]
     held.let_go()
-    assert queue.wait(ids[-1], poll_s=0.01).position is None
+    assert queue.wait(ids[-1], poll_s=0.04).position is None
     assert notes.read_text().split() == ["a", "b", "c"]
 
 
@@ -156,7 +156,7 @@ def test_only_a_finished_job_can_be_forgotten(queue: JobQueue, hold, home: Path)
     with pytest.raises(JobError, match=r"\(held\) is running: cancel it"):
         queue.forget(held.id)
     held.let_go()
-    queue.wait(held.id, poll_s=0.01)
+    queue.wait(held.id, poll_s=0.04)
     queue.forget(held.id)
     assert queue.jobs() == []
     assert not (home / "jobs" / held.id).exists()

@@ -37,7 +37,7 @@ def test_concurrent_submits_of_equal_jobs_run_each_once(home: Path, tmp_path: Pa
     jobs = queue.jobs()
     assert len(jobs) == 2
     for job in jobs:
-        assert queue.wait(job.id, poll_s=0.01).status is JobStatus.DONE
+        assert queue.wait(job.id, poll_s=0.04).status is JobStatus.DONE
     assert sorted(notes.read_text().split()) == list("ab")
 
 
@@ -76,7 +76,7 @@ def test_of_workers_started_at_once_one_works_and_the_others_leave(
     assert record.worker() == first
     assert is_alive(first)
     held.let_go()
-    assert queue.wait(held.id, poll_s=0.01).status is JobStatus.DONE
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.DONE
     assert len(held.runs()) == 1
 
 

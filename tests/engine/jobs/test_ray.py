@@ -48,6 +48,14 @@ def queue(home: Path, head: Head) -> JobQueue:
 
 
 class TestRay(RemoteEngineContract):
+    @pytest.mark.sweep
+    def test_every_failure_ends_with_a_sentence(self, queue: JobQueue) -> None:
+        super().test_every_failure_ends_with_a_sentence(queue)
+
+    @pytest.mark.sweep
+    def test_a_stubborn_family_is_killed(self, queue: JobQueue, hold) -> None:
+        super().test_a_stubborn_family_is_killed(queue, hold)
+
     def test_the_cluster_tells_how_many_wait_before(self, queue: JobQueue, hold) -> None:
         held = hold()
         first, second = (queue.submit("echo", {"word": word}, title=word).id for word in "ab")
@@ -57,7 +65,7 @@ class TestRay(RemoteEngineContract):
         for job_id in (first, second, held.id):
             queue.cancel(job_id)
         for job_id in (first, second, held.id):
-            assert queue.wait(job_id, poll_s=0.02).status is JobStatus.CANCELLED
+            assert queue.wait(job_id, poll_s=0.04).status is JobStatus.CANCELLED
 
     @pytest.mark.parametrize(("is_cancelled", "ends"), [(False, JobStatus.DONE), (True, JobStatus.CANCELLED)])
     def test_a_job_whose_worker_was_killed_as_it_had_claimed_it_is_submitted_by_the_next(
@@ -70,14 +78,14 @@ class TestRay(RemoteEngineContract):
         if is_cancelled:
             queue.cancel(job_id)
         queue.submit("echo", arguments, title="Echo")
-        job = queue.wait(job_id, poll_s=0.02)
+        job = queue.wait(job_id, poll_s=0.04)
         assert (job.status, job.error, job.attempts) == (ends, None, 1)
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(home: Path) -> None:
     nowhere = choose(replace(SETTINGS, ray_address="http://127.0.0.1:9"), "ray")
     queue = JobQueue(home, ENTRYPOINT, nowhere)
-    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.02)
+    job = queue.wait(queue.submit("echo", {}, title="Echo").id, poll_s=0.04)
     assert (job.status, job.attempts) == (JobStatus.FAILED, 0)
     assert job.error.startswith("The Ray cluster http://127.0.0.1:9 does not answer (")
 
@@ -142,10 +150,10 @@ def test_a_lost_cluster_interrupts_its_jobs_which_resume_elsewhere(queue: JobQue
     impatient = replace(queue.engine, settings={**queue.engine.settings, "patience_s": "2"})
     held = Held(JobQueue(queue.home, ENTRYPOINT, impatient), tmp_path / "held")
     head.kill()
-    job = queue.wait(held.id, poll_s=0.02)
+    job = queue.wait(held.id, poll_s=0.04)
     assert job.status is JobStatus.INTERRUPTED
     assert job.error.startswith(f"The Ray cluster {head.address} does not answer")
     queue.resume(held.id, LOCAL)
     held.let_go()
-    done = queue.wait(held.id, poll_s=0.02)
+    done = queue.wait(held.id, poll_s=0.04)
     assert (done.status, done.attempts, done.result) == (JobStatus.DONE, 2, "held")

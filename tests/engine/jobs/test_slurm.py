@@ -77,9 +77,9 @@ def test_a_job_waits_runs_and_is_cancelled(home: Path, tmp_path: Path, slurm: Pa
     (slurm / "free").touch()
     eventually(lambda: queue.get(held.id).progress)
     queue.cancel(held.id)
-    assert queue.wait(held.id, poll_s=0.02).status is JobStatus.CANCELLED
+    assert queue.wait(held.id, poll_s=0.04).status is JobStatus.CANCELLED
     eventually(lambda: is_gone(int((tmp_path / "started").read_text())))
-    done = queue.wait(queue.submit("echo", {"word": "hello"}, title="Echo").id, poll_s=0.02)
+    done = queue.wait(queue.submit("echo", {"word": "hello"}, title="Echo").id, poll_s=0.04)
     assert (done.status, done.result) == (JobStatus.DONE, {"word": "hello"})
     assert "echo says hello" in queue.log(done.id)
     assert (slurm / "granted").read_text().split() == ["gpu:1", "gpu:1"]
