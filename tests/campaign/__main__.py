@@ -27,7 +27,17 @@ FORKED_WITH = (
     "engine.evaluation.tasks",
     *(
         f"engine.pipeline.{of}"
-        for of in ("analyse", "compare", "evaluate", "export", "refine", "search", "sensitivity")
+        for of in (
+            "analyse",
+            "compare",
+            "evaluate",
+            "export",
+            "post_train",
+            "refine",
+            "rounding",
+            "search",
+            "sensitivity",
+        )
     ),
 )
 """What is imported once, for all the processes that are forked."""

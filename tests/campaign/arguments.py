@@ -10,7 +10,8 @@ import typer
 from engine.cli import command
 from engine.operations import operations
 from tests.campaign.cases import Case
-from tests.campaign.ground import FAST, LONG, SAVED
+from tests.campaign.ground import ARCHIVE, FAST, LONG, SAVED
+from tests.campaign.pages import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ SETS = {
 }
 """What makes a command fast, by the name of its parameter; given wherever it is not the parameter that is tried."""
 
+FILES = {("report",): "report.html", ("analysis", "export"): "out.tar", ("analysis", "import"): ARCHIVE}
 RIVALS = {"mb": "keep", "perplexity_ratio": "keep", "prompt_file": "prompt"}
 NEEDS = {
     **dict.fromkeys(("epochs", "learning_rate"), "train"),
@@ -69,7 +71,8 @@ def cases(ground: Ground) -> Iterator[Case]:
 
 def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, one in getattr(group, "commands", {}).items():
-        yield from _commands(one, (*path, name))
+        if name != PAGE:
+            yield from _commands(one, (*path, name))
     if not hasattr(group, "commands"):
         yield path, group
 
@@ -93,8 +96,7 @@ def _values(path: tuple[str, ...], parameter: Any) -> Iterator[str]:
 def _words(path: tuple[str, ...], parameters: list[Any], tried: Any, value: str, ground: Ground) -> tuple[str, ...]:
     known = {"analysis_id": ground.analysis, "job_id": ground.job, "rank_map": "map.json", "rank_maps": "map.json"}
     known |= {"saved_map": SAVED, "name": "new", "folder": "new-folder", "file": "map.json", "model": "model"}
-    if path == ("report",):
-        known["file"] = "report.html"
+    known |= {"file": FILES[path]} if path in FILES else {}
     positional, options = [], []
     for one in parameters:
         given = value if one is tried else known.get(one.name, SETS.get(one.name))

@@ -18,11 +18,11 @@ _TIME = re.compile(r"'(seconds|\w+_s)'")
 def contents(*folders: Path) -> dict[str, object]:
     """Return every value of every JSON file below folders, and the hash of every other file, by where they are.
 
-    Manifests are left out: they name the time.
+    A file among the folders counts as one below them. Manifests are left out: they name the time.
     """
     found: dict[str, object] = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
+        for path in [folder, *sorted(folder.rglob("*"))]:
             name = str(path.relative_to(folder.parent))
             if path.suffix == ".json" and path.name != "manifest.json":
                 found |= {f"{name} {place}": value for place, value in _leaves(json.loads(path.read_bytes()))}

@@ -1,22 +1,24 @@
-"""Malformed rank maps, tables, held ranks and texts."""
+"""Malformed rank maps, tables, held ranks, texts and archives."""
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tarfile
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.campaign.cases import Case
-from tests.campaign.ground import ANALYSE, FAST
-from tests.campaign.mutating import DOCUMENTS, change_file, mutations, wrong_contents
+from tests.campaign.ground import ANALYSE, ARCHIVE, FAST
+from tests.campaign.mutating import DOCUMENTS, WRONG, change_file, mutated, mutations, places, wrong_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.campaign.ground import Ground
-    from tests.campaign.mutating import Change
+    from tests.campaign.mutating import Change, Place
 
 GOOD = json.dumps({"text": "The river runs to the sea, and the sea is not full. " * 40}).encode() + b"\n"
 LINES = {
@@ -64,6 +66,7 @@ def cases(ground: Ground) -> Iterator[Case]:
     yield from _maps(ground)
     yield from _tables(ground)
     yield from _texts(ground)
+    yield from _archives(ground)
 
 
 def _changed(ground: Ground, good: str, name: str, change: Change) -> None:
@@ -117,3 +120,43 @@ def _texts(ground: Ground) -> Iterator[Case]:
         yield Case(f"evaluated text: {name}", (*evaluate, "--text", "wrong.jsonl"), write)
         prompt = ("generate", ground.analysis, "--max-new-tokens", "2", "--prompt-file", "wrong.jsonl")
         yield Case(f"prompt: {name}", prompt, write)
+
+
+def _archives(ground: Ground) -> Iterator[Case]:
+    """Yield archives whose bytes, or whose description of the first and the last artifact, are wrong."""
+    with tarfile.open(ground.folder / ARCHIVE) as archive:
+        entries = [(entry.name, archive.extractfile(entry).read()) for entry in archive]  # type: ignore[union-attr]
+    wrong = wrong_contents()
+    for what, described in _descriptions(json.loads(entries[0][1])):
+        wrong[what] = partial(_redescribed, entries=entries, described=described)
+    for what, change in wrong.items():
+        yield Case(f"archive: {what}", ("analysis", "import", "wrong.tar"), partial(_arrived, change=change))
+
+
+def _descriptions(index: dict[str, Any]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    for name, value in product(index, WRONG):
+        yield f"{name} {value!r}", partial(mutated, index, (name,), value)
+
+    def with_manifest(number: int, manifest: object, place: Place, value: object) -> bytes:
+        return mutated(index, ("manifests", number), mutated(manifest, place, value).decode())
+
+    for number in (0, len(index["manifests"]) - 1):
+        manifest = json.loads(index["manifests"][number])
+        for place, value in product(places(manifest), WRONG):
+            yield f"artifact {number} {place} {value!r}", partial(with_manifest, number, manifest, place, value)
+
+
+def _redescribed(_: bytes, entries: list[tuple[str, bytes]], described: Callable[[], bytes]) -> bytes:
+    into = io.BytesIO()
+    with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in ((entries[0][0], described()), *entries[1:]):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return into.getvalue()
+
+
+def _arrived(ground: Ground, change: Change) -> None:
+    """Put a wrong archive where its analysis is not known."""
+    _changed(ground, ARCHIVE, "wrong.tar", change)
+    shutil.rmtree(ground.home / "artifacts")

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 FAST = ("--n-sequences", "2", "--length", "32")
 ANALYSE = ("analyse", "model", "--text", "corpus.txt", *FAST)
 SAVED = "saved map"
+ARCHIVE = "toy.tar"
 LONG = "n" * 300
+MAIN = "import tests.campaign.pages; from engine.cli import main; main()"
+"""The command of a process of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Ground:
 
     Attributes:
         folder: where commands run; paths of cases are relative to it.
-        shared: the model and the text, which no case changes.
+        shared: the model, which no case changes.
         analysis: id of the analysis in the home.
         job: id of a job in the home that is done.
     """
@@ -52,8 +55,8 @@ class Ground:
         shared.mkdir(parents=True)
         folder.mkdir()
         await_all([forked(lambda: _save_model(shared), root / "model.log")])
-        for name in ("model", "corpus.txt"):
-            (folder / name).symlink_to(shared / name)
+        (folder / "model").symlink_to(shared / "model")
+        write_corpus(folder / "corpus.txt")
 
         def command(*words: str) -> None:
             run_command(words, folder, root / "ground.log")
@@ -64,6 +67,7 @@ class Ground:
         command("evaluate", analysis, "map.json", "--text", "corpus.txt", *FAST)
         command("maps", "save", analysis, "map.json", SAVED)
         command("maps", "export", analysis, SAVED, "table.csv")
+        command("analysis", "export", analysis, ARCHIVE)
         job = JobRecord(folder / "home").jobs()[0].id
         return cls(folder, shared, analysis, job)
 
@@ -127,4 +131,3 @@ def be_offline() -> None:
 
 def _save_model(shared: Path) -> None:
     save_toy_model(shared / "model", train_toy_tokenizer())
-    write_corpus(shared / "corpus.txt")

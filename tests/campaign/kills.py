@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,16 +18,19 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from cache import DirectoryStore, unreadable
+from cache.partials import is_partial
 from cache.processes import is_alive
 from engine.jobs import JobStatus
 from engine.jobs.record import JobRecord
+from tests.campaign.cases import nothing
 from tests.campaign.contents import contents, without_what_varies
 from tests.campaign.forking import await_all, forked
-from tests.campaign.ground import FAST, Ground, in_folder, run_command
+from tests.campaign.ground import ARCHIVE, FAST, MAIN, Ground, in_folder, run_command
+from tests.campaign.pages import PAGE, asked
 from tests.support.running_app import free_port, running_app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.campaign.options import Options
 
@@ -35,8 +39,9 @@ N_KILLS = 650
 
 KILLS_IN_A_ROW = 5
 KILLS_OF_PROCESSES = 3
-PROCESSES_EVERY = 6
-"""Of so many chains, one is of processes as a user starts them, with a worker and a process for every job."""
+PROCESSES_EVERY = 7
+"""Of so many chains, one is of processes as a user starts them, with a worker and a process for every job; prime, so
+that every operation has its turn."""
 
 START_S = 8.0
 LIMIT_S = 300.0
@@ -53,11 +58,13 @@ class Operation:
         name: of it.
         words: of the command.
         is_fixed: what it stores is the same after a kill; a search proposes other trials after one.
+        prepare: what is changed on the ground before.
     """
 
     name: str
     words: tuple[str, ...]
     is_fixed: bool = True
+    prepare: Callable[[Ground], None] = nothing
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Chain:
 
 
 def operations(ground: Ground) -> tuple[Operation, ...]:
-    """Return every kind of job, small."""
+    """Return every kind of job, and what else takes long, small."""
     text, others = ("--text", "corpus.txt"), ("--text", "corpus.txt", "--n-sequences", "3", "--length", "32")
     return (
         Operation("analyse", ("analyse", "model", *others)),
@@ -107,7 +114,17 @@ def operations(ground: Ground) -> tuple[Operation, ...]:
         Operation(
             "compare", ("compare", ground.analysis, *text, *FAST, "--other-text", "", "--keep", "0.7,0.9"), False
         ),
+        Operation("compress", ("compress", ground.analysis, EXPORTED, *text, *FAST, "--keep", "0.8")),
+        Operation("compress in two steps", ("compress", ground.analysis, EXPORTED, *text, *FAST, "--keep", "0.5")),
+        Operation("post-train", ("post-train", ground.analysis, "map.json", *text, *FAST, "--max-steps", "3")),
+        *(Operation(name, (PAGE, name, json.dumps(arguments))) for name, arguments in asked(ground).items()),
+        Operation("archive", ("analysis", "export", ground.analysis, EXPORTED)),
+        Operation("import", ("analysis", "import", ARCHIVE), prepare=_without_artifacts),
     )
+
+
+def _without_artifacts(ground: Ground) -> None:
+    shutil.rmtree(ground.home / "artifacts")
 
 
 def run(ground: Ground, options: Options) -> int:
@@ -154,9 +171,10 @@ def reference_of(operation: Operation, ground: Ground, folder: Path) -> Referenc
     found = []
     for attempt in ("first", "second"):
         place = ground.copied(folder.with_name(f"{folder.name}-{attempt}"))
+        operation.prepare(place)
         began = time.monotonic()
         run_command(operation.words, place.folder, place.folder / "log")
-        found.append((time.monotonic() - began, contents(place.home / "artifacts", place.folder / EXPORTED)))
+        found.append((time.monotonic() - began, contents(place.home / "artifacts", *_exported(place))))
     (seconds, first), (_, second) = found
     return Reference(operation, seconds, without_what_varies(first, second))
 
@@ -173,6 +191,7 @@ def _run_some(
             return
         chain, chance = Chain(_name(number, operation)), Random(f"{options.seed} {number}")
         place = ground.copied(options.folder / f"chain-{number}")
+        operation.prepare(place)
         _run_chain(chain, references[operation], place, chance, as_processes=_is_of_processes(number))
         told = options.folder / f"told-{number}.json"
         told.write_text(json.dumps([chain.name, chain.n_kills, chain.findings]))
@@ -199,10 +218,11 @@ def _run_chain(chain: Chain, reference: Reference, place: Ground, chance: Random
     chain.findings += _half_there(place, reference)
     store = DirectoryStore(place.home / "artifacts")
     store.prune_partials()
-    if left := list((place.home / "artifacts" / ".partial").glob("*")):
+    beside = (*place.folder.glob("*"), *(place.home / "exports").glob("*"))
+    if left := [*(place.home / "artifacts" / ".partial").glob("*"), *(one for one in beside if is_partial(one.name))]:
         chain.findings.append(f"left over: {left}")
     chain.findings += _not_done(place)
-    found = contents(place.home / "artifacts", place.folder / EXPORTED)
+    found = contents(place.home / "artifacts", *_exported(place))
     if reference.operation.is_fixed and (others := differing(reference.contents, found)):
         chain.findings.append(f"other contents than without a kill: {others[:5]}")
 
@@ -275,7 +295,7 @@ def _kill_a_dashboard(words: tuple[str, ...], place: Ground, chance: Random, sec
 def _command(words: tuple[str, ...], place: Ground) -> subprocess.Popen[bytes]:
     with (place.folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", "from engine.cli import main; main()", *words],
+            [sys.executable, "-c", MAIN, *words],
             cwd=place.folder, env=environment(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
@@ -299,10 +319,15 @@ def _finish_process(command: subprocess.Popen[bytes], place: Ground) -> None:
 
 def _half_there(place: Ground, reference: Reference) -> list[str]:
     found = [f"damaged: {error}" for _, error in unreadable(DirectoryStore(place.home / "artifacts"))]
-    if (exported := place.folder / EXPORTED).exists():
-        whole = {name: value for name, value in reference.contents.items() if name.startswith(f"{EXPORTED}/")}
+    for exported in _exported(place):
+        whole = {name: value for name, value in reference.contents.items() if name.split("/")[0] == exported.name}
         found += [f"half export: {one}" for one in differing(whole, contents(exported))]
     return found
+
+
+def _exported(place: Ground) -> list[Path]:
+    """Return what was exported where the user wanted it, and on the way there."""
+    return [*place.folder.glob(EXPORTED), *sorted((place.home / "exports").glob("narrowed-*"))]
 
 
 def _not_done(place: Ground) -> list[str]:
