@@ -32,7 +32,7 @@ from engine.specs import CorpusSpec, EvaluationSpec
 from engine.types import BlockRank, Budget, Format, Importance, Metric
 from tests.end_to_end.conftest import LINES
 from tests.support import toys
-from tests.support.tiers import every_architecture
+from tests.support.tiers import every_architecture_at_length
 
 
 def arguments(folder, text_file, **changes):
@@ -50,7 +50,7 @@ def evaluation_spec(text_file):
     return EvaluationSpec(corpus)
 
 
-@every_architecture
+@every_architecture_at_length
 def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
     analysis = run(Home(tmp_path), model_folder(name), text_file, metrics=list(Metric))
@@ -86,7 +86,7 @@ def test_every_architecture_goes_from_a_folder_to_measured_rank_maps(name, tmp_p
     assert measured_row(results(store, analysis.id), dense).size.kept_fraction == 1.0
 
 
-@every_architecture
+@every_architecture_at_length
 def test_statistics_around_a_compressed_model_are_another_analysis_of_the_same_weights(
     name, tmp_path, model_folder, text_file
 ):

@@ -15,6 +15,7 @@ from engine.progress import ignore_progress
 from engine.settings import Home
 from engine.specs import CorpusSpec, EvaluationSpec
 from tests.end_to_end.test_chain import run
+from tests.support.tiers import FEW, sweep_unless
 
 KEEPS = (0.9, 0.6)
 
@@ -27,7 +28,7 @@ def texts(text_file):
     return spec(4), spec(2)
 
 
-@pytest.mark.parametrize("name", ["llama-gqa", pytest.param("gpt2", marks=pytest.mark.sweep), "qwen2-moe"])
+@pytest.mark.parametrize("name", sweep_unless(FEW, {"llama-gqa"}))
 def test_the_table_has_every_method_at_every_budget_and_is_kept(name, tmp_path, model_folder, text_file):
     store = DirectoryStore(tmp_path / "artifacts")
     analysis = run(Home(tmp_path), model_folder(name), text_file)

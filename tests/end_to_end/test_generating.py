@@ -17,7 +17,7 @@ from engine.rank_map.document import RankMap
 from engine.settings import Home
 from engine.specs import GenerationSpec
 from engine.types import Budget, Format, Metric
-from tests.support.tiers import every_architecture
+from tests.support.tiers import every_architecture_at_length
 
 PROMPT = "The river rose in the night"
 SPEC = GenerationSpec(12)
@@ -45,7 +45,7 @@ def flrc(session, fraction, storage=Format.LOW_RANK):
     )
 
 
-@every_architecture
+@every_architecture_at_length
 def test_every_architecture_writes_dense_compressed_and_progressively(name, tmp_path, model_folder, text_file):
     session = opened(name, tmp_path, model_folder, text_file)
     total = session.analysis.inventory.compressible_params

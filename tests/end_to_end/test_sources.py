@@ -236,7 +236,7 @@ def test_every_method_compresses_and_measures_a_gguf_model(tmp_path):
     assert searched.best.kept_fraction <= 0.7
     assert all(row.params <= budget.params and row.perplexity > 0 for row in found.rows)
     rank_map = allocate_rank_map(analysis, curves, "water-filling", budget)
-    trained = RefinementSpec(TrainingSpec(epochs=1), compute_dtype="float32")
+    trained = RefinementSpec(TrainingSpec(n_sequences=16, epochs=1), compute_dtype="float32")
     refined = refine(Home(tmp_path), analysis.id, rank_map, trained, ignore_progress, device="cpu")
     assert session.measure(rank_map, ignore_progress, refined).perplexity > 0
     speaker = GenerationSession(Home(tmp_path), analysis.id, ignore_progress, device="cpu")

@@ -41,6 +41,8 @@ from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpe
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.support import architectures, toys
 
+pytestmark = pytest.mark.usefixtures("warm_starts")
+
 EXPORTED = (
     pytest.param("llama-gqa", "skipcat", "", id="llama-gqa"),
     pytest.param("llama", "water-filling", "refined", id="refined", marks=pytest.mark.long),

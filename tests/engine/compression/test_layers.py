@@ -17,7 +17,7 @@ from engine.compression.layers import LowRankInner, SharedInner, SkipInner
 from engine.types import Format
 from tests.engine.compression.test_apply import FACTORED, TOKENS, Toy
 from tests.support import toys
-from tests.support.tiers import every_architecture
+from tests.support.tiers import every_architecture, sweep_unless
 
 
 @cache
@@ -227,7 +227,7 @@ def linear_calls(graph: torch.fx.GraphModule) -> int:
     return sum(node.target is functional.linear for node in graph.graph.nodes)
 
 
-@pytest.mark.parametrize("storage", FACTORED)
+@pytest.mark.parametrize("storage", sweep_unless(FACTORED, {Format.SKIP_CAT, Format.WIDTH}))
 def test_compiled_graphs_hold_every_inner_factor_once(storage):
     """q, k, v, o, gate, up, down have a left factor each; inner factors are one per projection or per group."""
     model = compressed("llama", storage)

@@ -27,7 +27,7 @@ from tests.engine.compression.test_apply import Toy
 from tests.support import toys
 from tests.support.examples import examples
 from tests.support.strategies import toy_models
-from tests.support.tiers import DIFFERENT, sweep_unless
+from tests.support.tiers import FEW, sweep_unless
 
 STORAGES = (Format.LOW_RANK, Format.CAT)
 PROMPTS = toys.tokens(3, 9, seed=4)
@@ -65,7 +65,7 @@ def generated(decoder, prompts=PROMPTS, **settings):
     return generate_tokens(decoder, [list(p) for p in prompts.tolist()], spec)
 
 
-@pytest.fixture(params=sweep_unless(toys.ARCHITECTURES, DIFFERENT), scope="module")
+@pytest.fixture(params=sweep_unless(toys.ARCHITECTURES, FEW), scope="module")
 def rig(request):
     return Rig(request.param)
 
@@ -141,7 +141,7 @@ def used_params(rig, blocks):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("name", ["llama-gqa", "qwen2", "phi3", "gpt2", "opt"])
+@pytest.mark.parametrize("name", sweep_unless(["llama-gqa", "qwen2", "phi3", "gpt2", "opt"], FEW))
 def test_multiply_adds_counted_by_hooks_equal_the_formula_at_every_step(name, storage):
     rig = Rig(name, storage)
     progressive = rig.progressive(SCHEDULE)
@@ -203,7 +203,7 @@ def half_dense(rig):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("name", ["llama-gqa", "qwen2", "gpt2", "opt", "qwen2-moe"])
+@pytest.mark.parametrize("name", sweep_unless(["llama-gqa", "qwen2", "gpt2", "opt", "qwen2-moe"], FEW))
 def test_projections_may_be_dense_first_and_factored_later(name, storage):
     rig = Rig(name, storage)
     progressive = rig.progressive(SCHEDULE, half_dense(rig))

@@ -127,6 +127,7 @@ def test_memory_is_that_of_the_folder_and_not_of_this_process(tmp_path):
     assert 50_000_000 < found.base_bytes <= found.peak_bytes < 1_200_000_000
 
 
+@pytest.mark.usefixtures("warm_starts")
 def test_a_folder_that_does_not_run_is_one_sentence(tmp_path):
     with pytest.raises(ModelError, match="could not be measured") as raised:
         measure_peak_memory(tmp_path, MemorySpec())

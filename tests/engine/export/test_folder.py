@@ -25,7 +25,7 @@ from engine.export.weights import stored_bytes
 from engine.types import RANK_FORMATS, BlockRank, Format, Metric
 from tests.engine.compression.test_apply import Toy
 from tests.support import toys
-from tests.support.tiers import DIFFERENT
+from tests.support.tiers import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("warm_starts")
 
 TOKENS = toys.tokens(3, 14, seed=5)
-OTHERS = tuple(name for name in toys.ARCHITECTURES if name not in DIFFERENT)
+OTHERS = tuple(name for name in toys.ARCHITECTURES if name not in FEW)
 _CHILD = Path(__file__).parents[2] / "support" / "export_child.py"
 
 
@@ -96,9 +96,7 @@ class Opened:
     facts: dict[str, object]
 
 
-@pytest.fixture(
-    scope="module", params=[DIFFERENT, pytest.param(OTHERS, marks=pytest.mark.sweep)], ids=["different", "others"]
-)
+@pytest.fixture(scope="module", params=[FEW, pytest.param(OTHERS, marks=pytest.mark.sweep)], ids=["few", "others"])
 def opened(request, tmp_path_factory, toy_tokenizer) -> dict[str, Opened]:
     """Write all exports and open all of them in one child process."""
     root = tmp_path_factory.mktemp("exports")

@@ -27,7 +27,7 @@ from engine.specs import EvaluationSpec
 from engine.types import BlockRank, Budget, Format, Metric
 from tests.engine.search.test_space import inventory
 from tests.engine.search.worker import bowl
-from tests.support.tiers import every_architecture
+from tests.support.tiers import every_architecture_at_length
 
 
 def budget_of(analysis, kept):
@@ -39,7 +39,7 @@ def allocate(store, analysis, kept, locks=(), formats=None):
     return allocate_rank_map(analysis, curves_by_metric(analysis), "bolaco", budget_of(analysis, kept), request)
 
 
-@every_architecture
+@every_architecture_at_length
 def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, analysed, quick):
     store, analysis = analysed(name)
     foreseen = allocate(store, analysis, 0.8)
