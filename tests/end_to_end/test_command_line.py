@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 
 import pytest
 
@@ -95,8 +96,8 @@ def test_detach_returns_a_job_that_can_be_waited_for(process, model_folder, text
     assert process.json("jobs", "show", job[:8])["job"] == job
 
 
-def test_an_analysis_runs_by_a_command_of_ones_own(model_folder, text_file, tmp_path):
-    elsewhere = ProcessTerminal(tmp_path / "home", RANKSCOPE_COMMAND="env THREADS={cpu} {command}")
+def test_an_analysis_runs_by_a_command_of_ones_own(warm_python, model_folder, text_file, tmp_path):
+    elsewhere = ProcessTerminal(tmp_path / "home", warm_python, RANKSCOPE_COMMAND="env THREADS={cpu} {command}")
     words = ("analyse", model_folder("gpt2"), "--text", text_file, "--n-sequences", 4, "--length", 32)
     found = elsewhere.json(*words, "--engine", "command", "--resources", "cpu=1")
     (job,) = Terminal(elsewhere.home).json("jobs")["jobs"]
@@ -142,7 +143,7 @@ def test_compare_and_refine_speak_the_documented_json(terminal, analysed, rank_m
     names = {"kept_fraction", "perplexity", "dense_perplexity", "predicted_perplexity", "search_s", "agreement"}
     assert all(names <= set(row) and "other_perplexity" not in row for row in found["rows"])
     assert {"prediction_median_relative_error", "impossible", "id"} <= set(found)
-    refined = terminal.json("refine", analysed[1], rank_map, "--train", "--epochs", 1, *text)
+    refined = terminal.json("refine", analysed[1], rank_map, "--train", "--train-sequences", 16, *text)
     assert refined["training_free"] is False
     before, after = refined["before"], refined["after"]
     assert before["size"] == after["size"]
@@ -253,7 +254,10 @@ def test_bits_are_chosen_for_megabytes_and_measured_as_they_are(terminal, analys
     assert "(for widths alone: --format width)" in refused.stderr
 
 
-def test_widths_at_few_bits_are_counted_measured_and_exported(terminal, analysed, text_file, tmp_path):
+def test_widths_at_few_bits_are_counted_measured_and_exported(
+    terminal, analysed, text_file, tmp_path, warm_python, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", str(warm_python))
     path, folder, bits, dtype = tmp_path / "narrow.json", tmp_path / "narrow", 4, "int4"
     full = terminal.json("allocate", analysed[1], "--keep", 1, "--dtype", dtype)[f"model_mb_{dtype}"]
     words = ("allocate", analysed[1], "--format", "width", "--out", path)
