@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM_ARGUMENTS, "--js-flags=--no-opt"])
         yield started
         started.close()
 

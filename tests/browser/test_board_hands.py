@@ -18,6 +18,7 @@ from engine.methods.presets import PRESETS
 from engine.types import Budget, Format, Metric
 from tests.browser.conftest import PATIENCE_MS
 from tests.support.bare_board import made_up_analysis, open_board
+from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +184,7 @@ def test_many_at_once_as_a_fraction_of_their_full_rank(opened: Open) -> None:
     expect(board).to_have_attribute("data-held", "{}")
 
 
-@pytest.mark.parametrize("method", ["water-filling", "skipcat", "bolaco"])
+@pytest.mark.parametrize("method", sweep_unless(["water-filling", "skipcat", "bolaco"], {"water-filling"}))
 def test_without_rebalancing_nothing_else_changes(opened: Open, method: str) -> None:
     board = opened(method=method, keep=0.6)
     page = board.page
@@ -520,7 +521,7 @@ def test_the_difference_to_another_map(opened: Open) -> None:
     expect(line).to_have_text("No other map to compare with.")
 
 
-@pytest.mark.parametrize("opened", [1, 1.25], indirect=True)
+@pytest.mark.parametrize("opened", sweep_unless([1, 1.25], {1.25}), indirect=True)
 def test_a_map_drawn_change_by_change_looks_as_one_drawn_at_once(opened: Open) -> None:
     board = opened(n_layers=31, mlps=True)
     page = board.page

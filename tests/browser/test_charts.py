@@ -41,7 +41,10 @@ def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
 
 @pytest.mark.parametrize(
     ("theme", "path"),
-    [("light", "spectra"), ("light", "sensitivity"), pytest.param("dark", "sensitivity", marks=pytest.mark.sweep)],
+    [
+        ("light", "spectra"),
+        *(pytest.param(theme, "sensitivity", marks=pytest.mark.sweep) for theme in ("light", "dark")),
+    ],
 )
 def test_texts_can_be_read_in_charts_and_around_them_and_the_toolbar_covers_none(
     page: Page, dashboard: Dashboard, theme: str, path: str

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from app.pages import PAGES
 from tests.browser.test_journey import go
 from tests.support.running_app import settled
+from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+FIRST = ("Overview", "Allocation", "Results")
+OTHERS = tuple(title for title, _ in PAGES.values() if title not in FIRST)
+
 
 @pytest.mark.timeout(900)
-def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard) -> None:
+@pytest.mark.parametrize("titles", sweep_unless([FIRST, OTHERS], {FIRST}), ids=["first", "others"])
+def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard, titles: tuple[str, ...]) -> None:
     asked: list[str] = []
     failed: list[str] = []
     page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
@@ -31,7 +36,7 @@ def test_every_page_asks_only_its_own_host(page: Page, dashboard: Dashboard) -> 
     address = dashboard.address
     page.goto(address)
     settled(page)
-    for title, _ in PAGES.values():
+    for title in titles:
         go(page, title, "RankScope" if title == "Overview" else None)
         expect(page.locator("link[rel='shortcut icon']")).to_have_attribute("href", re.compile("^data:image/svg"))
     page.goto(f"{address}/spectra")
