@@ -49,6 +49,10 @@ class TestCommand(RemoteEngineContract):
             home, ENTRYPOINT, choose(replace(SETTINGS, command=f"flock {tmp_path}/lock {{command}}"), "command")
         )
 
+    @pytest.mark.sweep
+    def test_every_failure_ends_with_a_sentence(self, queue: JobQueue) -> None:
+        super().test_every_failure_ends_with_a_sentence(queue)
+
     def test_the_cluster_is_asked_how_a_waiting_job_is_and_told_that_it_was_cancelled(
         self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
