@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from engine.model.demo import DemoAssets
     from tests.support.measured_toy import MeasuredToy
 
-gc.disable()  # until all is imported and collected, of which little is garbage
-
 # How fast examples are made, and how many are thrown away, depends on chance and on what else the machine does.
 _EITHER = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
 settings.register_profile("short", max_examples=30, derandomize=True, **_EITHER)
@@ -74,10 +72,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
-def pytest_collection_finish() -> None:
-    """Leave what was imported and collected out of all later searches for garbage."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Look for garbage neither while tests are imported and collected, nor later in what that brought."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 TOY_LINES = (
