@@ -76,7 +76,7 @@ class Visitor:
         Raises:
             TimeoutError: the page is not drawn in time.
         """
-        return self._run(state, {self._slider: keep})
+        return self._run(state, {self._slider: 100 * keep})
 
     def _run(self, state: State, moved: dict[str, float]) -> dict[str, str]:
         asked = BackMsg()
