@@ -31,7 +31,7 @@ def compress(
     detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
+    """Compress a model to a size as well as can be, measure it beside the original, and export it."""
     from engine.pipeline.reading.analyses import load_analysis
 
     analysis = load_analysis(artifact_store(), analysis_id)

@@ -41,7 +41,7 @@ TWO_STEPS_BELOW: Final = 0.65
 
 
 class Compress(OnTexts):
-    """Compress a model to a size as well as can be without training, measure it beside the original, and export it."""
+    """Compress a model to a size as well as can be, measure it beside the original, and export it."""
 
     name: ClassVar[str] = "compress"
 
@@ -64,7 +64,9 @@ class Compress(OnTexts):
         "before.",
     )
     train_minutes: float = Field(
-        default=0.0, ge=0, description="Then train the factors this long to predict what the original predicts."
+        default=0.0,
+        ge=0,
+        description="Then train the factors to predict what the original predicts, at most this long.",
     )
     format: ExportFormat = setting(ExportSpec, "format", Export.settings()["format"].help)
     dtype: ExportDtype = setting(ExportSpec, "dtype", Export.settings()["dtype"].help)
@@ -216,13 +218,13 @@ class Compress(OnTexts):
         from engine.pipeline.analyse import analyse
         from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 
-        record = read_record(Path(self.folder))
-        if record is not None and record.exported.analysis == original.id:
-            require_new(Path(self.folder))
         # Named by all that its own export is found done by: analyses and budgets may share a map.
         refinement = None if corrected is None else corrected.fingerprint
         name = fingerprint("narrowed", narrowed.to_json(), [refinement] if refinement else [], schema_version=1)
         folder = str(home.exports / f"narrowed-{name[:12]}")
+        record = read_record(Path(self.folder))
+        if record is not None and not record.exported.model.startswith(Path(folder).name):
+            require_new(Path(self.folder))  # it was made of another model
         export = Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder, refinement=refinement)
         export.run(home, part_of(report, 0.0, 0.1))
         spec = replace(analysis_spec(original), model=ModelSpec.parse(folder, trust_remote_code=True))

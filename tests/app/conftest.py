@@ -108,22 +108,15 @@ def _empty_caches() -> Iterator[None]:
     st.cache_resource.clear()
 
 
-@pytest.fixture(scope="session")
-def named_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The pages as the main script has named them, for a page can be opened only then; what it shows is nothing."""
-    with pytest.MonkeyPatch.context() as elsewhere:
-        elsewhere.setenv("RANKSCOPE_HOME", str(tmp_path_factory.mktemp("nothing") / "here"))
-        return AppTest.from_file(MAIN, default_timeout=60).run()._registered_pages
-
-
 @pytest.fixture
-def open_page(home: Path, named_pages: dict[str, Any]) -> Callable[..., AppTest]:
+def open_page(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """Open a page by its name, with query parameters and perhaps with session state."""
 
     def open_at(name: str, state: Mapping[str, object] | None = None, **query: str) -> AppTest:
-        page = AppTest.from_file(MAIN, default_timeout=60)
-        page._registered_pages = named_pages
-        page.switch_page(page_file(name))
+        with monkeypatch.context() as elsewhere:
+            # A page can be switched to once the main script has named the pages; what it shows meanwhile is nothing.
+            elsewhere.setenv("RANKSCOPE_HOME", str(tmp_path / "nothing-here"))
+            page = AppTest.from_file(MAIN, default_timeout=60).run().switch_page(page_file(name))
         for key, value in query.items():
             page.query_params[key] = value
         for key, content in (state or {}).items():

@@ -117,6 +117,14 @@ def test_an_export_of_another_size_is_seen_before_anything_is_computed(terminal,
     assert DirectoryStore(terminal.home / "artifacts").keys() == stored
 
 
+def test_a_model_made_of_other_widths_is_seen_before_they_are_analysed(terminal, asked_for_little, in_two_steps):
+    store = DirectoryStore(terminal.home / "artifacts")
+    analyses = store.keys("analysis")
+    assert in_two_steps["analyses"][1] in {key.fingerprint for key in analyses}
+    assert "is not empty" in terminal.error(*asked_for_little, "--narrow-to", 0.9)
+    assert store.keys("analysis") == analyses
+
+
 def test_a_text_that_is_too_short_is_seen_before_anything_is_computed(terminal, analysis, text_file, tmp_path):
     stored = DirectoryStore(terminal.home / "artifacts").keys()
     asked = ("--keep", 0.5, "--text", text_file, "--n-sequences", 5000, "--length", 64)

@@ -21,7 +21,7 @@ from engine.pipeline.reading.analyses import load_analysis
 from engine.pipeline.reading.results import results
 from engine.rank_map.drafts import Draft, Drafts
 from engine.types import Metric
-from tests.app.conftest import _empty_caches, named_pages, no_worker, open_page  # noqa: F401 -- fixtures
+from tests.app.conftest import _empty_caches, no_worker, open_page  # noqa: F401 -- fixtures
 from tests.support.tiers import sweep_unless
 
 if TYPE_CHECKING:
