@@ -37,10 +37,9 @@ _CUBES_OF_NEURONS: Final = 1.15
 """Seconds of a block's factors in one metric, and of an order of neurons, over those of an eigendecomposition."""
 _CUBES_OF_APPLYING: Final = 0.5
 """Of a block in a map that is weighed."""
-_ENTRY_PRODUCTS: Final = 570
-"""Multiplications that take as long as what passes do beside products with an entry that a matrix reads or writes."""
+_PASS_OVERHEAD: Final = 2.4
 _FORWARD_OVERHEAD: Final = 2.1
-"""Seconds of passes that only measure, over those of their products at full pace."""
+"""Seconds of calibration passes, and of passes that only measure, over those of their products at full pace."""
 N_SEQUENCES: Final = 4
 """Of the calibration text, after those that the analysis reads, on which predictions are weighed."""
 _SAVED: Final = 0.3
@@ -128,8 +127,7 @@ def plan_analysis(
     is_single = header.opens_wider or spec.calibration.compute_dtype == "float32"
     opened = 4 * header.n_params if is_single else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
-    of_entry = opened / max(header.n_params, 1)
-    layer = layer_params * of_entry
+    layer = layer_params * opened / max(header.n_params, 1)
     batch = spec.calibration.batch_size * spec.corpus.length
     # Of one layer: its states, in a few copies, and of the head: logits in five.
     running = batch * int(_active_params(header, groups) / max(header.n_layers * header.width, 1)) * 3 * 2
@@ -142,13 +140,12 @@ def plan_analysis(
     whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing, weighing)
     ends = opened - int(header.n_layers * layer)
     largest = max((p.params for g in groups for p in g.members), default=0)
-    passing = int(layer + of_entry * largest) + max(moments, default=0) + running  # with the gradient of one weight
-    by_layer = ends + max(passing, head, int(layer) + decomposing)
+    by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
     disk = {"statistics": n_runs * sum(moments)}
     entry = 2 if header.is_half else 4
     disk |= {metric: entry * sum(_factor_entries(g, metric, downs) for g in groups) for metric in spec.metrics}
-    states = int((header.n_layers + 1) * tokens * header.width * of_entry) if streams else 0
+    states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
     kept = states if states_in_memory(states) else 0
     memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
     work = _work(header, spec, groups, downs, streams=streams)
@@ -172,9 +169,8 @@ def _work(
     backward = 2 if spec.calibration.fisher is Fisher.EMPIRICAL else 4
     head = header.vocabulary * header.width
     active, n_of_run = _active_params(header, groups), min(RUN_LENGTH, spec.corpus.n_sequences)
-    entries = sum(p.matrices * p.active_fraction * (p.out_features + p.in_features) for g in groups for p in g.members)
-    of_token = (1 + streams + backward) * (active + _ENTRY_PRODUCTS * entries) + (1 + backward // 2) * head
-    of_passes = 2 * tokens * of_token
+    of_token = (1 + streams + backward) * active + (1 + backward // 2) * head
+    of_passes = _PASS_OVERHEAD * 2 * tokens * of_token
     moments = (statistics_bytes([group], n_of_run, downs) * group.members[0].active_fraction for group in groups)
     of_moments = tokens * sum(moments) / 4
     kinds = (1 + bool(downs)) * (Metric.LOSS in spec.metrics)  # ranks, and widths where there are some
