@@ -47,7 +47,7 @@ def compress_to_size(analysis: Analysis, costed: CostedMap, keep: float) -> None
         suggested = slug(f"{analysis.about['model']}-{keep:.2f}", ".")[:80]
         name = st.text_input("Folder name", suggested, max_chars=80, key=f"compress.name.{suggested}")
         minutes = st.number_input(
-            "Minutes of training",
+            "Minutes of training at most",
             min_value=0,
             max_value=24 * 60,
             value=0,
