@@ -108,7 +108,7 @@ class Compress(OnTexts):
         if record is not None and finished_export(folder, analysis.id, rank_map.to_json(), record.asked):
             refined = record.asked.refinement
             minutes = 0.0 if refined is None else minutes_of_training(store, Key("refinement", refined))
-            if minutes == self.train_minutes:
+            if minutes is None or minutes == self.train_minutes:
                 return
         require_new(folder)
 
