@@ -47,4 +47,6 @@ def compress(
     for found in result.perplexities:
         times = ratio(found.perplexity / found.dense_perplexity)
         out.print(f"  {found.text}: perplexity {found.perplexity:.2f}, dense {found.dense_perplexity:.2f} ({times})")
+    if result.trained is False:
+        out.print("Training found nothing better on text it did not read; the factors are those before it.")
     print_export(result.exported)

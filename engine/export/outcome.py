@@ -75,7 +75,7 @@ class Compressed:
         kept_fraction: of the original's compressible parameters.
         perplexities: on every text.
         exported: the model; its own fractions are over the model of the last analysis.
-        trained: whether factors were trained.
+        trained: whether training found better factors; ``None``: none was asked for.
     """
 
     model: str
@@ -84,4 +84,4 @@ class Compressed:
     perplexities: tuple[ComparedPerplexity, ...]
     exported: ExportedModel
     seconds: float
-    trained: bool = False
+    trained: bool | None = None

@@ -124,6 +124,7 @@ class Compress(OnTexts):
         from engine.pipeline.evaluate import EvaluationSession
         from engine.pipeline.reading.analyses import load_analysis
         from engine.pipeline.refine import refine
+        from engine.pipeline.refined import training_gained
 
         began = time.monotonic()
         original = load_analysis(home.store, self.analysis)
@@ -137,12 +138,13 @@ class Compress(OnTexts):
             last = self._analysed_again(home, original, narrowed, corrected, part_of(report, 0.15, 0.6))
             rank_map = self._allocated(last, original)
         self._require_own_folder(home.store, last, rank_map)
-        refinement = self._corrected(home, last, rank_map, part_of(report, 0.6, 0.7))
+        refinement, trained = self._corrected(home, last, rank_map, part_of(report, 0.6, 0.7)), None
         if self.train_minutes:
             training = TrainingSpec(minutes=self.train_minutes)
             spec = RefinementSpec(training, correct=refinement is not None, compute_dtype="auto")
             told, taught_by = part_of(report, 0.7, 0.85), None if narrowed is None else original
             refinement = refine(home, last.id, rank_map, spec, told, device=self.device, teacher=taught_by)
+            trained = training_gained(home.store, refinement)
         found = self._measured(home, [*steps, (last, rank_map, refinement)], part_of(report, 0.85, 0.95))
         export = Export(
             analysis=last.id,
@@ -162,7 +164,7 @@ class Compress(OnTexts):
             perplexities=found,
             exported=exported,
             seconds=round(time.monotonic() - began, 1),
-            trained=self.train_minutes > 0,
+            trained=trained,
         )
 
     def _allocated(self, analysis: Analysis, original: Analysis) -> RankMap:

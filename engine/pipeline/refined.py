@@ -38,6 +38,12 @@ def minutes_of_training(store: Store, key: Key) -> float | None:
     return 0.0 if training is None else training.get("minutes")
 
 
+def training_gained(store: Store, key: Key) -> bool:
+    """Return whether the training of a finished refinement found better factors than it began with."""
+    before, *after = store.read(key).json("refinement.json")["held_out_divergences"]
+    return min(after) < before
+
+
 def refine_layer(module: nn.Module, store: Store, key: Key, index: int) -> None:
     """Put the factors of one layer of a finished refinement into a model compressed by its rank map."""
     read_layer(decoder_layers(module)[index], store.read(keys.refined_layer_key(key, index)))
@@ -64,8 +70,6 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write where a training stands."""
     first, second = checkpoint.moments
     named = {"value": checkpoint.values, "first": first, "second": second}
-    if checkpoint.best is not checkpoint.values:
-        named["best"] = checkpoint.best
     tensors = {f"{name}/{index}": t.cpu() for name, several in named.items() for index, t in enumerate(several)}
     save_file(tensors, folder / "training.safetensors")
     document = {"steps": checkpoint.steps, "seconds": checkpoint.seconds, "divergences": checkpoint.divergences}
@@ -83,9 +87,8 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint:
     return Checkpoint(
         document["steps"],
         document["seconds"],
-        named("value"),
+        named("best" if "best/0" in tensors else "value"),  # of an earlier release, which went on from worse factors
         (named("first"), named("second")),
-        named("best" if "best/0" in tensors else "value"),
         tuple(document["divergences"]),
     )
 

@@ -33,8 +33,11 @@ _WARM_UP_STEPS = 10
 N_CHECKS = 8
 """Times that held-out text is looked at, evenly over a training."""
 
-_PATIENCE = 2
+_PATIENCE = 3
 """Checks in a row that may find nothing better before training ends."""
+
+_SLOWER = 4
+"""What the rate is divided by where a check finds nothing better."""
 
 Tensors = list[torch.Tensor]
 
@@ -46,9 +49,8 @@ class Checkpoint:
     Attributes:
         steps: taken.
         seconds: they took.
-        values: of every factor, as it is trained.
+        values: of every factor, those with the lowest divergence on held-out text so far, from which training goes on.
         moments: Adam's first and second, of every factor; none before the first step.
-        best: the values with the lowest divergence on held-out text so far.
         divergences: on held-out text, at the start and at every check, in nats per token.
     """
 
@@ -56,13 +58,17 @@ class Checkpoint:
     seconds: float
     values: Tensors
     moments: tuple[Tensors, Tensors]
-    best: Tensors
     divergences: tuple[float, ...]
 
     @property
     def n_checks(self) -> int:
         """Checks so far."""
         return len(self.divergences) - 1
+
+    @property
+    def n_in_vain(self) -> int:
+        """Checks that found nothing better than there was."""
+        return sum(found >= min(self.divergences[:check]) for check, found in enumerate(self.divergences) if check)
 
     @property
     def is_over(self) -> bool:
@@ -108,7 +114,8 @@ class Distillation:
         """Train until the text or the minutes are over or held-out text gains no more; keep the best factors.
 
         The learning rate rises over a few steps and falls to 0 by a cosine, over the steps or over the minutes,
-        whichever end first.
+        whichever end first. Where held-out text gained nothing, training goes back to the best factors and on at a
+        quarter of the rate: the nearer the model is to the dense one, the lower the rate that still betters it.
 
         Args:
             report: told after every step.
@@ -126,28 +133,31 @@ class Distillation:
             steps, began = at.steps, time.monotonic() - at.seconds
             done = self._done(steps, at.seconds)
             while done < 1 and not at.is_over:
-                loss = self._step(steps, done, optimiser)
+                loss = self._step(steps, self._rate(at, steps, done), optimiser)
                 steps, seconds, before = steps + 1, time.monotonic() - began, done
                 done = self._done(steps, seconds)
                 if int(N_CHECKS * done) > int(N_CHECKS * before):
                     at = self._check(at, steps, seconds, factors, optimiser)
                     save(at)
                 report("training", done, f"Training: step {steps} of {self.n_steps}, divergence {loss:.3f}")
-            _set(factors, at.best)
+            _set(factors, at.values)
         return at
 
     def _begin(self, factors: list[nn.Parameter]) -> Checkpoint:
         values = [factor.detach().clone() for factor in factors]
-        return Checkpoint(0, 0.0, values, ([], []), values, (self._held_out_divergence(),))
+        return Checkpoint(0, 0.0, values, ([], []), (self._held_out_divergence(),))
 
     def _done(self, steps: int, seconds: float) -> float:
         return min(1.0, max(steps / self.n_steps, seconds / (60 * self._spec.minutes)))
 
-    def _step(self, step: int, done: float, optimiser: torch.optim.Adam) -> float:
+    def _rate(self, at: Checkpoint, step: int, done: float) -> float:
+        warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
+        return self._spec.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2 / _SLOWER**at.n_in_vain
+
+    def _step(self, step: int, rate: float, optimiser: torch.optim.Adam) -> float:
         epoch, place = divmod(step, len(self._batches))
         order = torch.randperm(len(self._batches), generator=torch.Generator().manual_seed(self._spec.seed + epoch))
-        warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-        optimiser.param_groups[0]["lr"] = self._spec.learning_rate * warm * (1 + math.cos(math.pi * done)) / 2
+        optimiser.param_groups[0]["lr"] = rate
         loss = self._divergence(self._batches[int(order[place])])
         if not torch.isfinite(loss):
             raise NumericalError(
@@ -167,11 +177,16 @@ class Distillation:
         factors: list[nn.Parameter],
         optimiser: torch.optim.Adam,
     ) -> Checkpoint:
-        values = [factor.detach().clone() for factor in factors]
-        first, second = ([optimiser.state[f][which].clone() for f in factors] for which in ("exp_avg", "exp_avg_sq"))
         found = self._held_out_divergence()
-        best = values if found < min(last.divergences) else last.best
-        return Checkpoint(steps, seconds, values, (first, second), best, (*last.divergences, found))
+        is_better = found < min(last.divergences)
+        values = [factor.detach().clone() for factor in factors] if is_better else last.values
+        first, second = ([optimiser.state[f][which].clone() for f in factors] for which in ("exp_avg", "exp_avg_sq"))
+        if not is_better:
+            first = [torch.zeros_like(moment) for moment in first]
+        at = Checkpoint(steps, seconds, values, (first, second), (*last.divergences, found))
+        if not is_better:
+            _restore(at, factors, optimiser)
+        return at
 
     @torch.no_grad()
     def _held_out_divergence(self) -> float:
@@ -197,6 +212,6 @@ def _restore(start: Checkpoint, factors: list[nn.Parameter], optimiser: torch.op
     for factor, first, second in zip(factors, *start.moments, strict=True):
         optimiser.state[factor] = {
             "step": torch.tensor(float(start.steps)),
-            "exp_avg": first.to(factor),
-            "exp_avg_sq": second.to(factor),
+            "exp_avg": first.to(factor, copy=True),
+            "exp_avg_sq": second.to(factor, copy=True),
         }

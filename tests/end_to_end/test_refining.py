@@ -12,6 +12,7 @@ from engine.pipeline.keys import refinement_key
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refine import refine
+from engine.pipeline.refined import training_gained
 from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.identity import SCHEMA_VERSION, decided
@@ -92,6 +93,16 @@ def test_training_takes_all_the_text_there_is_and_needs_some_to_check(tmp_path, 
     found = store.read(key).json("refinement.json")
     assert 0 < found["steps"] < 1000
     assert found["held_out_divergences"][-1] < found["held_out_divergences"][0]
+    assert training_gained(store, key)
+
+
+def test_training_that_gains_nothing_says_so(tmp_path, model_folder, text_file):
+    store, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file)
+    spec = RefinementSpec(TrainingSpec(n_sequences=6, learning_rate=0.99), correct=False, compute_dtype="float32")
+    key = refine(Home(tmp_path), analysis.id, rank_map, spec, ignore_progress, device="cpu")
+    before, *after = store.read(key).json("refinement.json")["held_out_divergences"]
+    assert min(after) > before
+    assert not training_gained(store, key)
 
 
 def test_a_map_that_cuts_nothing_has_nothing_to_train(tmp_path, model_folder, text_file):

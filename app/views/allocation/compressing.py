@@ -71,7 +71,7 @@ def _show(made: Compressed) -> None:
     found = made.perplexities[0]
     dense, narrowed = found.dense_perplexity, found.narrowed_perplexity
     after_widths = "" if narrowed is None else f"{ratio(narrowed / dense)} after widths, "
-    trained = ", trained" if made.trained else ""
+    trained = {True: ", trained", False: ", training found nothing better", None: ""}[made.trained]
     place = plain(made.exported.folder) if Path(made.exported.folder).is_dir() else "a folder that is gone"
     st.caption(
         f"{percent(made.kept_fraction)} kept{trained}: perplexity {after_widths}{ratio(found.perplexity / dense)} "

@@ -183,8 +183,9 @@ def test_the_factors_of_experts_are_trained_and_read_back(name, tmp_path):
     assert torch.equal(again(input_ids=TOKENS).logits, compressed(input_ids=TOKENS).logits)
 
 
-def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped():
-    spec = TrainingSpec(epochs=12, learning_rate=3e-3)
+@pytest.mark.parametrize("rate", [3e-3, 0.5])
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(rate):
+    spec = TrainingSpec(epochs=12, learning_rate=rate)
     module, _, whole = compressed_toy("llama-gqa", skips=True)
     seen = []
     end = train(module, whole, spec, save=seen.append)
@@ -214,18 +215,30 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
         )
         for expected, of_found in (
             (checkpoint.values, found.values),
-            (checkpoint.best, found.best),
             *zip(checkpoint.moments, found.moments, strict=True),
         ):
             assert all(torch.equal(a, b) for a, b in zip(expected, of_found, strict=True))
 
 
-def test_training_that_gains_nothing_ends_and_leaves_the_best_factors():
+def test_where_held_out_text_gained_nothing_training_goes_back_and_on_at_a_lower_rate():
     module, _, compressed = compressed_toy("llama")
+    seen = []
+    end = train(module, compressed, TrainingSpec(epochs=40, learning_rate=0.9), save=seen.append)
+    assert [checkpoint.n_in_vain for checkpoint in seen[:3]] == [1, 2, 2]
+    assert all(torch.equal(a, b) for a, b in zip(seen[1].values, seen[0].values, strict=True))
+    assert end.divergences[-1] == min(end.divergences) < end.divergences[0] / 2
+
+
+def test_training_that_gains_nothing_ends_and_leaves_the_best_factors():
+    _, _, compressed = compressed_toy("llama")
     before = {n: p.clone() for n, p in compressed.named_parameters()}
-    end = train(module, compressed, TrainingSpec(epochs=40, learning_rate=0.9))
+    nearly_the_same = copy.deepcopy(compressed)
+    with torch.no_grad():
+        for p in nearly_the_same.parameters():
+            p.mul_(1.001)
+    end = train(nearly_the_same, compressed, TrainingSpec(epochs=40, learning_rate=0.9))
     assert end.divergences[0] < min(end.divergences[1:])
-    assert end.n_checks == 2
+    assert end.n_checks == 3
     assert end.steps < 40 * len(TOKENS) / 4
     for n, p in compressed.named_parameters():
         torch.testing.assert_close(p, before[n], msg=n)
@@ -307,7 +320,7 @@ def test_the_rate_falls_with_the_minutes_and_training_ends_with_them():
     module, _, compressed = compressed_toy("llama")
     end = train(module, compressed, TrainingSpec(epochs=100_000, minutes=0.02))
     assert 1.2 <= end.seconds < 5
-    assert end.n_checks == N_CHECKS or end.is_over
+    assert N_CHECKS / 2 <= end.n_checks <= N_CHECKS or end.is_over
     assert end.divergences[-1] < end.divergences[0]
 
 
