@@ -40,8 +40,8 @@ def minutes_of_training(store: Store, key: Key) -> float | None:
 
 def training_gained(store: Store, key: Key) -> bool:
     """Return whether the training of a finished refinement found better factors than it began with."""
-    before, *after = store.read(key).json("refinement.json")["held_out_divergences"]
-    return min(after) < before
+    divergences: list[float] = store.read(key).json("refinement.json")["held_out_divergences"]
+    return min(divergences) < divergences[0]
 
 
 def refine_layer(module: nn.Module, store: Store, key: Key, index: int) -> None:

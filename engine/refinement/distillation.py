@@ -36,7 +36,7 @@ N_CHECKS = 8
 _PATIENCE = 3
 """Checks in a row that may find nothing better before training ends."""
 
-_SLOWER = 4
+_SLOWER = 4.0
 """What the rate is divided by where a check finds nothing better."""
 
 Tensors = list[torch.Tensor]
