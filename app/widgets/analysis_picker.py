@@ -51,7 +51,8 @@ def current_analysis(*, explain: bool = True, is_compact: bool = False) -> Analy
         ids,
         matching[0] if matching else 0,
         format_func=lambda i: headings[i].label,
-        help="Spectra, sensitivities and curves of one model on one calibration text. The newest comes first.",
+        help="Spectra, sensitivities and curves of one model on one calibration text. The newest comes first; models "
+        "that were narrowed on the way to smaller ones come last.",
         on_change=st.session_state.pop,
         args=(GONE_KEY, None),
         width=960,

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cache import Key, fingerprint
 from engine.errors import InfeasibleBudgetError, InvalidSpecError
+from engine.export.narrowed import narrowed_on_the_way
 from engine.export.new_folder import require_new
 from engine.export.onnx.needed import require_onnx
 from engine.export.record import finished_export, read_record
@@ -115,7 +116,8 @@ class Compress(OnTexts):
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
         size = percent(self.keep) if self.keep is not None else megabytes(1e6 * (self.mb or 0.0))
-        return f"Compress {analysed_model(store, self.analysis)} to {size}"
+        trained = " and train it" if self.train_minutes else ""
+        return f"Compress {analysed_model(store, self.analysis)} to {size}{trained}"
 
     def run(self, home: Home, report: Report) -> Compressed:
         """Compress, measure and export; what was finished before is not done again."""
@@ -218,14 +220,14 @@ class Compress(OnTexts):
     ) -> Analysis:
         """Return the analysis of the narrowed model, which lies among the exports, with the settings of the first."""
         from engine.pipeline.analyse import analyse
-        from engine.pipeline.reading.analyses import analysis_spec, load_analysis
+        from engine.pipeline.reading.analyses import analysis_spec, is_analysis_of, load_analysis
 
         # Named by all that its own export is found done by: analyses and budgets may share a map.
         refinement = None if corrected is None else corrected.fingerprint
         name = fingerprint("narrowed", narrowed.to_json(), [refinement] if refinement else [], schema_version=1)
-        folder = str(home.exports / f"narrowed-{name[:12]}")
+        folder = str(home.exports / narrowed_on_the_way(name))
         record = read_record(Path(self.folder))
-        if record is not None and not record.exported.model.startswith(Path(folder).name):
+        if record is not None and not is_analysis_of(home.store, record.exported.analysis, folder):
             require_new(Path(self.folder))  # it was made of another model
         export = Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder, refinement=refinement)
         export.run(home, part_of(report, 0.0, 0.1))

@@ -15,6 +15,7 @@ import torch
 
 from cache import Key, canonical_json, read_arrays, read_json, write_json
 from engine.errors import CorpusError, ModelError, NumericalError, ResourceError, UnstreamableError
+from engine.export.narrowed import is_narrowed_on_the_way
 from engine.export.record import read_record
 from engine.machine import peak_memory_bytes
 from engine.model.headers import read_header
@@ -407,8 +408,11 @@ def _layers(model: OpenModel) -> list[int]:
 
 
 def _title(folder: ModelFolder) -> str:
-    """Return the name of a model; an export's says what it keeps of which model, because ratios are to the export."""
+    """Return the name of a model; an export's says what is left of which model, because ratios are to the export."""
     record = read_record(folder.path) if folder.spec.source is ModelSource.FOLDER else None
     if record is None:
         return folder.spec.label
-    return f"{folder.spec.label} ({percent(record.exported.kept_fraction)} of {record.exported.model})"
+    kept = percent(record.exported.kept_fraction)
+    if is_narrowed_on_the_way(str(folder.path)):
+        return f"{record.exported.model} narrowed to {kept}"
+    return f"{folder.spec.label} ({kept} of {record.exported.model})"

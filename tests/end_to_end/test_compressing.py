@@ -10,6 +10,7 @@ from safetensors import safe_open
 from cache import DirectoryStore, Key
 from engine.errors import InvalidSpecError
 from engine.operations import Compress
+from engine.pipeline.reading.analyses import analysis_headings
 from tests.support import toys
 from tests.support.terminal import Terminal
 
@@ -74,6 +75,15 @@ def test_a_small_size_of_the_original_is_reached_in_two_steps(analysis, in_one_s
     (found,), (in_one,) = made["perplexities"], in_one_step["perplexities"]
     assert found["dense_perplexity"] == in_one["dense_perplexity"]
     assert len({found["dense_perplexity"], found["narrowed_perplexity"], found["perplexity"]}) == 3
+
+
+def test_the_analysis_on_the_way_comes_after_that_of_the_original(terminal, in_two_steps):
+    original, narrowed = in_two_steps["analyses"]
+    first, *others = analysis_headings(DirectoryStore(terminal.home / "artifacts"))
+    assert first.id == original
+    (other,) = (heading for heading in others if heading.id == narrowed)
+    assert other.created > first.created
+    assert other.about["model"].startswith(f"{in_two_steps['model']} narrowed to ")
 
 
 def test_what_is_done_is_not_done_again_even_if_the_first_step_was_deleted(terminal, asked_for_little, in_two_steps):

@@ -12,6 +12,7 @@ from cache import Key, read_stage
 from engine.analysis.curves import group_curves
 from engine.analysis.value import Analysis
 from engine.errors import RankScopeError
+from engine.export.narrowed import is_narrowed_on_the_way
 from engine.pipeline.reading.rounding import read_rounding
 from engine.results.json_form import from_json
 from engine.results.words import percent
@@ -54,6 +55,11 @@ class AnalysisHeading:
     has_twin: bool = False
 
     @property
+    def is_on_the_way(self) -> bool:
+        """Whether it is of a model that ``compress`` narrowed on the way to a smaller one."""
+        return is_narrowed_on_the_way(self.about["spec"]["model"].get("location", ""))
+
+    @property
     def label(self) -> str:
         """Its name if it has one, what it is of, and when it was made if that is all that tells it from another."""
         name = f"{self.name}: " if self.name else ""
@@ -71,7 +77,7 @@ class AnalysisHeading:
 
 
 def analysis_headings(store: Store) -> list[AnalysisHeading]:
-    """Return the analyses in the store that can be read, newest first.
+    """Return the analyses in the store that can be read, newest first; those of models on the way to others at the end.
 
     Of those that stored the same factors only the one with the most metrics is listed; it shows what was measured
     with the others.
@@ -84,7 +90,7 @@ def analysis_headings(store: Store) -> list[AnalysisHeading]:
         headings.append(AnalysisHeading(first.key.fingerprint, first.manifest.created, first.manifest.about, replaced))
     subjects = Counter(heading.subject for heading in headings)
     headings = [replace(heading, has_twin=subjects[heading.subject] > 1) for heading in headings]
-    return sorted(headings, key=lambda h: h.created, reverse=True)
+    return sorted(headings, key=lambda h: (not h.is_on_the_way, h.created), reverse=True)
 
 
 def same_factors(store: Store, analysis_id: str) -> frozenset[str]:
@@ -126,6 +132,12 @@ def _of_same_factors(alike: list[Artifact]) -> list[list[Artifact]]:
             known[0].update(factors)
             known[1].append(artifact)
     return [artifacts for _, artifacts in families]
+
+
+def is_analysis_of(store: Store, analysis_id: str, location: str) -> bool:
+    """Return whether an analysis is of the model at a place, or is no longer stored, so that nothing speaks against it."""
+    key = Key("analysis", analysis_id)
+    return key not in store or _spec_of(store.read(key))["model"].get("location") == location
 
 
 def find_analysis(store: Store, prefix: str) -> Key:
