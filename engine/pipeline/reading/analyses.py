@@ -135,7 +135,7 @@ def _of_same_factors(alike: list[Artifact]) -> list[list[Artifact]]:
 
 
 def is_analysis_of(store: Store, analysis_id: str, location: str) -> bool:
-    """Return whether an analysis is of the model at a place, or is no longer stored, so that nothing speaks against it."""
+    """Return whether an analysis is of the model at a place; of one no longer stored that may be so."""
     key = Key("analysis", analysis_id)
     return key not in store or _spec_of(store.read(key))["model"].get("location") == location
 
