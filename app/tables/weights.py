@@ -12,31 +12,49 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from engine.model.demo import Licence
-    from engine.types import Inventory
+    from engine.types import Inventory, Projection
+
+
+_MOST_SHAPES = 3
+"""Of a kind that are shown apart; layers of a narrowed model have nearly as many as there are layers."""
 
 
 def shapes(inventory: Inventory) -> pd.DataFrame:
-    """Return one row per kind and shape of projection, with its share of the model's parameters."""
-    params: dict[tuple[str, str], list[int]] = {}
-    shared: dict[tuple[str, str], str] = {}
+    """Return one row per kind and shape of projection, or per kind of many shapes, with its share of the parameters."""
+    of_kind: dict[str, dict[tuple[int, int, int | None], list[Projection]]] = {}
+    shared: dict[str, str] = {}
     for group in inventory.groups:
         for p in group.members:
-            each = f"{p.out_features:,} {TIMES} {p.in_features:,}"
-            shape = p.kind, each if p.experts is None else f"{each}, {p.matrices:,} experts"
-            shared.setdefault(shape, "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone")
-            params.setdefault(shape, []).append(p.params)
+            shared.setdefault(p.name, "+".join(m.kind for m in group.members) if len(group.members) > 1 else "alone")
+            n_experts = None if p.experts is None else p.matrices
+            of_kind.setdefault(p.kind, {}).setdefault((p.out_features, p.in_features, n_experts), []).append(p)
+    rows: list[list[Projection]] = []
+    for by_shape in of_kind.values():
+        alike = list(by_shape.values())
+        rows += alike if len(alike) <= _MOST_SHAPES else [[p for projections in alike for p in projections]]
     table = pd.DataFrame(
         {
-            "kind": kind,
-            f"shape (out {TIMES} in)": shape,
-            "shares its input": shared[kind, shape],
-            "count": len(of_shape),
-            "parameters": sum(of_shape),
+            "kind": row[0].kind,
+            f"shape (out {TIMES} in)": _shape(row),
+            "shares its input": shared[row[0].name],
+            "count": len(row),
+            "parameters": sum(p.params for p in row),
         }
-        for (kind, shape), of_shape in params.items()
+        for row in rows
     )
     table["share of the model"] = table["parameters"] / inventory.total_params
     return table
+
+
+def _shape(row: list[Projection]) -> str:
+    """Return the shape of some projections, from the least to the most where they differ."""
+    each = f"{_span([p.out_features for p in row])} {TIMES} {_span([p.in_features for p in row])}"
+    return each if row[0].experts is None else f"{each}, {_span([p.matrices for p in row])} experts"
+
+
+def _span(sizes: list[int]) -> str:
+    least, most = min(sizes), max(sizes)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def skipped(inventory: Inventory) -> pd.DataFrame:
