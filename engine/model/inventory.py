@@ -18,13 +18,16 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engine.errors import ModelError
-from engine.model.mlps import find_mlps
+from engine.model.mlps import MlpSearch
 from engine.model.module import decoder_layers, device_of, embedding_rows, weight_matrix
 from engine.model.stacks import holds_stacks, runs_as_stacks
+from engine.model.stepping import OneStep
 from engine.types import Experts, InputGroup, Inventory, Projection, SkippedWeight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from engine.model.stepping import Steps
 
 MIN_SIDE = 8
 """A matrix narrower than this (a gate with a few outputs) has no rank worth saving."""
@@ -39,27 +42,88 @@ def take_inventory(module: nn.Module) -> Inventory:
     Raises:
         ModelError: nothing in the model can be compressed.
     """
-    layers = decoder_layers(module)
-    names = {m: name for name, m in module.named_modules()}
-    outside = {id(m.weight) for m in (module.get_input_embeddings(), module.get_output_embeddings()) if m is not None}  # type: ignore[operator]
-    uses = Counter(id(p) for m in module.modules() for p in m.parameters(recurse=False))
-    calls = _trace(module, layers)
-    groups: list[InputGroup] = []
-    skipped: list[SkippedWeight] = []
-    taken: set[int] = set()
-    for index, layer in enumerate(layers):
-        linears = [m for m in layer.modules() if isinstance(m, (nn.Linear, Conv1D))]
-        kept: dict[tuple[object, ...], list[nn.Module]] = {}
+    taking = InventoryTaking(module, OneStep(module), lambda _: contextlib.nullcontext())
+    taking.trace(0)
+    taking.group(0)
+    return taking.finished()
+
+
+class InventoryTaking:
+    """An inventory that is taken step by step, so that every layer has to be in memory only once.
+
+    Args:
+        module: the model, in evaluation mode; the same between steps.
+        steps: of it.
+        holding: step -> the context in which its weights are in memory.
+
+    Attributes:
+        states: what the last traced step returned for the tokens of :func:`trace_tokens`.
+    """
+
+    def __init__(
+        self, module: nn.Module, steps: Steps, holding: Callable[[int], contextlib.AbstractContextManager[None]]
+    ) -> None:
+        self.states: list[torch.Tensor] = []
+        self._module = module
+        self._steps = steps
+        self._tokens = trace_tokens(module)
+        self._layers = list(decoder_layers(module))
+        self._names = {m: name for name, m in module.named_modules()}
+        uses = Counter(id(p) for m in module.modules() for p in m.parameters(recurse=False))
+        # Before any weight is read: one that stays in its file is another object once it is in memory.
+        self._uses = {
+            m: max((uses[id(p)] for p in m.parameters(recurse=False) if p.ndim > 1), default=0)
+            for m in module.modules()
+        }
+        self._places = Counter(m for layer in self._layers for m in set(layer.modules()))
+        self._before: list[torch.Tensor] = []
+        self._calls: dict[nn.Module, list[_Call]] = {}
+        self._groups: list[InputGroup] = []
+        self._reasons: dict[nn.Module, str] = {}
+        self._stacked: set[nn.Module] = set()
+        self._mlps = MlpSearch(module, steps, holding, self._tokens)
+
+    @torch.no_grad()
+    def trace(self, step: int) -> None:
+        """Run a few tokens through the next step, whose weights are held."""
+        self._before = self.states
+        with _recording([self._layers[index] for index in self._steps.parts[step]]) as self._calls:
+            self.states = self._steps.run(step, self._tokens, self._before)
+
+    def group(self, step: int) -> None:
+        """Find what the step that was traced last holds."""
+        found = [group for index in self._steps.parts[step] for group in self._groups_of(index)]
+        self._groups += found
+        self._mlps.go_on(step, [group for group in found if not group.is_stack], self._before)
+
+    def finished(self) -> Inventory:
+        """Return the inventory, after the last step.
+
+        Raises:
+            ModelError: nothing in the model can be compressed.
+        """
+        module = self._module
+        if not self._groups:
+            raise ModelError(
+                f"{type(module).__name__} has no linear weight that runs on every token; nothing can be compressed."
+            )
+        total = sum(p.numel() for p in module.parameters())
+        skipped = tuple(self._skipped())
+        return Inventory(
+            type(module).__name__, len(self._layers), tuple(self._groups), skipped, total, self._mlps.found()
+        )
+
+    def _groups_of(self, index: int) -> list[InputGroup]:
+        calls, names = self._calls, self._names
         wanted = []
-        for linear in linears:
-            reason = _reason_to_skip(linear, calls.get(linear, []), uses[id(linear.weight)])
-            if not reason:
+        for linear in _linears(self._layers[index]):
+            of_linear = calls.get(linear, [])
+            n_runs = max(len(of_linear), self._places[linear])  # its other places may be those of other steps
+            self._reasons[linear] = _reason_to_skip(linear, of_linear, self._uses[linear], n_runs)
+            if not self._reasons[linear]:
                 wanted.append(linear)
-            elif id(linear.weight) not in taken:
-                skipped.append(SkippedWeight(names[linear], linear.weight.numel(), reason))
-            taken.add(id(linear.weight))
         order = {m: i for i, m in enumerate(calls)}
-        stacked = [m for m in layer.modules() if holds_stacks(m) and _is_stacked(calls.get(m, []), m, uses)]
+        kept: dict[tuple[object, ...], list[nn.Module]] = {}
         for linear in sorted(wanted, key=order.__getitem__):
             kept.setdefault(calls[linear][0].identity, []).append(linear)
         lasts = Counter(names[m].rpartition(".")[2] for m in wanted)
@@ -67,19 +131,32 @@ def take_inventory(module: nn.Module) -> Inventory:
             (order[members[0]], InputGroup(tuple(_projection(m, names[m], index, lasts) for m in members)))
             for members in kept.values()
         ]
-        for experts in stacked:
-            stacks = _stacks(experts, names[experts], index, calls[experts][0].per_token)
-            found += [(order[experts], InputGroup((stack,))) for stack in stacks]
-            taken |= {id(parameter) for parameter in experts.parameters(recurse=False) if _is_wide_enough(parameter)}
-        groups += [group for _, group in sorted(found, key=lambda one: one[0])]
-    skipped += _other_weights(module, taken, outside)
-    if not groups:
-        raise ModelError(
-            f"{type(module).__name__} has no linear weight that runs on every token; nothing can be compressed."
-        )
-    total = sum(p.numel() for p in module.parameters())
-    mlps = find_mlps(module, [group for group in groups if not group.is_stack], trace_tokens(module))
-    return Inventory(type(module).__name__, len(layers), tuple(groups), tuple(skipped), total, mlps)
+        for experts in self._layers[index].modules():
+            is_alone = self._uses[experts] == self._places[experts] == 1
+            if is_alone and holds_stacks(experts) and _is_stacked(calls.get(experts, [])):
+                stacks = _stacks(experts, names[experts], index, calls[experts][0].per_token)
+                found += [(order[experts], InputGroup((stack,))) for stack in stacks]
+                self._stacked.add(experts)
+        return [group for _, group in sorted(found, key=lambda one: one[0])]
+
+    def _skipped(self) -> Iterator[SkippedWeight]:
+        module, taken = self._module, set[int]()
+        for layer in self._layers:
+            for linear in _linears(layer):
+                if self._reasons[linear] and id(linear.weight) not in taken:
+                    yield SkippedWeight(self._names[linear], linear.weight.numel(), self._reasons[linear])
+                taken.add(id(linear.weight))
+        taken |= {id(p) for experts in self._stacked for p in experts.parameters(recurse=False) if _is_wide_enough(p)}
+        outside = {
+            id(m.weight)
+            for m in (module.get_input_embeddings(), module.get_output_embeddings())  # type: ignore[operator]
+            if m is not None
+        }
+        yield from _other_weights(module, taken, outside)
+
+
+def _linears(layer: nn.Module) -> list[nn.Linear | Conv1D]:
+    return [m for m in layer.modules() if isinstance(m, (nn.Linear, Conv1D))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +168,9 @@ class _Call:
     per_token: int = 0
 
 
-def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Call]]:
-    """Run a few tokens and record which tensor each linear module, and all experts, read, in running order."""
+@contextlib.contextmanager
+def _recording(layers: Sequence[nn.Module]) -> Iterator[dict[nn.Module, list[_Call]]]:
+    """Note meanwhile which tensor each linear module, and all experts, read, in running order."""
     calls: dict[nn.Module, list[_Call]] = {}
     alive: list[torch.Tensor] = []
 
@@ -113,9 +191,7 @@ def _trace(module: nn.Module, layers: nn.ModuleList) -> dict[nn.Module, list[_Ca
                     hooks.callback(linear.register_forward_pre_hook(record).remove)
                 elif holds_stacks(linear):
                     hooks.callback(linear.register_forward_hook(record_experts).remove)
-        with torch.no_grad():
-            module(input_ids=trace_tokens(module), use_cache=False)
-    return calls
+        yield calls
 
 
 def trace_tokens(module: nn.Module) -> torch.Tensor:
@@ -123,10 +199,9 @@ def trace_tokens(module: nn.Module) -> torch.Tensor:
     return (torch.arange(_TRACE_LENGTH, device=device_of(module)) * 7 % embedding_rows(module))[None]
 
 
-def _is_stacked(calls: list[_Call], experts: nn.Module, uses: Counter[int]) -> bool:
-    """Whether experts with weights of their own ran once, on every token, as stacks do."""
-    ran = [(call.n_tokens, call.per_token > 0) for call in calls]
-    return ran == [(_TRACE_LENGTH, True)] and all(uses[id(p)] == 1 for p in experts.parameters(recurse=False))
+def _is_stacked(calls: list[_Call]) -> bool:
+    """Whether experts ran once, on every token, as stacks do."""
+    return [(call.n_tokens, call.per_token > 0) for call in calls] == [(_TRACE_LENGTH, True)]
 
 
 def _is_wide_enough(stack: torch.Tensor) -> bool:
@@ -143,7 +218,7 @@ def _stacks(experts: nn.Module, name: str, layer: int, per_token: int) -> Iterat
             yield Projection(f"{name}.{last}", layer, kind, out_features, in_features, role)
 
 
-def _reason_to_skip(linear: nn.Module, calls: list[_Call], uses: int) -> str:
+def _reason_to_skip(linear: nn.Module, calls: list[_Call], uses: int, n_runs: int) -> str:
     """Return why a linear module stays dense; empty if it does not."""
     weight: torch.Tensor = linear.weight  # type: ignore[assignment]
     reasons = (
@@ -151,7 +226,7 @@ def _reason_to_skip(linear: nn.Module, calls: list[_Call], uses: int) -> str:
         (uses > 1, "its weight is shared with another module"),
         (min(weight.shape) < MIN_SIDE, f"narrower than {MIN_SIDE}, nothing to save"),
         (not calls, "not reached by every token"),
-        (len(calls) > 1, "runs several times in one pass"),
+        (n_runs > 1, "runs several times in one pass"),
         (any(call.n_tokens != _TRACE_LENGTH for call in calls), "runs on some tokens only"),
     )
     return next((reason for applies, reason in reasons if applies), "")

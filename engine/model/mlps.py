@@ -19,14 +19,15 @@ from engine.types import Mlp
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from engine.model.stepping import Steps
     from engine.types import InputGroup, Projection
 
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}
 _COARSE_TOLERANCE = 0.05
 
 
-def find_mlps(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Tensor) -> tuple[Mlp, ...]:
-    """Return the MLPs that run with fewer neurons, in model order.
+class MlpSearch:
+    """The MLPs that run with fewer neurons, found step by step.
 
     Each is traced: every entry of ``down``'s input depends on its own entry of each projection in ``up``, at its own
     token, and on no other. Then all are narrowed at once to half their neurons, which must do the same as zeros in the
@@ -34,13 +35,48 @@ def find_mlps(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Ten
 
     Args:
         module: the model, in evaluation mode; the same afterwards.
-        groups: its compressible projections.
+        steps: of it.
+        holding: step -> the context in which its weights are in memory.
         tokens: (1, n) ids to trace with.
     """
-    found = _elementwise(module, groups, tokens)
-    if not found or _runs_narrowed(module, found, tokens):
-        return tuple(found)
-    return tuple(mlp for mlp in found if _runs_narrowed(module, [mlp], tokens))
+
+    def __init__(
+        self,
+        module: nn.Module,
+        steps: Steps,
+        holding: Callable[[int], contextlib.AbstractContextManager[None]],
+        tokens: torch.Tensor,
+    ) -> None:
+        self._module = module
+        self._steps = steps
+        self._holding = holding
+        self._tokens = tokens
+        self._found: list[Mlp] = []
+        self._together = _Narrowing(module, steps, tokens)
+
+    def go_on(self, step: int, groups: Sequence[InputGroup], before: Sequence[torch.Tensor]) -> None:
+        """Search the next step, whose weights are held.
+
+        Args:
+            step: in turn.
+            groups: its compressible projections.
+            before: what the step before returned for the tokens.
+        """
+        with torch.enable_grad():
+            found = _elementwise(self._module, groups, lambda: self._steps.run(step, self._tokens, before))
+        self._found += found
+        self._together.go_on(step, found)
+
+    def found(self) -> tuple[Mlp, ...]:
+        """Return them in model order, after the last step."""
+        if not self._found or self._together.is_the_same():
+            return tuple(self._found)
+        alone = {mlp.name: _Narrowing(self._module, self._steps, self._tokens) for mlp in self._found}
+        for step, layers in enumerate(self._steps.parts):
+            with self._holding(step):
+                for mlp in self._found:
+                    alone[mlp.name].go_on(step, [mlp] if mlp.layer in layers else [])
+        return tuple(mlp for mlp in self._found if alone[mlp.name].is_the_same())
 
 
 def rows_of_neurons(up: nn.Module, neurons: torch.Tensor, n_neurons: int) -> torch.Tensor:
@@ -50,7 +86,7 @@ def rows_of_neurons(up: nn.Module, neurons: torch.Tensor, n_neurons: int) -> tor
     return (starts[:, None] + neurons.to(weight.device)).flatten()
 
 
-def _elementwise(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.Tensor) -> list[Mlp]:
+def _elementwise(module: nn.Module, groups: Sequence[InputGroup], run: Callable[[], object]) -> list[Mlp]:
     modules = dict(module.named_modules())
     outputs: dict[str, torch.Tensor] = {}
     inputs: dict[str, torch.Tensor] = {}
@@ -76,8 +112,7 @@ def _elementwise(module: nn.Module, groups: Sequence[InputGroup], tokens: torch.
             if len(group.members) == 1:
                 first = group.members[0].name
                 stack.callback(modules[first].register_forward_pre_hook(note(first)).remove)
-        with torch.enable_grad():
-            module(input_ids=tokens, use_cache=False)
+        run()
     found = []
     for group in groups:
         if len(group.members) == 1 and inputs[group.members[0].name].requires_grad:
@@ -113,26 +148,46 @@ def _depends_on(
     return tuple(reached) if in_one_group else ()
 
 
-@torch.no_grad()
-def _runs_narrowed(module: nn.Module, mlps: Sequence[Mlp], tokens: torch.Tensor) -> bool:
-    modules = dict(module.named_modules())
-    narrow: dict[str, nn.Module] = {}
-    with contextlib.ExitStack() as stack:
-        for mlp in mlps:
-            kept = mlp.neurons // 2
-            for p in mlp.up:
-                narrow[p.name] = _FirstNeurons(modules[p.name], kept, mlp.neurons, reads_them=False)
-            down = modules[mlp.down.name]
-            narrow[mlp.down.name] = _FirstNeurons(down, kept, mlp.neurons, reads_them=True)
-            stack.callback(down.register_forward_pre_hook(_zero_after(kept)).remove)
-        expected = module(input_ids=tokens, use_cache=False).logits
-    try:
-        with _in_place_of(module, narrow):
-            got = module(input_ids=tokens, use_cache=False).logits
-    except Exception:  # noqa: BLE001 whatever a model's own code raises at a shape it does not expect
-        return False
-    tolerance = _TOLERANCE.get(dtype_of(module), _COARSE_TOLERANCE)
-    return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
+class _Narrowing:
+    """A run with fewer neurons beside one with zeros in the places of the others, step by step."""
+
+    def __init__(self, module: nn.Module, steps: Steps, tokens: torch.Tensor) -> None:
+        self._module = module
+        self._steps = steps
+        self._tokens = tokens
+        self._with_zeros: list[torch.Tensor] = []
+        self._narrow: list[torch.Tensor] | None = []
+
+    @torch.no_grad()
+    def go_on(self, step: int, mlps: Sequence[Mlp]) -> None:
+        """Run the next step, in which ``mlps`` are narrowed."""
+        modules = dict(self._module.named_modules())
+        narrow: dict[str, nn.Module] = {}
+        with contextlib.ExitStack() as stack:
+            for mlp in mlps:
+                kept = mlp.neurons // 2
+                for p in mlp.up:
+                    narrow[p.name] = _FirstNeurons(modules[p.name], kept, mlp.neurons, reads_them=False)
+                down = modules[mlp.down.name]
+                narrow[mlp.down.name] = _FirstNeurons(down, kept, mlp.neurons, reads_them=True)
+                stack.callback(down.register_forward_pre_hook(_zero_after(kept)).remove)
+            self._with_zeros = self._steps.run(step, self._tokens, self._with_zeros)
+        if self._narrow is None:
+            return
+        try:
+            with _in_place_of(self._module, narrow):
+                self._narrow = self._steps.run(step, self._tokens, self._narrow)
+        except Exception:  # noqa: BLE001 whatever a model's own code raises at a shape it does not expect
+            self._narrow = None
+
+    @torch.no_grad()
+    def is_the_same(self) -> bool:
+        """Whether both end with the same logits, after the last step."""
+        if self._narrow is None:
+            return False
+        expected, got = (self._steps.logits(self._tokens, states) for states in (self._with_zeros, self._narrow))
+        tolerance = _TOLERANCE.get(dtype_of(self._module), _COARSE_TOLERANCE)
+        return bool((got - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 class _FirstNeurons(nn.Module):

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from engine.errors import ModelError, RankScopeError, first_words
-from engine.model.inventory import take_inventory, trace_tokens
+from engine.errors import ModelError, RankScopeError, UnstreamableError, first_words
+from engine.model.inventory import InventoryTaking, trace_tokens
 from engine.model.module import dtype_of, embedding_rows, resolve_device
 from engine.model.offload import LayerWeights, device_map
+from engine.model.stepping import LayerSteps, OneStep
 from engine.types import Inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from engine.model.stepping import Steps
 
 # transformers imports torchao wherever it is installed, and that warns of every kernel that this machine lacks;
 # accelerate warns of layers that are left in their files.
@@ -77,10 +80,8 @@ def open_model(
     tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     module = _load(folder, dtype, device, trust_remote_code=trust_remote_code, offload=offload)
     weights = None if offload is None else LayerWeights(module, resolve_device(device))
-    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
-        _require_causal(module, folder)
     _require_own_tokenizer(tokenizer, module, folder)
-    return OpenModel(module, tokenizer, take_inventory(module), weights)
+    return OpenModel(module, tokenizer, _looked_through(module, weights, folder), weights)
 
 
 def type_for_passes(compute_dtype: str) -> str:
@@ -112,8 +113,10 @@ def load_module(
 ) -> nn.Module:
     """Load only the network, in evaluation mode; see :func:`open_model`."""
     module = _load(folder, dtype, device, trust_remote_code=trust_remote_code)
-    with _sentences(f"The model in {folder} cannot read a text", _SUPPORTED):
-        _require_causal(module, folder)
+    tokens = trace_tokens(module)
+    with _reading_a_text(folder), torch.no_grad():
+        logits = [module(input_ids=batch, use_cache=False).logits for batch in (tokens, _other_end(tokens))]
+    _require_causal(module, folder, *logits)
     return module
 
 
@@ -247,14 +250,45 @@ def _require_own_tokenizer(tokenizer: Any, module: nn.Module, folder: Path) -> N
         )
 
 
-def _require_causal(module: nn.Module, folder: Path) -> None:
-    """Raise when a later token changes an earlier prediction."""
+def _looked_through(module: nn.Module, weights: LayerWeights | None, folder: Path) -> Inventory:
+    """Return the inventory of a causal model, whose layers are read from their files once where they can run alone."""
+    if weights is not None:
+        with contextlib.suppress(UnstreamableError):
+            return _inventory_in(LayerSteps(module), weights.held, module, folder)
+    return _inventory_in(OneStep(module), lambda _: contextlib.nullcontext(), module, folder)
+
+
+def _inventory_in(
+    steps: Steps, holding: Callable[[int], contextlib.AbstractContextManager[None]], module: nn.Module, folder: Path
+) -> Inventory:
     tokens = trace_tokens(module)
+    taking, other, states = InventoryTaking(module, steps, holding), _other_end(tokens), list[torch.Tensor]()
+    for step in range(len(steps.parts)):
+        with holding(step):
+            with _reading_a_text(folder), torch.no_grad():
+                taking.trace(step)
+                states = steps.run(step, other, states)
+                is_last = step + 1 == len(steps.parts)
+                logits = (steps.logits(tokens, taking.states), steps.logits(other, states)) if is_last else ()
+            if logits:
+                _require_causal(module, folder, *logits)
+            taking.group(step)
+    return taking.finished()
+
+
+def _reading_a_text(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return _sentences(f"The model in {folder} cannot read a text", _SUPPORTED)
+
+
+def _other_end(tokens: torch.Tensor) -> torch.Tensor:
+    """Return (1, n) ids of which the first half is the same."""
     half = tokens.shape[1] // 2
-    changed = torch.cat([tokens[:, :half], tokens[:, half:].flip(1)], dim=1)
-    with torch.no_grad():
-        first = module(input_ids=tokens, use_cache=False).logits[0, :half].float()
-        second = module(input_ids=changed, use_cache=False).logits[0, :half].float()
+    return torch.cat([tokens[:, :half], tokens[:, half:].flip(1)], dim=1)
+
+
+def _require_causal(module: nn.Module, folder: Path, first: torch.Tensor, second: torch.Tensor) -> None:
+    """Raise when a later token changes an earlier prediction; logits (1, n, vocabulary) are of :func:`_other_end`."""
+    first, second = (logits[0, : logits.shape[1] // 2].float() for logits in (first, second))
     # The same tokens give the same numbers up to rounding, which differs with the experts' batch sizes.
     rounding = 1e-4 if dtype_of(module) is torch.float32 else 2e-2
     if (first - second).abs().max() > rounding * first.abs().max():

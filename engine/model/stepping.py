@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -22,6 +22,36 @@ from engine.model.module import decoder_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+
+class Steps(Protocol):
+    """A model in steps, of which each goes on with what the one before returned."""
+
+    @property
+    def parts(self) -> Sequence[range]:
+        """Which decoder layers run in every step."""
+
+    def run(self, index: int, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Run one step on (n_sequences, length) token ids."""
+
+    def logits(self, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (n_sequences, length, vocabulary) after the last step."""
+
+
+class OneStep:
+    """A whole model as one step, which returns the logits."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.parts = (range(len(decoder_layers(module))),)
+
+    def run(self, index: int, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:  # noqa: ARG002
+        """Run the model."""
+        return [self._module(input_ids=batch, use_cache=False).logits]
+
+    def logits(self, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> torch.Tensor:  # noqa: ARG002
+        """Return what the step returned."""
+        return before[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +86,11 @@ class LayerSteps:
     def n_layers(self) -> int:
         """How many there are."""
         return len(self._layers)
+
+    @property
+    def parts(self) -> Sequence[range]:
+        """Every layer by itself."""
+        return [range(index, index + 1) for index in range(self.n_layers)]
 
     def run(self, index: int, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Run one layer.
@@ -100,6 +135,12 @@ class LayerSteps:
         """Let calls of the model begin after its last layer, which returned ``before``."""
         with self._standing_in(before, self.n_layers, None):
             yield
+
+    def logits(self, batch: torch.Tensor, before: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (n_sequences, length, vocabulary) after the last layer, which returned ``before``."""
+        with self.after_last(before):
+            logits: torch.Tensor = self._module(input_ids=batch, use_cache=False).logits
+        return logits
 
     @contextlib.contextmanager
     def _standing_in(

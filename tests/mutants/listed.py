@@ -176,8 +176,8 @@ MUTANTS = (
     Mutant(
         "neurons-read-elsewhere",
         "engine/model/mlps.py",
-        "    if not found or _runs_narrowed(module, found, tokens):",
-        "    if True:",
+        "        if not self._found or self._together.is_the_same():",
+        "        if True:",
         "an MLP is narrowed whose neurons something else reads",
         ("engine/model",),
     ),
@@ -683,8 +683,8 @@ MUTANTS = (
     Mutant(
         "repeated-module-compressed",
         "engine/model/inventory.py",
-        "(len(calls) > 1,",
-        "(len(calls) > 2,",
+        "(n_runs > 1,",
+        "(n_runs > 2,",
         "a module that runs twice is compressed",
         ("engine/model",),
     ),

@@ -18,6 +18,7 @@ from engine.errors import NumericalError, UnstreamableError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.model import head
 from engine.model.inventory import take_inventory
+from engine.model.module import decoder_layers
 from engine.model.opening import open_model
 from engine.model.stepping import LayerSteps
 from engine.progress import ignore_progress
@@ -157,10 +158,19 @@ def test_no_more_than_one_layer_is_in_memory(opened):
         hook.remove()
     assert {len(layers) for layers in held} == {1}
     assert all(parameter.is_meta for parameter in layers.parameters())
-    n_bytes = sum(p.nbytes for p in layers.parameters())
-    before = by_layer.weights.bytes_read
+    n_bytes, before = bytes_of_layers(by_layer), by_layer.weights.bytes_read
     list(streamed(by_layer, SPECS[0]))
     assert by_layer.weights.bytes_read - before == 2 * n_bytes
+
+
+def bytes_of_layers(model):
+    return sum(p.nbytes for layer in decoder_layers(model.module) for p in layer.parameters())
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral", "rwkv"])
+def test_layers_are_read_once_while_a_model_is_opened(name, opened):
+    _, by_layer = opened(name)
+    assert by_layer.weights.bytes_read == bytes_of_layers(by_layer)
 
 
 def test_a_model_in_memory_is_left_as_it_was():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
-from engine.model.inventory import take_inventory
+from engine.model.inventory import InventoryTaking, take_inventory
+from engine.model.stepping import LayerSteps
+from engine.types import Inventory
 from tests.support import architectures, toys
 
 MEMBERS = {
@@ -58,10 +62,19 @@ class _ReadTwice(nn.Module):
         return self.mlp.down_proj(hidden) + hidden[..., -x.shape[-1] :]
 
 
-def test_neurons_that_something_else_reads_are_found_out_by_running_without_them():
+def taken_by_layer(module: nn.Module) -> Inventory:
+    taking = InventoryTaking(module, LayerSteps(module), lambda _: contextlib.nullcontext())
+    for layer in range(3):
+        taking.trace(layer)
+        taking.group(layer)
+    return taking.finished()
+
+
+@pytest.mark.parametrize("take", [take_inventory, taken_by_layer])
+def test_neurons_that_something_else_reads_are_found_out_by_running_without_them(take):
     module = toys.build("llama")
     module.model.layers[1].mlp = _ReadTwice(module.model.layers[1].mlp)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    inventory = take_inventory(module)
+    inventory = take(module)
     assert [mlp.layer for mlp in inventory.mlps] == [0, 2]
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
