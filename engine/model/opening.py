@@ -103,6 +103,8 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
         "copy the model's tokenizer files (tokenizer.json, tokenizer_config.json) beside its weights",
     ):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        # How it was opened is written with it otherwise, so that an export made offline is another model.
+        tokenizer.init_kwargs.pop("local_files_only", None)
         # What is asked of it first, so that one that cannot answer is refused here.
         _ = tokenizer("a"), tokenizer.vocab_size
     return tokenizer

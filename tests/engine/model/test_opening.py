@@ -9,12 +9,13 @@ import pytest
 import torch
 import transformers
 from torch import nn
+from transformers import tokenization_utils_base
 from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 
 from engine.errors import ModelError
 from engine.model.inventory import take_inventory
 from engine.model.module import weight_matrix
-from engine.model.opening import load_module
+from engine.model.opening import load_module, load_tokenizer
 from engine.model.stacks import part_named
 from engine.types import Experts
 from tests.support import architectures, toys
@@ -201,6 +202,16 @@ def test_truncated_weights_are_one_sentence(tmp_path, keep):
     path.write_bytes(data[:keep])
     with pytest.raises(ModelError, match="damaged or cut short"):
         load_module(tmp_path)
+
+
+def test_a_tokenizer_is_written_the_same_whether_it_was_opened_online_or_not(tmp_path, toy_tokenizer, monkeypatch):
+    toy_tokenizer.save_pretrained(saved(tmp_path / "model"))
+    written = []
+    for is_offline in (False, True):
+        monkeypatch.setattr(tokenization_utils_base, "is_offline_mode", lambda is_it=is_offline: is_it)
+        load_tokenizer(tmp_path / "model").save_pretrained(tmp_path / "written")
+        written.append({path.name: path.read_bytes() for path in (tmp_path / "written").iterdir()})
+    assert written[0] == written[1]
 
 
 def test_missing_tensors_are_never_made_up(tmp_path):
