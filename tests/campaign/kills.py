@@ -357,7 +357,7 @@ def _told(folder: Path, codes: list[int]) -> int:
             kinds[finding.partition(":")[0]] += 1
             print(f"\n{finding}\n  again: python -m tests.campaign kills --only {shlex.quote(name)}")
     for name, count in sorted(kills.items()):
-        print(f"{name:<32}{count} kills")
+        print(f"{name:<40}{count} kills")
     for number, code in enumerate(codes):
         if code:
             kinds["runner failed"] += 1
@@ -374,5 +374,5 @@ def _told(folder: Path, codes: list[int]) -> int:
             "runner failed",
         )
     )
-    print(f"{'all':<32}{kills.total()} kills: {counted}")
+    print(f"{'all':<40}{kills.total()} kills: {counted}")
     return kinds.total()
