@@ -113,6 +113,20 @@ class Compress(OnTexts):
                 return
         require_new(folder)
 
+    def _require_trainable(self, original: Analysis, rank_map: RankMap, narrowed: RankMap | None) -> None:
+        """Refuse training that nothing would be left for, or no memory, before what takes long, not after it."""
+        from engine.methods.cost import cost_of
+        from engine.pipeline.trainable import require_trainable
+
+        between = None if narrowed is None else cost_of(original, narrowed)
+        wanted = self.keep or cost_of(original, rank_map).kept_fraction
+        if between is not None and between.kept_fraction <= wanted:
+            raise InvalidSpecError(
+                f"Narrowing alone makes the model {percent(between.kept_fraction)}, so there is nothing left to train; "
+                "give a narrow_to further above the size, or 1 for one step."
+            )
+        require_trainable(rank_map, original, beside_params=0 if between is None else between.model_params)
+
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
         size = percent(self.keep) if self.keep is not None else megabytes(1e6 * (self.mb or 0.0))
@@ -132,6 +146,8 @@ class Compress(OnTexts):
         original = load_analysis(home.store, self.analysis)
         rank_map = self._allocated(original, original)
         narrowed, last, steps = self._narrowed_map(original, rank_map), original, []
+        if self.train_minutes:
+            self._require_trainable(original, rank_map, narrowed)
         for text in self._texts():  # the original reads them, and one that is too short is known at once
             EvaluationSession(home, original.id, text, part_of(report, 0.0, 0.05), device=self.device)
         if narrowed is not None:

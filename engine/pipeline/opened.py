@@ -111,8 +111,7 @@ class OpenedAnalysis:
         if self._dense is None:
             spec = self.folder.spec
             self._report("model", None, f"Opening {spec.label}")
-            fits = fits_whole(read_header(self.folder.path), self.dtype, self.copies)
-            offload = None if fits else self._files.enter_context(self.store.scratch())
+            offload = None if self._is_whole() else self._files.enter_context(self.store.scratch())
             self._dense = open_model(
                 self.folder.path,
                 dtype=self.dtype,
@@ -121,6 +120,12 @@ class OpenedAnalysis:
                 offload=offload,
             )
         return self._dense
+
+    def _is_whole(self) -> bool:
+        """Whether the dense model is in memory, or would be if it was opened now."""
+        if self._dense is not None:
+            return self._dense.weights is None
+        return fits_whole(read_header(self.folder.path), self.dtype, self.copies)
 
     def open(self) -> None:
         """Open the dense model now, so that what follows does not begin with it."""
@@ -153,12 +158,12 @@ class OpenedAnalysis:
         )
 
     def require_whole(self) -> None:
-        """Check that the dense model is in memory.
+        """Check that the dense model is in memory, or fits; it is not opened for that.
 
         Raises:
             ResourceError: it does not fit.
         """
-        if self.dense.weights is not None:
+        if not self._is_whole():
             raise ResourceError(
                 f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
                 "perplexity, unrounded, corrected in closed form, and exported with the formats factored and dense; "

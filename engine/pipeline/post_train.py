@@ -13,6 +13,7 @@ from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.documents import read_document
+from engine.pipeline.trainable import require_diagonals
 from engine.progress import part_of
 from engine.refinement.post_training import train_diagonals
 from engine.results.outcomes import PostTraining
@@ -43,8 +44,9 @@ def post_train(
             is not finite.
     """
     store = home.store
-    told = part_of(report, 0.0, 0.2)
-    opened = open_analysis(home, load_analysis(store, analysis_id), told, dtype=evaluation.dtype, device=device)
+    analysis, told = load_analysis(store, analysis_id), part_of(report, 0.0, 0.2)
+    require_diagonals(rank_map, analysis)
+    opened = open_analysis(home, analysis, told, dtype=evaluation.dtype, device=device)
     opened.require_whole()
     session = EvaluationSession(home, analysis_id, evaluation, told, device=device, opened=opened)
     before = session.measure(rank_map, part_of(report, 0.2, 0.35))

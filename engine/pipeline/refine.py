@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cache import write_json
-from engine.errors import CorpusError, InvalidSpecError
+from engine.errors import CorpusError
 from engine.evaluation.perplexity import measure, take_reference
 from engine.model.module import decoder_layers, pass_type
 from engine.pipeline import keys
@@ -27,6 +27,7 @@ from engine.pipeline.refined import (
     write_layer,
 )
 from engine.pipeline.sequences import sequences_fingerprint
+from engine.pipeline.trainable import require_trainable
 from engine.progress import part_of
 from engine.rank_map.document import check_rank_map
 from engine.refinement import N_CHECKS, Distillation, LeftCorrection, improve_layer_by_layer
@@ -78,16 +79,13 @@ def refine(
         teacher: of the model whose predictions are learnt in training, where the analysed one was made from it.
 
     Raises:
+        InvalidSpecError: the map cuts nothing, so that there is nothing to train.
         ResourceError: the model does not fit into memory, and training needs it whole.
         RankScopeError: the analysis, its model or its text is not there any more, or the map does not fit.
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
     check_rank_map(rank_map, analysis.inventory, analysis.about["model_fingerprint"])
-    if spec.training is not None and all(block.rank is None for block in rank_map.blocks):
-        raise InvalidSpecError(
-            "The rank map leaves every projection dense, so there is nothing to train; give one of a smaller size."
-        )
     corpus = analysis_spec(analysis).corpus
     told = part_of(report, 0.0, 0.05)
     # A correction holds the compressed model beside the dense one, or both layer by layer; training only whole ones.
@@ -106,6 +104,8 @@ def refine(
     if key in store:
         report("refinement", 1.0, "This refinement exists already")
         return key
+    if spec.training is not None:
+        require_trainable(rank_map, analysis, beside_params=0 if teacher is None else teacher.inventory.total_params)
     began = time.monotonic()
     by_layer = opened.dense.weights is not None and spec.training is None
     model, compressed = opened.dense, None if by_layer else opened.compress(rank_map)

@@ -8,9 +8,12 @@ import pytest
 from safetensors import safe_open
 
 from cache import DirectoryStore, Key
-from engine.errors import InvalidSpecError
+from engine import machine
+from engine.errors import InvalidSpecError, ResourceError
 from engine.operations import Compress
-from engine.pipeline.reading.analyses import analysis_headings
+from engine.pipeline.reading.analyses import analysis_headings, load_analysis
+from engine.progress import ignore_progress
+from engine.settings import Home
 from tests.support import toys
 from tests.support.terminal import Terminal
 
@@ -141,6 +144,32 @@ def test_a_text_that_is_too_short_is_seen_before_anything_is_computed(terminal, 
     assert "ask for at most" in terminal.error("compress", analysis, tmp_path / "small", *asked)
     assert DirectoryStore(terminal.home / "artifacts").keys() == stored
     assert not (tmp_path / "small").exists()
+
+
+def test_narrowing_that_leaves_nothing_to_train_is_seen_before_anything_is_computed(
+    terminal, analysis, text_file, tmp_path
+):
+    stored = DirectoryStore(terminal.home / "artifacts").keys()
+    asked = ("--keep", 0.8, "--narrow-to", 0.8, "--train-minutes", 1, "--text", text_file, *TEXT)
+    assert "so there is nothing left to train" in terminal.error("compress", analysis, tmp_path / "small", *asked)
+    assert DirectoryStore(terminal.home / "artifacts").keys() == stored
+
+
+@pytest.mark.parametrize("narrow_to", [1.0, 0.8])
+def test_training_that_memory_is_too_short_for_is_seen_before_anything_is_computed(
+    narrow_to, terminal, analysis, text_file, tmp_path, monkeypatch
+):
+    home = Home(terminal.home)
+    total = load_analysis(home.store, analysis).inventory.total_params
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 8 * total)
+    stored = home.store.keys()
+    asked = Compress(
+        analysis=analysis, folder=str(tmp_path / "small"), keep=0.5, narrow_to=narrow_to, train_minutes=1,
+        text=str(text_file), n_sequences=6, length=32,
+    )  # fmt: skip
+    with pytest.raises(ResourceError, match=r"^Training on .* needs about .*, or leave training out\.$"):
+        asked.run(home, ignore_progress)
+    assert home.store.keys() == stored
 
 
 def test_factors_multiplied_out_keep_what_was_asked_for(terminal, analysis, text_file, tmp_path):

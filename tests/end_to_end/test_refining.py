@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cache import fingerprint
-from engine.errors import InvalidSpecError
+from engine import machine
+from engine.errors import InvalidSpecError, ResourceError
 from engine.methods.allocate import allocate_rank_map
+from engine.pipeline import opened, plan
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.keys import refinement_key
+from engine.pipeline.post_train import post_train
 from engine.pipeline.reading.analyses import curves_by_metric
 from engine.pipeline.reading.results import measured_row, results
 from engine.pipeline.refine import refine
@@ -17,7 +20,7 @@ from engine.prediction.runs import predictor_on, reference_text
 from engine.progress import ignore_progress
 from engine.rank_map.identity import SCHEMA_VERSION, decided
 from engine.settings import Home
-from engine.specs import RefinementSpec, TrainingSpec
+from engine.specs import PostTrainingSpec, RefinementSpec, TrainingSpec
 from engine.types import Budget
 from tests.end_to_end.test_chain import evaluation_spec, run
 from tests.support.tiers import every_architecture_at_length
@@ -109,6 +112,27 @@ def test_a_map_that_cuts_nothing_has_nothing_to_train(tmp_path, model_folder, te
     _, analysis, rank_map = analysed(tmp_path, model_folder("llama"), text_file, keep=1.0)
     with pytest.raises(InvalidSpecError, match="nothing to train"):
         refine(Home(tmp_path), analysis.id, rank_map, TRAINED, ignore_progress, device="cpu")
+
+
+def test_what_cannot_be_trained_is_refused_before_the_model_is_opened(tmp_path, model_folder, text_file, monkeypatch):
+    store, analysis, ranks = analysed(tmp_path, model_folder("llama"), text_file)
+    widths = allocate_rank_map(
+        analysis,
+        curves_by_metric(analysis),
+        "width",
+        Budget.of_kept_fraction(0.8, analysis.inventory.compressible_params),
+    )
+    monkeypatch.setattr(opened, "open_model", lambda *_, **__: pytest.fail("the model was opened"))
+    spec, text = PostTrainingSpec(), evaluation_spec(text_file)
+    with pytest.raises(InvalidSpecError, match="nothing to post-train"):
+        post_train(Home(tmp_path), analysis.id, widths, spec, text, ignore_progress, device="cpu")
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    with pytest.raises(ResourceError, match="does not fit into memory"):
+        post_train(Home(tmp_path), analysis.id, ranks, spec, text, ignore_progress, device="cpu")
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 8 * analysis.inventory.total_params)
+    with pytest.raises(ResourceError, match=r"^Training on llama\S* needs about"):
+        refine(Home(tmp_path), analysis.id, ranks, TRAINED, ignore_progress, device="cpu", teacher=analysis)
+    assert not store.keys("refined-layer")
 
 
 def test_training_learns_from_the_model_that_the_analysed_one_was_made_from(tmp_path, model_folder, text_file):
