@@ -175,10 +175,14 @@ def _blocks(
             yield _Block((projection.name,), False, weight.shape[1], moment, gram, gradient, spread, centre)
     if len(group.members) > 1:
         sensitivity = torch.stack([input_gradient(p, doubles[p.name], gradients[p.name]) for p in group.members]).sum(0)
-        stacked = torch.cat(list(doubles.values()))
-        gram = sensitivity if metric is Metric.LOSS else stacked.T @ stacked
+        gram = sensitivity if metric is Metric.LOSS else _gram(torch.cat(list(doubles.values())))
         members = tuple(p.name for p in group.members)
-        yield _Block(members, False, min(stacked.shape), moment, gram, sensitivity, spread, centre)
+        max_rank = min(group.in_features, group.out_features)
+        yield _Block(members, False, max_rank, moment, gram, sensitivity, spread, centre)
+
+
+def _gram(weight: torch.Tensor) -> torch.Tensor:
+    return weight.T @ weight
 
 
 def _in_metric(moment: torch.Tensor, means: torch.Tensor, metric: Metric) -> torch.Tensor:

@@ -11,6 +11,7 @@ from cache import write_json
 from engine.calibration.boundaries import Boundaries
 from engine.calibration.passes import collect_statistics, layer_bytes, plan_passes
 from engine.calibration.streamed import StreamedPass, boundary_bytes
+from engine.machine import return_freed_memory
 from engine.pipeline.plan import states_in_memory
 from engine.progress import part_of
 
@@ -87,6 +88,7 @@ def calibrate_streamed(
         for statistics, nll in one_pass.statistics(missing, report):
             _keep(spec, statistics, nll, layer_keys[statistics.layer], store)
             del statistics  # the next layer's take its place
+            return_freed_memory()
 
 
 def _keep(spec: AnalysisSpec, statistics: LayerStatistics, nll: float, key: Key, store: Store) -> None:

@@ -15,7 +15,7 @@ from engine.factorization.groups import energies
 from engine.factorization.groups import factorize as factorize_blocks
 from engine.factorization.neurons import Neurons, order_neurons
 from engine.factorization.parallel import single_threaded_workers
-from engine.machine import versions
+from engine.machine import return_freed_memory, versions
 from engine.model.headers import read_header
 from engine.model.module import device_for_float64, device_of, dtype_of, weight_matrix
 from engine.model.stacks import part_named
@@ -27,7 +27,7 @@ from engine.types import Metric
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -36,10 +36,15 @@ if TYPE_CHECKING:
 
     from cache import Artifact, Key, Store
     from engine.analysis.value import Analysis
+    from engine.factorization import Factors
     from engine.model.opening import OpenModel
     from engine.model.sources import ModelFolder
     from engine.progress import Report
     from engine.specs import AnalysisSpec
+    from engine.types import InputGroup
+
+    _Inputs = tuple[InputGroup, Mapping[str, torch.Tensor], LayerStatistics, Metric, float, float]
+    """What the factors of a group are made from."""
 
 
 def factorize(
@@ -117,11 +122,18 @@ def _write_factors(
         with store.writing(key, about) as into:
             if metric in spec.metrics:
                 neurons = _order_neurons(spec, model, layer, weights, statistics) if metric is Metric.LOSS else []
-                write_factors(into, [block for i in inputs for block in factorize_blocks(*i)], neurons, half=half)
+                write_factors(into, list(_factors_of(inputs)), neurons, half=half)
             else:
                 found = {name: e for i in inputs for name, e in energies(*i).items()}
                 arrays = {f"energies/{name}": e.cpu().numpy() for name, e in found.items()}
                 write_arrays(into / "spectrum.safetensors", arrays)
+        return_freed_memory()
+
+
+def _factors_of(inputs: Iterable[_Inputs]) -> Iterator[Factors]:
+    for of_group in inputs:
+        yield from factorize_blocks(*of_group)
+        return_freed_memory()
 
 
 def _order_neurons(

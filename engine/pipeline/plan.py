@@ -30,8 +30,16 @@ if TYPE_CHECKING:
 
 _PROGRAM_BYTES: Final = 800_000_000
 """Of Python, torch and transformers, and of what passes hold for a moment."""
+_BARE_PROGRAM_BYTES: Final = 600_000_000
+"""Of Python, torch and transformers once a model is open and has run, as measured at two sizes."""
 _NEURON_MATRICES: Final = 4
 """Of float64 that ordering the neurons of an MLP holds at once, as measured at 4,096 neurons."""
+_EIGEN_MATRICES: Final = 8
+"""Of float64 that an eigendecomposition holds: whitening factor, product, its symmetric part, vectors, two of work, and
+what the one before returned."""
+_INPUT_MATRICES: Final = 5
+"""Of float64 on the side of an input that several projections read: moments as they are, in the metric and of the loss,
+and what the projections together make of them, in the metric and of the loss."""
 _CUBES_OF_A_BLOCK: Final = 2.9
 _CUBES_OF_NEURONS: Final = 1.15
 """Seconds of a block's factors in one metric, and of an order of neurons, over those of an eigendecomposition."""
@@ -127,8 +135,9 @@ def plan_analysis(
     is_single = header.opens_wider or spec.calibration.compute_dtype == "float32"
     opened = 4 * header.n_params if is_single else header.weight_bytes
     layer_params = header.n_matrix_params / max(header.n_layers, 1)
-    layer = layer_params * opened / max(header.n_params, 1)
-    batch = spec.calibration.batch_size * spec.corpus.length
+    of_entry = opened / max(header.n_params, 1)
+    layer = int(layer_params * of_entry)
+    batch = min(spec.calibration.batch_size, n_of_run) * spec.corpus.length
     # Of one layer: its states, in a few copies, and of the head: logits in five.
     running = batch * int(_active_params(header, groups) / max(header.n_layers * header.width, 1)) * 3 * 2
     head = 5 * 4 * min(batch * header.vocabulary, MOST_LOGITS)
@@ -138,18 +147,47 @@ def plan_analysis(
     decomposing = min(n_runs, 2) * max(moments, default=0) + 8 * _NEURON_MATRICES * neurons**2
     held = min(memory_bytes, sum(moments))
     whole = opened + max(held + header.n_layers * running + head, n_workers * decomposing, weighing)
-    ends = opened - int(header.n_layers * layer)
-    largest = max((p.params for g in groups for p in g.members), default=0)
-    by_layer = ends + max(int(layer) + max(moments, default=0) + running + 6 * largest, head, int(layer) + decomposing)
+    ends = opened - header.n_layers * layer
+    # A weight has its gradient for a moment; float32 weights have copies in the type of the passes meanwhile.
+    gradient = int(of_entry * max((p.params for g in groups for p in g.members), default=0))
+    casts = 2 * int(layer_params) if is_single and spec.calibration.compute_dtype != "float32" else 0
+    passing = max(moments, default=0) + running + gradient + casts
+    read_again = min(n_runs, 2) * max(moments, default=0)
+    of_one = max((_decomposing_bytes(of_layer, spec.metrics, downs) for of_layer in of_layers.values()), default=0)
+    by_layer = ends + max(layer + max(passing, read_again + of_one), head) + _BARE_PROGRAM_BYTES
     streams = stream or whole + _PROGRAM_BYTES > free_memory_bytes()
     disk = {"statistics": n_runs * sum(moments)}
     entry = 2 if header.is_half else 4
     disk |= {metric: entry * sum(_factor_entries(g, metric, downs) for g in groups) for metric in spec.metrics}
-    states = int((header.n_layers + 1) * tokens * header.width * opened / max(header.n_params, 1)) if streams else 0
+    states = int((header.n_layers + 1) * tokens * header.width * of_entry) if streams else 0
     kept = states if states_in_memory(states) else 0
-    memory = (by_layer + kept if streams else whole) + _PROGRAM_BYTES
+    memory = by_layer + kept if streams else whole + _PROGRAM_BYTES
     work = _work(header, spec, groups, downs, streams=streams)
     return AnalysisPlan(streams, memory, disk, states - kept, work)
+
+
+def _decomposing_bytes(groups: Sequence[InputGroup], metrics: Collection[Metric], downs: Collection[str]) -> int:
+    """Return what the decomposition of a layer holds beside weights and moments.
+
+    The factors of all blocks wait in float32 until they are written; each group is decomposed in float64.
+    """
+    neurons = [p.in_features for g in groups for p in g.members if p.name in downs and Metric.LOSS in metrics]
+    ordering = 8 * _NEURON_MATRICES * max(neurons, default=0) ** 2
+    triangles = 4 * sum(n**2 for n in neurons)
+    factors = 4 * sum(_factor_entries(group, Metric.LOSS, ()) for group in groups)
+    return max(ordering, triangles + factors + 8 * max(map(_entries_of_decomposing, groups), default=0))
+
+
+def _entries_of_decomposing(group: InputGroup) -> int:
+    """Return the entries in float64: weights, moments on both sides, and those of the block that needs the most."""
+    weights = sum(p.params for p in group.members)
+    sides = [min(p.out_features, p.in_features) for p in group.members]
+    moments = sum(p.matrices * side**2 for p, side in zip(group.members, sides, strict=True))
+    of_input = group.in_features**2
+    if len(group.members) > 1:
+        return weights + moments + _INPUT_MATRICES * of_input + _EIGEN_MATRICES * max(*sides, group.in_features) ** 2
+    # The moment of its outputs may be made from that of its inputs.
+    return weights + moments + sides[0] ** 2 + max(_EIGEN_MATRICES * sides[0] ** 2, of_input + weights)
 
 
 def states_in_memory(n_bytes: int) -> bool:

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from engine.calibration.sides import statistics_bytes
 from engine.errors import ResourceError, UnstreamableError
 from engine.export.dense import export_dense, multiplied_out
 from engine.export.factored import export_factored
@@ -27,10 +30,11 @@ from engine.model.headers import read_header
 from engine.model.module import decoder_layers
 from engine.model.opening import open_model
 from engine.operations import Analyse, submit
-from engine.pipeline import factors, opened, plan
+from engine.pipeline import factorize, factors, opened, plan
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.export import export
+from engine.pipeline.guessed_groups import guess_groups
 from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.refine import refine
@@ -299,6 +303,42 @@ def test_a_compressed_copy_beside_the_model_is_planned(asked, monkeypatch):
     monkeypatch.setattr(plan, "_SAVED", -3e3)
     assert operations[0].plan().memory_bytes > whole + 1e8
     assert operations[1].plan().memory_bytes == by_layer
+
+
+class LiveBytes(TorchDispatchMode):
+    """Notes the most bytes that tensors made meanwhile have together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self._made = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self._made += [weakref.ref(t) for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
+        self._made = [made for made in self._made if made() is not None]
+        storages = {t.untyped_storage() for made in self._made if (t := made()) is not None}
+        self.most = max(self.most, sum({s.data_ptr(): s.nbytes() for s in storages}.values()))
+        return result
+
+
+@pytest.mark.parametrize("metrics", [["input"], ["feature", "loss"]])
+@pytest.mark.parametrize("name", ["llama", "phi3", "mixtral"])
+def test_the_memory_of_decompositions_is_planned(name, metrics, tmp_path, asked, monkeypatch):
+    operation, found = asked(name, stream=True).changed(metrics=metrics), []
+    real = factorize._write_factors
+
+    def watched(*args, **keywords):
+        with LiveBytes() as live:
+            real(*args, **keywords)
+        found.append(live.most)
+
+    monkeypatch.setattr(factorize, "_write_factors", watched)
+    operation.run(Home(tmp_path), ignore_progress)
+    groups, downs = guess_groups(read_header(Path(operation.model)))
+    of_layer = [group for group in groups if group.layer == 0]
+    planned = plan._decomposing_bytes(of_layer, [Metric(m) for m in metrics], downs)
+    assert max(found) == pytest.approx(planned + statistics_bytes(of_layer, 6, downs), rel=0.15)
 
 
 def test_what_the_disk_has_no_room_for_is_refused_before_it_begins(tmp_path, asked, monkeypatch):

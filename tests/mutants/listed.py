@@ -289,8 +289,8 @@ MUTANTS = (
     Mutant(
         "cat-order-reversed",
         "engine/factorization/blocks.py",
-        "stacked = torch.cat(list(doubles.values()))",
-        "stacked = torch.cat(list(doubles.values())[:1] * len(doubles))",
+        "_gram(torch.cat(list(doubles.values())))",
+        "_gram(torch.cat(list(doubles.values())[:1] * len(doubles)))",
         "a shared block holds the first member's weight for all",
         FACTORS,
     ),
