@@ -150,9 +150,9 @@ class Analyse(OnText):
         if model is None:
             return None
         either = (True, False)
+        corpora = {begun: corpus_fingerprint(spec.corpus, begun=begun) for begun in either}
         for typed, begun, half, experts in product(spec.candidates(), either, either, either):
-            corpus = corpus_fingerprint(spec.corpus, begun=begun)
-            key = analysis_key(typed, model, corpus, begun=begun, half=half, experts=experts)
+            key = analysis_key(typed, model, corpora[begun], begun=begun, half=half, experts=experts)
             if key not in home.store:
                 continue
             artifact = home.store.read(key)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from engine.errors import InvalidSpecError
+from engine.model import sources
 from engine.operations import Analyse
+from engine.settings import Home
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(("effort", "n_sequences"), [("fast", 16), ("good", 64), ("best", 256)])
@@ -36,3 +43,21 @@ def test_an_unknown_effort_is_a_sentence() -> None:
 def test_more_sequences_than_can_be_listed_are_a_sentence() -> None:
     with pytest.raises(InvalidSpecError, match="a whole number of at least 1 and at most 1000000, such as the default"):
         Analyse(n_sequences=2**31)
+
+
+def test_a_large_text_is_not_read_again_for_every_form_a_stored_analysis_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "text.txt").write_text("word\n", encoding="utf-8")
+    read, real = [], sources.fingerprint_file
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(sources, "fingerprint_file", counted)
+    operation = Analyse(model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"))
+    assert operation.stored(Home(tmp_path / "home")) is None
+    assert read.count("text.txt") == 2
