@@ -757,9 +757,17 @@ MUTANTS = (
     Mutant(
         "training-keeps-the-last",
         "engine/refinement/distillation.py",
-        "            _set(factors, at.best)\n",
-        "            _set(factors, at.values)\n",
-        "training leaves its last factors, not those of the best check",
+        " if is_better else last.values",
+        "",
+        "training goes on from its last factors, not from those of the best check",
+        ("engine/refinement",),
+    ),
+    Mutant(
+        "training-never-slower",
+        "engine/refinement/distillation.py",
+        " / _SLOWER**at.n_in_vain",
+        "",
+        "where training gained nothing, it goes on at the rate it had",
         ("engine/refinement",),
     ),
     Mutant(
