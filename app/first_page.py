@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import RedirectResponse
 
-from app.pages import PAGES
+from app.pages import FIRST
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,7 +17,7 @@ class NamedFirstPage:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._path = f"/{next(iter(PAGES))}"
+        self._path = f"/{FIRST}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or connection."""

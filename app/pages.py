@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import streamlit as st
@@ -16,18 +17,21 @@ PAGES: Final = {
     "results": ("Results", ":material/monitoring:"),
     "playground": ("Playground", ":material/forum:"),
 }
-"""Folder under ``views`` and URL path -> title and icon; the first is the default page."""
+"""Folder under ``views`` and URL path -> title and icon."""
+
+FIRST: Final = "overview"
+"""The page of the address that names none."""
 
 
-def page_file(name: str) -> str:
-    """Return the script of a page, relative to ``main.py``."""
-    return f"views/{name}/page.py"
+def page_file(name: str) -> Path:
+    """Return the script of a page."""
+    return Path(__file__).with_name("views") / name / "page.py"
 
 
-def navigation() -> list[st.Page]:
-    """Return what ``st.navigation`` offers."""
+def navigation(first: str) -> list[st.Page]:
+    """Return what ``st.navigation`` offers, ``first`` as the default page."""
     return [
-        st.Page(page_file(name), title=title, icon=icon, url_path=name, default=name == "overview")
+        st.Page(page_file(name), title=title, icon=icon, url_path=name, default=name == first)
         for name, (title, icon) in PAGES.items()
     ]
 

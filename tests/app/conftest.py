@@ -14,7 +14,6 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 import app
-from app.pages import page_file
 from engine.methods.allocate import allocate_rank_map
 from engine.pipeline.analyse import analyse
 from engine.pipeline.evaluate import EvaluationSession
@@ -108,15 +107,19 @@ def _empty_caches() -> Iterator[None]:
     st.cache_resource.clear()
 
 
+def _draw(first: str) -> None:
+    from app.frame import draw
+
+    draw(first)
+
+
 @pytest.fixture
-def open_page(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """Open a page by its name, with query parameters and perhaps with session state."""
+def open_page(home: Path) -> Callable[..., AppTest]:
+    """Open a page by its name, with query parameters and perhaps with session state, as the main script does."""
 
     def open_at(name: str, state: Mapping[str, object] | None = None, **query: str) -> AppTest:
-        with monkeypatch.context() as elsewhere:
-            # A page can be switched to once the main script has named the pages; what it shows meanwhile is nothing.
-            elsewhere.setenv("RANKSCOPE_HOME", str(tmp_path / "nothing-here"))
-            page = AppTest.from_file(MAIN, default_timeout=60).run().switch_page(page_file(name))
+        # As the default page it is drawn at once; the main script could only be sent to it from another one.
+        page = AppTest.from_function(_draw, args=(name,), default_timeout=60)
         for key, value in query.items():
             page.query_params[key] = value
         for key, content in (state or {}).items():
