@@ -125,7 +125,9 @@ class Compress(OnTexts):
                 f"Narrowing alone makes the model {percent(between.kept_fraction)}, so there is nothing left to train; "
                 "give a narrow_to further above the size, or 1 for one step."
             )
-        require_trainable(rank_map, original, beside_params=0 if between is None else between.model_params)
+        if read_record(Path(self.folder)) is None:  # else all may be done
+            beside = 0 if between is None else between.model_params
+            require_trainable(rank_map, original, self.device, beside_params=beside)
 
     def title(self, store: Store) -> str:
         """Return what a person calls the job."""
@@ -243,7 +245,7 @@ class Compress(OnTexts):
         name = fingerprint("narrowed", narrowed.to_json(), [refinement] if refinement else [], schema_version=1)
         folder = str(home.exports / narrowed_on_the_way(name))
         record = read_record(Path(self.folder))
-        if record is not None and not is_analysis_of(home.store, record.exported.analysis, folder):
+        if record is not None and not is_analysis_of(home.store, record.exported.analysis, Path(folder).name):
             require_new(Path(self.folder))  # it was made of another model
         export = Export(analysis=original.id, rank_map=narrowed.to_json(), folder=folder, refinement=refinement)
         export.run(home, part_of(report, 0.0, 0.1))

@@ -105,7 +105,8 @@ def refine(
         report("refinement", 1.0, "This refinement exists already")
         return key
     if spec.training is not None:
-        require_trainable(rank_map, analysis, beside_params=0 if teacher is None else teacher.inventory.total_params)
+        beside = 0 if teacher is None else teacher.inventory.total_params
+        require_trainable(rank_map, analysis, device, beside_params=beside)
     began = time.monotonic()
     by_layer = opened.dense.weights is not None and spec.training is None
     model, compressed = opened.dense, None if by_layer else opened.compress(rank_map)

@@ -84,11 +84,14 @@ def read_checkpoint(artifact: Artifact) -> Checkpoint:
     def named(name: str) -> list[torch.Tensor]:
         return [tensors[f"{name}/{index}"] for index in range(n_factors)]
 
+    values, first = named("value"), named("first")
+    if "best/0" in tensors:  # of an earlier release, which went on from worse factors
+        values, first = named("best"), [torch.zeros_like(moment) for moment in first]
     return Checkpoint(
         document["steps"],
         document["seconds"],
-        named("best" if "best/0" in tensors else "value"),  # of an earlier release, which went on from worse factors
-        (named("first"), named("second")),
+        values,
+        (first, named("second")),
         tuple(document["divergences"]),
     )
 

@@ -68,7 +68,7 @@ class Checkpoint:
     @property
     def n_in_vain(self) -> int:
         """Checks that found nothing better than there was."""
-        return sum(found >= min(self.divergences[:check]) for check, found in enumerate(self.divergences) if check)
+        return sum(not found < min(self.divergences[:check]) for check, found in enumerate(self.divergences) if check)
 
     @property
     def is_over(self) -> bool:

@@ -48,7 +48,7 @@ def test_both_models_answer_and_a_reload_keeps_it(page: Page, dashboard: Dashboa
     says(page, r"Done\. ")
     expect(page.get_by_role("region", name="Answer: Dense model")).not_to_be_empty()
     expect(page.get_by_role("region", name=re.compile("Answer: Compressed: Water-filling"))).not_to_be_empty()
-    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    expect(page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop")).to_be_disabled()
     text = page.get_by_role("region", name="Answer: Dense model").inner_text()
     page.reload()
     settled(page)
@@ -64,7 +64,7 @@ def test_stop_ends_the_answer_and_another_visitor_waits_meanwhile(page: Page, da
     ask(other, address, "tokens=10")
     says(other, "Waiting behind 1 other question")
     page.bring_to_front()
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop").click()
     says(page, r"Stopped\.")
     says(other, r"Done\. ")
     assert len(hosts(dashboard.home)) == 1

@@ -96,6 +96,13 @@ def test_what_is_done_is_not_done_again_even_if_the_first_step_was_deleted(termi
     assert {**terminal.json(*asked_for_little), "seconds": 0} == {**in_two_steps, "seconds": 0}
 
 
+def test_what_is_done_is_found_done_in_a_home_under_another_name(terminal, asked_for_little, in_two_steps, tmp_path):
+    (tmp_path / "link").symlink_to(terminal.home, target_is_directory=True)
+    again = Terminal(tmp_path / "link").json(*asked_for_little)
+    assert again["exported"]["folder"] == in_two_steps["exported"]["folder"]
+    assert again["perplexities"] == in_two_steps["perplexities"]
+
+
 def test_minutes_of_training_make_another_model_and_say_so(terminal, asked_for_little, in_two_steps, tmp_path):
     command, analysis, _, *asked = asked_for_little
     assert "is not empty" in terminal.error(*asked_for_little, "--train-minutes", 0.02)

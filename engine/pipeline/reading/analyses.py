@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cache import Key, read_stage
@@ -134,10 +135,10 @@ def _of_same_factors(alike: list[Artifact]) -> list[list[Artifact]]:
     return [artifacts for _, artifacts in families]
 
 
-def is_analysis_of(store: Store, analysis_id: str, location: str) -> bool:
-    """Return whether an analysis is of the model at a place; of one no longer stored that may be so."""
+def is_analysis_of(store: Store, analysis_id: str, name: str) -> bool:
+    """Return whether an analysis is of the model in a folder of that name; of one no longer stored that may be so."""
     key = Key("analysis", analysis_id)
-    return key not in store or _spec_of(store.read(key))["model"].get("location") == location
+    return key not in store or Path(_spec_of(store.read(key))["model"].get("location", "")).name == name
 
 
 def find_analysis(store: Store, prefix: str) -> Key:
