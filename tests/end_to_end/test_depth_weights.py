@@ -80,8 +80,8 @@ def test_weights_are_what_parts_of_both_kinds_lose_over_the_promised(tmp_path, t
     monkeypatch.setattr(analysing, "fits_whole", lambda *_: fits)  # whether a second copy does
     home, run = Home(tmp_path / "home"), counted_runs(monkeypatch)
     analysis = analysed(home, trained, text_file)
-    # Of four sequences each: all layers of the dense model, then those from the first that a part changes on; before it,
-    # a model whose layers stay in its files is opened by five runs of each.
+    # Of four sequences each: all layers of the dense model, then those from the first that a part changes on. Before
+    # that, a model whose layers stay in its files is opened by five runs of each.
     opening = 0 if fits else 5
     assert run == Counter({0: opening + 4 * 3, 1: opening + 4 * 5, 2: opening + 4 * 7})
     weights = analysis.about[DEPTH_WEIGHTS]
