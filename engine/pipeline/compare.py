@@ -18,6 +18,7 @@ from engine.methods.cost import cost_of
 from engine.methods.presets import get_preset
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.opened import open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, curves_by_metric, load_analysis
 from engine.pipeline.reading.results import results
 from engine.pipeline.reading.trials import trials, with_searched_maps
@@ -103,13 +104,18 @@ def compare(
     What was measured before is not measured again.
 
     Raises:
+        ResourceError: a method is to be searched, and the model does not fit into memory.
         RankScopeError: the analysis, its model or a text is not there any more, or not the same.
     """
     store = home.store
     analysis = load_analysis(store, analysis_id)
     searched_s = 0.0
     if any(get_preset(method).needs_search for method in spec.methods):
-        analysis = with_feature(home, analysis.id, part_of(report, 0.0, 0.1), device=device)
+        told = part_of(report, 0.0, 0.1)
+        opened = open_analysis(home, analysis, told, dtype=spec.text.dtype, device=device)
+        if spec.search_trials:
+            opened.require_whole()
+        analysis = with_feature(opened, told)
         with contextlib.suppress(InfeasibleBudgetError):  # no size of the search is possible; each budget says why
             searched_s = _search(home, analysis, spec, part_of(report, 0.1, 0.4), device)
     entries, impossible = _allocate(store, analysis, spec, searched_s)

@@ -14,7 +14,7 @@ from engine.methods.cost import cost_of
 from engine.methods.presets import SEARCHED
 from engine.pipeline import keys
 from engine.pipeline.analyse import analyse
-from engine.pipeline.opened import OpenedAnalysis, open_analysis, reopen_folder
+from engine.pipeline.opened import OpenedAnalysis, open_analysis
 from engine.pipeline.reading.analyses import analysis_spec, load_analysis
 from engine.pipeline.reading.documents import read_document
 from engine.pipeline.sequences import sequences_fingerprint
@@ -53,6 +53,7 @@ class SearchSession:
         device: where it runs.
 
     Raises:
+        ResourceError: the model does not fit into memory.
         RankScopeError: the analysis, its model or the text is not there any more, or not the same.
     """
 
@@ -68,9 +69,12 @@ class SearchSession:
     ) -> None:
         self.store = home.store
         self.spec = spec
-        self.analysis = with_feature(home, analysis_id, part_of(report, 0.0, 0.4), device=device)
+        found, told = load_analysis(self.store, analysis_id), part_of(report, 0.0, 0.5)
+        opened = open_analysis(home, found, told, dtype=spec.dtype, device=device)
+        opened.require_whole()
+        self.analysis = with_feature(opened, told)
         self.space = SearchSpace.of(self.analysis.inventory, space)
-        opened = open_analysis(home, self.analysis, part_of(report, 0.4, 0.5), dtype=spec.dtype, device=device)
+        opened = opened.of(self.analysis)
         module = opened.dense.module
         self.factors_of = SlicingReader(module, opened.rank_factors(SEARCHED.metric))
         self.tokens, reference, self.subset_key = self._subset(opened, part_of(report, 0.5, 1.0))
@@ -144,21 +148,20 @@ class SearchSession:
         return pool[indices], DenseReference(**load_file(artifact.path("reference.safetensors"))), key
 
 
-def with_feature(home: Home, analysis_id: str, report: Report, *, device: str = "auto") -> Analysis:
+def with_feature(opened: OpenedAnalysis, report: Report) -> Analysis:
     """Return the analysis if it has feature factors, else the one with the feature metric added.
 
     The statistics are stored, so that adding a metric reads no text again.
 
     Raises:
-        RankScopeError: the model or the text of the analysis is gone or has changed.
+        RankScopeError: the text of the analysis is gone or has changed.
     """
-    analysis = load_analysis(home.store, analysis_id)
+    analysis, home = opened.analysis, opened.home
     if Metric.FEATURE in analysis.nats:
         return analysis
     spec = analysis_spec(analysis)
-    folder = reopen_folder(home, analysis, report)
     metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
-    key = analyse(home, replace(spec, metrics=metrics), report, device=device, folder=folder)
+    key = analyse(home, replace(spec, metrics=metrics), report, device=opened.device, folder=opened.folder)
     return load_analysis(home.store, key.fingerprint)
 
 

@@ -1,8 +1,9 @@
-"""The comparison table in the README, from `rankscope compare`.
+"""The comparison table in the README, from `rankscope compare`, and every method's maps trained.
 
-Run: python -m tests.benchmarks.comparison [--keep 0.9,0.8,0.7,0.6,0.5] [--analysis ID] [--write]
-The home is RANKSCOPE_HOME; what was measured there is not measured again. With --write the table replaces the one in
-README.md, else it goes to standard output.
+Run: python -m tests.benchmarks.comparison [--keep 0.9,0.8,0.7,0.6,0.5] [--trained 0.6] [--analysis ID] [--write]
+The home is RANKSCOPE_HOME; what was measured there is not measured again. Maps are trained alike, whoever made them: on
+--train-sequences of the calibration text, without the correction. With --write the table replaces the one in README.md,
+else it goes to standard output.
 """
 
 from __future__ import annotations
@@ -13,6 +14,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from engine.methods.allocate import Request, allocate_rank_map
+from engine.pipeline.evaluate import EvaluationSession
+from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
+from engine.pipeline.reading.trials import with_searched_maps
+from engine.pipeline.refine import refine
+from engine.progress import ignore_progress
+from engine.settings import home
+from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
+from engine.types import Budget
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 START, END = "<!-- comparison: python -m tests.benchmarks.comparison --write -->", "<!-- end of comparison -->"
@@ -33,6 +44,35 @@ def compared(keep: str, analysis: str | None) -> dict[str, Any]:
     return result
 
 
+def trained_rows(result: dict[str, Any], keeps: list[float], n_sequences: int) -> list[dict[str, Any]]:
+    """Return a row like those of the comparison for every method at some of its sizes, its map trained."""
+    analysis = load_analysis(home().store, result["analysis"])
+    curves, request = curves_by_metric(analysis), with_searched_maps(Request(), home().store, analysis)
+    spec = RefinementSpec(TrainingSpec(n_sequences, minutes=60), correct=False)
+    sessions = {
+        prefix: EvaluationSession(
+            home(),
+            analysis.id,
+            EvaluationSpec(CorpusSpec.parse(text, part="evaluation", n_sequences=n, length=512)),
+            ignore_progress,
+        )
+        for prefix, text, n in (("", "demo", 20), ("other_", "demo:news", 10))
+    }
+    rows = []
+    for method in dict.fromkeys(row["method"] for row in result["rows"]):
+        for keep in keeps:
+            budget = Budget.of_kept_fraction(keep, analysis.inventory.compressible_params)
+            rank_map = allocate_rank_map(analysis, curves, method, budget, request)
+            sys.stderr.write(f"Training {method} at {keep:g}\n")
+            key = refine(home(), analysis.id, rank_map, spec, ignore_progress)
+            row: dict[str, Any] = {"method": f"{method}, trained", "target_kept_fraction": keep}
+            for prefix, session in sessions.items():
+                found = session.measure(rank_map, ignore_progress, key)
+                row |= {f"{prefix}perplexity": found.perplexity, f"{prefix}dense_perplexity": found.dense_perplexity}
+            rows.append(row)
+    return rows
+
+
 def as_markdown(result: dict[str, Any]) -> str:
     """Return one line per method, in and out of domain at every budget."""
     rows = {(row["method"], row["target_kept_fraction"]): row for row in result["rows"]}
@@ -45,8 +85,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     for method in methods:
         cells = [_cell(rows.get((method, keep))) for keep in keeps]
-        seconds = max(rows[method, keep]["search_s"] for keep in keeps if (method, keep) in rows)
-        lines.append(f"| {method} | " + " | ".join(cells) + f" | {seconds:.3g} |")
+        seconds = [row["search_s"] for keep in keeps if "search_s" in (row := rows.get((method, keep), {}))]
+        lines.append(f"| {method} | " + " | ".join(cells) + f" | {f'{max(seconds):.3g}' if seconds else '–'} |")
     error = result["prediction_median_relative_error"]
     lines += [
         "",
@@ -69,10 +109,14 @@ def _cell(row: dict[str, Any] | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", default="0.9,0.8,0.7,0.6,0.5")
+    parser.add_argument("--trained", type=float, nargs="+", default=[], help="sizes at which maps are trained, too")
+    parser.add_argument("--train-sequences", type=int, default=64)
     parser.add_argument("--analysis", help="default: the newest, or a new one of the demo")
     parser.add_argument("--write", action="store_true", help="replace the table in README.md")
     chosen = parser.parse_args()
-    table = as_markdown(compared(chosen.keep, chosen.analysis))
+    result = compared(chosen.keep, chosen.analysis)
+    result["rows"] += trained_rows(result, chosen.trained, chosen.train_sequences)
+    table = as_markdown(result)
     if not chosen.write:
         sys.stdout.write(table + "\n")
         return

@@ -58,6 +58,16 @@ def llama_config(given: argparse.Namespace, n_layers: int) -> LlamaConfig:
     )
 
 
+def add_shapes(parser: argparse.ArgumentParser, **changes: int) -> None:
+    """Add the options of a model's shapes and of the text, and of the folder that both lie in; 7B shapes by default."""
+    for name, default in {
+        "layers": 32, "width": 4096, "inner": 11008, "heads": 32, "kv-heads": 32, "vocabulary": 32000,
+        "sequences": 4, "length": 512,
+    }.items():  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=changes.get(name, default))
+    parser.add_argument("--folder", type=Path, help="where the model is written; default: a temporary folder")
+
+
 def write_llama(folder: Path, config: LlamaConfig) -> None:
     """Write random weights in bfloat16, a file for every layer and one for the rest."""
     width, inner, kept = config.hidden_size, config.intermediate_size, config.num_key_value_heads * config.head_dim
@@ -218,12 +228,7 @@ def alone(work: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in {
-        "layers": 32, "width": 4096, "inner": 11008, "heads": 32, "kv-heads": 32, "vocabulary": 32000,
-        "sequences": 4, "length": 512,
-    }.items():  # fmt: skip
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--folder", type=Path, help="where the model is written; default: a temporary folder")
+    add_shapes(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         write_llama(Path(folder), llama_config(given, given.layers))

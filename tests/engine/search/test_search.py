@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError
+from engine.errors import InvalidRankMapError, InvalidSpecError, NumericalError, RankScopeError, ResourceError
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
+from engine.pipeline import plan
+from engine.pipeline.compare import ComparisonSpec, compare
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import analysis_headings, curves_by_metric, load_analysis, same_factors
 from engine.pipeline.reading.results import results
@@ -60,6 +62,21 @@ def test_every_architecture_is_searched_from_a_default_analysis(name, tmp_path, 
         Home(tmp_path), analysis.id, quick().objective, quick().space, ignore_progress, device="cpu"
     )
     assert session.measure(rank_map, ignore_progress) == best
+
+
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_computed(tmp_path, analysed, quick, monkeypatch):
+    store, analysis = analysed("llama-gqa", metrics=["loss"])
+    before = set(store.keys("analysis"))
+    text = EvaluationSpec(quick().objective.pool)
+    monkeypatch.setattr(plan, "free_memory_bytes", lambda: 10**6)
+    with pytest.raises(ResourceError, match="does not fit into memory"):
+        search(Home(tmp_path), analysis.id, quick(), ignore_progress, device="cpu")
+    with pytest.raises(ResourceError, match="does not fit into memory"):
+        compare(Home(tmp_path), analysis.id, ComparisonSpec((0.8,), ("bolaco",), text, None), ignore_progress)
+    assert set(store.keys("analysis")) == before
+    unsearched = ComparisonSpec((0.8,), ("bolaco",), text, None, search_trials=0)
+    (row,) = compare(Home(tmp_path), analysis.id, unsearched, ignore_progress, device="cpu").rows
+    assert row.kept_fraction <= 0.8
 
 
 def test_a_search_goes_on_where_it_stopped_and_measures_nothing_twice(tmp_path, analysed, quick):
