@@ -40,9 +40,11 @@ what the one before returned."""
 _INPUT_MATRICES: Final = 5
 """Of float64 on the side of an input that several projections read: moments as they are, in the metric and of the loss,
 and what the projections together make of them, in the metric and of the loss."""
-_CUBES_OF_A_BLOCK: Final = 2.9
+_CUBES_OF_A_BLOCK: Final = 2.5
+_CUBES_OF_A_SPECTRUM: Final = 1.3
 _CUBES_OF_NEURONS: Final = 1.15
-"""Seconds of a block's factors in one metric, and of an order of neurons, over those of an eigendecomposition."""
+"""Seconds of a block's factors in one metric, of its singular values alone where no factors are stored, and of an order
+of neurons, over those of an eigendecomposition."""
 _CUBES_OF_APPLYING: Final = 0.5
 """Of a block in a map that is weighed."""
 _PASS_OVERHEAD: Final = 2.4
@@ -212,11 +214,12 @@ def _work(
     moments = (statistics_bytes([group], n_of_run, downs) * group.members[0].active_fraction for group in groups)
     of_moments = tokens * sum(moments) / 4
     kinds = (1 + bool(downs)) * (Metric.LOSS in spec.metrics)  # ranks, and widths where there are some
-    cubes = 0.0
+    cubes, n_stored = 0.0, len(spec.metrics)
+    of_block = _CUBES_OF_A_BLOCK * n_stored + _CUBES_OF_A_SPECTRUM * (len(Metric) - n_stored)
+    of_block += _CUBES_OF_APPLYING * (kinds > 0)
     for group in groups:
         sides = [min(p.out_features, p.in_features) for p in group.members]
         sides += [group.in_features] if len(group.members) > 1 else []
-        of_block = _CUBES_OF_A_BLOCK * len(spec.metrics) + _CUBES_OF_APPLYING * (kinds > 0)
         cubes += of_block * group.members[0].matrices * sum(float(side) ** 3 for side in sides)
         if Metric.LOSS in spec.metrics:
             cubes += _CUBES_OF_NEURONS * sum(float(p.in_features) ** 3 for p in group.members if p.name in downs)
