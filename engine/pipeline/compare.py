@@ -15,7 +15,7 @@ from engine.errors import InfeasibleBudgetError, InvalidSpecError
 from engine.formats import multiply_adds
 from engine.methods.allocate import Request, allocate_rank_map
 from engine.methods.cost import cost_of
-from engine.methods.presets import get_preset
+from engine.methods.presets import SEARCHED, get_preset
 from engine.pipeline import keys
 from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.opened import open_analysis
@@ -111,11 +111,12 @@ def compare(
     analysis = load_analysis(store, analysis_id)
     searched_s = 0.0
     if any(get_preset(method).needs_search for method in spec.methods):
-        told = part_of(report, 0.0, 0.1)
-        opened = open_analysis(home, analysis, told, dtype=spec.text.dtype, device=device)
-        if spec.search_trials:
-            opened.require_whole()
-        analysis = with_feature(opened, told)
+        if SEARCHED.metric not in analysis.nats:
+            told = part_of(report, 0.0, 0.1)
+            opened = open_analysis(home, analysis, told, dtype=spec.text.dtype, device=device)
+            if spec.search_trials:
+                opened.require_whole()
+            analysis = with_feature(opened, told)
         with contextlib.suppress(InfeasibleBudgetError):  # no size of the search is possible; each budget says why
             searched_s = _search(home, analysis, spec, part_of(report, 0.1, 0.4), device)
     entries, impossible = _allocate(store, analysis, spec, searched_s)

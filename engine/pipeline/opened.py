@@ -166,8 +166,8 @@ class OpenedAnalysis:
         if not self._is_whole():
             raise ResourceError(
                 f"The model {self.folder.spec.label} does not fit into memory, so its maps can be measured by "
-                "perplexity, unrounded, corrected in closed form, and exported with the formats factored and dense; "
-                "use a machine with more memory for anything else."
+                "perplexity, unrounded, compared without a search (--search-trials 0), corrected in closed form, and "
+                "exported with the formats factored and dense; use a machine with more memory for anything else."
             )
 
     def module(self, rank_map: RankMap | None, refinement: Key | None = None) -> nn.Module:

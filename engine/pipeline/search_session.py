@@ -72,9 +72,10 @@ class SearchSession:
         found, told = load_analysis(self.store, analysis_id), part_of(report, 0.0, 0.5)
         opened = open_analysis(home, found, told, dtype=spec.dtype, device=device)
         opened.require_whole()
-        self.analysis = with_feature(opened, told)
+        if SEARCHED.metric not in found.nats:
+            opened = opened.of(with_feature(opened, told))
+        self.analysis = opened.analysis
         self.space = SearchSpace.of(self.analysis.inventory, space)
-        opened = opened.of(self.analysis)
         module = opened.dense.module
         self.factors_of = SlicingReader(module, opened.rank_factors(SEARCHED.metric))
         self.tokens, reference, self.subset_key = self._subset(opened, part_of(report, 0.5, 1.0))
@@ -149,20 +150,17 @@ class SearchSession:
 
 
 def with_feature(opened: OpenedAnalysis, report: Report) -> Analysis:
-    """Return the analysis if it has feature factors, else the one with the feature metric added.
+    """Return an analysis with the feature metric added.
 
     The statistics are stored, so that adding a metric reads no text again.
 
     Raises:
         RankScopeError: the text of the analysis is gone or has changed.
     """
-    analysis, home = opened.analysis, opened.home
-    if Metric.FEATURE in analysis.nats:
-        return analysis
-    spec = analysis_spec(analysis)
-    metrics = tuple(m for m in Metric if m in {*spec.metrics, Metric.FEATURE})
-    key = analyse(home, replace(spec, metrics=metrics), report, device=opened.device, folder=opened.folder)
-    return load_analysis(home.store, key.fingerprint)
+    spec = analysis_spec(opened.analysis)
+    metrics = tuple(m for m in Metric if m in {*spec.metrics, SEARCHED.metric})
+    key = analyse(opened.home, replace(spec, metrics=metrics), report, device=opened.device, folder=opened.folder)
+    return load_analysis(opened.store, key.fingerprint)
 
 
 def _pool(opened: OpenedAnalysis, spec: ObjectiveSpec, report: Report) -> tuple[torch.Tensor, int]:

@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from engine.methods.allocate import Request, allocate_rank_map
-from engine.pipeline.evaluate import EvaluationSession
 from engine.pipeline.reading.analyses import curves_by_metric, load_analysis
 from engine.pipeline.reading.trials import with_searched_maps
 from engine.pipeline.refine import refine
 from engine.progress import ignore_progress
 from engine.settings import home
-from engine.specs import CorpusSpec, EvaluationSpec, RefinementSpec, TrainingSpec
+from engine.specs import TrainingSpec
 from engine.types import Budget
+from tests.benchmarks.refinement import sessions_on, spec_of
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-START, END = "<!-- comparison: python -m tests.benchmarks.comparison --write -->", "<!-- end of comparison -->"
+START = "<!-- comparison: python -m tests.benchmarks.comparison --trained 0.6 --write -->"
+END = "<!-- end of comparison -->"
 
 
 def compared(keep: str, analysis: str | None) -> dict[str, Any]:
@@ -48,16 +49,8 @@ def trained_rows(result: dict[str, Any], keeps: list[float], n_sequences: int) -
     """Return a row like those of the comparison for every method at some of its sizes, its map trained."""
     analysis = load_analysis(home().store, result["analysis"])
     curves, request = curves_by_metric(analysis), with_searched_maps(Request(), home().store, analysis)
-    spec = RefinementSpec(TrainingSpec(n_sequences, minutes=60), correct=False)
-    sessions = {
-        prefix: EvaluationSession(
-            home(),
-            analysis.id,
-            EvaluationSpec(CorpusSpec.parse(text, part="evaluation", n_sequences=n, length=512)),
-            ignore_progress,
-        )
-        for prefix, text, n in (("", "demo", 20), ("other_", "demo:news", 10))
-    }
+    spec, sessions = spec_of("trained", TrainingSpec(n_sequences, minutes=60)), sessions_on(analysis.id, 20, 10)
+    assert spec is not None
     rows = []
     for method in dict.fromkeys(row["method"] for row in result["rows"]):
         for keep in keeps:
@@ -66,7 +59,7 @@ def trained_rows(result: dict[str, Any], keeps: list[float], n_sequences: int) -
             sys.stderr.write(f"Training {method} at {keep:g}\n")
             key = refine(home(), analysis.id, rank_map, spec, ignore_progress)
             row: dict[str, Any] = {"method": f"{method}, trained", "target_kept_fraction": keep}
-            for prefix, session in sessions.items():
+            for prefix, session in zip(("", "other_"), sessions, strict=True):
                 found = session.measure(rank_map, ignore_progress, key)
                 row |= {f"{prefix}perplexity": found.perplexity, f"{prefix}dense_perplexity": found.dense_perplexity}
             rows.append(row)

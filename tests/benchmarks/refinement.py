@@ -37,6 +37,13 @@ def spec_of(step: str, training: TrainingSpec) -> RefinementSpec | None:
     return RefinementSpec(None if step == "corrected" else training, correct=step != "trained")
 
 
+def sessions_on(analysis_id: str, n_sequences: int, other_sequences: int) -> list[EvaluationSession]:
+    """Return sessions on held-out text in and out of domain, those of 0 sequences left out."""
+    texts = [(text, n) for text, n in (("demo", n_sequences), ("demo:news", other_sequences)) if n]
+    corpora = [CorpusSpec.parse(text, part="evaluation", n_sequences=n, length=512) for text, n in texts]
+    return [EvaluationSession(home(), analysis_id, EvaluationSpec(corpus), ignore_progress) for corpus in corpora]
+
+
 def line(
     sessions: list[EvaluationSession], rank_map: RankMap, keep: float, step: str, spec: RefinementSpec | None
 ) -> str:
@@ -69,17 +76,7 @@ def main() -> None:
     parser.add_argument("--other-sequences", type=int, default=10)
     chosen = parser.parse_args()
     analysis = load_analysis(home().store, chosen.analysis)
-    texts = (("demo", chosen.n_sequences), ("demo:news", chosen.other_sequences))
-    sessions = [
-        EvaluationSession(
-            home(),
-            analysis.id,
-            EvaluationSpec(CorpusSpec.parse(text, part="evaluation", n_sequences=n, length=512)),
-            ignore_progress,
-        )
-        for text, n in texts
-        if n
-    ]
+    sessions = sessions_on(analysis.id, chosen.n_sequences, chosen.other_sequences)
     training = TrainingSpec(chosen.train_sequences, learning_rate=chosen.learning_rate, minutes=chosen.minutes)
     curves = curves_by_metric(analysis)
     sys.stdout.write(

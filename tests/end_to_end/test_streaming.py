@@ -270,6 +270,12 @@ def test_twice_the_text_is_twice_the_work_of_passes_and_reading_by_layer_more(as
     assert unweighed.changed(stream=True).plan().work.pass_flops > once.pass_flops
 
 
+def test_singular_values_are_planned_in_metrics_whose_factors_are_not_stored(asked):
+    unweighed = asked("llama")
+    one, two = (unweighed.changed(metrics=list(m)).plan().work.eigen_cubes for m in (["input"], ["input", "feature"]))
+    assert one < two < 1.5 * one
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_weighing_is_planned_once_whatever_the_text_and_only_with_the_loss(name, asked):
     operation = asked(name)
